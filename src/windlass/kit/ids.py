@@ -1,0 +1,44 @@
+"""Opaque identities: a prefix, a dash, 22 alphanumerics.
+
+An input's id is computed from its call and its index, so both ends know it without asking: the first 16
+characters are the call's, the last six the index.
+"""
+from __future__ import annotations
+
+import os
+
+ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+LENGTH = 22
+_CALL_PART = 16
+
+
+def _digits(number: int, width: int) -> str:
+    chars = []
+    for _ in range(width):
+        number, digit = divmod(number, 62)
+        chars.append(ALPHABET[digit])
+    return "".join(reversed(chars))
+
+
+def new(prefix: str) -> str:
+    """A fresh identity, for example ``new("fc")`` -> ``"fc-3kTMd84yYpZq0vXWb1sRNf"``."""
+    return f"{prefix}-{_digits(int.from_bytes(os.urandom(17), 'big'), LENGTH)}"
+
+
+def input_id(call_id: str, index: int) -> str:
+    """The id of a call's input number ``index`` (from 0)."""
+    return f"in-{call_id[3 : 3 + _CALL_PART]}{_digits(index, LENGTH - _CALL_PART)}"
+
+
+def input_index(identity: str) -> int:
+    """The index that ``input_id`` wrote into ``identity``."""
+    number = 0
+    for char in identity[3 + _CALL_PART :]:
+        number = number * 62 + ALPHABET.index(char)
+    return number
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether ``text`` has the form of an identity with that prefix."""
+    head, dash, tail = text.partition("-")
+    return bool(dash) and head == prefix and len(tail) == LENGTH and tail.isascii() and tail.isalnum()

@@ -1,0 +1,37 @@
+"""Where state lives on this machine. Read by the programs that run on a node and by the local client."""
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+_SOCKET_LIMIT = 100  # bytes of a Unix socket path (108) less the longest name we use
+
+
+def home() -> Path:
+    """The folder that holds all state: ``$WINDLASS_HOME``, else the system's (root) or the user's data folder."""
+    if chosen := os.environ.get("WINDLASS_HOME"):
+        return Path(chosen).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/windlass")
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
+    return Path(data) / "windlass"
+
+
+def run(root: Path) -> Path:
+    """The folder for sockets, locks and pids below ``root``, or a short stand-in where paths would get too long."""
+    folder = root / "run"
+    if len(os.fsencode(folder / "containers/server.sock")) <= _SOCKET_LIMIT:
+        return folder
+    tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    return Path(f"/tmp/windlass-{os.geteuid()}-{tag}")
+
+
+def server_socket(root: Path) -> Path:
+    """Where users and the worker reach the server."""
+    return run(root) / "server.sock"
+
+
+def containers_socket(root: Path) -> Path:
+    """Where runners reach the server; its folder is mounted into containers."""
+    return run(root) / "containers" / "server.sock"

@@ -1,0 +1,106 @@
+"""Frames: two lengths, a JSON header, raw attachments.
+
+    header length (4 bytes, big endian) · attachments length (4 bytes) · header · attachments
+
+The header is one JSON object with short keys, because it is on every hot path:
+
+    k  kind, one of the constants below        i  exchange id, chosen by whoever began it
+    m  method (to begin an exchange)           b  body: a message of ``windlass.wire.messages``
+    a  sizes of the attachments, in order      e  error body (kind ERROR)
+
+A frame travels alike on every carrier: a Unix stream today, one binary WebSocket message a frame elsewhere.
+"""
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from windlass import exception
+
+REQUEST, STREAM, NOTICE = "q", "s", "n"  # begin an exchange
+REPLY, ITEM, END, ERROR = "r", "i", "z", "e"  # answer it
+CANCEL = "c"  # the beginner lost interest
+
+PREFIX = struct.Struct(">II")
+MAX_HEADER = 16 * 1024 * 1024
+MAX_ATTACHMENTS = 64 * 1024 * 1024
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Frame(NamedTuple):
+    header: dict[str, Any]
+    attachments: list[bytes]
+
+
+def dumps(header: dict[str, Any]) -> bytes:
+    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def pack(
+    header: dict[str, Any], attachments: Sequence[Bytes] = (), encode: Callable[[dict[str, Any]], bytes] = dumps
+) -> list[Bytes]:
+    """The pieces of one frame, to be written in order without joining large attachments."""
+    if not attachments:
+        encoded = encode(header)
+        return [PREFIX.pack(len(encoded), 0) + encoded]
+    sizes = [len(a) for a in attachments]
+    header["a"] = sizes
+    encoded = encode(header)
+    total = sum(sizes)
+    if total > MAX_ATTACHMENTS or len(encoded) > MAX_HEADER:
+        raise exception.RequestSizeError(f"a message of {total + len(encoded):,} bytes is too large for one frame")
+    if total < 65536:
+        return [b"".join([PREFIX.pack(len(encoded), total), encoded, *attachments])]
+    return [PREFIX.pack(len(encoded), total) + encoded, *attachments]
+
+
+def split(header: dict[str, Any], body: bytes) -> list[bytes]:
+    """Cut the attachments out of the bytes behind a header."""
+    parts, start = [], 0
+    for size in header.get("a", ()):
+        parts.append(body[start : start + size])
+        start += size
+    if start != len(body):
+        raise exception.InvalidError("malformed frame: attachment sizes do not add up")
+    return parts
+
+
+class Decoder:
+    """Turns a stream of bytes into frames. Feed it what arrives; it yields what is whole."""
+
+    def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
+        self._buffer = bytearray()
+        self._decode = decode
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """Frames completed by ``data``. Raises ``InvalidError`` on what cannot be a frame."""
+        buffer = self._buffer
+        buffer += data
+        frames, start, end = [], 0, len(buffer)
+        while end - start >= PREFIX.size:
+            head, tail = PREFIX.unpack_from(buffer, start)
+            if head > MAX_HEADER or tail > MAX_ATTACHMENTS:
+                raise exception.InvalidError("malformed frame: too large")
+            begin = start + PREFIX.size
+            stop = begin + head + tail
+            if end < stop:
+                break
+            header = decode_header(bytes(buffer[begin : begin + head]), self._decode)
+            frames.append(Frame(header, split(header, bytes(buffer[begin + head : stop])) if tail else []))
+            start = stop
+        if start:
+            del buffer[:start]
+        return frames
+
+
+def decode_header(data: bytes, decode: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:
+    try:
+        header = decode(data)
+    except ValueError as exc:
+        raise exception.InvalidError(f"malformed frame: {exc}") from None
+    if not isinstance(header, dict) or not isinstance(header.get("k"), str):
+        raise exception.InvalidError("malformed frame: no kind")
+    return header

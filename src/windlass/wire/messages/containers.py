@@ -1,0 +1,122 @@
+"""Containers as users, workers and runners see them."""
+from __future__ import annotations
+
+from typing import TypedDict
+
+from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
+
+
+class ContainerList(TypedDict, total=False):
+    app_id: str
+
+
+class ContainerInfo(TypedDict):
+    """``state``: starting, ready, draining, stopping. ``started_at`` None while pending."""
+
+    container_id: str
+    app_id: str
+    app_name: str
+    function_id: str
+    function_tag: str
+    state: str
+    node: str
+    started_at: float | None
+
+
+class ContainerListReply(TypedDict):
+    containers: list[ContainerInfo]
+
+
+class ContainerStop(TypedDict, total=False):
+    """Not graceful: running inputs are interrupted and run again elsewhere."""
+
+    container_id: str
+    graceful: bool
+
+
+class ContainerRef(TypedDict):
+    container_id: str
+
+
+class ContainerPlan(TypedDict):
+    """What the worker needs to make one container; everything but the host's own choices.
+
+    ``layers`` bottom first; ``image_env``, ``workdir`` and ``entrypoint`` come from the image. ``env`` holds the secrets and
+    is never logged nor written to disk outside the container's private folder. Limits of 0 mean none.
+    """
+
+    container_id: str
+    app_id: str
+    function_id: str
+    image_id: str
+    token: str
+    mounts: list[str]
+    env: dict[str, str]
+    cpu_request: float
+    cpu_limit: float
+    memory_request: int
+    memory_limit: int
+    pids_limit: int
+    block_network: bool
+    restrict_access: bool
+    runner: RunnerPlan
+
+
+class AppLayout(TypedDict):
+    """The functions of the app, so that handles made at import inside the container know their ids."""
+
+    app_id: str
+    app_name: str | None
+    functions: dict[str, FunctionInfo]
+
+
+class RunnerPlan(TypedDict):
+    """Handed to the runner as a file; what it serves. ``socket`` is the path inside the container."""
+
+    container_id: str
+    token: str
+    socket: str
+    function_id: str
+    image_id: str
+    environment: str
+    spec: FunctionSpec
+    app: AppLayout
+
+
+class ContainerExit(TypedDict, total=False):
+    """Why a container ended. ``reason``: "exited" (``exit_code``), "signal" (``signal``), "oom"
+    (``memory_peak``/``memory_limit`` in bytes), "start_failed" (``message``), "stopped" (as asked), "lost"."""
+
+    reason: str
+    exit_code: int
+    signal: int
+    memory_peak: int
+    memory_limit: int
+    message: str
+
+
+class ContainerExec(TypedDict, total=False):
+    """A stream: items are ``ExecOutput``; input goes by ``container.exec_input`` with the same ``exec_id``."""
+
+    exec_id: str
+    container_id: str
+    command: list[str]
+    pty: bool
+    rows: int
+    cols: int
+
+
+class ExecInput(TypedDict, total=False):
+    """Attachment 0, if any, is written to the command's stdin; ``eof`` closes it; rows/cols resize its pty."""
+
+    exec_id: str
+    eof: bool
+    rows: int
+    cols: int
+
+
+class ExecOutput(TypedDict, total=False):
+    """Attachment 0 is output of ``source`` "stdout" or "stderr"; the last item carries ``exit_code``."""
+
+    source: str
+    exit_code: int

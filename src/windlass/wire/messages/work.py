@@ -1,0 +1,96 @@
+"""What runner and server say to each other: leases, outputs, the end.
+
+A connection of role "runner" says hello, imports the user's code, then sends ``runner.ready``. From then on
+the server sends the notices ``runner.lease``, ``runner.cancel`` and ``runner.stop``, and the runner sends
+requests. After a reconnect the runner says ``runner.ready`` again with what it still holds.
+"""
+from __future__ import annotations
+
+from typing import TypedDict
+
+from windlass.wire.messages.calls import Failure
+from windlass.wire.messages.common import Payload
+
+
+class Held(TypedDict):
+    """An attempt in the runner's hands. ``attempt`` is the fencing token."""
+
+    input_id: str
+    attempt: int
+
+
+class RunnerReady(TypedDict):
+    held: list[Held]
+
+
+class RunnerReadyReply(TypedDict):
+    """``drop``: attempts the runner holds that are no longer its own."""
+
+    drop: list[Held]
+
+
+class Lease(TypedDict):
+    """One input to run. ``payload`` points into the attachments of the notice, or to a blob."""
+
+    input_id: str
+    call_id: str
+    attempt: int
+    retries: int
+    payload: Payload
+
+
+class RunnerLease(TypedDict):
+    leases: list[Lease]
+
+
+class RunnerCancel(TypedDict):
+    """Stop these; answered by outputs with status "terminated" where the server still waits for them."""
+
+    inputs: list[Held]
+
+
+class RunnerStop(TypedDict, total=False):
+    """Finish (``graceful``) or interrupt what runs, run exit hooks, exit. ``grace`` in seconds."""
+
+    graceful: bool
+    grace: float
+    reason: str
+
+
+class AttemptOutput(TypedDict, total=False):
+    """``status``: success, failure, timeout, terminated, item. For "item": ``item`` and ``value``; the end of
+    a generator is "success" with ``items``. ``seconds``: how long the user's code ran."""
+
+    input_id: str
+    attempt: int
+    status: str
+    value: Payload
+    failure: Failure
+    item: int
+    items: int
+    seconds: float
+
+
+class RunnerOutputs(TypedDict):
+    """Answered after the commit. Outputs of attempts that are no longer current are dropped silently.
+    The answer to a batch with items is held back while the consumer is more than 1,024 items behind."""
+
+    outputs: list[AttemptOutput]
+
+
+class RunnerRelease(TypedDict):
+    """Leased but not begun: given back without counting as an attempt."""
+
+    inputs: list[Held]
+
+
+class RunnerBeat(TypedDict):
+    """Every 15 s: extends the leases of what is held."""
+
+    held: list[Held]
+
+
+class RunnerFailed(TypedDict):
+    """The user's code could not be imported or an ``enter`` hook raised. The container exits afterwards."""
+
+    failure: Failure

@@ -1,0 +1,118 @@
+"""What a worker and the server say to each other. Level, not edge: the whole wanted set, the whole reality.
+
+The server sends the notice ``worker.want`` on each change and each tick; the worker fetches what it needs
+(``container.plan``, ``build.plan``) and answers with ``worker.report``.
+"""
+from __future__ import annotations
+
+from typing import TypedDict
+
+from windlass.wire.messages.containers import ContainerExit
+from windlass.wire.messages.images import Recipe
+
+
+class ContainerReality(TypedDict, total=False):
+    """``state``: "starting", "running", "exited" (with ``exit``). ``log_end``: bytes of log already sent."""
+
+    container_id: str
+    state: str
+    exit: ContainerExit
+
+
+class WorkerHello(TypedDict, total=False):
+    """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give."""
+
+    node: str
+    cpus: float
+    memory: int
+    runtime: str
+    gaps: list[str]
+    containers: list[ContainerReality]
+    builds: list[str]
+    images: list[str]
+
+
+class WantedContainer(TypedDict, total=False):
+    """``state``: "run"; "stop" (SIGINT, ``grace`` seconds, SIGKILL); "kill"."""
+
+    container_id: str
+    state: str
+    grace: float
+
+
+class WorkerWant(TypedDict):
+    """Whatever the worker has and is not named here is not wanted: it is killed and reported."""
+
+    containers: list[WantedContainer]
+    builds: list[str]
+
+
+class WorkerReport(TypedDict):
+    """``whole``: everything the worker has is listed; otherwise only what changed."""
+
+    containers: list[ContainerReality]
+    whole: bool
+
+
+class BuildPlan(TypedDict):
+    """One layer to make: ``recipe`` on top of ``parent`` (None for a base), named ``image_id`` when whole.
+
+    ``secrets`` are the values for the step's environment; never stored.
+    """
+
+    build_id: str
+    image_id: str
+    parent: str | None
+    recipe: Recipe
+    secrets: dict[str, str]
+
+
+class BuildRef(TypedDict):
+    build_id: str
+
+
+class BuildLog(TypedDict):
+    build_id: str
+    text: str
+
+
+class ImageMeta(TypedDict):
+    """``layers``: ids bottom first. ``python``: "3.11" or "" where the image has none. ``size`` of its own layer."""
+
+    layers: list[str]
+    env: dict[str, str]
+    workdir: str
+    entrypoint: list[str]
+    python: str
+    size: int
+
+
+class BuildResult(TypedDict, total=False):
+    """``error`` is None when the layer is published, else what failed, with the command."""
+
+    build_id: str
+    error: str | None
+    meta: ImageMeta
+
+
+class LogPiece(TypedDict):
+    """``input_id`` as marked by the runner, or None."""
+
+    time: float
+    source: str
+    text: str
+    input_id: str | None
+
+
+class WorkerLogs(TypedDict):
+    """``offset``: position in the container's log file after these entries; a repeated one is ignored."""
+
+    container_id: str
+    offset: int
+    entries: list[LogPiece]
+
+
+class ContainerLogs(TypedDict):
+    """Where to go on reading after a restart of the worker."""
+
+    offsets: dict[str, int]

@@ -1,0 +1,79 @@
+"""Python values on the wire: pickled, inline up to a limit, as blobs above it.
+
+Plain built-in values are pickled by the standard library; everything else by cloudpickle, imported on first
+need because it costs 40 ms at a container's start. Unpickling happens only in the caller's process and in
+containers, never in the server.
+"""
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from typing import Any
+
+from windlass import exception
+
+INLINE_LIMIT = 1024 * 1024
+"""Bytes up to which a payload travels inside its message."""
+
+MAX_SIZE = 4 * 1024 * 1024 * 1024
+"""Bytes above which a value is refused."""
+
+CHUNK = 1024 * 1024
+"""Bytes of a blob that travel in one message."""
+
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+
+
+def _is_plain(value: Any, depth: int = 3) -> bool:
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if depth and kind in (tuple, list):
+        return len(value) <= 64 and all(_is_plain(v, depth - 1) for v in value)
+    if depth and kind is dict:
+        return len(value) <= 64 and all(_is_plain(k, 0) and _is_plain(v, depth - 1) for k, v in value.items())
+    return False
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle ``value`` (protocol 4). Raises ``SerializationError`` with the reason."""
+    if _is_plain(value):
+        return pickle.dumps(value, 4)
+    import cloudpickle
+
+    buffer = io.BytesIO()
+    try:
+        cloudpickle.Pickler(buffer, protocol=4).dump(value)
+    except exception.Error:
+        raise
+    except Exception as exc:  # noqa: BLE001 - user-defined __reduce__ may raise anything
+        raise exception.SerializationError(
+            f"cannot pickle a value of type {type(value).__qualname__}: {exc}",
+            hint="Pass plain data, or objects that can be pickled, to and from functions.",
+        ) from exc
+    data = buffer.getvalue()
+    if len(data) > MAX_SIZE:
+        raise exception.RequestSizeError(
+            f"a value of {len(data):,} bytes is larger than the limit of {MAX_SIZE:,} bytes",
+            hint="Put large data into a Volume or a file and pass its path.",
+        )
+    return data
+
+
+def loads(data: bytes, what: str = "value") -> Any:
+    """Unpickle. Raises ``DeserializationError`` that says what is missing on this side."""
+    try:
+        return pickle.loads(data)
+    except (ImportError, AttributeError) as exc:
+        raise exception.DeserializationError(
+            f"cannot unpickle the {what} here: {exc}",
+            hint="Install the same package version on both sides, or return plain data.",
+        ) from exc
+    except Exception as exc:  # noqa: BLE001 - user-defined __setstate__ may raise anything
+        raise exception.DeserializationError(f"cannot unpickle the {what}: {type(exc).__name__}: {exc}") from exc
+
+
+def digest(data: bytes) -> str:
+    """The blob digest of ``data``."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()

@@ -1,0 +1,286 @@
+"""One end of a connection: many exchanges at once over one ordered stream of frames.
+
+Both ends are alike: each may begin requests (one answer), streams (items and an end) and notices (no answer),
+and each answers what the other begins through the ``serve`` callback that it was built with.
+
+    a ── request ──► b      a ── stream ──► b        a ── notice ──► b
+    a ◄── reply ──── b      a ◄── item ──── b  …
+      or error              a ◄── end ───── b        either side: cancel an exchange it began
+
+Frames written in one turn of the event loop leave in one system call. Back-pressure: whoever sends much
+awaits ``drain``.
+"""
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, NamedTuple
+
+from windlass import exception
+from windlass.wire import codec, status
+
+Body = Any
+Attachments = Sequence[codec.Bytes]
+
+
+class Reply(NamedTuple):
+    body: Any
+    attachments: list[bytes]
+
+
+class Incoming:
+    """An exchange that the other end began. Answer it with ``reply``, or ``item``… ``end``, or ``fail``, once."""
+
+    __slots__ = ("_exchange", "_peer", "attachments", "body", "kind", "method", "on_cancel", "open")
+
+    def __init__(self, peer: Peer, kind: str, exchange: int, method: str, body: Any, attachments: list[bytes]) -> None:
+        self._peer = peer
+        self._exchange = exchange
+        self.kind = kind
+        self.method = method
+        self.body = body
+        self.attachments = attachments
+        self.open = kind != codec.NOTICE
+        self.on_cancel: Callable[[], None] | None = None
+        """Called when the other end cancels this exchange or the connection is lost."""
+
+    @property
+    def peer(self) -> Peer:
+        return self._peer
+
+    def reply(self, body: Body, attachments: Attachments = ()) -> None:
+        if self._close():
+            self._peer.send({"k": codec.REPLY, "i": self._exchange, "b": body}, attachments)
+
+    def item(self, body: Body, attachments: Attachments = ()) -> None:
+        if self.open:
+            self._peer.send({"k": codec.ITEM, "i": self._exchange, "b": body}, attachments)
+
+    def end(self) -> None:
+        if self._close():
+            self._peer.send({"k": codec.END, "i": self._exchange})
+
+    def fail(self, exc: BaseException) -> None:
+        if self._close():
+            self._peer.send({"k": codec.ERROR, "i": self._exchange, "e": status.to_wire(exc)})
+
+    def _close(self) -> bool:
+        was, self.open = self.open, False
+        if was:
+            self._peer.forget(self._exchange)
+        return was
+
+    def cancelled(self) -> None:
+        self.open = False
+        if self.on_cancel is not None:
+            self.on_cancel()
+
+
+class _Stream:
+    """Receiving side of a stream: what has arrived and who waits for it."""
+
+    __slots__ = ("error", "items", "over", "waiter")
+
+    def __init__(self) -> None:
+        self.items: deque[Reply] = deque()
+        self.over = False
+        self.error: BaseException | None = None
+        self.waiter: asyncio.Future[None] | None = None
+
+    def wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+class Peer(asyncio.Protocol):
+    """A connection. Hand it to ``loop.create_unix_connection`` or a server as the protocol.
+
+    ``serve`` answers what the other end begins; ``lost`` is called once with the reason when the connection
+    is gone. ``encode``/``decode`` turn headers into bytes and back (the server hands in msgspec's).
+    """
+
+    def __init__(
+        self,
+        serve: Callable[[Incoming], None] | None = None,
+        *,
+        made: Callable[[Peer], None] | None = None,
+        lost: Callable[[Peer, BaseException | None], None] | None = None,
+        encode: Callable[[dict[str, Any]], bytes] = codec.dumps,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        self._serve = serve
+        self._made = made
+        self._lost = lost
+        self._encode = encode
+        self._decoder = codec.Decoder(decode) if decode is not None else codec.Decoder()
+        self._ids = itertools.count(1)
+        self._requests: dict[int, asyncio.Future[Reply]] = {}
+        self._streams: dict[int, _Stream] = {}
+        self._incoming: dict[int, Incoming] = {}
+        self._out: list[codec.Bytes] = []
+        self._transport: asyncio.Transport | None = None
+        self._writable: asyncio.Event = asyncio.Event()
+        self.identity: Any = None
+        """Who is at the other end, as the owner of this peer wrote it after ``hello``."""
+
+    # -- asyncio.Protocol ---------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport  # type: ignore[assignment]
+        self._writable.set()
+        if self._made is not None:
+            self._made(self)
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._decoder.feed(data)
+            for frame in frames:
+                self._receive(frame)
+        except exception.InvalidError as exc:
+            self._drop(exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._writable.set()
+        error = exception.ServiceError("the connection to the other end was lost")
+        for future in self._requests.values():
+            if not future.done():
+                future.set_exception(error)
+        for stream in self._streams.values():
+            stream.error, stream.over = error, True
+            stream.wake()
+        incoming, self._incoming = self._incoming, {}
+        self._requests.clear()
+        self._streams.clear()
+        for exchange in incoming.values():
+            exchange.cancelled()
+        if self._lost is not None:
+            self._lost(self, exc)
+
+    # -- begin exchanges ----------------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        return self._transport is not None
+
+    async def request(self, method: str, body: Body, attachments: Attachments = ()) -> Reply:
+        """Ask and wait for the one answer. Raises what the other end answered, or ``ServiceError``."""
+        exchange = next(self._ids)
+        future: asyncio.Future[Reply] = self._loop_or_fail().create_future()
+        self._requests[exchange] = future
+        try:
+            self.send({"k": codec.REQUEST, "i": exchange, "m": method, "b": body}, attachments)
+            return await future
+        finally:
+            if self._requests.pop(exchange, None) is not None and future.cancelled() and self.connected:
+                self.send({"k": codec.CANCEL, "i": exchange})
+
+    async def stream(self, method: str, body: Body, attachments: Attachments = ()) -> AsyncIterator[Reply]:
+        """Ask and iterate over the items. Leaving the loop early cancels the exchange; close the generator."""
+        self._loop_or_fail()
+        exchange = next(self._ids)
+        stream = self._streams[exchange] = _Stream()
+        try:
+            self.send({"k": codec.STREAM, "i": exchange, "m": method, "b": body}, attachments)
+            while True:
+                while stream.items:
+                    yield stream.items.popleft()
+                if stream.over:
+                    break
+                stream.waiter = self._loop.create_future()
+                await stream.waiter
+            if stream.error is not None:
+                raise stream.error
+        finally:
+            if self._streams.pop(exchange, None) is not None and not stream.over and self.connected:
+                self.send({"k": codec.CANCEL, "i": exchange})
+
+    def notify(self, method: str, body: Body, attachments: Attachments = ()) -> None:
+        """Tell; no answer, no guarantee."""
+        if self.connected:
+            self.send({"k": codec.NOTICE, "i": 0, "m": method, "b": body}, attachments)
+
+    async def drain(self) -> None:
+        """Wait until the other end has read enough that more may be sent."""
+        await self._writable.wait()
+
+    def close(self) -> None:
+        """Send what is written, then close."""
+        if self._transport is not None:
+            self._flush()
+            self._transport.close()
+
+    # -- inside -------------------------------------------------------------------------------------
+
+    def send(self, header: dict[str, Any], attachments: Attachments = ()) -> None:
+        if self._transport is None:
+            return
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.extend(codec.pack(header, attachments, self._encode))
+
+    def forget(self, exchange: int) -> None:
+        self._incoming.pop(exchange, None)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def _loop_or_fail(self) -> asyncio.AbstractEventLoop:
+        if self._transport is None:
+            raise exception.ServiceError("not connected")
+        return self._loop
+
+    def _drop(self, exc: BaseException) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _receive(self, frame: codec.Frame) -> None:
+        header = frame.header
+        kind, exchange = header["k"], header.get("i", 0)
+        if kind in (codec.REQUEST, codec.STREAM, codec.NOTICE):
+            self._begin(kind, exchange, header, frame.attachments)
+        elif kind == codec.ITEM:
+            if (stream := self._streams.get(exchange)) is not None:
+                stream.items.append(Reply(header.get("b"), frame.attachments))
+                stream.wake()
+        elif kind == codec.CANCEL:
+            if (incoming := self._incoming.pop(exchange, None)) is not None:
+                incoming.cancelled()
+        else:
+            self._finish(kind, exchange, header, frame.attachments)
+
+    def _begin(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
+        method = header.get("m")
+        if not isinstance(method, str) or not isinstance(exchange, int):
+            raise exception.InvalidError("malformed frame: no method")
+        incoming = Incoming(self, kind, exchange, method, header.get("b"), attachments)
+        if kind != codec.NOTICE:
+            self._incoming[exchange] = incoming
+        if self._serve is None:
+            incoming.fail(exception.UnimplementedError(f"nobody answers {method} here"))
+        else:
+            self._serve(incoming)
+
+    def _finish(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
+        error = status.from_wire(header.get("e") or {}) if kind == codec.ERROR else None
+        if (future := self._requests.get(exchange)) is not None:
+            if future.done():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(Reply(header.get("b"), attachments))
+        elif (stream := self._streams.get(exchange)) is not None:
+            stream.error, stream.over = error, True
+            stream.wake()

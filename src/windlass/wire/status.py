@@ -1,0 +1,45 @@
+"""The one border between exceptions and what travels: a status, a message, a hint."""
+from __future__ import annotations
+
+from windlass import exception
+from windlass.wire.messages import common
+
+_TABLE: list[tuple[str, type[exception.Error]]] = [
+    # The most special class first: an exception travels as the first entry it is an instance of.
+    ("image_build", exception.ImageBuildError),
+    ("conflict", exception.ConflictError),
+    ("request_size", exception.RequestSizeError),
+    ("invalid", exception.InvalidError),
+    ("not_found", exception.NotFoundError),
+    ("already_exists", exception.AlreadyExistsError),
+    ("permission_denied", exception.PermissionDeniedError),
+    ("exhausted", exception.ResourceExhaustedError),
+    ("unauthenticated", exception.AuthError),
+    ("unimplemented", exception.UnimplementedError),
+    ("version", exception.VersionError),
+    ("data_loss", exception.DataLossError),
+    ("expired", exception.OutputExpiredError),
+    ("timeout", exception.TimeoutError),
+    ("execution", exception.ExecutionError),
+    ("remote", exception.RemoteError),
+    ("unavailable", exception.ServiceError),
+    ("unavailable", exception.ConnectionError),
+]
+_CLASSES = dict(reversed(_TABLE))
+
+TRANSIENT = frozenset({"unavailable"})
+"""Statuses after which repeating the same request may help."""
+
+
+def to_wire(exc: BaseException) -> common.ErrorBody:
+    """What an error frame carries for ``exc``. A class outside the tree is a defect: "internal"."""
+    for status, cls in _TABLE:
+        if isinstance(exc, cls):
+            return {"status": status, "message": str(exc), "hint": getattr(exc, "hint", "")}
+    return {"status": "internal", "message": f"{type(exc).__name__}: {exc}"}
+
+
+def from_wire(body: common.ErrorBody) -> exception.Error:
+    """The exception for an error frame."""
+    cls = _CLASSES.get(body.get("status", ""), exception.InternalError)
+    return cls(body.get("message", ""), hint=body.get("hint", ""))

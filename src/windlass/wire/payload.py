@@ -47,7 +47,7 @@ def dumps(value: Any) -> bytes:
         cloudpickle.Pickler(buffer, protocol=4).dump(value)
     except exception.Error:
         raise
-    except Exception as exc:  # noqa: BLE001 - user-defined __reduce__ may raise anything
+    except Exception as exc:  # user-defined __reduce__ may raise anything
         raise exception.SerializationError(
             f"cannot pickle a value of type {type(value).__qualname__}: {exc}",
             hint="Pass plain data, or objects that can be pickled, to and from functions.",
@@ -70,7 +70,7 @@ def loads(data: bytes, what: str = "value") -> Any:
             f"cannot unpickle the {what} here: {exc}",
             hint="Install the same package version on both sides, or return plain data.",
         ) from exc
-    except Exception as exc:  # noqa: BLE001 - user-defined __setstate__ may raise anything
+    except Exception as exc:  # user-defined __setstate__ may raise anything
         raise exception.DeserializationError(f"cannot unpickle the {what}: {type(exc).__name__}: {exc}") from exc
 
 

@@ -273,7 +273,7 @@ class Peer(asyncio.Protocol):
             self._serve(incoming)
 
     def _finish(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
-        error = status.from_wire(header.get("e") or {}) if kind == codec.ERROR else None
+        error = status.from_wire(header.get("e", {})) if kind == codec.ERROR else None
         if (future := self._requests.get(exchange)) is not None:
             if future.done():
                 return

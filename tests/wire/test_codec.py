@@ -1,0 +1,51 @@
+"""Frames survive any cut of the stream, and nothing else passes for a frame."""
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass import exception
+from windlass.wire import codec
+
+headers = st.fixed_dictionaries({"k": st.sampled_from("qsnrizec"), "i": st.integers(0, 2**40)})
+frames = st.lists(st.tuples(headers, st.lists(st.binary(max_size=200), max_size=4)), max_size=5)
+
+
+@given(frames, st.lists(st.integers(1, 50), max_size=30))
+def test_frames_survive_any_cut_of_the_stream(sent, cuts):
+    wire = b"".join(b"".join(bytes(p) for p in codec.pack(dict(h), a)) for h, a in sent)
+    decoder, got, start = codec.Decoder(), [], 0
+    for cut in [*cuts, len(wire)]:
+        got += decoder.feed(wire[start : start + cut])
+        start += cut
+    got += decoder.feed(wire[start:])
+    assert [(f.header["k"], f.header["i"], f.attachments) for f in got] == [(h["k"], h["i"], a) for h, a in sent]
+
+
+@given(st.binary(min_size=8, max_size=300))
+def test_noise_is_an_invalid_error_or_an_unfinished_frame(noise):
+    try:
+        for frame in codec.Decoder().feed(noise):
+            assert isinstance(frame.header["k"], str)
+    except exception.InvalidError:
+        pass
+
+
+@pytest.mark.parametrize("header", [b"[]", b"{}", b'{"k":1}', b"\xff", b"nul"])
+def test_a_header_without_a_kind_is_refused(header):
+    with pytest.raises(exception.InvalidError, match="malformed"):
+        codec.Decoder().feed(codec.PREFIX.pack(len(header), 0) + header)
+
+
+def test_lengths_beyond_the_limit_are_refused_before_they_are_buffered():
+    with pytest.raises(exception.InvalidError, match="too large"):
+        codec.Decoder().feed(codec.PREFIX.pack(codec.MAX_HEADER + 1, 0))
+
+
+def test_attachment_sizes_must_add_up():
+    head = json.dumps({"k": "n", "a": [5]}).encode()
+    with pytest.raises(exception.InvalidError, match="add up"):
+        codec.Decoder().feed(codec.PREFIX.pack(len(head), 3) + head + b"abc")

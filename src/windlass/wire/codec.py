@@ -89,7 +89,8 @@ class Decoder:
             if end < stop:
                 break
             header = decode_header(bytes(buffer[begin : begin + head]), self._decode)
-            frames.append(Frame(header, split(header, bytes(buffer[begin + head : stop])) if tail or "a" in header else []))
+            body = bytes(buffer[begin + head : stop])
+            frames.append(Frame(header, split(header, body) if tail or "a" in header else []))
             start = stop
         if start:
             del buffer[:start]

@@ -41,8 +41,9 @@ class ContainerRef(TypedDict):
 class ContainerPlan(TypedDict):
     """What the worker needs to make one container; everything but the host's own choices.
 
-    ``layers`` bottom first; ``image_env``, ``workdir`` and ``entrypoint`` come from the image. ``env`` holds the secrets and
-    is never logged nor written to disk outside the container's private folder. Limits of 0 mean none.
+    Layers, environment, workdir and entrypoint of the image come from the worker's own record of ``image_id``.
+    ``mounts`` are stacked above it in order. ``env`` holds the secrets and is never logged nor written to disk
+    outside the container's private folder. Limits of 0 mean none asked for.
     """
 
     container_id: str

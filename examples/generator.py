@@ -29,7 +29,8 @@ async def lines(text: str):
 @app.local_entrypoint()
 def main(n: int = 27):
     began, first, count = time.time(), 0.0, 0
-    for value in collatz.remote_gen(n):
+    value = 0
+    for value in collatz.remote_gen(n):  # noqa: B007 - the last one is looked at
         first = first or time.time() - began
         count += 1
     print(f"collatz({n}): {count} values, the first after {first:.2f} s, the last after {time.time() - began:.2f} s")

@@ -1,0 +1,69 @@
+"""The contract between the agent and whatever runs containers.
+
+A runtime opens a container from the server's plan and hands out a ``Running``. Leaving the ``async with`` block gives
+everything back; leaving it by cancellation (the worker ends) leaves the container alone, so that the next worker can
+``adopt`` it.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from windlass.wire.messages import containers, workers
+
+ISOLATION = "isolation"  # own namespaces, file system and limits
+IMAGES = "images"  # builds layers; without it every build succeeds and does nothing
+
+
+class Command(NamedTuple):
+    """A program for the worker to start on its own side."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+
+
+class Running(Protocol):
+    """A container with its first process started."""
+
+    container_id: str
+    log: Path
+    """The output so far, in the format of conmon's ``k8s-file`` (``worker.streams`` reads it)."""
+
+    async def wait(self) -> containers.ContainerExit:
+        """Why it ended, once it has."""
+
+    def interrupt(self) -> None:
+        """Ask its first process to stop (SIGINT)."""
+
+    def kill(self) -> None:
+        """End all its processes now."""
+
+
+class Runtime(Protocol):
+    """Runs containers on this machine. Is an async context manager itself."""
+
+    name: str
+    abilities: frozenset[str]
+    gaps: Sequence[str]
+    """Protections that this host cannot give, one sentence each."""
+
+    def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
+        """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""
+
+    def adopt(self, container_id: str) -> AbstractAsyncContextManager[Running]:
+        """Take over a container that an earlier worker left. Raises ``NotFoundError`` where it lives no more."""
+
+    def known(self) -> list[str]:
+        """Containers that left something on this machine, alive or not."""
+
+    def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> Command:
+        """What to start here so that ``argv`` runs inside the container."""
+
+    async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
+        """Make one layer. Raises ``ImageBuildError``."""
+
+    def images(self) -> list[str]:
+        """Ids of the layers that are here."""

@@ -1,0 +1,99 @@
+"""The folder of one container, and the record by which a later worker finds it again.
+
+    containers/<id>/
+        record.json      pids and their start times, written once its process runs
+        pid, monitor.pid written by the monitor
+        log              its output (k8s-file)
+        bundle/          config.json for the runtime, and rootfs (a mount point)
+        upper/, work/    its private layer
+"""
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TypedDict
+
+
+class Record(TypedDict, total=False):
+    """What outlives the worker. A pid counts only together with its start time: pids are used again."""
+
+    container_id: str
+    pid: int
+    pid_start: int
+    monitor: int
+    monitor_start: int
+    memory_limit: int
+    block_network: bool
+
+
+class Folder:
+    """Names of the files of one container."""
+
+    def __init__(self, root: Path, container_id: str) -> None:
+        self.container_id = container_id
+        self.path = root / "containers" / container_id
+        self.bundle = self.path / "bundle"
+        self.rootfs = self.bundle / "rootfs"
+        self.upper = self.path / "upper"
+        self.work = self.path / "work"
+        self.log = self.path / "log"
+        self.pid_file = self.path / "pid"
+        self.monitor_file = self.path / "monitor.pid"
+        self._record = self.path / "record.json"
+
+    def write(self, record: Record) -> None:
+        """Keep ``record``, whole or not at all."""
+        draft = self._record.with_suffix(".new")
+        draft.write_text(json.dumps(record))
+        draft.rename(self._record)
+
+    def read(self) -> Record | None:
+        """The record, or None where its container never ran."""
+        try:
+            record: Record = json.loads(self._record.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return record
+
+
+def known(root: Path) -> list[str]:
+    """Ids of all container folders."""
+    try:
+        return sorted(entry.name for entry in (root / "containers").iterdir() if not entry.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def start_time(pid: int) -> int:
+    """When process ``pid`` started, in clock ticks since boot; 0 when there is no such process."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def alive(pid: int, started: int) -> bool:
+    """Whether the process that had ``pid`` and that start time still lives."""
+    return pid > 0 and started > 0 and start_time(pid) == started
+
+
+def read_pid(path: Path) -> int:
+    """The number in a pid file, or 0."""
+    try:
+        return int(path.read_text().strip() or 0)
+    except (FileNotFoundError, ValueError):
+        return 0
+
+
+def open_pid(pid: int, started: int) -> int | None:
+    """A file descriptor that means exactly this process, or None when it has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    if alive(pid, started):
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -1,0 +1,105 @@
+"""Local files of a caller as a tree that containers stack over their image.
+
+A manifest (a blob) names files by path and digest. It becomes ``mounts/<digest>/`` once, whole or not at all, and is
+never changed again. Paths come from users: only plain relative ones are accepted, and since the tree starts empty
+and holds nothing but the files and folders written here, no link can lead outside.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from windlass import exception
+from windlass.wire.messages import images
+
+_OWNER = 1  # root of a container, as the node namespace numbers it
+
+
+class Mounts:
+    """Materialised manifests below ``root``. ``owner`` False keeps the worker's own user (no isolation)."""
+
+    def __init__(self, root: Path, *, owner: bool) -> None:
+        self._root = root
+        self._owner = owner
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def tree(self, digest: str) -> Path:
+        """The folder with the files of manifest ``digest``; made now if it is not here yet."""
+        target = self._root / "mounts" / _hex(digest)
+        if not target.exists():
+            async with self._locks.setdefault(digest, asyncio.Lock()):
+                if not target.exists():
+                    await asyncio.to_thread(self._make, digest, target)
+        return target
+
+    def _make(self, digest: str, target: Path) -> None:
+        manifest = _manifest(blob(self._root, digest))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
+        try:
+            self._claim(draft, 0o755)
+            for file in manifest["files"]:
+                self._place(draft, file)
+            draft.rename(target)
+        except FileExistsError as exc:
+            raise exception.InvalidError(f"a mount names {exc.filename} both as file and as folder") from None
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _place(self, draft: Path, file: images.MountFile) -> None:
+        parts = check(file["path"])
+        folder = draft
+        for part in parts[:-1]:
+            folder = folder / part
+            if not folder.is_dir():
+                folder.mkdir()
+                self._claim(folder, 0o755)
+        path = folder / parts[-1]
+        with blob(self._root, file["digest"]).open("rb") as source, path.open("xb") as sink:
+            shutil.copyfileobj(source, sink, 1024 * 1024)
+        self._claim(path, file.get("mode", 0o644) & 0o777 | 0o400)
+
+    def _claim(self, path: Path, mode: int) -> None:
+        if self._owner:
+            os.chown(path, _OWNER, _OWNER)
+        path.chmod(mode)
+
+
+def check(path: str) -> tuple[str, ...]:
+    """The parts of a mount's path. Raises ``InvalidError`` for what could leave the tree."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\0" in path:
+        raise exception.InvalidError(f"a mount may not hold the path {path!r}")
+    return parts
+
+
+def blob(root: Path, digest: str) -> Path:
+    """Where the server keeps the bytes of ``digest``. Raises ``NotFoundError``."""
+    name = _hex(digest)
+    path = root / "blobs" / name[:2] / name
+    if not path.exists():
+        raise exception.NotFoundError(f"blob {digest} is not stored")
+    return path
+
+
+def _hex(digest: str) -> str:
+    name = digest.removeprefix("sha256:")
+    if len(name) != 64 or not name.isalnum():
+        raise exception.InvalidError(f"malformed digest {digest!r}")
+    return name
+
+
+def _manifest(path: Path) -> images.MountManifest:
+    try:
+        manifest: Any = json.loads(path.read_bytes())
+    except ValueError:
+        manifest = None
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
+        raise exception.InvalidError("malformed mount manifest")
+    result: images.MountManifest = {"files": manifest["files"]}
+    return result

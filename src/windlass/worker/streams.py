@@ -1,0 +1,201 @@
+"""A container's output on its way to the server.
+
+The monitor appends to a log file (``time source P|F text``, one piece a line; P has no newline of its own). The tail
+follows that file, strips the runner's attribution marks (``\\x1e<input id>\\x1e\\n``: what follows on this stream is
+of that input), sends entries with the file offset behind them, and goes on when the server has them. What has been
+sent is punched out of the file, so a log takes the disk space of what is unsent.
+"""
+from __future__ import annotations
+
+import asyncio
+import calendar
+import codecs
+import contextlib
+import ctypes
+import os
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from windlass.kit import tasks
+from windlass.wire.messages import workers
+from windlass.worker import inotify
+
+Send = Callable[[int, list[workers.LogPiece]], Awaitable[None]]
+
+_CHUNK = 256 * 1024
+_BACKLOG = 64 * 1024 * 1024  # unsent bytes above which the oldest are given up
+_LAST = 20  # lines kept for the reason of a death
+_MARK = "\x1e"
+_MARK_LIMIT = 80
+_KEEP_SIZE_PUNCH_HOLE = 0x1 | 0x2
+_BLOCK = 4096
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _Stream:
+    """State of stdout or stderr: the current input, an unfinished mark, half a character."""
+
+    def __init__(self) -> None:
+        self.input_id: str | None = None
+        self.held = ""
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+
+class Parser:
+    """Log file bytes to pieces. Pure; feed it whole lines."""
+
+    def __init__(self) -> None:
+        self._streams: dict[bytes, _Stream] = {b"stdout": _Stream(), b"stderr": _Stream()}
+        self._second: tuple[bytes, float] = (b"", 0.0)
+        self._pieces: list[workers.LogPiece] = []
+
+    def feed(self, data: bytes) -> list[workers.LogPiece]:
+        """The pieces in ``data``; partial lines that continue are joined."""
+        self._pieces = []
+        for line in data.split(b"\n"):
+            parts = line.split(b" ", 3)
+            if len(parts) == 4 and (stream := self._streams.get(parts[1])) is not None:
+                text = stream.decoder.decode(parts[3]) + ("\n" if parts[2] == b"F" else "")
+                self._take(parts[1].decode(), stream, self._time(parts[0]), text)
+        return self._pieces
+
+    def _take(self, source: str, stream: _Stream, at: float, text: str) -> None:
+        if stream.held:
+            text, stream.held = stream.held + text, ""
+        while (start := text.find(_MARK)) >= 0:
+            end = text.find(_MARK, start + 1)
+            if end < 0:
+                if len(text) - start > _MARK_LIMIT or text.endswith("\n"):
+                    break  # not one of ours
+                self._add(source, stream, at, text[:start])
+                stream.held = text[start:]
+                return
+            if end + 1 == len(text):  # its newline is still to come
+                self._add(source, stream, at, text[:start])
+                stream.held = text[start:]
+                return
+            if text[end + 1] != "\n" or "\n" in text[start:end]:
+                break
+            self._add(source, stream, at, text[:start])
+            stream.input_id = text[start + 1 : end] or None
+            text = text[end + 2 :]
+        self._add(source, stream, at, text)
+
+    def _add(self, source: str, stream: _Stream, at: float, text: str) -> None:
+        if not text:
+            return
+        last = self._pieces[-1] if self._pieces else None
+        joins = last is not None and last["source"] == source and last["input_id"] == stream.input_id
+        if joins and last is not None and not last["text"].endswith("\n") and len(last["text"]) < 65536:
+            last["text"] += text
+            return
+        self._pieces.append({"time": at, "source": source, "text": text, "input_id": stream.input_id})
+
+    def _time(self, stamp: bytes) -> float:
+        second, zone = stamp[:19], stamp[-6:]
+        if self._second[0] != second:
+            base = calendar.timegm(time.strptime(second.decode(), "%Y-%m-%dT%H:%M:%S"))
+            if zone[:1] in (b"+", b"-") and zone != b"+00:00":
+                ahead = int(zone[1:3]) * 3600 + int(zone[4:6]) * 60
+                base += ahead if zone[:1] == b"-" else -ahead
+            self._second = (second, float(base))
+        return self._second[1] + float(b"0" + stamp[19:-6])
+
+
+class Tail:
+    """Follows one log. Leaving the block reads to the end first, unless the worker is ending."""
+
+    def __init__(self, path: Path, *, offset: int, watcher: inotify.Inotify, send: Send) -> None:
+        self._path = path
+        self._offset = offset
+        self._watcher = watcher
+        self._send = send
+        self._changed = asyncio.Event()
+        self._over = False
+        self._tasks = tasks.Tasks()
+        self._parser = Parser()
+        self._last: deque[str] = deque(maxlen=_LAST)
+
+    @property
+    def last(self) -> str:
+        """The end of the output, for the reason of a death."""
+        return "".join(self._last)[-4000:]
+
+    async def __aenter__(self) -> Tail:
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._watch = self._watcher.watch(self._path, inotify.MODIFY, lambda _name: self._changed.set())
+        self._task = self._tasks.start(self._follow(), f"log {self._path}")
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: object) -> None:
+        try:
+            if kind is None or not issubclass(kind, asyncio.CancelledError):
+                await self.finish()
+        finally:
+            self._watcher.forget(self._watch)
+            await self._tasks.close()
+            os.close(self._file)
+
+    async def finish(self) -> None:
+        """Read what is there and return when the server has it. Call it when nobody writes any more."""
+        self._over = True
+        self._changed.set()
+        await asyncio.shield(self._task)
+
+    async def _follow(self) -> None:
+        while True:
+            self._changed.clear()
+            over = self._over
+            moved = await self._step()
+            if not moved and over:
+                return
+            if not moved:
+                await self._changed.wait()
+
+    async def _step(self) -> bool:
+        """Send one chunk; False when there is nothing new."""
+        data = os.pread(self._file, _CHUNK, self._offset)
+        size = data.rfind(b"\n") + 1
+        if not size:
+            return False
+        skipped = self._skip()
+        if skipped:
+            await self._send(self._offset, [_note(f"{skipped:,} bytes of output were dropped: too much, too fast\n")])
+            return True
+        pieces = self._parser.feed(data[:size])
+        self._last.extend(piece["text"] for piece in pieces[-_LAST:])
+        before, self._offset = self._offset, self._offset + size
+        if pieces:
+            await self._send(self._offset, pieces)
+        self._punch(before)
+        return True
+
+    def _skip(self) -> int:
+        size = os.fstat(self._file).st_size
+        if size - self._offset <= _BACKLOG:
+            return 0
+        start = size - _BACKLOG // 2
+        start += os.pread(self._file, _CHUNK, start).find(b"\n") + 1
+        before, self._offset = self._offset, start
+        self._punch(before)
+        return start - before
+
+    def _punch(self, before: int) -> None:
+        start, end = before // _BLOCK * _BLOCK, self._offset // _BLOCK * _BLOCK
+        if end > start:
+            # Some file systems cannot; then the space is given back with the container.
+            _libc.fallocate(self._file, _KEEP_SIZE_PUNCH_HOLE, ctypes.c_long(start), ctypes.c_long(end - start))
+
+
+def _note(text: str) -> workers.LogPiece:
+    return {"time": time.time(), "source": "system", "text": text, "input_id": None}
+
+
+def tail_of(path: Path, limit: int = 4000) -> str:
+    """The last text in a log file, for a container that never got a tail."""
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - limit * 2))
+        return "".join(piece["text"] for piece in Parser().feed(file.read()))[-limit:]
+    return ""

@@ -1,0 +1,122 @@
+"""`windlass`: the root of all commands, which are loaded when they are called.
+
+`windlass --help` must answer at once, so nothing but click is imported here.
+"""
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, NamedTuple, NoReturn
+
+import click
+
+
+class Entry(NamedTuple):
+    """Where a command lives, and the line that help shows without loading it."""
+
+    panel: str
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: dict[str, Entry] = {
+    "run": Entry("Commands", "windlass.cli.run", "command", "Run a function or local entrypoint of a Python file."),
+    "app": Entry("Compute", "windlass.cli.app", "group", "Running and stopped apps, their logs."),
+    "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
+    "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
+    "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on demand."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if (entry := COMMANDS.get(cmd_name)) is None:
+            return None
+        import importlib
+
+        found = getattr(importlib.import_module(entry.module), entry.attribute)
+        assert isinstance(found, click.Command)
+        return found
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            ctx.fail(f"No such command '{args[0]}'.{_did_you_mean(args[0])}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):
+            with formatter.section(panel):
+                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.panel == panel])
+
+
+def _did_you_mean(word: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, COMMANDS, n=2)
+    return f" Did you mean {' or '.join(close)}?" if close else ""
+
+
+def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        from windlass.cli import control
+
+        click.echo(f"windlass {control.version()}")
+        ctx.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    name="windlass",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run Python functions in containers on machines that you own.",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def root() -> None:
+    pass
+
+
+def main(argv: list[str] | None = None) -> NoReturn:
+    """Run one command and exit with its code."""
+    sys.exit(execute(sys.argv[1:] if argv is None else argv))
+
+
+def execute(argv: list[str]) -> int:
+    """Run one command; its exit code. The process's outermost edge: every exception ends here."""
+    try:
+        outcome: Any = root.main(args=argv, prog_name="windlass", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as exc:
+        return exc.exit_code
+    except click.Abort as exc:
+        if isinstance(exc.__cause__, KeyboardInterrupt):
+            return 130
+        click.echo("Aborted.", err=True)
+        return 1
+    except click.ClickException as exc:
+        exc.show()
+        return exc.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as exc:  # noqa: BLE001 - process exit
+        from windlass.cli import failure
+
+        failure.show(exc)
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,241 @@
+"""Start, stop and look at the local platform. No terminal here: `windlass server` prints, the session only calls.
+
+"Up" means that the server answers ``hello`` on its socket. The worker connects a moment later; functions wait for it.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from windlass import exception, paths
+from windlass.cli import programs
+from windlass.wire import PROTOCOL, codec, status
+
+_ANSWER = 5.0
+_POLL = 0.02
+_SETTLE = 0.3
+_TAIL = 15
+
+
+def version() -> str:
+    """Version of this installation."""
+    import windlass
+
+    return str(getattr(windlass, "__version__", ""))
+
+
+def ask_server(root: Path) -> dict[str, Any] | None:
+    """What the server answers to ``hello``; None where nobody listens. Blocking, without asyncio: it must be quick."""
+    body = {"role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control"}
+    decoder = codec.Decoder()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(_ANSWER)
+        try:
+            connection.connect(str(paths.server_socket(root)))
+            for piece in codec.pack({"k": codec.REQUEST, "i": 1, "m": "hello", "b": body}):
+                connection.sendall(piece)
+            while data := connection.recv(65536):
+                for frame in decoder.feed(data):
+                    if frame.header["k"] == codec.ERROR:
+                        raise status.from_wire(frame.header["e"])
+                    return dict(frame.header["b"])
+        except OSError:
+            return None
+    return None
+
+
+def check_version(root: Path, answer: dict[str, Any]) -> None:
+    """Raise ``VersionError`` when the platform that runs is of another version than this command."""
+    running = answer.get("version", "")
+    if running and version() and running != version():
+        raise exception.VersionError(
+            f"The platform in {root} runs Windlass {running}, this command is Windlass {version()}.",
+            hint="Run `windlass server restart`: running containers end, what was accepted is kept.",
+        )
+
+
+def start(root: Path, *, timeout: float = 60.0) -> bool:
+    """Make sure that the platform is up; True when this call started it.
+
+    Raises:
+        VersionError: it runs in another version.
+        ConnectionError: a program died at its start (its last log lines are in the message), or nobody answered.
+    """
+    if programs.is_running(root):
+        if (answer := ask_server(root)) is not None:
+            check_version(root, answer)
+            return False
+    else:
+        _claim_folders(root)
+    marks = {name: _size(programs.log_file(root, name)) for name in (*programs.NAMES, "supervisor")}
+    _launch(root)
+    _await_server(root, marks, timeout)
+    _await_worker(root, marks)
+    return True
+
+
+def stop(root: Path, *, timeout: float = 60.0) -> bool:
+    """End the platform and everything in it; returns when all is gone. False when nothing ran."""
+    running = programs.is_running(root)
+    pid = programs.read_state(root).get("pid")
+    if running:
+        deadline = time.monotonic() + timeout
+        _signal(pid, signal.SIGTERM)
+        while programs.is_running(root):
+            if time.monotonic() > deadline:
+                _signal(pid, signal.SIGKILL)
+                break
+            time.sleep(_POLL)
+    if not running or programs.is_running(root) or programs.state_file(root).exists():
+        _clear_up(root)
+    return running
+
+
+def report(root: Path) -> dict[str, Any]:
+    """What `windlass server status` shows."""
+    running = programs.is_running(root)
+    state = programs.read_state(root) if running else {}
+    answer = ask_server(root) if running else None
+    pieces = state.get("programs", {})
+    return {
+        "state": "stopping" if state.get("stopping") else "running" if answer else "starting" if running else "stopped",
+        "home": str(root),
+        "version": state.get("version") or None,
+        "socket": str(paths.server_socket(root)),
+        "supervisor": {"pid": state.get("pid"), "memory": _memory(state.get("pid"))} if running else None,
+        **{name: _describe(pieces.get(name)) if running else None for name in programs.NAMES},
+    }
+
+
+def tail(path: Path, lines: int, start_at: int = 0) -> list[str]:
+    """The last ``lines`` lines of a log, none written before byte ``start_at``."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(start_at if start_at <= end else 0, end - lines * 400))
+            return file.read().decode("utf-8", "replace").splitlines()[-lines:]
+    except FileNotFoundError:
+        return []
+
+
+# -- inside ---------------------------------------------------------------------------------------------
+
+
+def _claim_folders(root: Path) -> None:
+    try:
+        programs.prepare(root)
+        probe = programs.log_file(root, "supervisor")
+        with probe.open("ab"):
+            pass
+    except OSError as exc:
+        raise exception.ConnectionError(
+            f"Windlass cannot keep its state in {root}: {exc.strerror or exc}.",
+            hint="Free some space or correct the permissions, or choose another folder with WINDLASS_HOME.",
+        ) from None
+
+
+def _launch(root: Path) -> None:
+    """Start a supervisor. Several at once do no harm: the lock lets one live."""
+    argv = [sys.executable, "-m", "windlass.cli.supervisor", "--home", str(root)]
+    environment = {**os.environ, "WINDLASS_HOME": str(root)}
+    done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise exception.ConnectionError(f"The supervisor could not start.\n{done.stderr.strip()}")
+
+
+def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        if (answer := ask_server(root)) is not None:
+            check_version(root, answer)
+            return
+        program = programs.read_state(root).get("programs", {}).get("server", {})
+        if program.get("starts", 0) >= 2 and program.get("last_exit") is not None:
+            raise _died(root, "server", marks, program["last_exit"])
+        if time.monotonic() > deadline:
+            raise exception.ConnectionError(
+                f"The server did not answer within {timeout:.0f} s.",
+                hint=f"See `windlass server logs`, or the files in {root / 'log'}.",
+            )
+        time.sleep(_POLL)
+
+
+def _await_worker(root: Path, marks: dict[str, int]) -> None:
+    """Give the worker a moment to die: one that cannot start (a missing package, no permission) says so at once."""
+    deadline = time.monotonic() + _SETTLE
+    while time.monotonic() < deadline:
+        program = programs.read_state(root).get("programs", {}).get("worker", {})
+        if program.get("last_exit") is not None:
+            raise _died(root, "worker", marks, program["last_exit"])
+        time.sleep(_POLL)
+
+
+def _died(root: Path, name: str, marks: dict[str, int], code: int) -> exception.Error:
+    """The error for a program that does not stay alive; the platform is stopped again, half of it helps nobody."""
+    lines = tail(programs.log_file(root, name), _TAIL, marks.get(name, 0))
+    stop(root)
+    how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+    said = "".join(f"\n  {line}" for line in lines)
+    return exception.ConnectionError(
+        f"The {name} ended at its start ({how}). Its last words:{said}",
+        hint="`windlass doctor` says what this machine lacks.",
+    )
+
+
+def _clear_up(root: Path) -> None:
+    """After a supervisor that was killed: end the node and remove what points to a platform that is no more."""
+    if not root.exists():
+        return
+    state = programs.read_state(root)
+    for name in reversed(programs.NAMES):
+        pid = state.get("programs", {}).get(name, {}).get("pid")
+        if pid and f"windlass.{name}" in _command_line(pid):
+            _signal(pid, signal.SIGKILL)
+    argv = [sys.executable, "-m", "windlass.worker.node", "down", "--home", str(root)]
+    subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    run = paths.run(root)
+    for leftover in (programs.state_file(root), *run.glob("*.sock"), *run.glob("*.pid")):
+        leftover.unlink(missing_ok=True)
+    if run != root / "run":
+        shutil.rmtree(run, ignore_errors=True)
+
+
+def _signal(pid: int | None, number: int) -> None:
+    if pid:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def _describe(program: dict[str, Any] | None) -> dict[str, Any] | None:
+    if program is None:
+        return None
+    return {**program, "memory": _memory(program.get("pid"))}
+
+
+def _memory(pid: int | None) -> int | None:
+    """Resident bytes of a process."""
+    try:
+        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
+    except (OSError, IndexError):
+        return None
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,92 @@
+"""What the supervisor and `windlass server` both know of a running platform: its lock, its state file, its logs.
+
+    run/supervisor.lock   held (flock) by the supervisor for life
+    run/supervisor.json   what it runs: written anew, by rename, on each change
+    log/<program>.log     output of each program
+
+Imports little: the supervisor lives for ever.
+"""
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from windlass import paths
+
+NAMES = ("server", "worker")
+_ROTATE_AT = 8 * 1024 * 1024
+
+
+def state_file(root: Path) -> Path:
+    return paths.run(root) / "supervisor.json"
+
+
+def log_file(root: Path, name: str) -> Path:
+    return root / "log" / f"{name}.log"
+
+
+def prepare(root: Path) -> None:
+    """Make the folders that the programs expect."""
+    (root / "log").mkdir(parents=True, exist_ok=True)
+    run = paths.run(root)
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    owner = run.stat().st_uid
+    if owner != os.geteuid():
+        raise PermissionError(f"{run} belongs to user {owner}; choose another folder with WINDLASS_HOME")
+
+
+def take_lock(root: Path) -> int | None:
+    """The file descriptor that holds the supervisor's lock, or None where another one holds it."""
+    path = paths.run(root) / "supervisor.lock"
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return None
+        # The one who held it before may have removed the file between our open and our lock.
+        try:
+            if os.fstat(fd).st_ino == path.stat().st_ino:
+                return fd
+        except FileNotFoundError:
+            pass
+        os.close(fd)
+
+
+def is_running(root: Path) -> bool:
+    """Whether a supervisor lives for this home."""
+    if not (paths.run(root) / "supervisor.lock").exists():
+        return False
+    fd = take_lock(root)
+    if fd is None:
+        return True
+    os.close(fd)
+    return False
+
+
+def read_state(root: Path) -> dict[str, Any]:
+    """What the supervisor wrote last; empty where it never did."""
+    try:
+        state = json.loads(state_file(root).read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_state(root: Path, state: dict[str, Any]) -> None:
+    path = state_file(root)
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(state))
+    temporary.replace(path)
+
+
+def open_log(root: Path, name: str) -> int:
+    """A descriptor that appends to the program's log; a large one is put aside first."""
+    path = log_file(root, name)
+    if path.exists() and path.stat().st_size > _ROTATE_AT:
+        path.replace(path.with_suffix(".log.1"))
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

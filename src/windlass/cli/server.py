@@ -1,0 +1,112 @@
+"""`windlass server …`: the platform on this machine."""
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+import click
+
+from windlass import exception, paths
+from windlass.cli import control, programs
+
+
+@click.group(name="server", help="The platform on this machine: start, stop, look at it.")
+def group() -> None:
+    pass
+
+
+@group.command(help="Start server and worker in the background (any other command does it when needed).")
+def start() -> None:
+    root = paths.home()
+    if control.start(root):
+        click.echo(f"Windlass is up; its state lies in {root}.")
+    else:
+        click.echo(f"Windlass is up already; its state lies in {root}.")
+
+
+@group.command(help="End server, worker and all containers. What was accepted is kept.")
+def stop() -> None:
+    click.echo("Windlass has stopped." if control.stop(paths.home()) else "Windlass was not running.")
+
+
+@group.command(help="Stop, then start.")
+def restart() -> None:
+    root = paths.home()
+    control.stop(root)
+    control.start(root)
+    click.echo(f"Windlass is up; its state lies in {root}.")
+
+
+@group.command(help="What runs, since when, in how much memory. Exit code 1 unless it is running.")
+@click.option("--json/--no-json", "as_json", default=False, help="One JSON object.")
+def status(as_json: bool) -> None:
+    report = control.report(paths.home())
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    else:
+        _print(report)
+    if report["state"] != "running":
+        raise SystemExit(1)
+
+
+def _print(report: dict[str, Any]) -> None:
+    click.echo(f"state       {report['state']}")
+    click.echo(f"version     {report['version'] or '-'}")
+    click.echo(f"home        {report['home']}")
+    for name in ("supervisor", *programs.NAMES):
+        program = report[name]
+        if program is None or program["pid"] is None:
+            click.echo(f"{name:<12}not running{_last_exit(program)}")
+            continue
+        memory = f"{program['memory'] / 2**20:.0f} MiB" if program["memory"] else "-"
+        since = f", since {_when(program['started_at'])}" if program.get("started_at") else ""
+        again = f", started {program['starts']} times" if program.get("starts", 1) > 1 else ""
+        click.echo(f"{name:<12}process {program['pid']}, {memory}{since}{again}")
+
+
+def _last_exit(program: dict[str, Any] | None) -> str:
+    code = program.get("last_exit") if program else None
+    return "" if code is None else f" (ended with {code})"
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+@group.command(help="The platform's own logs (not those of functions: `windlass app logs`).")
+@click.argument("program", required=False, type=click.Choice([*programs.NAMES, "supervisor"]))
+@click.option("-n", "--tail", default=100, show_default=True, help="Last lines of each log.")
+@click.option("-f", "--follow", is_flag=True, help="Stay and print what comes.")
+def logs(program: str | None, tail: int, follow: bool) -> None:
+    root = paths.home()
+    names = [program] if program else ["supervisor", *programs.NAMES]
+    files = {name: programs.log_file(root, name) for name in names}
+    if not any(path.exists() for path in files.values()):
+        raise exception.NotFoundError(f"No logs in {root / 'log'}.", hint="Has the platform run in this home?")
+    places = {}
+    for name, path in files.items():
+        places[name] = path.stat().st_size if path.exists() else 0
+        for line in control.tail(path, tail):
+            click.echo(f"{name}: {line}")
+    while follow:
+        time.sleep(0.2)
+        for name, path in files.items():
+            places[name] = _print_new(name, places[name])
+
+
+def _print_new(name: str, place: int) -> int:
+    """Print the whole lines of a log behind byte ``place``; where to go on."""
+    path = programs.log_file(paths.home(), name)
+    try:
+        with path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) < place:
+                place = 0  # put aside and begun anew
+            file.seek(place)
+            whole, _, _ = file.read().rpartition(b"\n")
+    except FileNotFoundError:
+        return 0
+    for line in whole.decode("utf-8", "replace").splitlines():
+        click.echo(f"{name}: {line}")
+    return place + (len(whole) + 1 if whole else 0)

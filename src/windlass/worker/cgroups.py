@@ -1,0 +1,293 @@
+"""Limits: one control group per container, whatever version of control groups the machine has.
+
+    <hierarchy>/windlass-<tag>/        made by ``node up``, taken away by ``node down``
+        node/                          the worker and what it starts beside containers
+        <container id>/                monitor and container, with the limits
+            <container id>/            some runtimes nest their own group
+
+``node up`` makes the first two as root below each hierarchy, or as a user below its own group where that was delegated. A
+container's monitor starts inside the container's group, so everything after it is born there. A controller that
+cannot be had is a gap, said in words; the container then runs without that limit.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+CONTROLLERS = ("cpu", "memory", "pids")
+_PERIOD = 100_000  # microseconds over which a CPU limit is kept
+_SHARES = 1024  # of one CPU, in version 1
+_NODE = "node"
+_ENTER = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
+
+
+class Hierarchy(NamedTuple):
+    """One tree of control groups, by its root: the whole mount, or the part that is ours."""
+
+    root: Path
+    controllers: frozenset[str]
+    unified: bool
+
+
+def hierarchies(mountinfo: str) -> list[Hierarchy]:
+    """The trees that /proc/self/mountinfo names; the unified one's controllers are read from its root."""
+    found = []
+    for line in mountinfo.splitlines():
+        left, _, right = line.partition(" - ")
+        kind, _, options = right.split(" ", 2)
+        root = Path(left.split(" ")[4])
+        if kind == "cgroup2":
+            found.append(Hierarchy(root, frozenset(_read(root / "cgroup.controllers").split()), True))
+        elif kind == "cgroup":
+            names = {option.rpartition("=")[2] for option in options.split(",")} - {"rw", "ro"}
+            found.append(Hierarchy(root, frozenset(names), False))
+    return found
+
+
+def make(tag: str, *, trees: Iterable[Hierarchy] | None = None, own: str | None = None) -> list[Hierarchy]:
+    """Make this home's group wherever that is allowed. For the outside of the node, as its owner.
+
+    Where the root of a unified tree is not ours, the group we run in may have been delegated to us: then it goes there.
+    ``trees`` and ``own`` (as in /proc/self/cgroup) are the machine's unless a test says otherwise.
+    """
+    made = []
+    own = _read(Path("/proc/self/cgroup")) if own is None else own
+    for tree in hierarchies(_read(Path("/proc/self/mountinfo"))) if trees is None else trees:
+        with contextlib.suppress(OSError):
+            made.append(_make(tree, tag))
+            continue
+        inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+        if tree.unified and inside != "/":
+            with contextlib.suppress(OSError):
+                delegated = tree.root / inside.lstrip("/")
+                _empty(delegated, delegated / f"windlass-{tag}-programs")
+                made.append(_make(tree._replace(root=delegated), tag))
+    return made
+
+
+def unmake(ours: Iterable[Hierarchy]) -> None:
+    """Take the groups of ``make`` away, with all below. Raises ``OSError`` while processes live in them."""
+    for tree in ours:
+        _remove(tree.root)
+
+
+def gaps(ours: Iterable[Hierarchy]) -> list[str]:
+    """What cannot be limited, in words."""
+    held = {controller for tree in ours for controller in tree.controllers}
+    words = {"cpu": "CPU time", "memory": "memory", "pids": "the number of processes"}
+    return [
+        f"{words[name]} of containers is not limited: no control group with {name!r} may be made here"
+        for name in CONTROLLERS
+        if name not in held
+    ]
+
+
+class Cgroup:
+    """The groups of one container. ``limit``: bytes of memory it may use, or None where that is not limited."""
+
+    def __init__(self, container_id: str, trees: Sequence[Hierarchy]) -> None:
+        self.container_id = container_id
+        self._trees = [tree._replace(root=tree.root / container_id) for tree in trees]
+        self.paths = [tree.root for tree in self._trees]
+
+    def enter_argv(self, argv: Sequence[str]) -> list[str]:
+        """A command line that moves itself into the groups and then becomes ``argv``."""
+        if not self.paths:
+            return list(argv)
+        return ["sh", "-c", _ENTER, "sh", *(str(path / "cgroup.procs") for path in self.paths), "--", *argv]
+
+    def add(self, pid: int) -> None:
+        """Move a process into the groups."""
+        for path in self.paths:
+            (path / "cgroup.procs").write_text(str(pid))
+
+    @property
+    def limit(self) -> int | None:
+        """Bytes of memory that all its processes may use together."""
+        text = self._memory("memory.limit_in_bytes", "memory.max")
+        return int(text) if text.isdigit() else None
+
+    def peak(self) -> int:
+        """The most bytes of memory that it used at once (0 where nobody counts)."""
+        text = self._memory("memory.max_usage_in_bytes", "memory.peak") or self._memory("", "memory.current")
+        return int(text or 0)
+
+    def oom(self) -> bool:
+        """Whether the kernel killed one of its processes for want of memory.
+
+        To be asked before the runtime deletes the container: version 1 counts in the group nested by the runtime.
+        """
+        tree = self._tree("memory")
+        if tree is None:
+            return False
+        name = "memory.events" if tree.unified else "memory.oom_control"
+        counts = (_fields(_read(Path(folder) / name)).get("oom_kill", 0) for folder, _, _ in os.walk(tree.root))
+        return any(counts)
+
+    def remove(self) -> bool:
+        """Take the groups away; False while a process still lives in one (``Cgroups`` tries again later)."""
+        try:
+            for path in self.paths:
+                _remove(path)
+        except OSError:
+            return False
+        return True
+
+    def _tree(self, controller: str) -> Hierarchy | None:
+        return next((tree for tree in self._trees if controller in tree.controllers), None)
+
+    def _memory(self, old: str, new: str) -> str:
+        tree = self._tree("memory")
+        name = "" if tree is None else new if tree.unified else old
+        return _read(tree.root / name).strip() if tree is not None and name else ""
+
+    def apply(self, settings: Mapping[str, Mapping[str, str]]) -> None:
+        """Make the groups and write what ``settings`` gives for them."""
+        for tree in self._trees:
+            tree.root.mkdir(exist_ok=True)
+            _inherit_cpuset(tree.root)
+            for name, value in settings["unified" if tree.unified else "legacy"].items():
+                if name.split(".")[0] in tree.controllers:
+                    _write(tree.root / name, value)
+
+
+class Cgroups:
+    """All containers' groups below what ``make`` made. Lives inside the node."""
+
+    def __init__(self, ours: Sequence[Hierarchy]) -> None:
+        self._ours = ours
+        self._limiting = [tree for tree in ours if tree.controllers & set(CONTROLLERS)]
+        self._leftover: list[Cgroup] = []
+        self.gaps = gaps(ours)
+
+    def join(self) -> None:
+        """Move this process into the node's own group, so that nothing it starts lies outside of ours."""
+        for tree in self._ours:
+            with contextlib.suppress(OSError):
+                (tree.root / _NODE / "cgroup.procs").write_text("0")
+
+    def create(
+        self, container_id: str, *, cpu_request: float, cpu_limit: float | None, memory_limit: int, pids_limit: int
+    ) -> Cgroup:
+        """Make the container's groups. CPUs in cores, memory in bytes."""
+        self._again()
+        group = Cgroup(container_id, self._limiting)
+        group.apply(settings(cpu_request=cpu_request, cpu_limit=cpu_limit, memory_limit=memory_limit, pids=pids_limit))
+        return group
+
+    def find(self, container_id: str) -> Cgroup:
+        """The groups that an earlier worker made for a living container."""
+        return Cgroup(container_id, [tree for tree in self._limiting if (tree.root / container_id).is_dir()])
+
+    def remove(self, group: Cgroup) -> None:
+        """Take ``group`` away now, or as soon as its last process is gone."""
+        if not group.remove():
+            self._leftover.append(group)
+
+    def retain(self, living: Iterable[str]) -> None:
+        """Take away the groups of all containers but ``living``: what an earlier worker could not."""
+        keep = {_NODE, *living}
+        for tree in self._limiting:
+            for entry in tree.root.iterdir():
+                if entry.is_dir() and entry.name not in keep:
+                    with contextlib.suppress(OSError):
+                        _remove(entry)
+
+    def _again(self) -> None:
+        self._leftover = [group for group in self._leftover if not group.remove()]
+
+
+def settings(
+    *, cpu_request: float, cpu_limit: float | None, memory_limit: int, pids: int
+) -> dict[str, dict[str, str]]:
+    """The files to write, by version. Their order matters: memory before memory with swap."""
+    quota = -1 if cpu_limit is None else max(int(cpu_limit * _PERIOD), 1000)
+    shares = max(int(cpu_request * _SHARES), 2)
+    weight = min(max(int(cpu_request * 100), 1), 10_000)
+    return {
+        "legacy": {
+            "cpu.shares": str(shares),
+            "cpu.cfs_period_us": str(_PERIOD),
+            "cpu.cfs_quota_us": str(quota),
+            "memory.limit_in_bytes": str(memory_limit),
+            "memory.memsw.limit_in_bytes": str(memory_limit),
+            "pids.max": str(pids),
+        },
+        "unified": {
+            "cpu.weight": str(weight),
+            "cpu.max": f"{'max' if quota < 0 else quota} {_PERIOD}",
+            "memory.max": str(memory_limit),
+            "memory.swap.max": "0",
+            "pids.max": str(pids),
+        },
+    }
+
+
+def _make(tree: Hierarchy, tag: str) -> Hierarchy:
+    """This home's group in one tree, with the controllers that its children will really have."""
+    ours = tree.root / f"windlass-{tag}"
+    if tree.unified:
+        _enable(tree.root, tree.controllers)
+    ours.mkdir(exist_ok=True)
+    _inherit_cpuset(ours)
+    if tree.unified:
+        _enable(ours, tree.controllers)
+    (ours / _NODE).mkdir(exist_ok=True)
+    _inherit_cpuset(ours / _NODE)
+    if not os.access(ours / "cgroup.procs", os.W_OK):
+        raise PermissionError(f"{ours} is not ours")
+    having = frozenset(_read(ours / "cgroup.subtree_control").split()) if tree.unified else tree.controllers
+    return tree._replace(root=ours, controllers=having)
+
+
+def _enable(group: Path, controllers: Iterable[str]) -> None:
+    for controller in set(CONTROLLERS) & set(controllers):  # one by one: one that is refused spoils the others
+        with contextlib.suppress(OSError):
+            (group / "cgroup.subtree_control").write_text(f"+{controller}")
+
+
+def _empty(group: Path, leaf: Path) -> None:
+    """Move the processes of a unified group into a leaf: inner groups that hand on controllers may have none."""
+    leaf.mkdir(exist_ok=True)
+    for pid in _read(group / "cgroup.procs").split():
+        with contextlib.suppress(ProcessLookupError):
+            (leaf / "cgroup.procs").write_text(pid)
+
+
+def _inherit_cpuset(group: Path) -> None:
+    """Version 1 wants CPUs and memory nodes to be named before a process may enter a new group."""
+    for name in ("cpuset.cpus", "cpuset.mems"):
+        file = group / name
+        if file.exists() and not _read(file).strip():
+            _write(file, _read(group.parent / name))
+
+
+def _remove(group: Path) -> None:
+    for folder, _, _ in os.walk(group, topdown=False):
+        with contextlib.suppress(FileNotFoundError):
+            Path(folder).rmdir()
+
+
+def _write(file: Path, value: str) -> None:
+    """Write where the kernel has that file: swap accounting and some limits are options of the kernel."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        descriptor = os.open(file, os.O_WRONLY)  # never O_CREAT: in a control group that is another error
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""
+
+
+def _fields(text: str) -> dict[str, int]:
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}

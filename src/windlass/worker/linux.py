@@ -1,0 +1,52 @@
+"""The few system calls for namespaces and mounts that Python 3.10 does not offer, through libc."""
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+NEWNS = 0x00020000
+NEWIPC = 0x08000000
+NEWUSER = 0x10000000
+NEWPID = 0x20000000
+NEWNET = 0x40000000
+
+MS_NOSUID = 0x2
+MS_NODEV = 0x4
+MS_NOEXEC = 0x8
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+MS_SLAVE = 0x80000
+MNT_DETACH = 0x2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces of ``flags`` for new ones. A network namespace changes for the calling thread only."""
+    _check(_libc.unshare(flags), "unshare")
+
+
+def mount(source: str | Path, target: str | Path, *, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2)."""
+    result = _libc.mount(
+        os.fsencode(source), os.fsencode(target), kind.encode() or None, ctypes.c_ulong(flags), data.encode() or None
+    )
+    _check(result, f"mount {target}")
+
+
+def bind(source: str | Path, target: str | Path, *, recursive: bool = False) -> None:
+    """Show ``source`` at ``target`` as well."""
+    mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+
+
+def unmount(target: str | Path) -> None:
+    """Take the mount at ``target`` away; who still uses it keeps it."""
+    _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")

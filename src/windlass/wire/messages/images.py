@@ -10,7 +10,8 @@ class Recipe(TypedDict, total=False):
     * "base": ``base`` "debian_slim", ``python`` "3.11"
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure)
     * "apt": ``packages``
-    * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``)
+    * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
+      (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "copy": ``mount`` (digest of a manifest) baked into the image
 
@@ -24,6 +25,8 @@ class Recipe(TypedDict, total=False):
     commands: list[str]
     packages: list[str]
     options: list[str]
+    requirements: list[str]
+    uv: str
     env: dict[str, str]
     secrets: list[str]
     path: str

@@ -5,8 +5,8 @@
         <container id>/                monitor and container, with the limits
             <container id>/            some runtimes nest their own group
 
-``node up`` makes the first two as root below each hierarchy, or as a user below its own group where that was delegated. A
-container's monitor starts inside the container's group, so everything after it is born there. A controller that
+``node up`` makes the first two as root below each hierarchy, or as a user below its own group where that was delegated.
+A container's monitor starts inside the container's group, so everything after it is born there. A controller that
 cannot be had is a gap, said in words; the container then runs without that limit.
 """
 from __future__ import annotations
@@ -66,6 +66,13 @@ def make(tag: str, *, trees: Iterable[Hierarchy] | None = None, own: str | None 
                 _empty(delegated, delegated / f"windlass-{tag}-programs")
                 made.append(_make(tree._replace(root=delegated), tag))
     return made
+
+
+def find(tag: str) -> list[Hierarchy]:
+    """What ``make`` left below the roots, when nobody remembers it."""
+    trees = hierarchies(_read(Path("/proc/self/mountinfo")))
+    ours = [tree._replace(root=tree.root / f"windlass-{tag}") for tree in trees]
+    return [tree for tree in ours if tree.root.is_dir()]
 
 
 def unmake(ours: Iterable[Hierarchy]) -> None:

@@ -1,17 +1,226 @@
-"""The node namespace (in progress): signatures for the rest of the worker."""
+"""The node namespace: what the worker and all containers live in, so that the worker is never root on the host.
+
+    python -m windlass.worker.node up|down|status --home DIR
+
+``up`` starts the pause process (``pause.py``), the uplink (``uplink.py``) and the groups for limits (``cgroups.py``)
+and writes down what it made; when it is up already, ``up`` finds it by that record. ``down`` ends every process inside and
+takes everything away, whether the record is whole or not. Root and ordinary users differ only in what is picked here.
+"""
 from __future__ import annotations
 
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from windlass import exception, paths
+from windlass.worker import cgroups, folder, pause, uplink
+
+_BUSY = 5.0  # seconds that the last processes of a group may take to vanish
 
 
 class Node(NamedTuple):
     """What ``up`` made.
 
-    ``inside``: the home folder as every user inside the node can reach it (a folder above it may be closed to them): use
-    it for what containers mount. ``userns``: file of the user namespace that is mapped like a container's.
+    ``view``: a folder inside the node that every user there can reach; ``inside`` is the home folder below it.
+    Root file systems of containers and sources of their mounts must be named through it, because a folder above the
+    home may be closed to other users. ``userns``: the user namespace mapped like a container's. ``gaps``: what could not be had.
     """
 
-    inside: Path
-    userns: Path
+    home: Path
     pid: int
+    start: int
+    view: Path
+    uplink: uplink.Uplink
+    host_addresses: tuple[str, ...]
+    groups: tuple[cgroups.Hierarchy, ...]
+    gaps: tuple[str, ...]
+
+    @property
+    def inside(self) -> Path:
+        return self.view / "home"
+
+    @property
+    def netns(self) -> Path:
+        """The folder for network namespaces of containers."""
+        return self.view / "net"
+
+    @property
+    def userns(self) -> Path:
+        return self.view / "user"
+
+    @property
+    def alive(self) -> bool:
+        """Whether its pause process lives. Only for the outside: inside, that is process 1."""
+        return folder.alive(self.pid, self.start)
+
+
+def tag(home: Path) -> str:
+    """What names of interfaces, tables and groups carry to tell homes apart."""
+    return hashlib.sha256(os.fsencode(home.absolute())).hexdigest()[:8]
+
+
+def up(home: Path) -> Node:
+    """The node of ``home``, made now unless it is there. Raises ``ExecutionError`` where the host does not allow it."""
+    home = home.absolute()
+    home.mkdir(parents=True, exist_ok=True)
+    with _locked(home):
+        node = load(home)
+        if node is not None and node.alive:
+            return node
+        _sweep(home, node)
+        try:
+            node = _make(home)
+        except BaseException:
+            _sweep(home, load(home))
+            raise
+        return node
+
+
+def down(home: Path) -> None:
+    """End everything inside the node of ``home`` and take away all that belonged to it. Fine when there is none."""
+    home = home.absolute()
+    if not paths.run(home).is_dir():
+        return _sweep(home, None)
+    with _locked(home):
+        _sweep(home, load(home))
+
+
+def enter_argv(node: Node, argv: Sequence[str]) -> list[str]:
+    """A command line that runs ``argv`` inside. It gets SIGTERM when the command's own process ends."""
+    network = [] if node.uplink.kind == "none" else ["--net"]
+    return [
+        "nsenter", "--target", str(node.pid), "--user", "--mount", "--ipc", "--pid", *network, "--preserve-credentials",
+        f"--wd={Path.cwd()}", "--", "setpriv", "--pdeathsig", "TERM", "--", *argv,
+    ]  # fmt: skip
+
+
+def load(home: Path) -> Node | None:
+    """The record that ``up`` wrote, or None. Inside and outside of the node."""
+    try:
+        data = json.loads(_record(home.absolute()).read_text())
+        return Node(
+            home=Path(data["home"]),
+            pid=data["pid"],
+            start=data["start"],
+            view=Path(data["view"]),
+            uplink=uplink.Uplink(**{**data["uplink"], "resolvers": tuple(data["uplink"]["resolvers"])}),
+            host_addresses=tuple(data["host_addresses"]),
+            groups=tuple(
+                cgroups.Hierarchy(Path(root), frozenset(controllers), unified)
+                for root, controllers, unified in data["groups"]
+            ),
+            gaps=tuple(data["gaps"]),
+        )
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _make(home: Path) -> Node:
+    root, gaps = os.geteuid() == 0, []
+    networked = root or os.access("/dev/net/tun", os.R_OK | os.W_OK)
+    if not networked:
+        gaps.append("containers have no network, and image builds use the host's: this user may not open /dev/net/tun")
+    pid = pause.create(home, map_ids=pause.write_maps if root else pause.write_maps_as_user, network=networked)
+    node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.Uplink("none"), (), (), ())
+    _save(node)  # early: whatever fails from here on is found and taken away
+    if networked:
+        link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid)
+        node = node._replace(uplink=link)
+        _save(node)
+    groups = tuple(cgroups.make(tag(home)))
+    gaps += cgroups.gaps(groups)
+    node = node._replace(groups=groups, host_addresses=tuple(uplink.host_addresses()), gaps=tuple(gaps))
+    _save(node)
+    return node
+
+
+def _sweep(home: Path, node: Node | None) -> None:
+    """Take away whatever of the node there is."""
+    if node is not None and node.alive:
+        _end(node)
+    uplink.disconnect(tag(home), None if node is None else node.uplink)
+    groups = cgroups.find(tag(home)) if node is None else list(node.groups) or cgroups.find(tag(home))
+    deadline = time.monotonic() + _BUSY
+    while True:
+        try:
+            cgroups.unmake(groups)
+            break
+        except OSError as exc:
+            if time.monotonic() > deadline:
+                raise exception.ExecutionError(f"a control group is still in use: {exc}") from None
+            time.sleep(0.02)
+    _record(home).unlink(missing_ok=True)
+
+
+def _end(node: Node) -> None:
+    """Kill process 1; the kernel then kills all others inside and only after them lets it go."""
+    descriptor = folder.open_pid(node.pid, node.start)
+    if descriptor is None:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        select.select([descriptor], [], [], 30)
+    finally:
+        os.close(descriptor)
+
+
+def _record(home: Path) -> Path:
+    return paths.run(home) / "node.json"
+
+
+def _save(node: Node) -> None:
+    data = {
+        **node._asdict(),
+        "home": str(node.home),
+        "view": str(node.view),
+        "uplink": node.uplink._asdict(),
+        "groups": [[str(tree.root), sorted(tree.controllers), tree.unified] for tree in node.groups],
+    }
+    draft = _record(node.home).with_suffix(".new")
+    draft.write_text(json.dumps(data))
+    draft.rename(_record(node.home))
+
+
+@contextlib.contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """One ``up`` or ``down`` at a time."""
+    run = paths.run(home)
+    run.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (run / "node.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """``up``, ``down`` and ``status`` as a command; what is there is printed as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m windlass.worker.node")
+    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("--home", type=Path, default=paths.home())
+    options = parser.parse_args(arguments)
+    try:
+        if options.action == "down":
+            down(options.home)
+            return 0
+        node = up(options.home) if options.action == "up" else load(options.home)
+    except exception.Error as exc:
+        print(f"{exc}{' – ' + exc.hint if exc.hint else ''}", file=sys.stderr)
+        return 1
+    if node is None or not node.alive:
+        print("down")
+        return 1
+    print(json.dumps({"pid": node.pid, "uplink": node.uplink.kind, "gaps": node.gaps}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Programs of the host in a namespace mapped like a container's: what they write belongs to a container's root.
 
-The node keeps one such user namespace ready (``pause.py`` makes it), with inside 0 being the node's 1. A program run here
-also gets its own mount and pid namespace: it may mount what it likes, and cancelling ends all that it started.
+The node keeps one such user namespace ready (``pause.py`` makes it), with inside 0 being the node's 1. A program run
+here also gets its own mount and pid namespace: it may mount what it likes, and cancelling ends all that it started.
 """
 from __future__ import annotations
 

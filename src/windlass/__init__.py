@@ -1,0 +1,79 @@
+"""Windlass: run decorated Python functions in fresh containers on machines you own.
+
+>>> import windlass
+>>> app = windlass.App("squares")
+>>> @app.function()
+... def square(x: int) -> int:
+...     return x * x
+
+Only the public names live here, imported on first use so that ``import windlass`` costs next to nothing.
+"""
+from __future__ import annotations
+
+__version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.app import App as App
+    from windlass.client import Client as Client
+    from windlass.client.output import enable_output as enable_output
+    from windlass.exception import Error as Error
+    from windlass.execution import current_function_call_id as current_function_call_id
+    from windlass.execution import current_input_id as current_input_id
+    from windlass.execution import interact as interact
+    from windlass.execution import is_local as is_local
+    from windlass.file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
+    from windlass.function import Function as Function
+    from windlass.function_call import FunctionCall as FunctionCall
+    from windlass.image import Image as Image
+    from windlass.retries import Retries as Retries
+    from windlass.secret import Secret as Secret
+
+_WHERE = {
+    "App": "app",
+    "Client": "client",
+    "Error": "exception",
+    "FilePatternMatcher": "file_pattern_matcher",
+    "Function": "function",
+    "FunctionCall": "function_call",
+    "Image": "image",
+    "Retries": "retries",
+    "Secret": "secret",
+    "current_function_call_id": "execution",
+    "current_input_id": "execution",
+    "enable_output": "client.output",
+    "interact": "execution",
+    "is_local": "execution",
+}
+
+_REMOVED = {
+    "Stub": "App",
+    "Mount": "Image.add_local_file, add_local_dir or add_local_python_source",
+    "web_endpoint": "fastapi_endpoint",
+    "build": "Image.run_function or a Volume",
+}
+
+_MODULES = frozenset({"app", "call_graph", "client", "config", "exception", "functions", "image", "secret", "types"})
+
+__all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605 - names are imported on first use
+
+
+def __getattr__(name: str) -> object:
+    import importlib
+
+    where = _WHERE.get(name)
+    if where is not None:
+        value = getattr(importlib.import_module(f"{__name__}.{where}"), name)
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _REMOVED:
+        from windlass import exception
+
+        raise exception.DeprecationError(f"{name} was removed; use {_REMOVED[name]}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r} (perhaps it comes with a later version)")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_WHERE})

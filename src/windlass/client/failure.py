@@ -1,0 +1,117 @@
+"""Remote failures become local exceptions: their own type, with the remote frames in the traceback.
+
+    own type        where the exception can be unpickled here; remote frames follow the local ones
+    ExecutionError  where it cannot; the remote traceback is in the message
+    others          FunctionTimeoutError, InternalFailure and RemoteError for what no user code raised
+"""
+from __future__ import annotations
+
+import linecache
+import types
+from typing import NoReturn
+
+from windlass import exception
+from windlass.wire import payload
+from windlass.wire.messages import calls
+
+
+def rebuild(output: calls.Output, error: bytes | bytearray | None) -> BaseException:
+    """The exception for an output that is no success. ``error`` is the pickled exception where there is one."""
+    status = output.get("status", "")
+    failure: calls.Failure = output.get("failure") or {}
+    reason = failure.get("reason") or failure.get("repr") or ""
+    if status == "timeout":
+        return exception.FunctionTimeoutError(reason or "the function ran longer than its timeout")
+    if status == "terminated":
+        return exception.RemoteError(reason or "the call was cancelled before it ended")
+    if error is not None or failure.get("kind"):
+        return _raised(failure, error)
+    if status == "internal":
+        return exception.InternalFailure(reason or "the platform lost this input too often")
+    if status == "init_failure":
+        return exception.RemoteError(reason or "the function's containers could not start")
+    return exception.RemoteError(reason or "the container died while it ran this input")
+
+
+def _raised(failure: calls.Failure, error: bytes | bytearray | None) -> BaseException:
+    trouble = ""
+    if error is not None:
+        try:
+            value = payload.loads(bytes(error), "remote exception")
+        except exception.DeserializationError as exc:
+            trouble = f" ({exc})"
+        else:
+            if isinstance(value, BaseException):
+                return splice(value, failure)
+            trouble = f" (the remote side sent {type(value).__qualname__}, which is no exception)"
+    text = failure.get("traceback", "").rstrip()
+    kind, shown = failure.get("kind", "an exception"), failure.get("repr", "")
+    message = f"the function raised {kind}, which cannot be rebuilt here{trouble}: {shown}"
+    return exception.ExecutionError(f"{message}\n\nRemote traceback:\n{text}" if text else message)
+
+
+def splice(error: BaseException, failure: calls.Failure) -> BaseException:
+    """Give ``error`` the remote frames as its traceback; frames of whoever raises it come before them."""
+    error.__traceback__ = None
+    frames = failure.get("frames") or []
+    tail: types.TracebackType | None = None
+    for frame in reversed(frames):
+        tail = types.TracebackType(tail, _frame(frame), -1, max(frame["line"], 1))
+    if tail is not None:
+        error.__windlass_remote__ = tail  # type: ignore[attr-defined]
+    text = failure.get("traceback", "")
+    if error.__cause__ is None and "\nThe above exception was" in text or "\nDuring handling of" in text:
+        # Causes do not survive pickling; their text does.
+        error.__cause__ = _Chained(text)
+    elif tail is None and text:
+        error.__cause__ = _Chained(text)
+    return error.with_traceback(tail)
+
+
+class _Chained(Exception):
+    """The remote traceback as text, shown above an exception whose causes could not travel."""
+
+    def __str__(self) -> str:
+        return "\n" + str(self.args[0]).rstrip()
+
+
+_ChainedName = "RemoteTraceback"
+_Chained.__name__ = _Chained.__qualname__ = _ChainedName
+_Chained.__module__ = "builtins"
+
+
+def _frame(frame: calls.Frame) -> types.FrameType:
+    """A frame object that shows as that remote one. The only way to get one is to run code of that name."""
+    code = compile("raise _stop", frame["file"], "exec").replace(co_name=frame["name"])
+    if hasattr(code, "co_qualname"):  # 3.11 and later
+        code = code.replace(co_qualname=frame["name"])
+    _remember(frame)
+    try:
+        exec(code, {"_stop": _Stop(), "__name__": "__remote__"})
+    except _Stop as stop:
+        tb = stop.__traceback__
+        assert tb is not None and tb.tb_next is not None
+        return tb.tb_next.tb_frame
+    return _never()
+
+
+class _Stop(Exception):
+    pass
+
+
+def _never() -> NoReturn:
+    raise AssertionError("unreachable")
+
+
+def _remember(frame: calls.Frame) -> None:
+    """Let tracebacks show the remote source line even where the file does not exist here."""
+    file, line, text = frame["file"], frame["line"], frame.get("text") or ""
+    if not text or line < 1 or line > 1_000_000:
+        return
+    entry = linecache.cache.get(file)
+    known = list(entry[2]) if isinstance(entry, tuple) and len(entry) == 4 else linecache.getlines(file)
+    if len(known) >= line and known[line - 1].strip() == text.strip():
+        return
+    known = [*known, *([""] * (line - len(known)))]
+    known[line - 1] = text + "\n"
+    linecache.cache[file] = (0, None, known, file)

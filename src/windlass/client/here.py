@@ -1,0 +1,25 @@
+"""Where this process is: at a user's machine or inside a container.
+
+The runner writes ``plan`` before it imports user code and sets the context variables around each input;
+everything else in the SDK only reads them. Tiny, because every container imports it.
+"""
+from __future__ import annotations
+
+import contextvars
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import containers
+
+plan: containers.RunnerPlan | None = None
+"""What this container serves; None on a user's machine."""
+
+pid: int | None = None
+"""The process that serves it: its children are not "in the container" for ``is_local``."""
+
+input_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_input_id", default=None)
+call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_call_id", default=None)
+
+
+def in_container() -> bool:
+    return plan is not None

@@ -1,0 +1,70 @@
+"""Brings objects into being: dependencies first, each once, independent ones side by side."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from windlass import exception
+from windlass.client import object as objects
+from windlass.client import output, session
+from windlass.kit import tasks
+
+
+class Context:
+    """What loading an object may use.
+
+    ``app_id`` and ``app_name`` are None outside of a running app; ``environment`` is "" for the default one.
+    """
+
+    def __init__(
+        self,
+        session: session.Session,
+        *,
+        app_id: str | None = None,
+        app_name: str | None = None,
+        environment: str = "",
+        show: output.Output | None = None,
+    ) -> None:
+        self.session = session
+        self.app_id = app_id
+        self.app_name = app_name
+        self.environment = environment
+        self.output = show or output.current()
+        self._loads: dict[int, asyncio.Task[None]] = {}
+        self._kept: list[objects.Object] = []  # keeps ids of ``_loads`` unique while the context lives
+        self._tasks = tasks.Tasks(on_failure=lambda name, exc: None)  # whoever awaits a load sees its failure
+
+    async def load(self, obj: objects.Object) -> None:
+        """Hydrate ``obj`` after everything it depends on."""
+        if obj._object_id is not None and id(obj) not in self._loads:
+            return
+        task = self._loads.get(id(obj))
+        if task is None:
+            self._kept.append(obj)
+            task = self._loads[id(obj)] = self._tasks.start(self._load(obj), f"load {obj._describe()}")
+        await asyncio.shield(task)
+
+    async def load_all(self, objects: Iterable[objects.Object]) -> None:
+        """Hydrate several, side by side. The first failure is raised and the others are given up."""
+        loads = [self.load(obj) for obj in objects]
+        if loads:
+            await asyncio.gather(*loads)
+
+    async def close(self) -> None:
+        """Give up whatever still loads."""
+        await self._tasks.close()
+
+    async def _load(self, obj: objects.Object) -> None:
+        await self.load_all(obj._deps())
+        await obj._load(self)
+        if obj._object_id is None:
+            raise exception.ExecutionError(f"{obj._describe()} was loaded but has no id")
+
+
+async def load(obj: objects.Object) -> None:
+    """Hydrate a lazy handle outside of any app."""
+    context = Context(session.current())
+    try:
+        await context.load(obj)
+    finally:
+        await context.close()

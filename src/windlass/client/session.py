@@ -1,0 +1,232 @@
+"""The connection to the platform: made on first need, made again when lost, shared by everything in the process.
+
+Every request of the SDK may be repeated (identities are chosen by the client), so a lost connection costs
+time, not correctness: ``request`` repeats until the server answers, ``stream`` lets its reader resume.
+Lives on the library's loop.
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, NamedTuple
+
+import windlass
+from windlass import exception, paths, wire
+from windlass.client import here, output
+from windlass.kit import ids, tasks
+from windlass.wire import codec, peer
+from windlass.wire.messages import common
+
+START_PATIENCE = 60.0
+"""Seconds to wait for a platform that is being started or restarted, before anything was ever reached."""
+
+RESTART_PATIENCE = 120.0
+"""Seconds for which a request survives a lost connection."""
+
+_DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+
+
+class Address(NamedTuple):
+    """Where to connect and as whom. ``autostart``: may the platform be started from here?"""
+
+    socket: str
+    hello: common.HelloRequest
+    autostart: bool
+
+
+class Session:
+    """One process's connection. ``request``, ``stream`` and ``post`` connect by themselves."""
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._peer: peer.Peer | None = None
+        self._connecting = asyncio.Lock()
+        self._started = False
+        self._closed = False
+        self.tasks = tasks.Tasks(on_failure=lambda name, exc: None)
+        """Owner of what runs beside the user's calls; each reports its own failures."""
+        self.hello: common.HelloReply | None = None
+
+    # -- exchanges ------------------------------------------------------------------------------------
+
+    async def request(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> peer.Reply:
+        """Ask; repeat while the platform is unreachable."""
+        patience = Patience()
+        while True:
+            try:
+                link = self._peer
+                if link is None or not link.connected:
+                    link = await self.connect()
+                return await link.request(method, body, attachments)
+            except exception.ServiceError as exc:
+                await patience.wait(exc)
+
+    async def stream(
+        self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()
+    ) -> AsyncIterator[peer.Reply]:
+        """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
+        link = self._peer
+        if link is None or not link.connected:
+            link = await self.connect()
+        items = link.stream(method, body, attachments)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            await items.aclose()  # type: ignore[attr-defined]
+
+    def post(self, coro: Coroutine[Any, Any, object], name: str) -> None:
+        """Run something beside the user's calls, without waiting for it."""
+        self.tasks.start(coro, name)
+
+    def post_request(self, method: str, body: Any) -> None:
+        """Send a request whose answer matters to nobody, such as a cancellation."""
+        self.post(self.request(method, body), method)
+
+    # -- connection -----------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    async def connect(self) -> peer.Peer:
+        """A connection that has said hello. Starts the platform where that is allowed and nobody listens."""
+        async with self._connecting:
+            if self._closed:
+                raise exception.ClientClosed("the client was closed")
+            if self._peer is not None and self._peer.connected:
+                return self._peer
+            link = await self._reach()
+            try:
+                await self._greet(link)
+            except BaseException:
+                link.close()
+                raise
+            self._peer = link
+            return link
+
+    async def close(self) -> None:
+        self._closed = True
+        await self.tasks.close()
+        if self._peer is not None:
+            self._peer.close()
+
+    async def _reach(self) -> peer.Peer:
+        patience = Patience(START_PATIENCE)
+        while True:
+            try:
+                loop = asyncio.get_running_loop()
+                _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+                if self._started:
+                    output.current().status("")
+                return link
+            except PermissionError as exc:
+                raise exception.ConnectionError(
+                    f"no permission to use the platform's socket {self._address.socket}",
+                    hint="The platform was started by another user. Set WINDLASS_HOME to a folder of your own.",
+                ) from exc
+            except OSError as exc:
+                await self._start_platform()
+                await patience.wait(
+                    exception.ConnectionError(
+                        f"the platform does not answer at {self._address.socket}: {exc.strerror or exc}",
+                        hint="`windlass server status` and `windlass server logs` say why.",
+                    )
+                )
+
+    async def _greet(self, link: peer.Peer) -> None:
+        reply: common.HelloReply = (await link.request("hello", dict(self._address.hello))).body
+        if reply["protocol"] != wire.PROTOCOL:
+            raise exception.VersionError(
+                f"the platform speaks protocol {reply['protocol']} (Windlass {reply['version']}), "
+                f"this program {wire.PROTOCOL} (Windlass {windlass.__version__})",
+                hint="Run `windlass server restart` to bring the platform to this version."
+                if reply["protocol"] < wire.PROTOCOL
+                else "Upgrade Windlass in this environment.",
+            )
+        self.hello = reply
+
+    async def _start_platform(self) -> None:
+        if self._started or not self._address.autostart:
+            return
+        self._started = True
+        output.current().status("Starting the local platform")
+        await asyncio.get_running_loop().run_in_executor(None, start_platform)
+
+
+class Patience:
+    """Growing waits up to a limit, after which the error is raised."""
+
+    def __init__(self, limit: float = RESTART_PATIENCE) -> None:
+        self._limit = limit
+        self._deadline = 0.0
+        self._turn = 0
+
+    async def wait(self, error: exception.Error) -> None:
+        now = time.monotonic()
+        if not self._deadline:
+            self._deadline = now + self._limit
+        elif now > self._deadline:
+            raise error
+        delay = _DELAYS[min(self._turn, len(_DELAYS) - 1)]
+        self._turn += 1
+        await asyncio.sleep(delay)
+
+
+def start_platform() -> None:
+    """Run ``windlass server start``: it returns when the platform is up, or says why not."""
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "windlass.cli", "server", "start"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise exception.ConnectionError(
+            f"the local platform did not start within {START_PATIENCE:.0f} s", hint="See `windlass server logs`."
+        ) from None
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise exception.ConnectionError(
+            f"the local platform could not be started:\n{said}" if said else "the local platform could not be started",
+            hint="`windlass doctor` says what this machine lacks; `windlass server logs` what happened.",
+        )
+
+
+def address() -> Address:
+    """Where this process belongs: to its container's socket, or to the platform of ``WINDLASS_HOME``."""
+    hello: common.HelloRequest = {
+        "role": "user",
+        "protocol": wire.PROTOCOL,
+        "version": windlass.__version__,
+        "client_id": ids.new("cl"),
+    }
+    if here.plan is not None:
+        hello.update(role="container", container_id=here.plan["container_id"], token=here.plan["token"])
+        return Address(here.plan["socket"], hello, autostart=False)
+    return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
+
+
+_current: Session | None = None
+
+
+def current() -> Session:
+    """The session of this process. Call on the library's loop."""
+    global _current
+    if _current is None or _current.closed:
+        _current = Session(address())
+    return _current
+
+
+def _forked() -> None:
+    global _current
+    if _current is not None:
+        _left_behind.append(_current)
+        _current = None
+
+
+_left_behind: list[Session] = []  # of the parent: its socket must not be used, nor shut down by a destructor
+os.register_at_fork(after_in_child=_forked)
+

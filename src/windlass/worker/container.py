@@ -1,38 +1,254 @@
-"""Containers that are real (in progress): the signatures that worker.images may rely on."""
+"""Containers that are real: one exit stack from the folder to the process, given back in reverse.
+
+    folder → root file system → network → control group → document → monitor, runtime, process
+
+Everything is held under the container's id, so that a later worker can adopt it (``Containers.adopt``) from the same
+stack; what only the worker's end interrupts is not given back (``release``).
+"""
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+import contextlib
+import json
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from windlass import exception
+from windlass.wire.messages import containers, workers
+from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
+from windlass.worker import folder as folders
+from windlass.worker.images import cache, stack
+from windlass.worker.runtime import base, handle, oci
+
+Bind, Steps = spec.Bind, step.Steps
+
+_PIDS = 4096
+_MIB = 1024 * 1024
+_OWNER = 1  # root of a container, as the node numbers it
+_RUNNER = f"{spec.LIBRARY}/windlass/runner/boot.py"
+_MOUNT_POINTS = ("dev", "proc", "sys", "root", "etc", "tmp", spec.LIBRARY[1:], spec.SERVER[1:])
 
 
-class Bind(NamedTuple):
-    """A file or folder of the node, seen read-only at ``target`` inside."""
+class Builder(Protocol):
+    """Makes layers (``worker.images.build``)."""
 
-    source: Path
-    target: str
+    async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
+        """One layer."""
 
 
-class Steps:
-    """Runs one command as a build step: a container on given layers whose changes stay in ``upper``."""
+class Parts(NamedTuple):
+    """What containers are made of; built by ``__main__``."""
 
-    async def run(
-        self,
-        argv: Sequence[str],
-        *,
-        lowers: Sequence[Path],
-        upper: Path,
-        env: Mapping[str, str],
-        cwd: str = "/",
-        binds: Sequence[Bind] = (),
-        log: Callable[[str], None],
-        timeout: float | None = None,
-    ) -> int:
-        """The exit code (128 + n after signal n). Raises ``TimeoutError`` of ``windlass.exception`` at ``timeout``.
+    root: Path
+    """The home folder, by the name that every user inside the node can reach."""
+    server: Path
+    """The folder with the socket that runners connect to."""
+    runtime: oci.Oci
+    exits: handle.Exits
+    network: network.NetworkPool
+    cgroups: cgroups.Cgroups
+    mounts: mounts.Mounts
+    library: library.Library
+    builder: Builder
+    steps: step.Steps
+    memory: int
+    """Bytes of this machine: the limit of containers that asked for none."""
 
-        ``lowers``: bottom first, as in ``ImageMeta.layers``. ``upper``: an existing empty folder (owned by the worker;
-        it is handed to the container's root here) on the same file system as the layers. The node's network, with the
-        host's resolv.conf and hosts. Neither ``binds`` nor their mount points appear in ``upper``. Cancelling kills
-        the step and everything it started.
-        """
-        raise NotImplementedError
+
+class Containers:
+    """``base.Runtime`` with real isolation."""
+
+    abilities = frozenset({base.ISOLATION, base.IMAGES})
+
+    def __init__(self, parts: Parts, *, gaps: Sequence[str]) -> None:
+        self.name = parts.runtime.name
+        self.gaps = gaps
+        self._parts = parts
+        self._layers = cache.Layers(parts.root)
+        self._profile = seccomp.profile()
+        self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self._stub = parts.root / "lib" / "stub"
+        for name in _MOUNT_POINTS:
+            (self._stub / name).mkdir(parents=True, exist_ok=True)
+        _give(self._stub)
+
+    @contextlib.asynccontextmanager
+    async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
+        parts, folder = self._parts, folders.Folder(self._parts.root, plan["container_id"])
+        image = self._layers.read(plan["image_id"])
+        trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
+        lowers = [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]
+        shared = await parts.library.compiled_for(image["python"], self._compiler(plan["image_id"]))
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            net = await held.enter_async_context(
+                parts.network.lease(folder.container_id, block_network=plan["block_network"])
+            )
+            await asyncio.to_thread(_fill, folder, plan, net)
+            held.enter_context(_stacked(folder, lowers))
+            limit = plan["memory_limit"] * _MIB or parts.memory
+            group = held.enter_context(self._limited(plan, limit))
+            box = self._box(plan, image, folder=folder, network=str(net.path), shared=shared, limit=limit)
+            (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
+            ended = held.enter_context(parts.exits.expect(folder.container_id))
+            held.enter_context(self._forgotten(folder))
+            record = await _launched(parts.runtime, folder, group)
+            folder.write({**record, "memory_limit": limit, "block_network": plan["block_network"]})
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            yield _Contained(running, group)
+
+    @contextlib.asynccontextmanager
+    async def adopt(self, container_id: str) -> AsyncIterator[base.Running]:
+        parts, folder = self._parts, folders.Folder(self._parts.root, container_id)
+        record = folder.read()
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            held.enter_context(release.on_end(lambda: overlay.unmount(folder.rootfs)))
+            group = parts.cgroups.find(container_id)
+            held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
+            ended = held.enter_context(parts.exits.expect(container_id))
+            held.enter_context(self._forgotten(folder))
+            if record is None:
+                folders.kill_by_files(container_id, folder.pid_file, folder.monitor_file)
+                raise exception.NotFoundError("the worker died while this container started")
+            await held.enter_async_context(parts.network.adopt(container_id))
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            yield _Contained(running, group)
+
+    def known(self) -> list[str]:
+        return folders.known(self._parts.root)
+
+    def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> base.Command:
+        if not argv:
+            raise exception.InvalidError("no command to run")
+        line = self._parts.runtime.exec_command(container_id, argv, pty=pty)
+        return base.Command(line, {"PATH": spec.PATH}, "/")
+
+    async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
+        return await self._parts.builder.build(plan, log)
+
+    def images(self) -> list[str]:
+        return self._layers.known()
+
+    def _box(
+        self, plan: containers.ContainerPlan, image: workers.ImageMeta, *,
+        folder: folders.Folder, network: str, shared: Path, limit: int,
+    ) -> spec.Box:  # fmt: skip
+        return spec.Box(
+            name=folder.container_id,
+            argv=[*image["entrypoint"], "python3", _RUNNER],
+            env=spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]),
+            cwd=image["workdir"] or "/root",
+            rootfs=folder.rootfs,
+            binds=[Bind(shared, spec.LIBRARY), Bind(self._parts.server, spec.SERVER)],
+            network=network,
+            memory=limit,
+            open_files=self._open_files,
+            seccomp=self._profile,
+        )
+
+    def _limited(
+        self, plan: containers.ContainerPlan, limit: int
+    ) -> contextlib.AbstractContextManager[cgroups.Cgroup]:
+        groups = self._parts.cgroups
+        group = groups.create(
+            plan["container_id"], cpu_request=plan["cpu_request"], cpu_limit=plan["cpu_limit"] or None,
+            memory_limit=limit, pids_limit=plan["pids_limit"] or _PIDS,
+        )  # fmt: skip
+        return _held(group, release.on_end(lambda: groups.remove(group)))
+
+    def _forgotten(self, folder: folders.Folder) -> contextlib.AbstractContextManager[None]:
+        return release.on_end(lambda: self._parts.runtime.forget(folder.container_id))
+
+    def _compiler(self, image_id: str) -> library.Compile:
+        async def compile_with(source: Path, target: Path) -> None:
+            argv = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", spec.LIBRARY]
+            said: list[str] = []
+            upper = target / "upper"
+            upper.mkdir()
+            code = await self._parts.steps.run(
+                argv, lowers=stack.lowers(self._parts.root, image_id), upper=upper,
+                env={"PATH": spec.PATH, "PYTHONPYCACHEPREFIX": "/compiled"}, binds=[Bind(source, spec.LIBRARY)],
+                log=said.append, timeout=60,
+            )  # fmt: skip
+            if code:
+                raise exception.ExecutionError(f"the image's Python cannot compile the library: {''.join(said)}")
+            (upper / "compiled" / spec.LIBRARY[1:]).rename(target / "done")
+
+        return compile_with
+
+
+class _Contained:
+    """``base.Running``, with the words of the control group on its end."""
+
+    def __init__(self, running: handle.Handle, group: cgroups.Cgroup) -> None:
+        self._running = running
+        self._group = group
+        self.container_id = running.container_id
+        self.log = running.log
+
+    async def wait(self) -> containers.ContainerExit:
+        end = await self._running.wait()
+        failed = end.get("exit_code") != 0
+        if failed and self._group.oom():
+            end["reason"] = "oom"
+            end["memory_peak"], end["memory_limit"] = self._group.peak(), self._group.limit or 0
+        return end
+
+    def interrupt(self) -> None:
+        self._running.interrupt()
+
+    def kill(self) -> None:
+        self._running.kill()
+
+
+def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Lease) -> None:
+    """The private layer's first files: the runner's plan, and names of the network."""
+    folder.path.mkdir(mode=0o711, parents=True)
+    for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.PLAN[1:]):
+        (path.parent if path.name == "plan.json" else path).mkdir(parents=True)
+    texts = {
+        "etc/resolv.conf": net.resolv_conf, "etc/hosts": net.hosts, "etc/hostname": folder.container_id[:63] + "\n",
+        spec.PLAN[1:]: json.dumps(plan["runner"]),
+    }  # fmt: skip
+    for name, text in texts.items():
+        (folder.upper / name).write_text(text)
+    _give(folder.upper)
+    folder.log.touch(0o600)
+
+
+def _give(tree: Path) -> None:
+    """Hand a small tree to the container's root."""
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, _OWNER, _OWNER)
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _removed(folder: folders.Folder) -> contextlib.AbstractAsyncContextManager[None]:
+    return release.on_end_async(lambda: asyncio.to_thread(shutil.rmtree, folder.path, True))
+
+
+@contextlib.contextmanager
+def _stacked(folder: folders.Folder, lowers: Sequence[Path]) -> Any:
+    overlay.mount(folder.rootfs, lowers=lowers, upper=folder.upper, work=folder.work)
+    with release.on_end(lambda: overlay.unmount(folder.rootfs)):
+        yield
+
+
+@contextlib.contextmanager
+def _held(value: Any, held: contextlib.AbstractContextManager[None]) -> Any:
+    with held:
+        yield value
+
+
+async def _launched(runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup) -> folders.Record:
+    """Launch in a thread. When that fails, nothing of it may be left running."""
+    try:
+        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv([]))
+    except exception.Error:
+        folders.kill_by_files(folder.container_id, folder.pid_file, folder.monitor_file)
+        raise

@@ -9,8 +9,10 @@
 """
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 from pathlib import Path
 from typing import TypedDict
 
@@ -97,3 +99,20 @@ def open_pid(pid: int, started: int) -> int | None:
         return descriptor
     os.close(descriptor)
     return None
+
+
+def mentions(pid: int, name: str) -> bool:
+    """Whether process ``pid`` is of container ``name``: its command line or its mounts say so."""
+    try:
+        folder = Path(f"/proc/{pid}")
+        return name.encode() in (folder / "cmdline").read_bytes() + (folder / "mountinfo").read_bytes()
+    except OSError:
+        return False
+
+
+def kill_by_files(name: str, *files: Path) -> None:
+    """Kill the processes that pid files of container ``name`` still mean."""
+    for file in files:
+        if (pid := read_pid(file)) and mentions(pid, name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,134 @@
+"""What a container shall be, as one OCI document. Pure: facts in, document out; nothing here touches the machine.
+
+The document is written for a runtime that runs inside the node namespace: ids are the node's (container root is the
+node's 1, which is nobody on the host), the root file system is a mount that exists already, the network namespace is
+joined by its path.
+"""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LIBRARY = "/__windlass/lib"
+SERVER = "/__windlass/run"
+PLAN = "/__windlass/plan.json"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+IDS = 65535  # ids of a container; its 0 is the node's 1
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")
+_SHARED_MEMORY_LEAST = 64 * 1024 * 1024
+_OPEN_FILES = 65536
+_MORE_LIKELY_KILLED = 500  # of the host's processes, ours are to die first
+
+_CAPABILITIES = (
+    "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID",
+    "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+)  # fmt: skip
+_STEP_CAPABILITIES = (*_CAPABILITIES, "CAP_SETFCAP")  # packages may give their files capabilities
+_MASKED = (
+    "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
+    "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
+    "/sys/fs/cgroup",
+)  # fmt: skip
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+
+
+class Bind(NamedTuple):
+    """A file or folder of the node, seen read-only at ``target`` inside."""
+
+    source: Path
+    target: str
+
+
+class Box(NamedTuple):
+    """A process and the walls around it."""
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: str
+    rootfs: Path
+    binds: Sequence[Bind]
+    network: str | None
+    """Path of its network namespace; None shares the node's."""
+    memory: int
+    """Bytes that it may use, for the size of /dev/shm."""
+    open_files: int
+    """What the host allows one process at most."""
+    seccomp: Mapping[str, Any] | None
+    building: bool = False
+
+
+def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: float) -> dict[str, str]:
+    """The variables of a container: ours, then the image's, then the function's; later ones win."""
+    threads = str(max(1, math.ceil(cpus)))
+    return {
+        "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "WINDLASS_PLAN": PLAN,
+        **dict.fromkeys(_THREADS, threads), **image, **plan,
+    }  # fmt: skip
+
+
+def document(box: Box) -> dict[str, Any]:
+    """The ``config.json`` of the bundle."""
+    linux: dict[str, Any] = {
+        "uidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
+        "gidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
+        "namespaces": _namespaces(box.network),
+        "maskedPaths": list(_MASKED),
+        "readonlyPaths": list(_READ_ONLY),
+        "rootfsPropagation": "private",
+    }
+    if box.seccomp is not None:
+        linux["seccomp"] = box.seccomp
+    return {
+        "ociVersion": "1.0.2",
+        "process": _process(box),
+        "root": {"path": str(box.rootfs), "readonly": False},
+        "hostname": box.name[:63],
+        "mounts": _mounts(box),
+        "linux": linux,
+    }
+
+
+def _process(box: Box) -> dict[str, Any]:
+    capabilities = list(_STEP_CAPABILITIES if box.building else _CAPABILITIES)
+    files = min(_OPEN_FILES, box.open_files)
+    return {
+        "terminal": False,
+        "user": {"uid": 0, "gid": 0},
+        "args": list(box.argv),
+        "env": [f"{name}={value}" for name, value in box.env.items()],
+        "cwd": box.cwd or "/",
+        "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
+        "noNewPrivileges": True,
+        "oomScoreAdj": _MORE_LIKELY_KILLED,
+        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": files, "hard": files}],
+    }
+
+
+def _namespaces(network: str | None) -> list[dict[str, str]]:
+    kinds: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")]
+    if network is not None:
+        kinds.append({"type": "network", "path": network})
+    return kinds
+
+
+def _mounts(box: Box) -> list[dict[str, Any]]:
+    shared = max(_SHARED_MEMORY_LEAST, box.memory // 2)
+    safe = ["nosuid", "noexec", "nodev"]
+    return [
+        _mount("/proc", "proc", safe),
+        _mount("/dev", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _mount("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _mount("/dev/shm", "tmpfs", [*safe, "mode=1777", f"size={shared}"], source="shm"),
+        _mount("/dev/mqueue", "mqueue", safe),
+        # A fresh sysfs needs a network namespace of the container's own user namespace; ours is the node's.
+        _mount("/sys", "none", ["rbind", "nosuid", "noexec", "nodev", "ro"], source="/sys"),
+        *(_mount(b.target, "none", ["rbind", "ro", "nosuid", "nodev"], source=str(b.source)) for b in box.binds),
+    ]
+
+
+def _mount(target: str, kind: str, options: list[str], *, source: str = "") -> dict[str, Any]:
+    return {"destination": target, "type": kind, "source": source or kind, "options": options}

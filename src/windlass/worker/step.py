@@ -1,0 +1,156 @@
+"""Build steps: one command in a container on given layers, whose changes stay in a folder.
+
+Unlike other containers a step is a child of the worker and ends with it. It shares the node's network, because package
+indexes are often in private ranges. Mount points that the image lacks come from a stub below all layers, so that
+nothing of the mounts appears among the changes.
+"""
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import json
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+
+from windlass import exception
+from windlass.kit import ids, tasks
+from windlass.worker import cgroups, overlay, seccomp, spec
+from windlass.worker import folder as folders
+from windlass.worker.runtime import oci
+
+Log = Callable[[str], None]
+
+_PIDS = 16384
+_OWNER = 1  # root of a container, as the node numbers it
+_DRAIN = 2.0  # seconds that the output may stay open after the command's end
+_PLACES = ("dev", "proc", "sys", "tmp", "root")
+
+
+class Steps:
+    """Runs steps below ``root``. ``names``: the folder with the resolv.conf and hosts that steps see."""
+
+    def __init__(
+        self, root: Path, *, runtime: oci.Oci, groups: cgroups.Cgroups, names: Path, memory: int
+    ) -> None:
+        self._root = root / "steps"
+        self._runtime = runtime
+        self._groups = groups
+        self._memory = memory
+        self._names = [spec.Bind(names / name, f"/etc/{name}") for name in ("resolv.conf", "hosts")]
+        self._profile = seccomp.profile()
+
+    async def run(
+        self,
+        argv: Sequence[str],
+        *,
+        lowers: Sequence[Path],
+        upper: Path,
+        env: Mapping[str, str],
+        cwd: str = "/",
+        binds: Sequence[spec.Bind] = (),
+        log: Log,
+        timeout: float | None = None,
+    ) -> int:
+        """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``.
+
+        ``lowers``: bottom first, as in ``ImageMeta.layers``. ``upper``: an existing folder (it is handed to the
+        container's root here) on the file system of the layers. Neither ``binds`` nor their mount points appear in
+        ``upper``. Cancelling kills the step and everything it started.
+        """
+        name = ids.new("st")
+        binds = [*self._names, *binds]
+        async with self._place(name) as place:
+            os.chown(upper, _OWNER, _OWNER)
+            upper.chmod(0o755)
+            _stub(place / "stub", binds)
+            box = spec.Box(
+                name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds, network=None,
+                memory=self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+                seccomp=self._profile, building=True,
+            )  # fmt: skip
+            (place / "config.json").write_text(json.dumps(spec.document(box)))
+            overlay.mount(box.rootfs, lowers=[place / "stub", *lowers], upper=upper, work=place / "work")
+            try:
+                return await self._run(name, place, log, timeout)
+            finally:
+                overlay.unmount(box.rootfs)
+
+    async def sweep(self) -> None:
+        """Remove what steps of a killed worker left."""
+        for place in sorted(self._root.glob("st-*")):
+            await self._clear(place.name)
+
+    @contextlib.asynccontextmanager
+    async def _place(self, name: str) -> AsyncIterator[Path]:
+        place = self._root / name
+        for path in (place / "rootfs", place / "work"):
+            path.mkdir(parents=True)
+        try:
+            yield place
+        finally:
+            await asyncio.shield(self._clear(name))
+
+    async def _clear(self, name: str) -> None:
+        place = self._root / name
+        folders.kill_by_files(name, place / "pid")
+        overlay.unmount(place / "rootfs")
+        await asyncio.to_thread(self._runtime.forget, name)
+        await asyncio.to_thread(shutil.rmtree, place, True)
+
+    async def _run(self, name: str, place: Path, log: Log, timeout: float | None) -> int:
+        group = self._groups.create(
+            name, cpu_request=1.0, cpu_limit=None, memory_limit=self._memory, pids_limit=_PIDS
+        )
+        line = group.enter_argv(self._runtime.run_command(name, place, place / "pid"))
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *line, env={"PATH": spec.PATH}, start_new_session=True, stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            try:
+                return await _finish(process, log, timeout)
+            finally:
+                folders.kill_by_files(name, place / "pid")
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        finally:
+            self._groups.remove(group)
+
+
+async def _finish(process: asyncio.subprocess.Process, log: Log, timeout: float | None) -> int:
+    assert process.stdout is not None
+    async with tasks.Tasks() as background:
+        reading = background.start(_copy(process.stdout, log), "output of a build step")
+        try:
+            code = await asyncio.wait_for(process.wait(), timeout)
+        except asyncio.TimeoutError:
+            raise exception.TimeoutError(f"did not end within {timeout:g} s") from None
+        await asyncio.wait({reading}, timeout=_DRAIN)
+    return code if code >= 0 else 128 - code
+
+
+async def _copy(stream: asyncio.StreamReader, log: Log) -> None:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    while data := await stream.read(65536):
+        if text := decoder.decode(data):
+            log(text)
+
+
+def _stub(stub: Path, binds: Sequence[spec.Bind]) -> None:
+    for name in _PLACES:
+        (stub / name).mkdir(parents=True)
+    for bind in binds:
+        target = stub / bind.target.lstrip("/")
+        if bind.source.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.touch()
+    for path in (stub, *stub.rglob("*")):
+        os.chown(path, _OWNER, _OWNER)
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -36,15 +36,17 @@ def show(exc: BaseException) -> None:
     if _full_traceback_wanted():
         traceback.print_exception(type(exc), exc, exc.__traceback__)
         return
+    place = ""
     if isinstance(exc, UserCodeError) and exc.__cause__ is not None:
         exc = exc.__cause__
         if not isinstance(exc, exception.Error):
             show_user_traceback(exc)
             return
+        place = _user_place(exc)
     if not str(exc):
         traceback.print_exception(type(exc), exc, exc.__traceback__)
         return
-    _show_box("Error", _describe(exc), getattr(exc, "hint", ""), getattr(exc, "__notes__", []))
+    _show_box("Error", _describe(exc) + place, getattr(exc, "hint", ""), getattr(exc, "__notes__", []))
 
 
 def show_user_traceback(exc: BaseException) -> None:
@@ -69,13 +71,20 @@ def _cut(summary: traceback.TracebackException | None, seen: frozenset[int] = fr
     if summary is None or id(summary) in seen:
         return
     kept = [frame for frame in summary.stack if not _is_own(frame.filename)]
-    summary.stack = traceback.StackSummary.from_list(kept) if kept else summary.stack
+    # Without frames (a syntax error in the file itself) there is no "Traceback" line either.
+    summary.stack = traceback.StackSummary.from_list(kept) if kept else None  # type: ignore[assignment]
     for other in (summary.__cause__, summary.__context__):
         _cut(other, seen | {id(summary)})
 
 
 def _is_own(filename: str) -> bool:
     return filename.startswith(_PACKAGE) or any(piece in filename for piece in _OWN_MODULES)
+
+
+def _user_place(exc: BaseException) -> str:
+    """Where in the user's own code an error of Windlass was caused."""
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_own(frame.filename)]
+    return f"\n({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
 
 
 def _describe(exc: BaseException) -> str:
@@ -99,7 +108,7 @@ def _show_box(title: str, message: str, hint: str, notes: list[str]) -> None:
 def _write_box(title: str, text: str) -> None:
     width = max(40, min(shutil.get_terminal_size().columns, 120))
     inner = width - 4
-    lines = [piece for line in text.splitlines() for piece in (textwrap.wrap(line, inner, drop_whitespace=False) or [""])]
+    lines = [piece for line in text.splitlines() for piece in textwrap.wrap(line, inner, drop_whitespace=False) or [""]]
     red, plain = (_RED, _PLAIN) if _colours() else ("", "")
     head = f"╭─ {title} " + "─" * (width - len(title) - 5) + "╮"
     body = [f"{red}│{plain} {line:<{inner}} {red}│{plain}" for line in lines]

@@ -92,7 +92,7 @@ def logs(program: str | None, tail: int, follow: bool) -> None:
             click.echo(f"{name}: {line}")
     while follow:
         time.sleep(0.2)
-        for name, path in files.items():
+        for name in files:
             places[name] = _print_new(name, places[name])
 
 

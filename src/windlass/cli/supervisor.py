@@ -160,7 +160,7 @@ def _exec(argv: list[str], output: int) -> NoReturn:
 def _end_group(leader: int, grace: float) -> None:
     """SIGTERM to the group, SIGKILL to what is left after ``grace`` seconds; returns when it is empty."""
     deadline = time.monotonic() + grace
-    number = signal.SIGTERM if grace else signal.SIGKILL
+    number: int = signal.SIGTERM if grace else signal.SIGKILL
     while True:
         try:
             os.killpg(leader, number)

@@ -1,0 +1,141 @@
+"""What several groups of commands share: options, confirmations, tables or JSON, times, requests."""
+from __future__ import annotations
+
+import datetime
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from windlass import exception
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_RANGE_DAYS = 35
+_MAX_TAIL = 20_000
+
+
+# -- options --------------------------------------------------------------------------------------------
+
+
+def env_option(function: F) -> F:
+    return click.option("-e", "--env", metavar="NAME", help="Environment to look in.")(function)
+
+
+def json_option(function: F) -> F:
+    return click.option("--json/--no-json", "as_json", default=False, help="A JSON array of objects.")(function)
+
+
+def yes_option(function: F) -> F:
+    return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Go on only with consent. Raises ``click.Abort``, or says that ``--yes`` is needed where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.ClickException(f"{question} Nobody can be asked here; pass --yes to go on.")
+    click.confirm(question, abort=True)
+
+
+# -- output ---------------------------------------------------------------------------------------------
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """A table, or with ``as_json`` objects whose keys are the columns' titles in small letters and underscores."""
+    if as_json:
+        keys = [re.sub(r"[^a-z0-9]", "_", column.lower()) for column in columns]
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    from windlass.cli import render
+
+    render.print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows])
+
+
+def iso(seconds: float | None) -> str | None:
+    """Local time with its offset, ISO 8601."""
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+# -- times ----------------------------------------------------------------------------------------------
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch for an ISO 8601 time (naive ones are local) or an age such as ``30m``, ``2h``, ``1d``."""
+    if match := re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text):
+        return time.time() - float(match[1]) * _UNITS[match[2]]
+    try:
+        # Python 3.10 does not read the "Z" yet.
+        return datetime.datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text)).timestamp()
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither an ISO 8601 time nor an age such as 30m, 2h or 1d.") from None
+
+
+def log_range(*, follow: bool, since: str | None, until: str | None, tail: int | None, default: int) -> dict[str, Any]:
+    """The part of ``apps.LogQuery`` that says which entries: following, a range, or the last ones."""
+    if follow:
+        if since or until or tail is not None:
+            raise click.UsageError("--follow cannot be combined with --since, --until or --tail.")
+        return {"follow": True}
+    query: dict[str, Any] = {}
+    if since:
+        query["since"] = moment(since)
+    if until:
+        query["until"] = moment(until)
+    if query.get("until", time.time()) - query.get("since", time.time()) > _RANGE_DAYS * 86400:
+        raise click.UsageError(f"The range may span {_RANGE_DAYS} days at most.")
+    if tail is not None and not 0 < tail <= _MAX_TAIL:
+        raise click.UsageError(f"--tail must be between 1 and {_MAX_TAIL:,}.")
+    if tail is not None or not since:
+        query["tail"] = tail if tail is not None else default
+    return query
+
+
+# -- requests -------------------------------------------------------------------------------------------
+
+
+def request(method: str, body: Any) -> Any:
+    """Ask the platform of this machine; the answer's body."""
+    from windlass.client import bridge, session
+
+    async def ask() -> Any:
+        return (await session.current().request(method, body)).body
+
+    return bridge.run(ask())
+
+
+def print_logs(
+    query: dict[str, Any], *, timestamps: bool = False, prefix: Callable[[Any], str] | None = None
+) -> None:
+    """Print the entries that ``query`` asks for; with ``follow`` until the app has ended."""
+    from windlass.cli import render
+    from windlass.client import bridge, session
+
+    with render.open_output(show_progress=False, timestamps=timestamps, prefix=prefix) as shown:
+
+        async def stream() -> None:
+            async for reply in session.current().stream("app.logs", query):
+                shown.logs(reply.body["entries"])
+
+        try:
+            bridge.run(stream())
+        except KeyboardInterrupt:
+            if not query.get("follow"):
+                raise
+
+
+def check_id(text: str, prefix: str, what: str) -> str:
+    """``text`` if it has the form of such an identity. Raises ``InvalidError``."""
+    from windlass.kit import ids
+
+    if not ids.is_id(text, prefix):
+        raise exception.InvalidError(f"{text!r} is no {what} id.", hint=f"They look like {prefix}-3kTMd84yYpZq0vXWb1sRNf.")
+    return text

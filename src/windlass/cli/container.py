@@ -1,0 +1,91 @@
+"""`windlass container …`."""
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from windlass.cli import common
+
+
+@click.group(name="container", help="Containers: list, logs, run a command, stop.")
+def group() -> None:
+    pass
+
+
+@group.command(name="list", help="Containers that run or are about to.")
+@common.env_option
+@common.json_option
+@click.option("--app-id", metavar="ID", help="Only those of this app.")
+def list_containers(env: str | None, as_json: bool, app_id: str | None) -> None:
+    containers = common.request("container.list", {"app_id": app_id} if app_id else {})["containers"]
+    containers.sort(key=lambda one: one["started_at"] or float("inf"), reverse=True)
+    rows = [
+        [one["container_id"], one["app_id"], one["app_name"], common.iso(one["started_at"]) or "Pending"]
+        for one in containers
+    ]
+    common.show(["Container ID", "App ID", "App Name", "Start Time"], rows, as_json=as_json)
+
+
+@group.command(help="Output of one container.")
+@click.argument("container_id", metavar="ID")
+@common.env_option
+@click.option("-f", "--follow", is_flag=True, help="Stay until its app has ended.")
+@click.option("--all", "everything", is_flag=True, help="From its beginning.")
+@click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
+@click.option("--until", metavar="TIME", help="Up to this time or age.")
+@click.option("-n", "--tail", type=int, help="Only the last so many entries (100 unless a range is given).")
+@click.option("--search", metavar="TEXT", help="Only entries that contain this text.")
+@click.option("-s", "--source", type=click.Choice(["stdout", "stderr", "system"]), help="Only of this stream.")
+@click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
+def logs(
+    container_id: str,
+    env: str | None,
+    follow: bool,
+    everything: bool,
+    since: str | None,
+    until: str | None,
+    tail: int | None,
+    search: str | None,
+    source: str | None,
+    timestamps: bool,
+) -> None:
+    if everything and (follow or since or until or tail is not None):
+        raise click.UsageError("--all cannot be combined with --follow, --since, --until or --tail.")
+    query: dict[str, Any] = {}
+    if not everything:
+        query = common.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
+    query["container_id"] = common.check_id(container_id, "ta", "container")
+    if search:
+        query["search"] = search
+    if source:
+        query["source"] = source
+    common.print_logs(query, timestamps=timestamps)
+
+
+@group.command(
+    name="exec",
+    help="Run a command inside a container; ends with the command's exit code.",
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.option("--pty/--no-pty", default=None, help="With a terminal (when stdout is one, unless said otherwise).")
+@click.argument("container_id", metavar="ID")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="CMD...")
+def execute(pty: bool | None, container_id: str, command: tuple[str, ...]) -> None:
+    from windlass.cli import exec as remote
+
+    common.check_id(container_id, "ta", "container")
+    use_pty = sys.stdout.isatty() if pty is None else pty
+    raise SystemExit(remote.run(container_id, list(command), pty=use_pty))
+
+
+@group.command(help="Stop a container. What it runs is run again elsewhere; with --graceful it is finished first.")
+@click.argument("container_id", metavar="ID")
+@click.option("--graceful", is_flag=True, help="Let it finish what it runs.")
+@common.yes_option
+def stop(container_id: str, graceful: bool, yes: bool) -> None:
+    common.check_id(container_id, "ta", "container")
+    common.confirm(f"Stop container {container_id}?", yes=yes)
+    common.request("container.stop", {"container_id": container_id, "graceful": graceful})
+    click.echo(f"Stopping container {container_id}.")

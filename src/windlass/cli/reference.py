@@ -1,0 +1,263 @@
+"""What `windlass run` was asked for: ``FILE[::[app.]name]``, a module with ``-m``, or ``-`` for a script on stdin.
+
+    parse     text → Reference                     (no import yet)
+    load      Reference → the user's module        (runs the user's top-level code)
+    choose    module, name → what to call          (a local entrypoint or a function)
+"""
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import importlib.util
+import inspect
+import sys
+import tempfile
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from windlass import exception
+from windlass.cli import failure
+
+if TYPE_CHECKING:
+    from windlass import app, function
+
+    Target = app.LocalEntrypoint | function.Function[..., Any, Any]
+
+
+class Reference(NamedTuple):
+    """``source`` is a path, a module name, or "-"; ``name`` the object inside it, "" where none was given."""
+
+    source: str
+    name: str
+    is_module: bool
+
+    def __str__(self) -> str:
+        return f"{self.source}::{self.name}" if self.name else self.source
+
+
+def parse(text: str, *, is_module: bool = False) -> Reference:
+    """Read a reference. Raises ``InvalidError`` for what cannot be one, with what was probably meant."""
+    source, separator, name = text.partition("::")
+    if separator and not name:
+        raise exception.InvalidError(f"{text!r} names no object behind '::'.", hint=f"Did you mean `{source}`?")
+    if not separator and _has_single_colon(source):
+        raise exception.InvalidError(
+            f"{text!r} has a single ':'.", hint=f"Did you mean `{source.replace(':', '::', 1)}`?"
+        )
+    if source == "-":
+        if is_module or name:
+            raise exception.InvalidError("A script on stdin can be no module and has one entrypoint only.")
+    elif not is_module:
+        _check_file_name(source)
+    return Reference(source, name, is_module)
+
+
+@contextlib.contextmanager
+def load(reference: Reference) -> Iterator[types.ModuleType]:
+    """The user's module, imported. A script from stdin lies in a temporary file while the block runs.
+
+    Raises:
+        NotFoundError: no such file or module.
+        UserCodeError: the user's code failed (a syntax error included).
+    """
+    if reference.is_module:
+        yield _import_module(reference.source)
+    elif reference.source == "-":
+        with tempfile.TemporaryDirectory(prefix="windlass-stdin-") as folder:
+            script = Path(folder) / "stdin_script.py"
+            script.write_bytes(sys.stdin.buffer.read())
+            yield _import_file(script)
+    else:
+        yield _import_file(_existing(reference.source))
+
+
+def choose(module: types.ModuleType, reference: Reference) -> Target:
+    """What to call. Raises ``NotFoundError`` or ``InvalidError`` that list the candidates."""
+    if reference.name:
+        return _named(module, reference)
+    winners = _first_non_empty(_levels(module))
+    if len(winners) == 1:
+        return next(iter(winners.values()))
+    if winners:
+        raise exception.InvalidError(
+            f"{reference.source} has several candidates: {', '.join(sorted(winners))}.",
+            hint=f"Say which one: `windlass run {reference.source}::{sorted(winners)[0]}`.",
+        )
+    if not _apps(module):
+        raise exception.NotFoundError(
+            f"{reference.source} defines no app.", hint='It needs `app = modal.App("name")` and a function of the app.'
+        )
+    raise exception.NotFoundError(
+        f"{reference.source} has nothing to run.",
+        hint="Decorate a function with `@app.function()` or `@app.local_entrypoint()`.",
+    )
+
+
+# -- text -----------------------------------------------------------------------------------------------
+
+
+def _has_single_colon(source: str) -> bool:
+    return ":" in source and not Path(source).exists()
+
+
+def _check_file_name(source: str) -> None:
+    path = Path(source)
+    if path.suffix != ".py" and not path.exists() and all(part.isidentifier() for part in source.split(".")):
+        raise exception.InvalidError(
+            f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `windlass run -m {source}`?"
+        )
+    if path.suffix == ".py" and "." in path.stem:
+        raise exception.InvalidError(
+            f"The file name {path.name!r} has more than one dot; Python could not import it in the container.",
+            hint=f"Rename it, for example to {path.stem.replace('.', '_')}.py.",
+        )
+
+
+def _existing(source: str) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path.resolve()
+    if path.is_dir():
+        raise exception.InvalidError(
+            f"{source} is a folder.", hint="Name a file in it, or a module with `windlass run -m package.module`."
+        )
+    folder = path.parent
+    names = [entry.name for entry in folder.glob("*.py")] if folder.is_dir() else []
+    close = difflib.get_close_matches(path.name, names, n=1)
+    raise exception.NotFoundError(
+        f"No such file: {source}", hint=f"Did you mean {folder / close[0]}?" if close else "Is the path right?"
+    )
+
+
+# -- import ---------------------------------------------------------------------------------------------
+
+
+def _import_file(path: Path) -> types.ModuleType:
+    """Import a script under its stem, the way its container will."""
+    name = path.stem
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise exception.InvalidError(f"{path} is no Python file.", hint="Its name must end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    with _user_code():
+        spec.loader.exec_module(module)
+    return module
+
+
+def _import_module(name: str) -> types.ModuleType:
+    if name.endswith(".py") or "/" in name:
+        raise exception.InvalidError(
+            f"{name!r} is a path, not a module.", hint=f"Leave out -m: `windlass run {name}`."
+        )
+    sys.path.insert(0, str(Path.cwd()))
+    with _user_code():
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as exc:
+            # Only when the module itself is missing; what it imports in vain is the user's own error.
+            if exc.name and (name == exc.name or name.startswith(exc.name + ".")):
+                raise exception.NotFoundError(
+                    f"No module named {exc.name!r}.", hint="Call from the folder that contains the package."
+                ) from None
+            raise
+
+
+@contextlib.contextmanager
+def _user_code() -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        raise failure.UserCodeError(str(exc)) from exc
+
+
+# -- choice ---------------------------------------------------------------------------------------------
+
+
+def _apps(module: types.ModuleType) -> dict[str, Any]:
+    from windlass import app
+
+    return {name: value for name, value in vars(module).items() if isinstance(value, app.App)}
+
+
+def _levels(module: types.ModuleType) -> Iterator[dict[str, Any]]:
+    """Candidates by falling priority: entrypoints and functions of the module, then those of its apps."""
+    from windlass import app, function
+
+    members = vars(module)
+    yield _distinct({name: value for name, value in members.items() if isinstance(value, app.LocalEntrypoint)})
+    yield _distinct({name: value for name, value in members.items() if isinstance(value, function.Function)})
+    apps = _apps(module)
+    yield _distinct({tag: value for one in apps.values() for tag, value in one._local_entrypoints.items()})
+    yield _distinct({tag: value for one in apps.values() for tag, value in one._functions.items()})
+
+
+def _distinct(found: dict[str, Any]) -> dict[str, Any]:
+    """Without second names of the same object."""
+    kept: dict[int, str] = {}
+    for name, value in found.items():
+        kept.setdefault(id(value), name)
+    return {name: found[name] for name in kept.values()}
+
+
+def _first_non_empty(levels: Iterator[dict[str, Any]]) -> dict[str, Any]:
+    return next((level for level in levels if level), {})
+
+
+def _named(module: types.ModuleType, reference: Reference) -> Target:
+    """The object of that name: an attribute path in the module, or the tag of something registered with an app."""
+    from windlass import app, function
+
+    found: Any = module
+    try:
+        for part in reference.name.split("."):
+            found = _member(found, part)
+    except AttributeError:
+        found = _registered(module, reference.name)
+    if isinstance(found, app.App):
+        inside = found._local_entrypoints or found._functions
+        if len(inside) == 1:
+            return next(iter(inside.values()))
+    if isinstance(found, (app.LocalEntrypoint, function.Function)):
+        return found
+    known = sorted({name for level in _levels(module) for name in level})
+    if found is not None and not isinstance(found, app.App):
+        raise exception.InvalidError(
+            f"{reference.name!r} in {reference.source} is {_article(found)}, neither a function of an app nor a local "
+            "entrypoint.",
+            hint=f"What can be run: {', '.join(known)}." if known else "Decorate it with `@app.function()`.",
+        )
+    close = difflib.get_close_matches(reference.name, known, n=1)
+    raise exception.NotFoundError(
+        f"{reference.source} has no function or local entrypoint {reference.name!r}.",
+        hint=f"Did you mean {close[0]}?" if close else f"What can be run: {', '.join(known) or 'nothing'}.",
+    )
+
+
+def _member(owner: Any, name: str) -> Any:
+    """``owner.name``; below an app its registered functions and entrypoints."""
+    from windlass import app
+
+    if isinstance(owner, app.App):
+        for registered in (owner._local_entrypoints, owner._functions):
+            if name in registered:
+                return registered[name]
+        raise AttributeError(name)
+    return inspect.getattr_static(owner, name) if isinstance(owner, types.ModuleType) else getattr(owner, name)
+
+
+def _registered(module: types.ModuleType, tag: str) -> Any:
+    for one in _apps(module).values():
+        for registered in (one._local_entrypoints, one._functions):
+            if tag in registered:
+                return registered[tag]
+    return None
+
+
+def _article(value: Any) -> str:
+    kind = type(value).__name__
+    return f"{'an' if kind[:1].lower() in 'aeiou' else 'a'} {kind}"

@@ -1,0 +1,47 @@
+"""Error rendering and exit codes."""
+from __future__ import annotations
+
+import pytest
+
+from windlass import exception
+from windlass.cli import __main__, failure
+
+
+def test_an_error_shows_message_and_hint_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    failure.show(exception.NotFoundError("no such thing", hint="look elsewhere"))
+    err = capsys.readouterr().err
+    assert "no such thing" in err and "look elsewhere" in err and "Traceback" not in err
+
+
+def test_a_user_traceback_has_only_the_users_frames(capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        try:
+            raise ValueError("mine")
+        except ValueError as exc:
+            raise failure.UserCodeError("x") from exc
+    except failure.UserCodeError as exc:
+        failure.show(exc)
+    err = capsys.readouterr().err
+    assert err.startswith("Traceback") and "ValueError: mine" in err and "test_failure.py" in err
+    assert "UserCodeError" not in err and "windlass/cli" not in err
+
+
+def test_an_error_without_message_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    failure.show(RuntimeError())
+    assert "RuntimeError" in capsys.readouterr().err
+
+
+def test_unknown_commands_are_usage_errors_with_a_proposal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert __main__.execute(["rnu"]) == 2
+    assert "Did you mean run" in capsys.readouterr().err
+
+
+def test_help_is_free_of_heavy_imports() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\nfrom windlass.cli import __main__\nassert __main__.execute(['--help']) == 0\n"
+        "heavy = {'asyncio', 'rich', 'windlass.app', 'cloudpickle'} & set(sys.modules)\nassert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

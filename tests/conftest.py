@@ -1,0 +1,63 @@
+"""One real platform for the whole session, in a home of its own; after the session nothing of it may remain.
+
+``WINDLASS_TEST_HOME`` chooses the home. The default lies in the user's cache folder: the layers of images survive there
+from session to session (the base alone takes half a minute), everything else is wiped before the platform starts.
+"""
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import leftovers
+import pytest
+import stage as stages
+
+_KEPT = ("layers",)
+
+
+def _home() -> Path:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(os.environ.get("WINDLASS_TEST_HOME") or cache / "windlass-test").absolute()
+
+
+def _wipe(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    for entry in home.iterdir():
+        if entry.name not in _KEPT:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[stages.Stage]:
+    """The platform. In this process, too, the SDK finds it (``WINDLASS_HOME``)."""
+    home = _home()
+    os.environ["WINDLASS_HOME"] = str(home)
+    platform = stages.Stage(home)
+    platform.stop()
+    before = leftovers.look(home)
+    assert not before, f"left by an earlier session: {before}"
+    _wipe(home)
+    platform.start()
+    try:
+        yield platform
+    finally:
+        platform.stop()
+        stages.until(lambda: not leftovers.look(home), 10, f"nothing left: {leftovers.look(home)}")
+
+
+@pytest.fixture
+def program(tmp_path: Path):
+    """Write a program: ``program("name.py", source)`` gives its path."""
+
+    def write(name: str, source: str) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+        return str(path)
+
+    return write

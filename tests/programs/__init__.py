@@ -1,0 +1,1 @@
+"""Programs whose functions the system tests call. Shipped whole into containers, so nothing here may import pytest."""

@@ -1,0 +1,141 @@
+"""The platform under test: started and stopped by its own commands, looked at from outside as a user would.
+
+Nothing here reaches into the programs: processes are found through `/proc`, state through `windlass ... --json`.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+TESTS = Path(__file__).parent
+CHECKOUT = TESTS.parent
+COMMAND = [sys.executable, "-m", "windlass.cli"]
+T = TypeVar("T")
+
+
+class Ran(NamedTuple):
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+    @property
+    def text(self) -> str:
+        return self.out + self.err
+
+
+def until(condition: Callable[[], T], seconds: float = 20.0, what: str = "") -> T:
+    """The first true value of ``condition``; fails when none came in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what or condition}; last seen: {value!r}")
+        time.sleep(0.05)
+
+
+class Stage:
+    """One platform in one home."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.environment = {**os.environ, "WINDLASS_HOME": str(home), **environment}
+
+    # -- commands -----------------------------------------------------------------------------------------
+
+    def cli(
+        self, *arguments: str, cwd: Path | str = "/", timeout: float = 90.0, stdin: str = "", check: int | None = None,
+        **environment: str,
+    ) -> Ran:
+        """Run ``windlass ARGUMENTS`` from another folder, without a terminal. ``check``: the exit code it must have."""
+        done = subprocess.run(
+            [*COMMAND, *arguments], cwd=cwd, env={**self.environment, **environment}, input=stdin, capture_output=True,
+            text=True, timeout=timeout, check=False,
+        )
+        ran = Ran(done.returncode, done.stdout, done.stderr)
+        if check is not None:
+            assert ran.code == check, f"exit code {ran.code}, not {check}: {arguments}\n{ran.out}\n{ran.err}"
+        return ran
+
+    @contextlib.contextmanager
+    def background(self, *arguments: str, cwd: Path | str = "/") -> Iterator[subprocess.Popen[str]]:
+        """A command in its own process group; whatever is left of it is killed at the end."""
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.cli(*arguments, "--json", check=0).out)
+
+    def apps(self, description: str) -> list[dict[str, Any]]:
+        return [app for app in self.json("app", "list") if app["description"] == description]
+
+    def app_id(self, description: str) -> str:
+        """Of the newest app of that name that has not stopped."""
+        return str(next(app["app_id"] for app in self.apps(description) if app["state"] != "stopped"))
+
+    def containers(self, app_id: str | None = None) -> list[dict[str, Any]]:
+        return list(self.json("container", "list", *(["--app-id", app_id] if app_id else [])))
+
+    # -- processes ----------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.cli("server", "start", check=0)
+
+    def stop(self) -> None:
+        self.cli("server", "stop", check=0)
+
+    def pid(self, program: str) -> int:
+        """Of "server", "worker" or "supervisor"; 0 while it does not run."""
+        report = json.loads(self.cli("server", "status", "--json").out)
+        return int((report.get(program) or {}).get("pid") or 0)
+
+    def kill(self, program: str) -> None:
+        """``kill -9``, and wait until another one has taken its place."""
+        before = until(lambda: self.pid(program), what=f"a running {program}")
+        os.kill(before, signal.SIGKILL)
+        until(lambda: self.pid(program) not in (0, before), what=f"a new {program}")
+
+    def payloads(self) -> list[int]:
+        """The processes of containers, as the host numbers them: those that run the runner."""
+        return [pid for pid, line in self.processes().items() if "/__windlass/" in line or "windlass/runner/boot" in line]
+
+    def processes(self) -> dict[int, str]:
+        """Command lines of all processes that belong to this home, by environment, folder or command line."""
+        mark, found = os.fsencode(self.home), {}
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                line = (entry / "cmdline").read_bytes()
+                environment = (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            ours = b"WINDLASS_HOME=" + mark + b"\0" in environment and b"windlass" in line.replace(b"pytest", b"")
+            if ours or mark in line or b"containers/ta-" in line:
+                found[int(entry.name)] = line.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+        return found

@@ -1,0 +1,72 @@
+"""The way of an image from its description to the server: files up, recipes out, build log back."""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+from windlass import exception
+from windlass.client import recipes, resolver
+from windlass.client import session as sessions
+from windlass.wire.messages import images
+
+
+class Built(NamedTuple):
+    """``python`` is "3.11", or "" where the image has none."""
+
+    image_id: str
+    python: str
+
+
+async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resolver.Context) -> Built:
+    """Have the server build what it does not know yet.
+
+    Raises ``ImageBuildError`` with the failing command, ``InvalidError`` where a step stands behind attached files.
+    """
+    if misplaced:
+        raise exception.InvalidError(
+            f"the build step {misplaced!r} follows local files that are attached only when a container starts",
+            hint="Move add_local_* to the end of the image, or pass copy=True to make the files part of the image.",
+        )
+    chain = [await _resolved(step, context.session) for step in steps]
+    name = _name(chain)
+    body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
+    patience = sessions.Patience()
+    while True:
+        try:
+            return await _follow(body, name=name, context=context)
+        except exception.ServiceError as exc:
+            # The server was restarted: asking again joins the build, or finds it done.
+            await patience.wait(exc)
+
+
+async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Context) -> Built:
+    async for item in context.session.stream("image.build", body):
+        event = cast(images.BuildEvent, item.body)
+        if event["kind"] == "step":
+            context.output.image_step(name, event["step"], event["steps"], event.get("command", ""))
+        elif event["kind"] == "log":
+            context.output.image_log(name, event["text"])
+        elif event["kind"] == "done":
+            context.output.image_done(name, event["image_id"])
+            return Built(event["image_id"], event.get("python", ""))
+    raise exception.ServiceError("the build ended without a result")
+
+
+async def _resolved(step: recipes.Step, session: sessions.Session) -> images.Recipe:
+    recipe = cast(images.Recipe, dict(step.recipe))
+    if step.secrets:
+        recipe["secrets"] = [secret.object_id for secret in step.secrets]
+    if step.requirements:
+        recipe["requirements"] = [await asyncio.to_thread(recipes.requirements, path) for path in step.requirements]
+    if step.mount is not None:
+        recipe["mount"] = await step.mount.upload(session)
+    return recipe
+
+
+def _name(chain: Sequence[images.Recipe]) -> str:
+    """How the image is called in this run: by its base and what was added."""
+    packages = [package for recipe in chain for package in recipe.get("packages", ())]
+    base = chain[0].get("base", "") if chain else ""
+    shown = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
+    return f"{base} with {shown}" if shown else base

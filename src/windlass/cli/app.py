@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import common
+from windlass.cli import ask, listing, options
 
 
 @click.group(name="app", help="Running and stopped apps, their logs.")
@@ -15,8 +15,8 @@ def group() -> None:
 
 
 @group.command(name="list", help="Apps that run, are deployed or have stopped recently.")
-@common.env_option
-@common.json_option
+@options.env_option
+@options.json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
     query: dict[str, Any] = {}
@@ -24,22 +24,22 @@ def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
         query["environment"] = env
     if limit:
         query["limit"] = limit
-    apps = common.request("app.list", query)["apps"]
+    apps = ask.request("app.list", query)["apps"]
     apps.sort(key=lambda app: (app["containers"], app["created_at"]), reverse=True)
     rows = [
         [
             app["app_id"], app["description"] or app["name"], app["state"],
             app["containers"] if as_json else str(app["containers"]),
-            common.iso(app["created_at"]), common.iso(app["stopped_at"]),
+            listing.iso(app["created_at"]), listing.iso(app["stopped_at"]),
         ]
         for app in apps[:limit]
     ]  # fmt: skip
-    common.show(["App ID", "Description", "State", "Tasks", "Created at", "Stopped at"], rows, as_json=as_json)
+    listing.show(["App ID", "Description", "State", "Tasks", "Created at", "Stopped at"], rows, as_json=as_json)
 
 
 @group.command(help="Output of an app's containers. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
-@common.env_option
+@options.env_option
 @click.option("-f", "--follow", is_flag=True, help="Stay until the app has ended.")
 @click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
 @click.option("--until", metavar="TIME", help="Up to this time or age.")
@@ -63,7 +63,7 @@ def logs(
     timestamps: bool,
     **chosen: Any,
 ) -> None:
-    query = common.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
+    query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
     app = _find(app_identifier, env)
     query["app_id"] = app["app_id"]
     if chosen["function_id"] in app["functions"]:
@@ -73,7 +73,7 @@ def logs(
             query[key] = chosen[key]
     heads = [key for key in ("function_id", "call_id", "container_id") if chosen[_FLAGS[key]]]
     prefix = (lambda entry: "".join(f"{entry[key] or '-'} " for key in heads)) if heads else None
-    common.print_logs(query, timestamps=timestamps, prefix=prefix)
+    ask.print_logs(query, timestamps=timestamps, prefix=prefix)
 
 
 _FLAGS = {
@@ -85,19 +85,19 @@ _FLAGS = {
 
 @group.command(help="End an app: its inputs are cancelled, its containers stop. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
-@common.env_option
-@common.yes_option
+@options.env_option
+@options.yes_option
 def stop(app_identifier: str, env: str | None, yes: bool) -> None:
     app = _find(app_identifier, env)
     if app["state"] in ("stopping", "stopped"):
         raise click.ClickException(f"App {app['app_id']} has stopped already.")
     number = app["containers"]
-    common.confirm(
+    options.confirm(
         f"Stop app {app['description'] or app['name']} ({app['app_id']}) with {number} running "
         f"container{'' if number == 1 else 's'}?",
         yes=yes,
     )
-    common.request("app.stop", {"app_id": app["app_id"], "reason": "stopped", "message": "windlass app stop"})
+    ask.request("app.stop", {"app_id": app["app_id"], "reason": "stopped", "message": "windlass app stop"})
     click.echo(f"Stopped app {app['app_id']}.")
 
 
@@ -107,6 +107,6 @@ def _find(identifier: str, env: str | None) -> Any:
     if env:
         query["environment"] = env
     try:
-        return common.request("app.get", query)
+        return ask.request("app.get", query)
     except exception.NotFoundError:
-        return common.request("app.get", {**query, "any_state": True})
+        return ask.request("app.get", {**query, "any_state": True})

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from windlass.cli import common
+from windlass.cli import ask, listing, options
 
 
 @click.group(name="container", help="Containers: list, logs, run a command, stop.")
@@ -15,22 +15,22 @@ def group() -> None:
 
 
 @group.command(name="list", help="Containers that run or are about to.")
-@common.env_option
-@common.json_option
+@options.env_option
+@options.json_option
 @click.option("--app-id", metavar="ID", help="Only those of this app.")
 def list_containers(env: str | None, as_json: bool, app_id: str | None) -> None:
-    containers = common.request("container.list", {"app_id": app_id} if app_id else {})["containers"]
+    containers = ask.request("container.list", {"app_id": app_id} if app_id else {})["containers"]
     containers.sort(key=lambda one: one["started_at"] or float("inf"), reverse=True)
     rows = [
-        [one["container_id"], one["app_id"], one["app_name"], common.iso(one["started_at"]) or "Pending"]
+        [one["container_id"], one["app_id"], one["app_name"], listing.iso(one["started_at"]) or "Pending"]
         for one in containers
     ]
-    common.show(["Container ID", "App ID", "App Name", "Start Time"], rows, as_json=as_json)
+    listing.show(["Container ID", "App ID", "App Name", "Start Time"], rows, as_json=as_json)
 
 
 @group.command(help="Output of one container.")
 @click.argument("container_id", metavar="ID")
-@common.env_option
+@options.env_option
 @click.option("-f", "--follow", is_flag=True, help="Stay until its app has ended.")
 @click.option("--all", "everything", is_flag=True, help="From its beginning.")
 @click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
@@ -55,13 +55,13 @@ def logs(
         raise click.UsageError("--all cannot be combined with --follow, --since, --until or --tail.")
     query: dict[str, Any] = {}
     if not everything:
-        query = common.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
-    query["container_id"] = common.check_id(container_id, "ta", "container")
+        query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
+    query["container_id"] = options.check_id(container_id, "ta", "container")
     if search:
         query["search"] = search
     if source:
         query["source"] = source
-    common.print_logs(query, timestamps=timestamps)
+    ask.print_logs(query, timestamps=timestamps)
 
 
 @group.command(
@@ -75,7 +75,7 @@ def logs(
 def execute(pty: bool | None, container_id: str, command: tuple[str, ...]) -> None:
     from windlass.cli import exec as remote
 
-    common.check_id(container_id, "ta", "container")
+    options.check_id(container_id, "ta", "container")
     use_pty = sys.stdout.isatty() if pty is None else pty
     raise SystemExit(remote.run(container_id, list(command), pty=use_pty))
 
@@ -83,9 +83,9 @@ def execute(pty: bool | None, container_id: str, command: tuple[str, ...]) -> No
 @group.command(help="Stop a container. What it runs is run again elsewhere; with --graceful it is finished first.")
 @click.argument("container_id", metavar="ID")
 @click.option("--graceful", is_flag=True, help="Let it finish what it runs.")
-@common.yes_option
+@options.yes_option
 def stop(container_id: str, graceful: bool, yes: bool) -> None:
-    common.check_id(container_id, "ta", "container")
-    common.confirm(f"Stop container {container_id}?", yes=yes)
-    common.request("container.stop", {"container_id": container_id, "graceful": graceful})
+    options.check_id(container_id, "ta", "container")
+    options.confirm(f"Stop container {container_id}?", yes=yes)
+    ask.request("container.stop", {"container_id": container_id, "graceful": graceful})
     click.echo(f"Stopping container {container_id}.")

@@ -1,12 +1,11 @@
-"""What several groups of commands share: options, confirmations, tables or JSON, times, requests."""
+"""Options that several commands share, and what their words mean."""
 from __future__ import annotations
 
 import datetime
-import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
@@ -18,9 +17,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _RANGE_DAYS = 35
 _MAX_TAIL = 20_000
-
-
-# -- options --------------------------------------------------------------------------------------------
 
 
 def env_option(function: F) -> F:
@@ -42,30 +38,6 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.ClickException(f"{question} Nobody can be asked here; pass --yes to go on.")
     click.confirm(question, abort=True)
-
-
-# -- output ---------------------------------------------------------------------------------------------
-
-
-def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
-    """A table, or with ``as_json`` objects whose keys are the columns' titles in small letters and underscores."""
-    if as_json:
-        keys = [re.sub(r"[^a-z0-9]", "_", column.lower()) for column in columns]
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
-        return
-    from windlass.cli import render
-
-    render.print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows])
-
-
-def iso(seconds: float | None) -> str | None:
-    """Local time with its offset, ISO 8601."""
-    if seconds is None:
-        return None
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
-
-
-# -- times ----------------------------------------------------------------------------------------------
 
 
 def moment(text: str) -> float:
@@ -99,43 +71,12 @@ def log_range(*, follow: bool, since: str | None, until: str | None, tail: int |
     return query
 
 
-# -- requests -------------------------------------------------------------------------------------------
-
-
-def request(method: str, body: Any) -> Any:
-    """Ask the platform of this machine; the answer's body."""
-    from windlass.client import bridge, session
-
-    async def ask() -> Any:
-        return (await session.current().request(method, body)).body
-
-    return bridge.run(ask())
-
-
-def print_logs(
-    query: dict[str, Any], *, timestamps: bool = False, prefix: Callable[[Any], str] | None = None
-) -> None:
-    """Print the entries that ``query`` asks for; with ``follow`` until the app has ended."""
-    from windlass.cli import render
-    from windlass.client import bridge, session
-
-    with render.open_output(show_progress=False, timestamps=timestamps, prefix=prefix) as shown:
-
-        async def stream() -> None:
-            async for reply in session.current().stream("app.logs", query):
-                shown.logs(reply.body["entries"])
-
-        try:
-            bridge.run(stream())
-        except KeyboardInterrupt:
-            if not query.get("follow"):
-                raise
-
-
 def check_id(text: str, prefix: str, what: str) -> str:
     """``text`` if it has the form of such an identity. Raises ``InvalidError``."""
     from windlass.kit import ids
 
     if not ids.is_id(text, prefix):
-        raise exception.InvalidError(f"{text!r} is no {what} id.", hint=f"They look like {prefix}-3kTMd84yYpZq0vXWb1sRNf.")
+        raise exception.InvalidError(
+            f"{text!r} is no {what} id.", hint=f"They look like {prefix}-3kTMd84yYpZq0vXWb1sRNf."
+        )
     return text

@@ -1,0 +1,35 @@
+"""Questions to the platform of this machine. It is started where nobody answers."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def request(method: str, body: Any) -> Any:
+    """Ask the platform of this machine; the answer's body."""
+    from windlass.client import bridge, session
+
+    async def ask() -> Any:
+        return (await session.current().request(method, body)).body
+
+    return bridge.run(ask())
+
+
+def print_logs(
+    query: dict[str, Any], *, timestamps: bool = False, prefix: Callable[[Any], str] | None = None
+) -> None:
+    """Print the entries that ``query`` asks for; with ``follow`` until the app has ended."""
+    from windlass.cli import render
+    from windlass.client import bridge, session
+
+    with render.open_output(show_progress=False, timestamps=timestamps, prefix=prefix) as shown:
+
+        async def stream() -> None:
+            async for reply in session.current().stream("app.logs", query):
+                shown.logs(reply.body["entries"])
+
+        try:
+            bridge.run(stream())
+        except KeyboardInterrupt:
+            if not query.get("follow"):
+                raise

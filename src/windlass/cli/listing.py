@@ -1,0 +1,28 @@
+"""Lists as people and programs read them."""
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+
+def show(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool) -> None:
+    """A table, or with ``as_json`` objects whose keys are the columns' titles in small letters and underscores."""
+    if as_json:
+        keys = [re.sub(r"[^a-z0-9]", "_", column.lower()) for column in columns]
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    from windlass.cli import render
+
+    render.print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows])
+
+
+def iso(seconds: float | None) -> str | None:
+    """Local time with its offset, ISO 8601."""
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")

@@ -3,8 +3,8 @@
     python -m windlass.worker.node up|down|status --home DIR
 
 ``up`` starts the pause process (``pause.py``), the uplink (``uplink.py``) and the groups for limits (``cgroups.py``)
-and writes down what it made; when it is up already, ``up`` finds it by that record. ``down`` ends every process inside and
-takes everything away, whether the record is whole or not. Root and ordinary users differ only in what is picked here.
+and writes down what it made; when it is up already, ``up`` finds it by that record. ``down`` ends every process inside
+and takes everything away, whether the record is whole or not. Root and ordinary users differ only in what is picked.
 """
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class Node(NamedTuple):
 
     ``view``: a folder inside the node that every user there can reach; ``inside`` is the home folder below it.
     Root file systems of containers and sources of their mounts must be named through it, because a folder above the
-    home may be closed to other users. ``userns``: the user namespace mapped like a container's. ``gaps``: what could not be had.
+    home may be closed to other users. ``userns``: the user namespace mapped like a container's. ``gaps``: what
+    could not be had.
     """
 
     home: Path

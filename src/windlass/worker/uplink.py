@@ -21,6 +21,7 @@ from windlass.worker import folder
 
 NAME = "uplink"
 _RANGE = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks (RFC 2544); its other half is for containers
+_RESOLV_CONF = Path("/etc/resolv.conf")
 _SLIRP_RESOLVER = "10.0.2.3"
 
 _HOST_TABLE = """
@@ -82,13 +83,18 @@ def resolvers(resolv_conf: str) -> list[str]:
     return [word[1] for word in words if len(word) > 1 and word[0] == "nameserver" and _is_v4(word[1])]
 
 
+def reachable_resolvers() -> list[str]:
+    """The name servers that this machine uses and that another network namespace can reach as well."""
+    return [name for name in resolvers(_upstream(_RESOLV_CONF)) if not ipaddress.IPv4Address(name).is_loopback]
+
+
 def connect_root(tag: str, pid: int) -> Uplink:
     """Give the node of pause process ``pid`` a veth uplink with NAT. Undone by ``disconnect``."""
     link = link_name(tag)
     network = choose_network(tag, _taken())
     gateway, inside = network[1], network[2]
-    named = resolvers(_upstream(Path("/etc/resolv.conf")))
-    outer = tuple(name for name in named if not ipaddress.IPv4Address(name).is_loopback)
+    named = resolvers(_upstream(_RESOLV_CONF))
+    outer = tuple(reachable_resolvers())
     mtu = _mtu()
     run(["ip", "-batch", "-"], "\n".join([
         f"link add {link} mtu {mtu} type veth peer name {NAME} mtu {mtu} netns {pid}",

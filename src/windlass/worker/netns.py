@@ -1,0 +1,85 @@
+"""Making and dropping the network namespace of one container. Blocking: for the pool's own thread.
+
+A namespace is kept by a bind mount on a file in ``Node.netns``: ``<slot>`` with a way out, ``b<slot>`` with loopback
+only. The file is bound last, so a bound file is a whole network.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from windlass.worker import egress, linux, netlink
+
+_INDEX = 1000  # of the node's end of slot 0; lower ones are the node's own interfaces
+_LOOPBACK, _ETH0 = 1, 2
+_SYSCTLS = {
+    "net/ipv6/conf/default/disable_ipv6": "1",  # loopback is there already and keeps its ::1
+    "net/ipv4/ip_unprivileged_port_start": "0",
+    "net/ipv4/ping_group_range": "0 65535",
+}
+
+
+class Maker:
+    """Makes namespaces from within the node's network namespace, which it remembers."""
+
+    def __init__(self, *, mtu: int) -> None:
+        self._mtu = mtu
+
+    def __enter__(self) -> Maker:
+        self._node = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._outside = netlink.Socket()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._outside.close()
+        os.close(self._node)
+
+    def open_gateway(self) -> None:
+        """Be the router of all containers."""
+        egress.forwarding()
+        self._outside.do([netlink.address(_LOOPBACK, egress.GATEWAY)])
+
+    def make(self, file: Path, slot: int | None) -> None:
+        """A namespace in ``file``; linked to the node as ``slot``, or with loopback only."""
+        linux.unshare(linux.NEWNET)
+        try:
+            for name, value in _SYSCTLS.items():
+                with contextlib.suppress(FileNotFoundError):
+                    (Path("/proc/sys") / name).write_text(value)
+            with netlink.Socket() as inside:
+                inside.do([netlink.up(_LOOPBACK)])
+                if slot is not None:
+                    self._connect(inside, slot)
+            file.touch()
+            linux.bind("/proc/thread-self/ns/net", file)
+        finally:
+            linux.setns(self._node, linux.NEWNET)
+
+    def _connect(self, inside: netlink.Socket, slot: int) -> None:
+        outer, own = _INDEX + slot, address(slot)
+        inside.do([
+            netlink.veth("eth0", _ETH0, mtu=self._mtu, peer=f"wc{slot}", peer_index=outer, peer_netns=self._node),
+            netlink.address(_ETH0, own),
+            netlink.up(_ETH0),
+            netlink.neighbour(_ETH0, egress.GATEWAY),
+            netlink.default_route(_ETH0, egress.GATEWAY),
+        ])  # fmt: skip
+        self._outside.do([netlink.up(outer), netlink.neighbour(outer, own, source=egress.GATEWAY)])
+
+
+def drop(file: Path) -> None:
+    """Let go of the namespace in ``file``; the kernel ends it, with its link, when its last process has ended."""
+    with contextlib.suppress(OSError):
+        linux.unmount(file)
+    file.unlink(missing_ok=True)
+
+
+def whole(file: Path) -> bool:
+    """Whether a namespace is bound to ``file``."""
+    return file.stat().st_dev != file.parent.stat().st_dev
+
+
+def address(slot: int) -> str:
+    """The address of slot 2 is 198.19.0.2, and so on."""
+    return f"198.19.{slot // 256}.{slot % 256}"

@@ -1,0 +1,189 @@
+"""Networks of containers: some are kept ready, because making one takes longer than a container may take to start.
+
+    container ── eth0 198.19.x.y ═══ wc<slot> ── node (rules of ``egress.py``) ── uplink
+
+There is no bridge: each container has its own link to the node, with single addresses and host routes at both ends, so
+there is no neighbour to listen to. Who has a network stands in a file beside it (``<slot>.owner``): by that the next
+worker finds the networks of living containers.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple
+
+from windlass.kit import clock, tasks
+from windlass.worker import egress, netns, node, release, uplink
+
+_log = logging.getLogger(__name__)
+_FIRST, _LAST = 2, 65_000  # slots; slot 1 would be the gateway
+_RETRY = 1.0  # seconds after a failed attempt to fill up
+_RESOLV_CONF = Path("/etc/resolv.conf")
+
+
+class Network(NamedTuple):
+    """What one container gets. ``path``: for the OCI document. ``address`` is "" where there is only loopback."""
+
+    path: Path
+    address: str
+    resolv_conf: str
+    hosts: str
+
+
+class NetworkPool:
+    """All networks of containers in this node. Inside the node.
+
+    Example:
+        async with NetworkPool(node.load(home)) as pool:
+            async with pool.lease("ta-...", block_network=False) as net:
+                ...
+    """
+
+    def __init__(self, place: node.Node, *, size: int = 8, time: clock.Clock | None = None) -> None:
+        self._node = place
+        self._size = size if place.uplink.kind != "none" else 0
+        self._time = time or clock.SystemClock()
+        self._maker = netns.Maker(mtu=place.uplink.mtu)
+        self._thread = ThreadPoolExecutor(1, "network")  # one, because it walks from namespace to namespace
+        self._ready: list[int] = []
+        self._owned: dict[str, Path] = {}
+        self._next = _FIRST
+        self._wanted = asyncio.Event()
+        self._tasks = tasks.Tasks()
+        self._resolvers = place.uplink.resolvers
+        self._resolv_changed = _changed(_RESOLV_CONF)
+
+    async def __aenter__(self) -> NetworkPool:
+        self._maker.__enter__()
+        if self._size:
+            self._maker.open_gateway()
+            await self._run(self._establish)
+        self._find()
+        self._tasks.start(self._fill(), "networks kept ready")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Networks stay, for containers that go on and for the next worker."""
+        await self._tasks.close()
+        await asyncio.to_thread(self._thread.shutdown)
+        self._maker.__exit__(kind, exc, tb)
+
+    @contextlib.asynccontextmanager
+    async def lease(self, container_id: str, *, block_network: bool) -> AsyncIterator[Network]:
+        """A network for this container alone; the one it has already where an earlier worker gave it one.
+
+        Given back on leaving, except by cancellation (see ``release.on_end``).
+        """
+        file = self._owned.get(container_id)
+        if file is None:
+            file = await self._take(container_id, block_network=block_network)
+        with release.on_end(lambda: self._give_back(container_id)):
+            yield self._describe(file)
+
+    def retain(self, living: Iterable[str]) -> None:
+        """Give back the networks of all containers but ``living``."""
+        for container_id in self._owned.keys() - set(living):
+            self._give_back(container_id)
+
+    async def _take(self, container_id: str, *, block_network: bool) -> Path:
+        if block_network or not self._size:
+            file = self._node.netns / f"b{self._slot()}"
+            await self._run(lambda: self._maker.make(file, None))
+        else:
+            slot = self._ready.pop(0) if self._ready else await self._open()
+            file = self._node.netns / str(slot)
+            self._wanted.set()
+        _owner(file).write_text(container_id)
+        self._owned[container_id] = file
+        return file
+
+    def _give_back(self, container_id: str) -> None:
+        """In the background: the kernel takes its time, and nobody waits for it."""
+        file = self._owned.pop(container_id)
+        self._thread.submit(netns.drop, file)
+        _owner(file).unlink(missing_ok=True)
+
+    async def _fill(self) -> None:
+        while True:
+            self._wanted.clear()
+            try:
+                while len(self._ready) < self._size:
+                    self._ready.append(await self._open())
+                await self._follow_resolvers()
+                await self._wanted.wait()
+            except OSError as exc:
+                _log.warning("no network could be made: %s", exc)
+                await self._time.sleep(_RETRY)
+
+    async def _open(self) -> int:
+        """Make a network with a way out. Where the caller is cancelled meanwhile, it is there for the next one."""
+        slot = self._slot()
+        making = asyncio.wrap_future(self._thread.submit(self._maker.make, self._node.netns / str(slot), slot))
+        try:
+            await asyncio.shield(making)
+        except asyncio.CancelledError:
+            making.add_done_callback(lambda made: None if made.exception() else self._ready.append(slot))
+            raise
+        return slot
+
+    def _slot(self) -> int:
+        """Slots go round: an address is not given again while connections of its last owner are remembered."""
+        while True:
+            slot = self._next
+            self._next = slot + 1 if slot < _LAST else _FIRST
+            taken = any((self._node.netns / name).exists() for name in (f"{slot}", f"b{slot}"))
+            if slot % 256 not in (0, 255) and not taken:
+                return slot
+
+    def _find(self) -> None:
+        """What an earlier worker left: ready networks and those of its containers; half-made ones are removed."""
+        for file in [file for file in self._node.netns.iterdir() if file.suffix != ".owner"]:
+            owner = _owner(file)
+            if not netns.whole(file):
+                netns.drop(file)
+                owner.unlink(missing_ok=True)
+            elif owner.exists():
+                self._owned[owner.read_text()] = file
+            elif file.name.isdigit():
+                self._ready.append(int(file.name))
+            else:
+                netns.drop(file)
+            self._next = max(self._next, int(file.name.lstrip("b")) + 1)
+
+    async def _follow_resolvers(self) -> None:
+        """A machine that moves gets other name servers; what is open on port 53 moves along."""
+        if self._node.uplink.kind != "veth" or self._resolv_changed == _changed(_RESOLV_CONF):
+            return
+        self._resolv_changed = _changed(_RESOLV_CONF)
+        if names := uplink.reachable_resolvers():
+            self._resolvers = tuple(names)
+            await self._run(self._establish)
+
+    def _establish(self) -> None:
+        egress.establish(resolvers=self._resolvers, host_addresses=self._node.host_addresses)
+
+    def _describe(self, file: Path) -> Network:
+        own = netns.address(int(file.name)) if file.name.isdigit() else ""
+        names = "".join(f"nameserver {name}\n" for name in self._resolvers) if own else ""
+        return Network(file, own, names, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+
+    async def _run(self, function: Callable[[], None]) -> None:
+        await asyncio.wrap_future(self._thread.submit(function))
+
+
+def _owner(file: Path) -> Path:
+    return file.with_name(f"{file.name}.owner")
+
+
+def _changed(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,6 +1,6 @@
 """``python -m windlass.worker --home DIR``: the worker of one machine.
 
-Enters the node namespace by itself (started again through ``nsenter``), unless there is to be no isolation.
+Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation.
 """
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import os
 import platform
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from windlass import paths
+from windlass import exception, paths
 from windlass.kit import clock
 from windlass.wire.messages import workers
-from windlass.worker import agent
-from windlass.worker.runtime import base, process
+from windlass.worker import agent, compose, node
+from windlass.worker.runtime import base
 
+_INSIDE = "--inside"
 _log = logging.getLogger("windlass.worker")
 
 
@@ -30,35 +31,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m windlass.worker")
     parser.add_argument("--home", type=Path, default=paths.home())
     parser.add_argument("--runtime", default=os.environ.get("WINDLASS_RUNTIME", ""), help="process, or an OCI runtime")
+    parser.add_argument(_INSIDE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    root: Path = options.home.absolute()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    with _only_one(root):
-        with contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_work(root, options.runtime))
+    home: Path = options.home.absolute()
+    try:
+        if options.runtime != "process" and not options.inside:
+            _enter(home, options.runtime)
+        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        with _only_one(home), contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(_work(home, options.runtime))
+    except exception.Error as exc:
+        sys.exit(f"the worker cannot run: {exc}{' ' + exc.hint if exc.hint else ''}")
 
 
-async def _work(root: Path, choice: str) -> None:
+def _enter(home: Path, runtime: str) -> None:
+    """Become the same program inside the node namespace."""
+    again = [sys.executable, "-m", "windlass.worker", "--home", str(home), "--runtime", runtime, _INSIDE]
+    line = node.enter_argv(node.up(home), again)
+    os.execvp(line[0], line)
+
+
+async def _work(home: Path, choice: str) -> None:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, this.cancel)
-    async with _runtime(root, choice) as runtime:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    chosen = compose.plain(home) if choice == "process" else compose.isolated(home, wanted=choice, memory=memory)
+    async with chosen as runtime:
         _log.info("runtime %s", runtime.name)
-        async with agent.Agent(root, runtime=runtime, facts=_facts(runtime), time=clock.SystemClock()) as mind:
+        facts = _facts(runtime, memory)
+        async with agent.Agent(home, runtime=runtime, facts=facts, time=clock.SystemClock()) as mind:
             await mind.run()
 
 
-@contextlib.asynccontextmanager
-async def _runtime(root: Path, choice: str) -> AsyncIterator[base.Runtime]:
-    if choice != "process":
-        raise SystemExit("only WINDLASS_RUNTIME=process works yet")
-    async with process.Processes(root) as runtime:
-        yield runtime
-
-
-def _facts(runtime: base.Runtime) -> workers.WorkerHello:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def _facts(runtime: base.Runtime, memory: int) -> workers.WorkerHello:
     cpus = float(len(os.sched_getaffinity(0)))
     return {
         "node": platform.node(), "cpus": cpus, "memory": memory, "runtime": runtime.name, "gaps": list(runtime.gaps),
@@ -66,16 +73,15 @@ def _facts(runtime: base.Runtime) -> workers.WorkerHello:
 
 
 @contextlib.contextmanager
-def _only_one(root: Path) -> Iterator[None]:
+def _only_one(home: Path) -> Iterator[None]:
     """Hold the lock of this home's worker; two of them would fight over the containers."""
-    folder = paths.run(root)
+    folder = paths.run(home)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "worker.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            sys.exit(f"another worker already serves {root}")
-        (folder / "worker.pid").write_text(f"{os.getpid()}\n")
+            sys.exit(f"another worker already serves {home}")
         yield
 
 

@@ -24,7 +24,8 @@ from windlass.worker import folder as folders
 from windlass.worker.images import cache, stack
 from windlass.worker.runtime import base, handle, oci
 
-Bind, Steps = spec.Bind, step.Steps
+Bind = spec.Bind
+Steps = step.Steps
 
 _PIDS = 4096
 _MIB = 1024 * 1024
@@ -115,7 +116,8 @@ class Containers:
             if record is None:
                 folders.kill_by_files(container_id, folder.pid_file, folder.monitor_file)
                 raise exception.NotFoundError("the worker died while this container started")
-            await held.enter_async_context(parts.network.adopt(container_id))
+            lease = parts.network.lease(container_id, block_network=record["block_network"])
+            await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             yield _Contained(running, group)
 
@@ -206,7 +208,7 @@ class _Contained:
         self._running.kill()
 
 
-def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Lease) -> None:
+def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
     """The private layer's first files: the runner's plan, and names of the network."""
     folder.path.mkdir(mode=0o711, parents=True)
     for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.PLAN[1:]):

@@ -12,7 +12,12 @@ from typing import Any
 
 _ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
 
-ALLOWED = """
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+ALLOWED = _words("""
 accept accept4 access alarm arch_prctl bind brk cachestat capget capset chdir chmod chown chroot clock_getres
 clock_gettime clock_nanosleep close close_range connect copy_file_range creat dup dup2 dup3 epoll_create
 epoll_create1 epoll_ctl epoll_ctl_old epoll_pwait epoll_pwait2 epoll_wait epoll_wait_old eventfd eventfd2 execve
@@ -41,15 +46,15 @@ signalfd4 socketpair splice stat statfs statx symlink symlinkat sync sync_file_r
 timer_create timer_delete timer_getoverrun timer_gettime timer_settime timerfd_create timerfd_gettime
 timerfd_settime times tkill truncate umask uname unlink unlinkat utime utimensat utimes vfork vmsplice wait4 waitid
 write writev
-""".split()
+""")
 
-REFUSED = """
+REFUSED = _words("""
 acct add_key bpf clock_adjtime clock_settime create_module delete_module fanotify_init finit_module fsconfig fsmount
 fsopen fspick get_kernel_syms init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp
 kexec_file_load kexec_load keyctl lookup_dcookie migrate_pages mount mount_setattr move_mount move_pages nfsservctl
-open_by_handle_at open_tree perf_event_open pivot_root query_module quotactl quotactl_fd reboot request_key setdomainname
-sethostname setns settimeofday swapoff swapon syslog sysfs umount2 unshare uselib userfaultfd ustat vhangup
-""".split()
+open_by_handle_at open_tree perf_event_open pivot_root query_module quotactl quotactl_fd reboot request_key
+setdomainname sethostname setns settimeofday swapoff swapon syslog sysfs umount2 unshare uselib userfaultfd ustat vhangup
+""")
 
 _NEW_NAMESPACES = 0x7E020000  # the CLONE_NEW* bits
 _AF_VSOCK = 40  # talks to the hypervisor beneath the host

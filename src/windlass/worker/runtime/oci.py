@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -93,7 +94,7 @@ class Oci:
             [*self._base(), "start", folder.container_id], env=_ENVIRONMENT, capture_output=True, check=False
         )
         if result.returncode:
-            raise exception.ExecutionError(f"{self.name} cannot start the container: {_reason(result.stderr)}")
+            raise exception.ExecutionError(f"{self.name} cannot start the container: {reason(result.stderr)}")
 
 
 def _answer(reading: int) -> int:
@@ -110,14 +111,13 @@ def _answer(reading: int) -> int:
     except ValueError:
         raise exception.ExecutionError("the container's monitor (conmon) said nothing about its start") from None
     if answer["data"] < 0:
-        raise exception.ExecutionError(f"the container could not be created: {answer.get('message', '').strip()}")
+        words = reason(answer.get("message", "").encode())
+        raise exception.ExecutionError(f"the container could not be created: {words}")
     return int(answer["data"])
 
 
-def _reason(stderr: bytes) -> str:
+def reason(stderr: bytes) -> str:
     """The last line of what a runtime said, unwrapped from its log format."""
     line = stderr.decode(errors="replace").strip().rpartition("\n")[2]
-    try:
-        return str(json.loads(line)["msg"])
-    except (ValueError, KeyError, TypeError):
-        return line
+    logged = re.search(r'level=error msg="(.*)"$', line)
+    return logged.group(1).replace('\\"', '"') if logged else line

@@ -1,0 +1,66 @@
+"""Builds everything the worker consists of: the one module of this room that knows all others."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from windlass import exception, paths
+from windlass.worker import cgroups, container, library, mounts, network, node, step
+from windlass.worker import folder as folders
+from windlass.worker.images import build
+from windlass.worker.runtime import base, handle, probe, process
+
+_log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def plain(home: Path) -> AsyncIterator[base.Runtime]:
+    """No isolation, for the project's own tests."""
+    async with process.Processes(home) as runtime:
+        yield runtime
+
+
+@contextlib.asynccontextmanager
+async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[base.Runtime]:
+    """Containers, inside the node namespace of ``home``. ``wanted``: an OCI runtime by name, or "" for any."""
+    place, run = node.load(home), paths.run(home)
+    if place is None:
+        raise exception.ExecutionError("the node namespace is not up")
+    groups = cgroups.Cgroups(place.groups)
+    groups.join()
+    server = paths.containers_socket(home).parent
+    server.mkdir(parents=True, exist_ok=True)
+    async with contextlib.AsyncExitStack() as held:
+        exits = held.enter_context(handle.Exits(run / "exits"))
+        runtime, verdicts = await asyncio.to_thread(probe.choose, run, exits=exits.path, wanted=wanted)
+        for verdict in verdicts:
+            _log.info("OCI runtime %s: %s", verdict.name, verdict.why or "works")
+        pool = await held.enter_async_context(network.NetworkPool(place))
+        shared = await held.enter_async_context(library.Library(place.inside))
+        trees = mounts.Mounts(place.inside, owner=True)
+        steps = step.Steps(
+            place.inside, runtime=runtime, groups=groups, names=_names(run, place), memory=memory
+        )
+        await steps.sweep()
+        living = folders.known(place.inside)
+        pool.retain(living)
+        groups.retain(living)
+        parts = container.Parts(
+            root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
+            mounts=trees, library=shared, steps=steps, memory=memory,
+            builder=build.Builder(place.inside, steps=steps, mounts=trees),
+        )  # fmt: skip
+        yield container.Containers(parts, gaps=[*place.gaps])
+
+
+def _names(run: Path, place: node.Node) -> Path:
+    """The folder with what build steps see of names: the node's resolvers and the machine's own hosts."""
+    folder = run / "names"
+    folder.mkdir(exist_ok=True)
+    lines = [f"nameserver {address}\n" for address in place.uplink.resolvers]
+    (folder / "resolv.conf").write_text("".join(lines))
+    (folder / "hosts").write_text(Path("/etc/hosts").read_text())
+    return folder

@@ -1,0 +1,84 @@
+"""Ctrl-C ends a run, everything of it, and says so with exit code 130."""
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from stage import until
+
+SOURCE = '''
+import time
+import modal
+
+app = modal.App("test-interrupted")
+
+@app.function()
+def sleeper(seconds: int = 1000):
+    print("it sleeps", flush=True)
+    time.sleep(seconds)
+
+@app.function()
+def noop(): ...
+
+@app.local_entrypoint()
+def remote():
+    sleeper.remote()
+
+@app.local_entrypoint()
+def mapped():
+    list(sleeper.map([1000] * 20))
+
+@app.local_entrypoint()
+def here():
+    noop.remote()
+    print("it sleeps", flush=True)
+    time.sleep(1000)
+
+@app.local_entrypoint()
+async def asynchronous():
+    await sleeper.remote.aio()
+'''
+
+
+@pytest.mark.parametrize("entrypoint", ["remote", "mapped", "here", "asynchronous"])
+def test_ctrl_c_exits_130_and_nothing_keeps_running(stage, program, entrypoint):
+    path = program("sleepy.py", SOURCE)
+    with stage.background("run", f"{path}::{entrypoint}") as process:
+        for line in process.stdout:
+            if "it sleeps" in line:
+                break
+        app_id = stage.app_id("test-interrupted")
+        os.kill(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+        assert process.returncode == 130, said
+        assert "Traceback" not in said
+    until(lambda: not stage.containers(app_id), 20, "its containers are gone")
+    assert stage.apps("test-interrupted")[0]["state"] == "stopped"
+
+
+def test_a_detached_run_lives_on_after_ctrl_c(stage, program):
+    path = program("sleepy.py", SOURCE)
+    with stage.background("run", "-d", f"{path}::remote") as process:
+        for line in process.stdout:
+            if "it sleeps" in line:
+                break
+        app_id = stage.app_id("test-interrupted")
+        os.kill(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=30)[0]
+    assert app_id in said, "it is said how to follow or stop it"
+    assert len(stage.containers(app_id)) == 1
+    stage.cli("app", "stop", app_id, "-y", check=0)
+    until(lambda: not stage.containers(app_id), 20, "its containers are gone")
+
+
+def test_an_app_whose_program_was_killed_is_stopped_by_itself(stage, program):
+    path = program("sleepy.py", SOURCE)
+    with stage.background("run", f"{path}::remote") as process:
+        for line in process.stdout:
+            if "it sleeps" in line:
+                break
+        app_id = stage.app_id("test-interrupted")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    until(lambda: not stage.containers(app_id), 100, "the platform has noticed")

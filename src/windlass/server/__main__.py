@@ -1,0 +1,90 @@
+"""``python -m windlass.server --home DIR``: one server per state folder, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+
+from windlass import exception, paths
+from windlass.server import compose, settings
+
+_log = logging.getLogger("windlass.server")
+
+
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Hold the lock of the state folder for life; it goes with the process, however that ends."""
+    folder = paths.run(home)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (folder / "server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise exception.ConflictError(
+                f"another server runs on {home}",
+                hint="`windlass server status` shows it; `windlass server restart` replaces it.",
+            ) from None
+        pid = folder / "server.pid"
+        pid.write_text(f"{os.getpid()}\n")
+        try:
+            yield
+        finally:
+            pid.unlink(missing_ok=True)
+
+
+def _log_to(home: Path) -> None:
+    folder = home / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(folder / "server.log", maxBytes=8 * 1024 * 1024, backupCount=3)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=os.environ.get("WINDLASS_LOG_LEVEL", "INFO"), handlers=[handler])
+
+
+async def _run(chosen: settings.Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with compose.server(chosen):
+        _log.info("listening at %s", paths.server_socket(chosen.home))
+        await stop.wait()
+        _log.info("stopping")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m windlass.server", description=__doc__)
+    parser.add_argument("--home", type=Path, default=None, help="the state folder")
+    home = (parser.parse_args().home or paths.home()).absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _log_to(home)
+        with _only_one(home):
+            uvloop.run(_run(settings.from_environment(home)))
+    except exception.Error as exc:
+        return _report(str(exc), exc.hint)
+    except OSError as exc:
+        return _report(f"the server cannot use {home}: {exc}", "")
+    return 0
+
+
+def _report(message: str, hint: str) -> int:
+    _log.error("%s %s", message, hint)
+    print(f"windlass server: {message}", file=sys.stderr)
+    if hint:
+        print(hint, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,238 @@
+"""``app.*``, ``function.*`` and ``secret.*``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from windlass import exception
+from windlass.kit import ids
+from windlass.server.api import door
+from windlass.server.apply import apps as actions
+from windlass.server.apply import logs as log_actions
+from windlass.server.decide import attempts, place
+from windlass.server.state import machines, moves
+from windlass.server.store import apps, secrets
+from windlass.wire import peer
+from windlass.wire.messages import apps as messages
+from windlass.wire.messages import functions as function_messages
+from windlass.wire.messages import secrets as secret_messages
+
+Core = door.Core
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+def living(core: Core, app_id: str) -> machines.App:
+    """The app, or why it cannot be used."""
+    app = core.world.apps.get(app_id)
+    if app is not None:
+        return app
+    if apps.by_id(core.db, app_id) is not None:
+        raise exception.ConflictError(f"app {app_id} has stopped", hint="Run it again.")
+    raise exception.NotFoundError(f"no app {app_id}")
+
+
+@door.handler("app.create", "app_id")
+def create(core: Core, who: door.Who, body: messages.AppCreate, incoming: peer.Incoming) -> Any:
+    if not ids.is_id(body["app_id"], "ap"):
+        raise exception.InvalidError(f"not an app id: {body['app_id'][:60]!r}")
+    name = body.get("name")
+    if name is not None and not _NAME.match(name):
+        raise exception.InvalidError(
+            f"{name[:80]!r} is no name for an app", hint="Use 1-64 letters, digits, '-', '_', '.'."
+        )
+    if core.low_disk:
+        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    app = core.world.apps.get(body["app_id"])
+    if app is None:
+        if apps.by_id(core.db, body["app_id"]) is not None:
+            raise exception.ConflictError(f"app {body['app_id']} has stopped")
+        core.turn.begin()
+        app = actions.create(core, body, who.client_id)
+    return _info(core, body["app_id"])
+
+
+def _info(core: Core, app_id: str) -> messages.AppInfo:
+    row = apps.by_id(core.db, app_id)
+    if row is None:
+        raise exception.NotFoundError(f"no app {app_id}")
+    return info(core, row)
+
+
+def info(core: Core, row: apps.Row) -> messages.AppInfo:
+    app = core.world.apps.get(row.id)
+    running, layout = 0, _layout(row)
+    if app is not None:
+        row = row._replace(state=app.state)
+        running = sum(len(f.containers) for f in actions.functions_of(core, app))
+    return actions.info(row, running, layout)
+
+
+def _layout(row: apps.Row) -> dict[str, str]:
+    layout: dict[str, str] = door.decode(row.layout.encode())
+    return layout
+
+
+@door.handler("app.publish")
+def publish(core: Core, who: door.Who, body: messages.AppPublish, incoming: peer.Incoming) -> Any:
+    app = living(core, body["app_id"])
+    for identity in body["functions"].values():
+        if identity not in core.world.functions:
+            raise exception.NotFoundError(f"no function {identity} in app {app.id}")
+    core.turn.begin()
+    actions.publish(core, app, body["functions"])
+    return {}
+
+
+@door.handler("app.heartbeat")
+def heartbeat(core: Core, who: door.Who, body: messages.AppRef, incoming: peer.Incoming) -> Any:
+    living(core, body["app_id"]).heard_at = core.clock.now()
+    return {}
+
+
+@door.handler("app.stop", "app_id")
+def stop(core: Core, who: door.Who, body: messages.AppStop, incoming: peer.Incoming) -> Any:
+    app = core.world.apps.get(body["app_id"])
+    if app is None:
+        _info(core, body["app_id"])
+        return {}
+    core.turn.begin()
+    reason = body.get("reason", "stopped")
+    if app.state == moves.AppState.DETACHED and reason != "stopped":
+        actions.leave(core, app)
+    else:
+        actions.stop(core, app, reason=reason, message=body.get("message", ""))
+    return {}
+
+
+@door.handler("app.get", "app")
+def get(core: Core, who: door.Who, body: messages.AppLookup, incoming: peer.Incoming) -> Any:
+    wanted = body["app"]
+    if ids.is_id(wanted, "ap"):
+        return _info(core, wanted)
+    environment = body.get("environment") or core.settings.environment
+    row = apps.by_name(core.db, wanted, environment, any_state=body.get("any_state", False))
+    if row is None:
+        raise exception.NotFoundError(
+            f"no app {wanted!r} in environment {environment!r}", hint="`windlass app list` shows what there is."
+        )
+    return info(core, row)
+
+
+@door.handler("app.list")
+def listed(core: Core, who: door.Who, body: messages.AppList, incoming: peer.Incoming) -> Any:
+    rows = apps.listed(core.db, body.get("environment"), max(1, min(body.get("limit", 100), 1000)))
+    return {"apps": [info(core, row) for row in rows]}
+
+
+@door.handler("app.logs", "app_id")
+def logs(core: Core, who: door.Who, body: messages.LogQuery, incoming: peer.Incoming) -> None:
+    row = apps.by_id(core.db, body["app_id"])
+    if row is None:
+        raise exception.NotFoundError(f"no app {body['app_id']}")
+    log_actions.Follower(core, row.n, row.id, body, incoming).start()
+
+
+# -- functions
+
+
+@door.handler("function.create")
+def function_create(core: Core, who: door.Who, body: function_messages.FunctionCreate, incoming: peer.Incoming) -> Any:
+    app, spec = living(core, body["app_id"]), body["spec"]
+    function = core.world.functions.get(body["function_id"])
+    if function is None:
+        if not ids.is_id(body["function_id"], "fu"):
+            raise exception.InvalidError(f"not a function id: {body['function_id'][:60]!r}")
+        _check_spec(core, spec)
+        core.turn.begin()
+        function = actions.add_function(core, app, body["function_id"], spec)
+    return actions.handle(function)
+
+
+def _check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
+    actions.check_autoscaler(spec["autoscaler"])
+    for worker in core.world.workers.values():
+        place.check_request(
+            cpu=spec["cpu_request"],
+            memory=spec["memory_request"],
+            cpus=worker.cpus,
+            node_memory=worker.memory // 1048576,
+        )
+    for identity in spec["secrets"]:
+        if secrets.by_id(core.db, identity) is None:
+            raise exception.NotFoundError(f"no secret {identity}")
+
+
+def function_of(core: Core, function_id: str) -> machines.Function:
+    function = core.world.functions.get(function_id)
+    if function is None:
+        if apps.function_by_id(core.db, function_id) is not None:
+            raise exception.ConflictError(f"the app of function {function_id} has stopped")
+        raise exception.NotFoundError(f"no function {function_id}")
+    return function
+
+
+@door.handler("function.get")
+def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet, incoming: peer.Incoming) -> Any:
+    if "function_id" in body:
+        row = apps.function_by_id(core.db, body["function_id"])
+        if row is None:
+            raise exception.NotFoundError(f"no function {body['function_id']}")
+        return {"function_id": row.id, "app_id": row.app_id, "tag": row.tag, "is_generator": row.spec["is_generator"]}
+    name, tag = body.get("app_name", ""), body.get("tag", "")
+    environment = body.get("environment") or core.settings.environment
+    app = apps.by_name(core.db, name, environment, any_state=False)
+    identity = _layout(app).get(tag) if app is not None else None
+    if app is None or identity is None:
+        what = f"function {tag!r} in app {name!r}" if app is not None else f"deployed app {name!r}"
+        raise exception.NotFoundError(f"no {what} in environment {environment!r}", hint="Deploy it first.")
+    return actions.handle(function_of(core, identity))
+
+
+@door.handler("function.stats")
+def function_stats(core: Core, who: door.Who, body: function_messages.FunctionRef, incoming: peer.Incoming) -> Any:
+    function = function_of(core, body["function_id"])
+    limit = attempts.capacity(function.seconds, single_use=function.spec["single_use"])
+    ready = [c for c in function.containers.values() if c.state == moves.ContainerState.READY]
+    return {
+        "backlog": function.queued + len(function.delayed),
+        "num_total_runners": len(function.containers),
+        "num_running_inputs": function.running,
+        "input_headroom": sum(max(0, limit - len(c.held)) for c in ready),
+    }
+
+
+@door.handler("function.autoscaler", "function_id")
+def function_autoscaler(
+    core: Core, who: door.Who, body: function_messages.AutoscalerUpdate, incoming: peer.Incoming
+) -> Any:
+    function = function_of(core, body["function_id"])
+    core.turn.begin()
+    return actions.set_autoscaler(core, function, body)
+
+
+# -- secrets
+
+
+@door.handler("secret.create", "secret_id", "env")
+def secret_create(core: Core, who: door.Who, body: secret_messages.SecretCreate, incoming: peer.Incoming) -> Any:
+    if not ids.is_id(body["secret_id"], "st"):
+        raise exception.InvalidError(f"not a secret id: {body['secret_id'][:60]!r}")
+    env = body["env"]
+    for key, value in env.items():
+        if not key or "=" in key or "\0" in key or "\0" in value or len(key) > 16384 or len(value) > 32768:
+            raise exception.InvalidError(
+                f"{key[:60]!r} cannot be an environment variable",
+                hint="Names have no '=', values at most 32,768 characters.",
+            )
+    core.turn.begin()
+    secrets.insert(
+        core.db,
+        identity=body["secret_id"],
+        name=body.get("name"),
+        app=body.get("app_id"),
+        keys=sorted(env),
+        env=core.keyring.encrypt(env),
+        now=core.clock.now(),
+    )
+    return {"secret_id": body["secret_id"]}

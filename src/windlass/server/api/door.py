@@ -1,0 +1,195 @@
+"""Connections: hello, roles, validation, errors. Handlers are plain functions, called straight from the socket.
+
+A handler gets ``(core, who, body, incoming)``. What it returns is the answer, sent after the commit when it
+changed something; a handler that returns None answers by itself (streams, held back answers).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+import windlass
+from windlass import exception, wire
+from windlass.server.apply import containers
+from windlass.server.apply import core as core_module
+from windlass.server.bus import link
+from windlass.server.state import machines
+from windlass.wire import codec, peer
+from windlass.wire.messages import common, methods
+
+_log = logging.getLogger(__name__)
+Core = core_module.Core
+VERSION: str = getattr(windlass, "__version__", "0.1.0")
+
+_fast_encode = msgspec.json.Encoder().encode
+_fast_decode = msgspec.json.Decoder().decode
+
+
+class Who:
+    """Who is at the other end of a connection. ``container`` for runners and the SDK inside containers."""
+
+    __slots__ = ("client_id", "container", "role")
+
+    def __init__(self, role: str, client_id: str, container: machines.Container | None) -> None:
+        self.role = role
+        self.client_id = client_id
+        self.container = container
+
+
+Handler = Callable[[Core, Who, Any, peer.Incoming], Any]
+HANDLERS: dict[str, Handler] = {}
+_NEEDS: dict[str, tuple[str, ...]] = {}
+LOST: list[Callable[[Core, Who, link.Link], None]] = []
+"""What else happens when a connection is lost; the files of this room add to it."""
+
+
+def handler(method: str, *needs: str) -> Callable[[Handler], Handler]:
+    """Register the answer to ``method``. ``needs``: keys that its (otherwise optional) body must have."""
+
+    def register(function: Handler) -> Handler:
+        HANDLERS[method] = function
+        _NEEDS[method] = needs
+        return function
+
+    return register
+
+
+def encode(header: dict[str, Any]) -> bytes:
+    try:
+        return _fast_encode(header)
+    except UnicodeEncodeError:  # lone surrogates of a user's text
+        return codec.dumps(header)
+
+
+def decode(data: bytes) -> Any:
+    try:
+        return _fast_decode(data)
+    except msgspec.DecodeError:  # lone surrogates, NaN: what the standard library sends
+        return json.loads(data.decode("utf-8", "surrogatepass"))
+
+
+class Door:
+    """Makes the two ends of the server's sockets. ``roles``: who may enter here."""
+
+    def __init__(self, core: Core, roles: frozenset[str], links: set[link.Link]) -> None:
+        self._core = core
+        self._roles = roles
+        self._links = links
+
+    def connection(self) -> link.Link:
+        """A protocol for a new connection."""
+        return link.Link(serve=self._serve, made=self._links.add, lost=self._lost, encode=encode, decode=decode)
+
+    def _serve(self, incoming: peer.Incoming) -> None:
+        try:
+            answer = self._answer(incoming)
+        except exception.Error as exc:
+            self._refuse(incoming, exc)
+            return
+        except Exception as exc:  # noqa: BLE001 - a defect in a handler must not end the connection
+            _log.exception("%s failed", incoming.method)
+            self._core.db.failed = self._core.db.failed or exc
+            self._refuse(incoming, exception.InternalError(f"{type(exc).__name__}: {exc}"))
+            return
+        if answer is not None:
+            if self._core.turn.is_open:
+                self._core.turn.answer(incoming, answer)
+            else:
+                incoming.reply(answer)
+
+    def _refuse(self, incoming: peer.Incoming, exc: exception.Error) -> None:
+        incoming.fail(exc)
+        if self._core.db.failed is not None:
+            if self._core.turn.is_open:
+                self._core.turn.abandon(exc)
+            self._core.db.failed = None
+
+    def _answer(self, incoming: peer.Incoming) -> Any:
+        method = incoming.method
+        who: Who | None = incoming.peer.identity
+        if who is None:
+            if method != "hello":
+                raise exception.AuthError("say hello first")
+            return self._hello(incoming)
+        known = methods.METHODS.get(method)
+        answer = HANDLERS.get(method)
+        if known is None or answer is None:
+            raise exception.UnimplementedError(f"this server does not know {method!r}", hint="Upgrade the server.")
+        if who.role not in known.roles:
+            raise exception.PermissionDeniedError(f"a {who.role} may not use {method}")
+        try:
+            body = msgspec.convert(incoming.body, known.request)
+        except msgspec.ValidationError as exc:
+            raise exception.InvalidError(f"{method}: {exc}") from None
+        for key in _NEEDS[method]:
+            if key not in body:
+                raise exception.InvalidError(f"{method}: {key} is missing")
+        return answer(self._core, who, body, incoming)
+
+    def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
+        try:
+            body = msgspec.convert(incoming.body, common.HelloRequest)
+        except msgspec.ValidationError as exc:
+            raise exception.InvalidError(f"hello: {exc}") from None
+        if body.get("protocol") != wire.PROTOCOL:
+            raise exception.VersionError(
+                f"this server (Windlass {VERSION}) speaks protocol {wire.PROTOCOL}; "
+                f"you (Windlass {body.get('version', '?')}) speak {body.get('protocol')}",
+                hint="Install the same version on both sides, then run `windlass server restart`.",
+            )
+        role = body.get("role", "")
+        if role not in self._roles:
+            raise exception.PermissionDeniedError(f"role {role!r} cannot connect here")
+        who = Who(role, body.get("client_id", ""), None)
+        if role in ("runner", "container"):
+            who.container = self._container(body)
+            if role == "container" and who.container.function.spec["restrict_access"]:
+                raise exception.PermissionDeniedError(
+                    "this function was made with restrict_modal_access: no platform access"
+                )
+        incoming.peer.identity = who
+        if role in ("user", "container"):
+            clients = self._core.world.clients
+            clients[who.client_id] = clients.get(who.client_id, 0) + 1
+            self._core.world.gone.pop(who.client_id, None)
+        return {
+            "version": VERSION,
+            "protocol": wire.PROTOCOL,
+            "server_id": self._core.server_id,
+            "workspace": self._core.settings.workspace,
+            "environment": self._core.settings.environment,
+        }
+
+    def _container(self, body: common.HelloRequest) -> machines.Container:
+        identity, token = body.get("container_id", ""), body.get("token", "")
+        if not self._core.keyring.owns(identity, token):
+            raise exception.AuthError("wrong token for this container")
+        container = self._core.world.containers.get(identity)
+        if container is None:
+            raise exception.AuthError(f"container {identity} is no longer wanted")
+        return container
+
+    def _lost(self, lost: peer.Peer, exc: BaseException | None) -> None:
+        assert isinstance(lost, link.Link)
+        self._links.discard(lost)
+        self._core.blobs.abandon(lost)
+        who: Who | None = lost.identity
+        if who is None:
+            return
+        world = self._core.world
+        if who.role in ("user", "container"):
+            left = world.clients.get(who.client_id, 1) - 1
+            if left:
+                world.clients[who.client_id] = left
+            else:
+                world.clients.pop(who.client_id, None)
+                world.gone[who.client_id] = self._core.clock.now()
+        elif who.container is not None:
+            containers.disconnected(self._core, who.container, lost)
+        for callback in LOST:
+            callback(self._core, who, lost)

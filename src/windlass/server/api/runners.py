@@ -1,0 +1,125 @@
+"""``runner.*``: what runners say about themselves and their inputs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from windlass import exception
+from windlass.server.api import door
+from windlass.server.apply import containers, outputs
+from windlass.server.apply import work as actions
+from windlass.server.decide import attempts
+from windlass.server.state import machines, moves, work
+from windlass.wire import peer
+from windlass.wire.messages import work as messages
+
+Core = door.Core
+_log = logging.getLogger(__name__)
+_FAILED = {"failure": moves.Status.FAILURE, "timeout": moves.Status.TIMEOUT}
+
+
+def _container(who: door.Who) -> machines.Container:
+    container = who.container
+    if container is None or not container.alive:
+        raise exception.ConflictError("this container is no longer wanted")
+    return container
+
+
+@door.handler("runner.ready")
+def ready(core: Core, who: door.Who, body: messages.RunnerReady, incoming: peer.Incoming) -> Any:
+    held = {item["input_id"]: item["attempt"] for item in body["held"]}
+    return {"drop": containers.ready(core, _container(who), incoming.peer, held)}
+
+
+@door.handler("runner.beat")
+def beat(core: Core, who: door.Who, body: messages.RunnerBeat, incoming: peer.Incoming) -> Any:
+    container = _container(who)
+    now = container.seen_at = core.clock.now()
+    held = {item["input_id"]: item["attempt"] for item in body["held"]}
+    # Leases younger than this may still be on their way to the runner, or their outputs on the way back.
+    lost = [i for i in container.held.values() if held.get(i.id) != i.attempt and now - i.leased_at > 30.0]
+    if lost:
+        core.turn.begin()
+        for item in reversed(lost):
+            actions.requeue(core, item)
+    return {}
+
+
+@door.handler("runner.release")
+def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: peer.Incoming) -> Any:
+    container = _container(who)
+    core.turn.begin()
+    for held in reversed(body["inputs"]):
+        item = container.held.get(held["input_id"])
+        if item is not None and item.attempt == held["attempt"]:
+            actions.requeue(core, item)
+    return {}
+
+
+@door.handler("runner.failed")
+def failed(core: Core, who: door.Who, body: messages.RunnerFailed, incoming: peer.Incoming) -> Any:
+    failure = dict(body["failure"])
+    data = _take_error(failure, incoming.attachments)
+    containers.runner_failed(core, _container(who), actions.failure_body(failure), data)
+    return {}
+
+
+def _take_error(failure: dict[str, Any], attachments: list[bytes]) -> work.Data:
+    payload = failure.pop("error", None)
+    return work.NO_DATA if payload is None else actions.payload_of(payload, attachments)
+
+
+@door.handler("runner.outputs")
+def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incoming: peer.Incoming) -> Any:
+    container = _container(who)
+    core.turn.begin()
+    container.seen_at = core.clock.now()
+    attachments, held = incoming.attachments, container.held
+    hold: work.Call | None = None
+    for output in body["outputs"]:
+        item = held.get(output["input_id"])
+        if item is None or item.attempt != output["attempt"]:
+            _log.info("late output of %s, attempt %s: dropped", output["input_id"], output["attempt"])
+        elif output["status"] == "item":
+            actions.record_item(core, item, output["item"], actions.payload_of(output["value"], attachments))
+            hold = item.call
+        else:
+            _end(core, container, item, output, attachments)
+    if hold is not None and hold.done_at is None and outputs.behind(hold) > outputs.AHEAD:
+        hold.held_back.append(incoming)
+        return None
+    return {}
+
+
+def _end(
+    core: Core,
+    container: machines.Container,
+    item: work.Input,
+    output: messages.AttemptOutput,
+    attachments: list[bytes],
+) -> None:
+    status, function = output["status"], container.function
+    seconds = output.get("seconds")
+    if seconds is not None:
+        function.seconds = attempts.smooth(function.seconds, seconds)
+    container.served += 1
+    if status == "success":
+        value, items = output.get("value"), output.get("items")
+        data = actions.payload_of(value, attachments) if value is not None else work.NO_DATA
+        actions.finish(core, item, moves.Status.SUCCESS, None if items is None else b'{"items":%d}' % items, data)
+    elif status in _FAILED:
+        failure = dict(output.get("failure") or {})
+        data = _take_error(failure, attachments)
+        actions.attempt_failed(core, item, _FAILED[status], actions.failure_body(failure), data)
+    elif status == "terminated":
+        if item.call.cancelled:
+            actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
+        else:
+            actions.requeue(core, item)
+    else:
+        raise exception.InvalidError(f"unknown status of an output: {status!r}")
+    if function.spec["single_use"]:
+        containers.stop(core, container, graceful=True, why="single use")
+    elif container.state == moves.ContainerState.DRAINING and not container.held:
+        container.kill_at = core.clock.now() + core.settings.stop_grace

@@ -1,0 +1,146 @@
+"""``worker.*``, ``container.plan`` and ``build.*``: what workers say and ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windlass import exception
+from windlass.server.api import door
+from windlass.server.apply import apps as app_actions
+from windlass.server.apply import builds, containers, nodes
+from windlass.server.apply import logs as log_actions
+from windlass.server.bus import link
+from windlass.server.state import machines
+from windlass.server.store import secrets
+from windlass.wire import peer
+from windlass.wire.messages import containers as container_messages
+from windlass.wire.messages import workers as messages
+
+Core = door.Core
+_SOCKET = "/__windlass/run/server.sock"
+_PIDS = 4096
+
+
+def worker_of(core: Core, who: door.Who, incoming: peer.Incoming) -> machines.Worker:
+    """The worker that speaks, after its ``worker.hello``."""
+    for worker in core.world.workers.values():
+        if worker.peer is incoming.peer:
+            return worker
+    raise exception.ConflictError("say worker.hello first")
+
+
+@door.handler("worker.hello", "node", "cpus", "memory", "containers")
+def hello(core: Core, who: door.Who, body: messages.WorkerHello, incoming: peer.Incoming) -> Any:
+    node = body["node"]
+    old = core.world.workers.get(node)
+    if old is not None and old.peer is not incoming.peer:
+        old.peer.close()
+    worker = machines.Worker(node, incoming.peer, body)
+    worker.seen_at = core.clock.now()
+    core.world.workers[node] = worker
+    core.world.lost_nodes.pop(node, None)
+    core.turn.begin()
+    nodes.take(core, node, body["containers"], whole=True)
+    containers.want_later(core, node)
+    core.scheduler.set()
+    here = [c for c in core.world.containers.values() if c.node == node]
+    return {"offsets": {c.id: c.log_offset for c in here}}
+
+
+@door.handler("worker.report")
+def report(core: Core, who: door.Who, body: messages.WorkerReport, incoming: peer.Incoming) -> Any:
+    worker = worker_of(core, who, incoming)
+    worker.seen_at = core.clock.now()
+    core.turn.begin()
+    nodes.take(core, worker.node, body["containers"], whole=body["whole"])
+    return {}
+
+
+def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
+    for node, worker in list(core.world.workers.items()):
+        if worker.peer is lost:
+            del core.world.workers[node]
+            core.world.lost_nodes[node] = core.clock.now()
+
+
+door.LOST.append(_lost)
+
+
+@door.handler("worker.logs")
+def logs(core: Core, who: door.Who, body: messages.WorkerLogs, incoming: peer.Incoming) -> Any:
+    log_actions.store(core, body)
+    return {}
+
+
+@door.handler("container.plan")
+def plan(core: Core, who: door.Who, body: container_messages.ContainerRef, incoming: peer.Incoming) -> Any:
+    container = core.world.containers.get(body["container_id"])
+    if container is None or container.want != "run":
+        raise exception.NotFoundError(f"container {body['container_id']} is not wanted any more")
+    return _plan(core, container)
+
+
+def _plan(core: Core, container: machines.Container) -> container_messages.ContainerPlan:
+    function, spec = container.function, container.function.spec
+    token = core.keyring.token(container.id)
+    return {
+        "container_id": container.id,
+        "app_id": function.app.id,
+        "function_id": function.id,
+        "image_id": spec["image_id"],
+        "token": token,
+        "mounts": spec["mounts"],
+        "env": _environment(core, spec["secrets"]),
+        "cpu_request": spec["cpu_request"] or 0.125,
+        "cpu_limit": spec["cpu_limit"],
+        "memory_request": containers.memory_of(function),
+        "memory_limit": spec["memory_limit"],
+        "pids_limit": _PIDS,
+        "block_network": spec["block_network"],
+        "restrict_access": spec["restrict_access"],
+        "runner": {
+            "container_id": container.id,
+            "token": token,
+            "socket": _SOCKET,
+            "function_id": function.id,
+            "image_id": spec["image_id"],
+            "environment": function.app.environment,
+            "spec": spec,
+            "app": _layout(core, function.app),
+        },
+    }
+
+
+def _environment(core: Core, identities: list[str]) -> dict[str, str]:
+    env: dict[str, str] = {}
+    for identity in identities:
+        row = secrets.by_id(core.db, identity)
+        if row is None:
+            raise exception.NotFoundError(f"no secret {identity}")
+        env.update(core.keyring.decrypt(row.env))
+    return env
+
+
+def _layout(core: Core, app: machines.App) -> container_messages.AppLayout:
+    functions = {}
+    for tag, identity in app.layout.items():
+        if (known := core.world.functions.get(identity)) is not None:
+            functions[tag] = app_actions.handle(known)
+    return {"app_id": app.id, "app_name": app.name, "functions": functions}
+
+
+@door.handler("build.plan")
+def build_plan(core: Core, who: door.Who, body: messages.BuildRef, incoming: peer.Incoming) -> Any:
+    return builds.plan(core, body["build_id"])
+
+
+@door.handler("build.log")
+def build_log(core: Core, who: door.Who, body: messages.BuildLog, incoming: peer.Incoming) -> Any:
+    builds.log(core, body["build_id"], body["text"])
+    return {}
+
+
+@door.handler("build.result", "build_id")
+def build_result(core: Core, who: door.Who, body: messages.BuildResult, incoming: peer.Incoming) -> Any:
+    builds.result(core, worker_of(core, who, incoming), body)
+    return {}

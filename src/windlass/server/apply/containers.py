@@ -1,0 +1,301 @@
+"""The life of containers: wanted, starting, ready, stopping, gone; and what their end means for their inputs."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import Any
+
+from windlass.kit import ids
+from windlass.server.apply import core as core_module
+from windlass.server.apply import logs as log_actions
+from windlass.server.apply import pending
+from windlass.server.apply import work as work_actions
+from windlass.server.decide import attempts
+from windlass.server.state import machines, moves, work
+from windlass.server.store import containers, logs
+from windlass.wire.messages import containers as messages
+
+Core = core_module.Core
+_log = logging.getLogger(__name__)
+_LAST_LINES = 20
+
+
+def start(core: Core, function: machines.Function, worker: machines.Worker) -> machines.Container:
+    """Decide that a container shall be; the worker hears of it after the commit."""
+    n = core.counters.container
+    now = core.clock.now()
+    container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
+    containers.insert(core.db, container)
+    core.counters.container = n + 1
+    function.containers[container.id] = container
+    core.world.containers[container.id] = container
+    want_later(core, worker.node)
+    return container
+
+
+def want_later(core: Core, node: str) -> None:
+    """After the commit, send the worker the whole of what is wanted (once a turn)."""
+    core.turn.begin()
+    if node not in core.dirty_nodes:
+        core.dirty_nodes.add(node)
+        core.turn.after.append(lambda: send_want(core, node))
+
+
+def send_want(core: Core, node: str) -> None:
+    core.dirty_nodes.discard(node)
+    worker = core.world.workers.get(node)
+    if worker is None:
+        return
+    wanted = [
+        {"container_id": c.id, "state": c.want, "grace": core.settings.stop_grace}
+        for c in core.world.containers.values()
+        if c.node == node
+    ]
+    worker.peer.notify("worker.want", {"containers": wanted, "builds": list(core.world.builds)})
+
+
+def move(core: Core, container: machines.Container, state: moves.ContainerState) -> bool:
+    """Let a container grow older; False when it is that old already."""
+    if not moves.container_may(container.state, state):
+        return False
+    container.state = state
+    if state != moves.ContainerState.READY:
+        container.function.free.pop(container.id, None)
+    core.turn.begin()
+    containers.update(core.db, container)
+    return True
+
+
+def ready(core: Core, container: machines.Container, link: Any, held: dict[str, int]) -> list[dict[str, Any]]:
+    """The runner takes inputs, for the first time or again after a lost connection.
+
+    ``held``: attempts in its hands by input. Returned: those that are no longer its own.
+    """
+    now = core.clock.now()
+    function = container.function
+    container.peer, container.lost_at, container.seen_at = link, None, now
+    core.turn.begin()
+    if container.started_at is None:
+        container.started_at = now
+    if move(core, container, moves.ContainerState.READY):
+        container.idle_since = now
+        function.failures, function.not_before = 0, 0.0
+    for item in list(container.held.values()):
+        if held.get(item.id) != item.attempt:
+            work_actions.requeue(core, item)
+    drop = [
+        {"input_id": identity, "attempt": attempt}
+        for identity, attempt in held.items()
+        if (known := container.held.get(identity)) is None or known.attempt != attempt
+    ]
+    if container.state == moves.ContainerState.READY:
+        function.free[container.id] = container
+        core.turn.dispatch[function] = None
+    elif container.state < moves.ContainerState.GONE:
+        core.turn.after.append(
+            lambda: _tell_stop(core, container, graceful=container.state == moves.ContainerState.DRAINING)
+        )
+    return drop
+
+
+def disconnected(core: Core, container: machines.Container, link: Any) -> None:
+    """The runner's connection is gone; it has some time to come back."""
+    if container.peer is link:
+        container.peer = None
+        container.lost_at = core.clock.now()
+        container.function.free.pop(container.id, None)
+
+
+def stop(core: Core, container: machines.Container, *, graceful: bool, why: str) -> None:
+    """Ask a container to end: after what it runs (graceful), or at once with the inputs given back."""
+    state = moves.ContainerState.DRAINING if graceful else moves.ContainerState.STOPPING
+    if not move(core, container, state):
+        return
+    container.draining_why = why
+    if not graceful:
+        give_back(core, container)
+    if not container.held:
+        container.kill_at = core.clock.now() + core.settings.stop_grace
+    if container.peer is None:
+        container.want = "kill" if container.starting or container.started_at is None else "stop"
+        containers.update(core.db, container)
+        want_later(core, container.node)
+    else:
+        core.turn.after.append(lambda: _tell_stop(core, container, graceful=graceful))
+
+
+def _tell_stop(core: Core, container: machines.Container, *, graceful: bool) -> None:
+    if container.peer is not None:
+        container.peer.notify(
+            "runner.stop", {"graceful": graceful, "grace": core.settings.stop_grace, "reason": container.draining_why}
+        )
+
+
+def kill(core: Core, container: machines.Container, why: str) -> None:
+    """End a container now; its inputs run again elsewhere."""
+    if not container.alive or container.want == "kill":
+        return
+    core.turn.begin()
+    if not container.draining_why:
+        container.draining_why = why
+    give_back(core, container)
+    move(core, container, moves.ContainerState.STOPPING)
+    container.want = "kill"
+    containers.update(core.db, container)
+    want_later(core, container.node)
+    log_actions.system(core, container, f"container killed: {why}")
+
+
+def give_back(core: Core, container: machines.Container) -> None:
+    """Its inputs go back to the queue, or end if their call was cancelled."""
+    for item in reversed(list(container.held.values())):
+        if item.call.cancelled:
+            work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
+        else:
+            work_actions.requeue(core, item)
+
+
+def gone(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
+    """The worker says that it has ended (or has lost it). Charge whoever is to blame, give the rest back."""
+    if not container.alive:
+        return
+    core.turn.begin()
+    asked = container.state >= moves.ContainerState.DRAINING
+    never_ready = container.starting
+    crashed = exit.get("reason") in attempts.CRASHES and (not asked or bool(container.held))
+    _charge(core, container, exit, crashed=crashed and not never_ready)
+    function = container.function
+    container.state = moves.ContainerState.GONE
+    containers.gone(core.db, container, core.clock.now(), exit)
+    function.free.pop(container.id, None)
+    function.containers.pop(container.id, None)
+    core.world.containers.pop(container.id, None)
+    if container.peer is not None:
+        core.turn.after.append(container.peer.close)
+    if not asked and (crashed or never_ready):
+        log_actions.system(core, container, attempts.exit_story(exit))
+    if never_ready and not asked and exit.get("reason") not in ("stopped", "lost"):
+        start_failed(core, container, exit)
+    core.turn.dispatch[function] = None
+    core.scheduler.set()
+    want_later(core, container.node)
+
+
+def _charge(core: Core, container: machines.Container, exit: messages.ContainerExit, *, crashed: bool) -> None:
+    for item in reversed(list(container.held.values())):
+        if item.call.cancelled:
+            work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
+            continue
+        if crashed:
+            item.crashes += 1
+        if item.crashes >= core.settings.crash_budget:
+            story = attempts.exit_story(exit)
+            work_actions.finish(
+                core,
+                item,
+                moves.Status.CRASH,
+                work_actions.failure_body(
+                    {
+                        "kind": exit.get("reason", ""),
+                        "repr": story,
+                        "traceback": "",
+                        "frames": [],
+                        "reason": f"its container died {item.crashes} times; the last time: {story}",
+                    }
+                ),
+            )
+        else:
+            work_actions.requeue(core, item)
+
+
+def start_failed(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
+    """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed)."""
+    function = container.function
+    function.failures += 1
+    function.last_failure = container.failed or (
+        work_actions.failure_body(_start_failure(core, container, exit)),
+        work.NO_DATA,
+    )
+    if function.app.state == moves.AppState.DEPLOYED:
+        function.not_before = core.clock.now() + attempts.start_backoff(function.failures)
+    elif function.failures >= core.settings.start_failures:
+        fail_pending(core, function)
+
+
+def _start_failure(core: Core, container: machines.Container, exit: messages.ContainerExit) -> dict[str, Any]:
+    story = attempts.exit_story(exit)
+    last = logs.last_of_container(core.db, container.function.app.n, container.n, _LAST_LINES)
+    reason = f"{story}\nlast lines of its log:\n{last}" if last else story
+    return {"kind": exit.get("reason", ""), "repr": story, "traceback": "", "frames": [], "reason": reason}
+
+
+def fail_pending(core: Core, function: machines.Function) -> None:
+    """All that waits for this function fails with the last start failure; then the count begins anew."""
+    body, data = function.last_failure or (None, work.NO_DATA)
+    pending.end_pending(core, function, moves.Status.INIT_FAILURE, body, data)
+    function.failures = 0
+    for container in list(function.containers.values()):
+        if container.starting:
+            stop(core, container, graceful=False, why="the function's containers cannot start")
+
+
+def memory_of(function: machines.Function) -> int:
+    """MiB that a container of ``function`` is promised."""
+    return function.spec["memory_request"] or 128
+
+
+def runner_failed(core: Core, container: machines.Container, body: bytes, data: work.Data) -> None:
+    """The runner says why the user's code did not start. It exits next; its exit is what counts."""
+    container.failed = (body, data)
+
+
+def deadline_missed(core: Core, now: float) -> None:
+    """The backstop: kill what should have ended by itself."""
+    limits = core.settings
+    for container in list(core.world.containers.values()):
+        _check(core, container, now, limits.beat, limits.reconnect)
+
+
+def _check(core: Core, container: machines.Container, now: float, beat: float, reconnect: float) -> None:
+    spec = container.function.spec
+    if container.kill_at is not None and now > container.kill_at:
+        kill(core, container, "it did not stop in time")
+    elif container.starting:
+        if now - container.created_at > max(spec["startup_timeout"], 1.0) + core.settings.timeout_slack:
+            _startup_timeout(core, container)
+    elif container.peer is None:
+        if container.lost_at is not None and now - container.lost_at > reconnect:
+            kill(core, container, "its runner does not answer")
+    elif now - container.seen_at > beat:
+        kill(core, container, "heartbeat timeout: the runner has been silent")
+    elif container.held:
+        _check_timeout(core, container, now, spec["timeout"])
+
+
+def _startup_timeout(core: Core, container: machines.Container) -> None:
+    seconds = container.function.spec["startup_timeout"]
+    core.turn.begin()
+    text = f"the container was not ready within startup_timeout={seconds:g} s"
+    if container.failed is None:
+        container.failed = (
+            work_actions.failure_body({"kind": "timeout", "repr": text, "traceback": "", "frames": [], "reason": text}),
+            work.NO_DATA,
+        )
+    kill(core, container, text)
+    start_failed(core, container, {"reason": "start_failed", "message": text})
+
+
+def _check_timeout(core: Core, container: machines.Container, now: float, timeout: float) -> None:
+    oldest = min(item.leased_at for item in container.held.values())
+    limit = (timeout or math.inf) + core.settings.timeout_slack
+    if now - oldest <= limit:
+        return
+    core.turn.begin()
+    text = f"the function ran longer than its timeout of {timeout:g} s and did not stop when interrupted"
+    for item in [i for i in container.held.values() if now - i.leased_at > limit]:
+        body = work_actions.failure_body(
+            {"kind": "timeout", "repr": text, "traceback": "", "frames": [], "reason": text}
+        )
+        work_actions.attempt_failed(core, item, moves.Status.TIMEOUT, body, work.NO_DATA)
+    kill(core, container, text)

@@ -1,0 +1,58 @@
+"""What every action has at hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from windlass.kit import clock, tasks
+from windlass.server import settings
+from windlass.server.apply import turn
+from windlass.server.bus import signal
+from windlass.server.objects import blobs, keyring
+from windlass.server.state import machines
+from windlass.server.store import calls, containers, database, logs
+
+
+@dataclasses.dataclass
+class Counters:
+    """The next number of each noun; numbers are handed out here, not by the database."""
+
+    call: int
+    container: int
+    log: int
+
+
+@dataclasses.dataclass
+class Core:
+    """Built once by ``compose`` and handed to whoever acts."""
+
+    settings: settings.Settings
+    db: database.Database
+    world: machines.World
+    turn: turn.Turn
+    clock: clock.Clock
+    blobs: blobs.Blobs
+    keyring: keyring.Keyring
+    scheduler: signal.Signal
+    counters: Counters
+    server_id: str
+    tasks: tasks.Tasks
+    execs: dict[str, machines.Worker] = dataclasses.field(default_factory=dict)
+    """Where each running command of ``container.exec`` runs."""
+    dirty_nodes: set[str] = dataclasses.field(default_factory=set)
+    """Nodes whose wanted set changed in this turn."""
+    dirty_logs: set[int] = dataclasses.field(default_factory=set)
+    """Apps with new log entries in this turn."""
+    followers: dict[int, list[Any]] = dataclasses.field(default_factory=dict)
+    """Open log streams by app."""
+    forced: set[tuple[str | None, str]] = dataclasses.field(default_factory=set)
+    """Layers that were built anew for an app: (app id, key). Once is enough."""
+    low_disk: str = ""
+    """Why nothing new is accepted, when the disk is nearly full."""
+
+    def count_again(self) -> None:
+        """Continue counting behind what rows say."""
+        self.counters.call = calls.next_n(self.db)
+        self.counters.container = containers.next_n(self.db)
+        self.counters.log = logs.next_n(self.db)

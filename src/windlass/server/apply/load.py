@@ -1,0 +1,89 @@
+"""Memory rebuilt from rows: at the start of the server, and after a turn that could not be committed."""
+
+from __future__ import annotations
+
+from windlass.server.apply import core as core_module
+from windlass.server.apply import work as work_actions
+from windlass.server.state import machines, moves, work
+from windlass.server.store import apps, calls, containers, inputs
+
+Core = core_module.Core
+
+
+def load(core: Core) -> None:
+    """Fill the empty world. Connections come by themselves: runners and workers say what they have."""
+    now = core.clock.now()
+    core.count_again()
+    _apps(core, now)
+    by_n = _containers(core, now)
+    _held(core, by_n, now)
+    for n, count in inputs.counts_ready(core.db):
+        if (function := core.world.functions_by_n.get(n)) is not None:
+            function.spilled, function.last_active = count, now
+    for n in calls.cancelled_unfinished(core.db):
+        if (call := work_actions.call_by_n(core, n)) is not None:
+            core.world.cancelling[n] = call
+    for client in calls.open_clients(core.db):
+        core.world.gone.setdefault(client, now)
+
+
+def _apps(core: Core, now: float) -> None:
+    world = core.world
+    for app in apps.live(core.db):
+        app.heard_at = now
+        world.apps[app.id] = app
+    for n, identity, app_id, spec, override in apps.functions_of_live(core.db):
+        function = machines.Function(
+            n=n, identity=identity, app=world.apps[app_id], spec=spec, autoscaler=override or spec["autoscaler"]
+        )
+        world.functions[identity] = world.functions_by_n[n] = function
+
+
+def _containers(core: Core, now: float) -> dict[int, machines.Container]:
+    by_n = {}
+    for row in containers.alive(core.db):
+        function = core.world.functions_by_n.get(row.function)
+        if function is None:
+            continue
+        container = machines.Container(
+            n=row.n, identity=row.id, function=function, node=row.node, created_at=row.created_at
+        )
+        container.state, container.want = moves.ContainerState(row.state), row.want
+        container.started_at, container.log_offset = row.started_at, row.log_offset
+        container.idle_since = container.seen_at = now
+        if not container.starting:
+            container.lost_at = now
+        if container.state > moves.ContainerState.READY:
+            container.kill_at = now + core.settings.stop_grace
+        core.world.containers[row.id] = function.containers[row.id] = by_n[row.n] = container
+    return by_n
+
+
+def _held(core: Core, by_n: dict[int, machines.Container], now: float) -> None:
+    """Leases stay with their containers; those whose container is unknown are given back."""
+    orphans = []
+    for row in inputs.held(core.db):
+        call = work_actions.call_by_n(core, row.key >> work.INDEX_BITS)
+        if call is None:
+            continue
+        item = work.Input(call, row.key & work.INDEX_MASK, row.data)
+        item.state, item.attempt, item.retries, item.crashes = row.state, row.attempt, row.retries, row.crashes
+        item.not_before, item.leased_at = row.not_before, now
+        call.in_memory += 1
+        function = call.function
+        container = by_n.get(row.container) if row.container is not None else None
+        if row.state == moves.InputState.DELAYED:
+            function.delayed[item.key] = item
+        elif container is not None:
+            item.container = container
+            container.held[item.id] = item
+            function.running += 1
+        else:
+            orphans.append(item)
+    if orphans:
+        core.turn.begin()
+        for item in orphans:
+            item.state = moves.InputState.READY
+            core.turn.change(item)
+            item.call.in_memory -= 1
+        core.turn.flush()

@@ -1,0 +1,47 @@
+"""What a worker's word about its containers means for the rows."""
+
+from __future__ import annotations
+
+from windlass.server.apply import apps, containers
+from windlass.server.apply import core as core_module
+from windlass.server.state import machines, moves
+from windlass.wire.messages import workers as messages
+
+Core = core_module.Core
+
+
+def take(core: Core, node: str, reality: list[messages.ContainerReality], *, whole: bool) -> None:
+    """Compare what the worker has with what is known; ``whole``: what it does not name it does not have."""
+    named = set()
+    for real in reality:
+        identity = real["container_id"]
+        named.add(identity)
+        container = core.world.containers.get(identity)
+        if container is None:
+            if real["state"] != "exited":
+                containers.want_later(core, node)
+        elif real["state"] == "exited":
+            gone(core, container, real.get("exit") or {"reason": "lost"})
+        elif container.state == moves.ContainerState.PENDING:
+            containers.move(core, container, moves.ContainerState.STARTING)
+    if whole:
+        for container in [c for c in core.world.containers.values() if c.node == node and c.id not in named]:
+            # A pending one may have been decided after the worker wrote this report.
+            if container.state != moves.ContainerState.PENDING and core.clock.now() - container.created_at > 5.0:
+                gone(core, container, {"reason": "lost", "message": "the worker does not know this container any more"})
+
+
+def gone(core: Core, container: machines.Container, exit: machines.Exit) -> None:
+    """A container has ended, and maybe with it its app."""
+    containers.gone(core, container, exit)
+    app = container.function.app
+    if not app.alive:
+        apps.stopped_if_empty(core, app)
+
+
+def node_lost(core: Core, node: str) -> None:
+    """A worker that does not come back has lost its containers."""
+    core.turn.begin()
+    for container in [c for c in core.world.containers.values() if c.node == node]:
+        if container.peer is None:
+            gone(core, container, {"reason": "lost", "message": f"node {node} was lost"})

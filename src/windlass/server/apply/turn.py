@@ -1,0 +1,150 @@
+"""Group commit: all that happens in one turn of the event loop is one transaction.
+
+    requests ─► change memory, note rows ─► end of turn: lease, schedule ─► write rows ─► commit ─► answers, notices
+
+Nothing is answered before the commit, so nothing that was acknowledged can be lost. When the commit fails, memory
+is ahead of the rows: all answers of the turn fail and ``recover`` begins anew from the rows, like after a restart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from windlass import exception
+from windlass.server.state import machines, work
+from windlass.server.store import calls, database, inputs
+from windlass.wire import peer
+
+_log = logging.getLogger(__name__)
+
+
+class Turn:
+    """The open turn. ``prepare`` runs before the rows are written (it leases and schedules), ``push`` after the commit."""
+
+    def __init__(self, db: database.Database) -> None:
+        self._db = db
+        self._open = False
+        self.prepare: Callable[[], None] = lambda: None
+        self.recover: Callable[[BaseException], None] = lambda exc: None
+        self.push: Callable[[dict[work.Call, list[work.Output]]], None] = lambda fresh: None
+        self._reset()
+
+    def _reset(self) -> None:
+        self.inserted: list[work.Input] = []
+        self.changed: dict[int, work.Input] = {}
+        self.ended: list[tuple[int, int, int]] = []
+        self.ended_large: list[int] = []
+        self.outputs: list[tuple[int, work.Output]] = []
+        self.done_calls: list[work.Call] = []
+        self.fresh: dict[work.Call, list[work.Output]] = {}
+        self.leases: dict[machines.Container, list[work.Input]] = {}
+        self.dispatch: dict[machines.Function, None] = {}
+        self.answers: list[tuple[peer.Incoming, Any, Any]] = []
+        self.after: list[Callable[[], None]] = []
+
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
+    def begin(self) -> None:
+        """Make sure that a transaction is open; it ends with this turn of the event loop."""
+        if not self._open:
+            self._db.begin()
+            self._open = True
+            asyncio.get_running_loop().call_soon(self.end)
+
+    def answer(self, incoming: peer.Incoming, body: Any, attachments: Any = ()) -> None:
+        """Reply once what was done is durable."""
+        self.answers.append((incoming, body, attachments))
+
+    def change(self, item: work.Input) -> None:
+        """Note that the row of ``item`` must follow its memory."""
+        if not item.fresh:
+            self.changed[item.key] = item
+
+    def flush(self) -> None:
+        """Write the rows noted so far, so that statements see them."""
+        if self.inserted:
+            rows, self.inserted = self.inserted, []
+            inputs.insert(self._db, rows)
+            for item in rows:
+                item.fresh = False
+        if self.changed:
+            changed, self.changed = self.changed, {}
+            inputs.update(self._db, list(changed.values()))
+        if self.outputs:
+            outputs, self.outputs = self.outputs, []
+            inputs.insert_outputs(self._db, outputs)
+            ended, self.ended, large, self.ended_large = self.ended, [], self.ended_large, []
+            inputs.finish(self._db, ended, large)
+        if self.done_calls:
+            done, self.done_calls = self.done_calls, []
+            calls.set_done(self._db, done)
+
+    def end(self) -> None:
+        """Lease, write, commit; then tell everybody."""
+        if not self._open:
+            return
+        try:
+            self.prepare()
+            self.flush()
+            self._db.commit()
+        except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
+            self._fail(exc)
+            return
+        fresh, leases, answers, after = self.fresh, self.leases, self.answers, self.after
+        self._open = False
+        self._reset()
+        if fresh:
+            self.push(fresh)
+        for container, items in leases.items():
+            send_leases(container, items)
+        for incoming, body, attachments in answers:
+            incoming.reply(body, attachments)
+        for callback in after:
+            callback()
+
+    def abandon(self, exc: BaseException) -> None:
+        """Give up all that this turn changed: something in it is wrong."""
+        self._fail(exc)
+
+    def _fail(self, exc: BaseException) -> None:
+        _log.error(
+            "a turn could not be committed: %s", exc, exc_info=not isinstance(exc, exception.ResourceExhaustedError)
+        )
+        answers = self.answers
+        try:
+            self._db.rollback()
+        finally:
+            self._open = False
+            self._reset()
+        for incoming, _, _ in answers:
+            incoming.fail(exc)
+        self.recover(exc)
+
+
+def send_leases(container: machines.Container, items: list[work.Input]) -> None:
+    """Tell a runner what it may run. If the notice is lost the connection is, and then the leases are given back."""
+    leases: list[dict[str, Any]] = []
+    attachments: list[bytes] = []
+    for item in items:
+        data = item.data
+        if data.inline is not None:
+            payload: dict[str, Any] = {"at": len(attachments), "size": data.size}
+            attachments.append(data.inline)
+        else:
+            payload = {"blob": data.blob, "size": data.size}
+        leases.append(
+            {
+                "input_id": item.id,
+                "call_id": item.call.id,
+                "attempt": item.attempt,
+                "retries": item.retries,
+                "payload": payload,
+            }
+        )
+    if container.peer is not None:
+        container.peer.notify("runner.lease", {"leases": leases}, attachments)

@@ -1,0 +1,130 @@
+"""Builds everything and knows everyone: the only place where the server's parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from windlass import exception, paths
+from windlass.kit import clock as clock_module
+from windlass.kit import ids, tasks
+from windlass.server import settings as settings_module
+from windlass.server.api import apps as _apps
+from windlass.server.api import calls as _calls
+from windlass.server.api import door
+from windlass.server.api import images as _images
+from windlass.server.api import machines as _machines
+from windlass.server.api import runners as _runners
+from windlass.server.api import workers as _workers
+from windlass.server.apply import core as core_module
+from windlass.server.apply import load, outputs, schedule
+from windlass.server.apply import turn as turn_module
+from windlass.server.bus import link, signal
+from windlass.server.loops import garbage, reaper, scheduler
+from windlass.server.objects import blobs, keyring
+from windlass.server.state import machines
+from windlass.server.store import database
+
+API = (_apps, _calls, _images, _machines, _runners, _workers)
+"""The nouns that this server answers for; importing them registers their handlers."""
+
+USERS = frozenset({"user", "worker"})
+CONTAINERS = frozenset({"runner", "container"})
+
+
+def core(
+    settings: settings_module.Settings, owner: tasks.Tasks, clock: clock_module.Clock, links: set[link.Link]
+) -> core_module.Core:
+    """The inside of a server on the state below ``settings.home``, loaded from its rows."""
+    home = settings.home
+    (home / "db").mkdir(parents=True, exist_ok=True, mode=0o700)
+    db = database.Database(str(home / "db" / "windlass.sqlite3"), settings.synchronous)
+    turn = turn_module.Turn(db)
+    made = core_module.Core(
+        settings=settings,
+        db=db,
+        world=machines.World(),
+        turn=turn,
+        clock=clock,
+        blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
+        keyring=keyring.Keyring(home / "db" / "key"),
+        scheduler=signal.Signal(),
+        counters=core_module.Counters(0, 0, 0),
+        server_id=ids.new("sv"),
+        tasks=owner,
+    )
+    turn.prepare = lambda: schedule.leasing(made)
+    turn.push = lambda fresh: outputs.push(made, fresh)
+    turn.recover = lambda exc: _begin_anew(made, links)
+    load.load(made)
+    return made
+
+
+def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
+    """After a turn that failed: forget memory, read rows, let everybody connect again."""
+    core.dirty_nodes.clear()
+    core.dirty_logs.clear()
+    core.followers.clear()
+    for connection in list(links):
+        connection.close()
+        connection.identity = None
+    for name, empty in vars(machines.World()).items():
+        setattr(core.world, name, empty)
+    load.load(core)
+
+
+@contextlib.asynccontextmanager
+async def server(
+    settings: settings_module.Settings, clock: clock_module.Clock | None = None
+) -> AsyncIterator[core_module.Core]:
+    """A running server: sockets open, loops turning. Leaving the block stops it cleanly."""
+    clock = clock or clock_module.SystemClock()
+    links: set[link.Link] = set()
+    async with tasks.Tasks() as owner, contextlib.AsyncExitStack() as stack:
+        made = core(settings, owner, clock, links)
+        stack.callback(made.db.close)
+        for path, roles, mode in _sockets(settings.home):
+            await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
+        stack.callback(_close_links, links)
+        for name, loop in (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage)):
+            owner.start(loop.run(made), name)
+        try:
+            yield made
+        finally:
+            made.turn.end()
+            await owner.close()
+
+
+def _close_links(links: set[link.Link]) -> None:
+    for connection in list(links):
+        connection.close()
+
+
+def _sockets(home: Path) -> list[tuple[Path, frozenset[str], int]]:
+    return [(paths.server_socket(home), USERS, 0o600), (paths.containers_socket(home), CONTAINERS, 0o666)]
+
+
+@contextlib.asynccontextmanager
+async def _listen(path: Path, mode: int, entrance: door.Door) -> AsyncIterator[None]:
+    """Accept connections at ``path`` until the block is left. A socket that nobody listens on is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == 0o600 else 0o755)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listener = await asyncio.get_running_loop().create_unix_server(entrance.connection, str(path), backlog=1024)
+    except OSError as exc:
+        if exc.errno == errno.EADDRINUSE:
+            raise exception.ConflictError(f"somebody else listens at {path}") from exc
+        raise exception.PermissionDeniedError(f"cannot listen at {path}: {exc}") from exc
+    finally:
+        os.umask(before)
+    path.chmod(mode)
+    try:
+        yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)

@@ -1,0 +1,65 @@
+"""How many containers a function should have.
+
+The work that waits is weighed by how long an input lately ran: a container that is still starting is worth
+its cost only if the others would be busy for longer. So ten thousand no-ops stay on the warm container, and a hundred
+inputs of unknown or long duration get a hundred.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+HORIZON = 0.5
+"""Seconds of work that one container is trusted with before another is started."""
+
+
+class Sample(NamedTuple):
+    """What the autoscaler sees of one function.
+
+    ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``oldest``: how long the oldest
+    running one has been running. ``active``: something was queued or ran within the scale-down window.
+    """
+
+    queued: int
+    busy: int
+    seconds: float | None
+    oldest: float
+    active: bool
+    minimum: int
+    maximum: int
+    buffer: int
+
+
+def needed(sample: Sample) -> int:
+    """Containers that should exist, before capacity is looked at."""
+    load = sample.queued + sample.busy
+    floor, ceiling = sample.minimum, sample.maximum or 1 << 30
+    if load == 0:
+        wanted = sample.buffer if sample.active else 0
+    else:
+        wanted = _for_load(load, sample) + sample.buffer
+    return max(floor, min(wanted, ceiling))
+
+
+def _for_load(load: int, sample: Sample) -> int:
+    if sample.seconds is None:
+        return load
+    seconds = max(sample.seconds, sample.oldest)
+    return min(load, max(1, math.ceil(load * seconds / HORIZON)))
+
+
+class Idle(NamedTuple):
+    """A ready container without work, and since when."""
+
+    container_id: str
+    since: float
+
+
+def surplus(idle: list[Idle], *, existing: int, wanted: int, window: float, now: float) -> list[str]:
+    """Idle containers to stop: longest idle first, never below ``wanted``."""
+    spare = existing - wanted
+    if spare <= 0:
+        return []
+    old = sorted((i for i in idle if now - i.since >= window), key=lambda i: i.since)
+    return [i.container_id for i in old[:spare]]

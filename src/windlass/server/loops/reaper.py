@@ -1,0 +1,64 @@
+"""Looks once a second for what should have ended or spoken by now, and sends the wanted sets again: one may be lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from windlass.server.apply import apps, cancel, containers, nodes
+from windlass.server.apply import core as core_module
+
+Core = core_module.Core
+_log = logging.getLogger(__name__)
+_LOW_DISK = 64 * 1024 * 1024
+
+
+async def run(core: Core) -> None:
+    while True:
+        await core.clock.sleep(core.settings.tick)
+        try:
+            look(core)
+        except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
+            _log.exception("the reaper's look failed")
+            core.turn.abandon(exc)
+
+
+def look(core: Core) -> None:
+    """One look."""
+    now = core.clock.now()
+    core.low_disk = _low_disk(core)
+    containers.deadline_missed(core, now)
+    apps.silent(core, now)
+    _clients(core, now)
+    _nodes(core, now)
+    for app in list(core.world.apps.values()):
+        if app.draining:
+            core.turn.begin()
+            apps.stop_if_drained(core, app)
+        elif not app.alive:
+            apps.stopped_if_empty(core, app)
+    for node in core.world.workers:
+        containers.send_want(core, node)
+
+
+def _clients(core: Core, now: float) -> None:
+    for client, since in list(core.world.gone.items()):
+        if now - since > core.settings.caller_gone:
+            del core.world.gone[client]
+            core.turn.begin()
+            cancel.cancel_for_client(core, client)
+
+
+def _nodes(core: Core, now: float) -> None:
+    for node, since in list(core.world.lost_nodes.items()):
+        if now - since > core.settings.worker_lost:
+            del core.world.lost_nodes[node]
+            nodes.node_lost(core, node)
+
+
+def _low_disk(core: Core) -> str:
+    free = os.statvfs(core.settings.home)
+    left = free.f_bavail * free.f_frsize
+    if left >= _LOW_DISK:
+        return ""
+    return f"the disk of the server is full: {left / 1048576:,.0f} MiB are left at {core.settings.home}"

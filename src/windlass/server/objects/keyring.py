@@ -1,0 +1,55 @@
+"""The server's own key: encrypts secrets at rest and derives the tokens of containers."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from pathlib import Path
+
+from cryptography import fernet
+
+from windlass import exception
+
+
+class Keyring:
+    """The key in ``path``, made on first use, readable only by the owner."""
+
+    def __init__(self, path: Path) -> None:
+        self._key = _load(path)
+        self._fernet = fernet.Fernet(self._key)
+
+    def encrypt(self, env: dict[str, str]) -> bytes:
+        return self._fernet.encrypt(json.dumps(env).encode("utf-8"))
+
+    def decrypt(self, data: bytes) -> dict[str, str]:
+        try:
+            env: dict[str, str] = json.loads(self._fernet.decrypt(data))
+        except fernet.InvalidToken:
+            raise exception.DataLossError(
+                "a secret cannot be decrypted with this server's key", hint="Create the secret again."
+            ) from None
+        return env
+
+    def token(self, container_id: str) -> str:
+        """What a container proves its identity with; the same after a restart, stored nowhere."""
+        return hmac.new(self._key, f"container {container_id}".encode(), hashlib.sha256).hexdigest()
+
+    def owns(self, container_id: str, token: str) -> bool:
+        return hmac.compare_digest(self.token(container_id).encode(), token.encode("utf-8", "replace"))
+
+
+def _load(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        pass
+    fresh = path.with_name(path.name + ".new")
+    fresh.touch(0o600)
+    with fresh.open("wb") as file:
+        file.write(fernet.Fernet.generate_key())
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+    return path.read_bytes()

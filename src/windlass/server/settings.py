@@ -1,0 +1,78 @@
+"""The knobs of the server, read once at process start. Nobody else looks at the environment."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All times in seconds, all sizes in bytes unless said otherwise."""
+
+    home: Path
+    synchronous: str = "NORMAL"
+    """SQLite's ``synchronous``: NORMAL survives a killed process, FULL also a power cut."""
+
+    workspace: str = "local"
+    environment: str = "main"
+
+    tick: float = 1.0
+    """Each loop looks at least so often, whether somebody woke it or not."""
+
+    window: int = 2000
+    """Queued inputs of one function kept in memory; the rest wait as rows."""
+
+    sync_queued: int = 25_000
+    """Inputs of calls whose caller waits that may queue at one function."""
+    spawn_queued: int = 1_000_000
+    """Inputs of spawned calls that may queue at one function."""
+
+    max_containers: int = 200
+    """Containers on one node, of all functions."""
+    starting_per_cpu: int = 3
+    """Containers that may be starting at once, for each processor of the node: more only wait for each other."""
+
+    beat: float = 150.0
+    """A connected runner that is silent so long is taken for dead and its container killed."""
+    reconnect: float = 20.0
+    """A runner whose connection is gone has so long to come back before its inputs run elsewhere."""
+    worker_lost: float = 60.0
+    """A worker silent so long has lost its containers."""
+    stop_grace: float = 30.0
+    """Between asking a container to stop and killing it."""
+    timeout_slack: float = 10.0
+    """The runner enforces ``timeout``; after so much more the server kills the container."""
+
+    app_silence: float = 45.0
+    """An ephemeral app without a heartbeat for so long is stopped."""
+    caller_gone: float = 60.0
+    """A waiting call whose caller's connection is gone for so long is cancelled."""
+
+    start_failures: int = 3
+    """Consecutive start failures after which an ephemeral app's pending inputs fail."""
+    crash_budget: int = 3
+    """Containers that may die under one input before it fails."""
+
+    keep_sync: float = 600.0
+    """Finished calls whose caller waited are forgotten after so long."""
+    keep_spawn: float = 7 * 86400.0
+    """Results of spawned calls are kept so long."""
+    keep_app: float = 7 * 86400.0
+    """Stopped apps, with their logs."""
+
+
+_KINDS = {"str": str, "int": int, "float": float}
+
+
+def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings with the overrides of ``WINDLASS_SERVER_<NAME>`` applied."""
+    environ = os.environ if environ is None else environ
+    changes: dict[str, object] = {}
+    for field in dataclasses.fields(Settings):
+        text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
+        if text is not None and field.name != "home":
+            changes[field.name] = _KINDS[str(field.type)](text)
+    return dataclasses.replace(Settings(home=home), **changes)  # type: ignore[arg-type]

@@ -1,0 +1,233 @@
+"""Apps, functions with their pools, containers and workers as the server handles them."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from windlass.server.state import moves, work
+from windlass.wire.messages import containers as container_messages
+from windlass.wire.messages import functions as function_messages
+from windlass.wire.messages import workers as worker_messages
+
+
+class App:
+    """An app that has not stopped."""
+
+    __slots__ = (
+        "client",
+        "created_at",
+        "description",
+        "draining",
+        "environment",
+        "heard_at",
+        "id",
+        "layout",
+        "message",
+        "n",
+        "name",
+        "published",
+        "reason",
+        "state",
+    )
+
+    def __init__(self, *, n: int, identity: str, name: str | None, environment: str, state: moves.AppState) -> None:
+        self.n = n
+        self.id = identity
+        self.name = name
+        self.environment = environment
+        self.description = ""
+        self.state = state
+        self.client: str | None = None
+        self.published = False
+        self.layout: dict[str, str] = {}
+        """Function ids by tag, as published."""
+        self.created_at = 0.0
+        self.heard_at = 0.0
+        self.draining = False
+        """A detached app whose client has left: it stops after its last input."""
+        self.reason = ""
+        self.message = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.state < moves.AppState.STOPPING
+
+
+class Function:
+    """A function and its pool: the queue in front of its containers, and what is known of it."""
+
+    __slots__ = (
+        "app",
+        "autoscaler",
+        "containers",
+        "delayed",
+        "failures",
+        "free",
+        "id",
+        "last_active",
+        "last_failure",
+        "n",
+        "not_before",
+        "ready",
+        "running",
+        "seconds",
+        "spec",
+        "spilled",
+    )
+
+    def __init__(
+        self,
+        *,
+        n: int,
+        identity: str,
+        app: App,
+        spec: function_messages.FunctionSpec,
+        autoscaler: function_messages.AutoscalerSpec,
+    ) -> None:
+        self.n = n
+        self.id = identity
+        self.app = app
+        self.spec = spec
+        self.autoscaler = autoscaler
+        self.ready: deque[work.Input] = deque()
+        self.spilled = 0
+        """Ready inputs that are only rows."""
+        self.delayed: dict[int, work.Input] = {}
+        self.running = 0
+        self.containers: dict[str, Container] = {}
+        self.free: dict[str, Container] = {}
+        """Ready containers with room; the last one was used last and is the warmest."""
+        self.seconds: float | None = None
+        """How long an input lately ran; None before the first."""
+        self.failures = 0
+        self.last_failure: tuple[bytes | None, work.Data] | None = None
+        self.not_before = 0.0
+        """Back-off of container starts after failures."""
+        self.last_active = 0.0
+
+    @property
+    def queued(self) -> int:
+        return len(self.ready) + self.spilled
+
+    @property
+    def tag(self) -> str:
+        return self.spec["tag"]
+
+
+class Container:
+    """A container from the decision to start it until it is reported gone."""
+
+    __slots__ = (
+        "created_at",
+        "deadline",
+        "draining_why",
+        "failed",
+        "function",
+        "held",
+        "id",
+        "idle_since",
+        "kill_at",
+        "log_offset",
+        "lost_at",
+        "n",
+        "node",
+        "peer",
+        "seen_at",
+        "served",
+        "started_at",
+        "state",
+        "want",
+    )
+
+    def __init__(self, *, n: int, identity: str, function: Function, node: str, created_at: float) -> None:
+        self.n = n
+        self.id = identity
+        self.function = function
+        self.node = node
+        self.state = moves.ContainerState.PENDING
+        self.created_at = created_at
+        self.started_at: float | None = None
+        self.idle_since = created_at
+        self.seen_at = created_at
+        """When the runner was last heard."""
+        self.lost_at: float | None = None
+        """Since when its runner has no connection, after having had one."""
+        self.kill_at: float | None = None
+        """When patience with a stopping container ends."""
+        self.held: dict[str, work.Input] = {}
+        self.peer: Any = None
+        self.want = "run"
+        self.failed: tuple[bytes | None, work.Data] | None = None
+        """What the runner said about why the user's code did not start."""
+        self.draining_why = ""
+        self.served = 0
+        self.log_offset = 0
+
+    @property
+    def alive(self) -> bool:
+        return self.state < moves.ContainerState.GONE
+
+    @property
+    def starting(self) -> bool:
+        return self.state < moves.ContainerState.READY
+
+
+class Worker:
+    """A connected worker and the node it speaks for."""
+
+    __slots__ = ("cpus", "gaps", "images", "memory", "node", "peer", "runtime", "seen_at")
+
+    def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
+        self.node = node
+        self.peer = peer
+        self.cpus = float(hello.get("cpus", 1.0))
+        self.memory = int(hello.get("memory", 0))
+        self.runtime = hello.get("runtime", "")
+        self.gaps = list(hello.get("gaps", []))
+        self.images = set(hello.get("images", []))
+        self.seen_at = 0.0
+
+
+class Build:
+    """One layer being made, and everybody who waits for it."""
+
+    __slots__ = ("id", "image_id", "key", "log", "parent", "recipe", "waiters")
+
+    def __init__(self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any) -> None:
+        self.id = identity
+        self.image_id = image_id
+        self.key = key
+        self.parent = parent
+        self.recipe = recipe
+        self.log: list[str] = []
+        self.waiters: list[Any] = []
+
+
+class World:
+    """Everything the server holds in memory, by id."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, App] = {}
+        self.functions: dict[str, Function] = {}
+        self.functions_by_n: dict[int, Function] = {}
+        self.calls: dict[str, work.Call] = {}
+        """By ``call_part``."""
+        self.calls_by_n: dict[int, work.Call] = {}
+        self.containers: dict[str, Container] = {}
+        self.workers: dict[str, Worker] = {}
+        self.lost_nodes: dict[str, float] = {}
+        """Since when a node's worker has no connection."""
+        self.builds: dict[str, Build] = {}
+        self.clients: dict[str, int] = {}
+        """Open connections of each client."""
+        self.gone: dict[str, float] = {}
+        """Since when a client has no connection."""
+        self.cancelling: dict[int, work.Call] = {}
+        """Cancelled calls that still have queued rows."""
+
+    def app_of(self, container: Container) -> App:
+        return container.function.app
+
+
+Exit = container_messages.ContainerExit

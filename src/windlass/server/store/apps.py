@@ -1,0 +1,161 @@
+"""Rows of apps and their functions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from windlass.server.state import machines, moves
+from windlass.server.store import database
+from windlass.wire.messages import functions
+
+_SQL = database.queries("apps")
+
+
+class Row(NamedTuple):
+    """An app as listed, whether it lives or not."""
+
+    n: int
+    id: str
+    name: str | None
+    environment: str
+    description: str
+    state: int
+    layout: str
+    created_at: float
+    stopped_at: float | None
+
+
+class FunctionRow(NamedTuple):
+    n: int
+    id: str
+    app_id: str
+    tag: str
+    spec: functions.FunctionSpec
+
+
+def insert(db: database.Database, app: machines.App, tags: dict[str, str]) -> None:
+    db.run(
+        _SQL["insert"],
+        {
+            "n": app.n,
+            "id": app.id,
+            "name": app.name,
+            "environment": app.environment,
+            "description": app.description,
+            "state": app.state,
+            "client": app.client,
+            "tags": json.dumps(tags),
+            "created_at": app.created_at,
+        },
+    )
+
+
+def next_n(db: database.Database) -> int:
+    return int(db.all(_SQL["next_n"])[0][0])
+
+
+def publish(db: database.Database, app: machines.App) -> None:
+    db.run(_SQL["publish"], (json.dumps(app.layout), app.state, app.n))
+
+
+def drain(db: database.Database, app: machines.App) -> None:
+    db.run(_SQL["drain"], (app.n,))
+
+
+def stopping(db: database.Database, app: machines.App) -> None:
+    db.run(_SQL["stopping"], (app.reason, app.message, app.n))
+
+
+def stopped(db: database.Database, app: machines.App, now: float) -> None:
+    db.run(_SQL["stopped"], (now, app.n))
+
+
+def live(db: database.Database) -> list[machines.App]:
+    """All apps that have not stopped, with ``heard_at`` still to be set."""
+    apps = []
+    for (
+        n,
+        identity,
+        name,
+        environment,
+        description,
+        state,
+        client,
+        published,
+        layout,
+        draining,
+        created_at,
+        why,
+        text,
+    ) in db.all(_SQL["live"]):
+        app = machines.App(n=n, identity=identity, name=name, environment=environment, state=moves.AppState(state))
+        app.description, app.client, app.published = description, client, bool(published)
+        app.layout, app.draining, app.created_at = json.loads(layout), bool(draining), created_at
+        app.reason, app.message = why, text
+        apps.append(app)
+    return apps
+
+
+def by_id(db: database.Database, identity: str) -> Row | None:
+    row = db.one(_SQL["by_id"], (identity,))
+    return Row(*row) if row else None
+
+
+def by_name(db: database.Database, name: str, environment: str, *, any_state: bool) -> Row | None:
+    row = db.one(_SQL["by_name"], {"name": name, "environment": environment, "any": any_state})
+    return Row(*row) if row else None
+
+
+def listed(db: database.Database, environment: str | None, limit: int) -> list[Row]:
+    """Living ones first, newest first."""
+    return [Row(*row) for row in db.all(_SQL["list"], {"environment": environment, "limit": limit})]
+
+
+def expired(db: database.Database, before: float) -> list[int]:
+    return [n for (n,) in db.all(_SQL["expired"], (before,))]
+
+
+def delete(db: database.Database, n: int) -> bool:
+    """Forget a stopped app; False while more of its log is left to delete."""
+    if db.run(_SQL["delete_logs"], (n,)).rowcount:
+        return False
+    db.run(_SQL["delete_containers"], (n,))
+    db.run(_SQL["delete_functions"], (n,))
+    db.run(_SQL["delete"], (n,))
+    return True
+
+
+def next_function(db: database.Database) -> int:
+    return int(db.all(_SQL["next_function"])[0][0])
+
+
+def insert_function(db: database.Database, function: machines.Function) -> None:
+    db.run(_SQL["insert_function"], (function.n, function.id, function.app.n, function.tag, json.dumps(function.spec)))
+
+
+def functions_of_live(db: database.Database) -> list[tuple[int, str, str, Any, Any]]:
+    """(n, id, app id, spec, autoscaler overrides or None) of every function of a living app."""
+    return [
+        (n, identity, app, json.loads(spec), json.loads(override) if override else None)
+        for n, identity, app, spec, override in db.all(_SQL["functions_of_live"])
+    ]
+
+
+def _function(row: tuple[Any, ...]) -> FunctionRow:
+    n, identity, app_id, tag, spec = row
+    return FunctionRow(n, identity, app_id, tag, json.loads(spec))
+
+
+def function_by_id(db: database.Database, identity: str) -> FunctionRow | None:
+    row = db.one(_SQL["function_by_id"], (identity,))
+    return _function(row) if row else None
+
+
+def function_by_n(db: database.Database, n: int) -> FunctionRow | None:
+    row = db.one(_SQL["function_by_n"], (n,))
+    return _function(row) if row else None
+
+
+def set_autoscaler(db: database.Database, function: machines.Function) -> None:
+    db.run(_SQL["autoscaler"], (json.dumps(function.autoscaler), function.n))

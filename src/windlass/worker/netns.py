@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from windlass.worker import egress, linux, netlink
@@ -42,19 +43,21 @@ class Maker:
 
     def make(self, file: Path, slot: int | None) -> None:
         """A namespace in ``file``; linked to the node as ``slot``, or with loopback only."""
+        # In a thread that goes into the new namespace and ends there: not everybody may go back.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._make, file, slot).result()
+
+    def _make(self, file: Path, slot: int | None) -> None:
         linux.unshare(linux.NEWNET)
-        try:
-            for name, value in _SYSCTLS.items():
-                with contextlib.suppress(FileNotFoundError):
-                    (Path("/proc/sys") / name).write_text(value)
-            with netlink.Socket() as inside:
-                inside.do([netlink.up(_LOOPBACK)])
-                if slot is not None:
-                    self._connect(inside, slot)
-            file.touch()
-            linux.bind("/proc/thread-self/ns/net", file)
-        finally:
-            linux.setns(self._node, linux.NEWNET)
+        for name, value in _SYSCTLS.items():
+            with contextlib.suppress(FileNotFoundError):
+                (Path("/proc/sys") / name).write_text(value)
+        with netlink.Socket() as inside:
+            inside.do([netlink.up(_LOOPBACK)])
+            if slot is not None:
+                self._connect(inside, slot)
+        file.touch()
+        linux.bind("/proc/thread-self/ns/net", file)
 
     def _connect(self, inside: netlink.Socket, slot: int) -> None:
         outer, own = _INDEX + slot, address(slot)

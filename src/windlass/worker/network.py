@@ -49,7 +49,7 @@ class NetworkPool:
         self._size = size if place.uplink.kind != "none" else 0
         self._time = time or clock.SystemClock()
         self._maker = netns.Maker(mtu=place.uplink.mtu)
-        self._thread = ThreadPoolExecutor(1, "network")  # one, because it walks from namespace to namespace
+        self._thread = ThreadPoolExecutor(1, "network")  # one after the other: the kernel does no two at once
         self._ready: list[int] = []
         self._owned: dict[str, Path] = {}
         self._next = _FIRST
@@ -156,6 +156,7 @@ class NetworkPool:
             else:
                 netns.drop(file)
             self._next = max(self._next, int(file.name.lstrip("b")) + 1)
+        self._ready.sort()
 
     async def _follow_resolvers(self) -> None:
         """A machine that moves gets other name servers; what is open on port 53 moves along."""

@@ -135,14 +135,23 @@ def _make(home: Path) -> Node:
     node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.Uplink("none"), (), (), ())
     _save(node)  # early: whatever fails from here on is found and taken away
     if networked:
-        link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid)
+        link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid, home / "log/slirp4netns.log")
         node = node._replace(uplink=link)
         _save(node)
+        if uplink.needs_resolv_conf():
+            _cover_resolv_conf(node)
     groups = tuple(cgroups.make(tag(home)))
     gaps += cgroups.gaps(groups)
     node = node._replace(groups=groups, host_addresses=tuple(uplink.host_addresses()), gaps=tuple(gaps))
     _save(node)
     return node
+
+
+def _cover_resolv_conf(node: Node) -> None:
+    """Programs inside, image builds among them, ask servers that can be reached from there."""
+    file, lines = node.view / "resolv.conf", "".join(f"nameserver {name}\n" for name in node.uplink.resolvers)
+    script = f"cat > {file} && mount --bind {file} /etc/resolv.conf"
+    uplink.run(enter_argv(node, ["sh", "-c", script]), lines)
 
 
 def _sweep(home: Path, node: Node | None) -> None:

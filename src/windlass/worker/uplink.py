@@ -23,6 +23,12 @@ NAME = "uplink"
 _RANGE = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks (RFC 2544); its other half is for containers
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _SLIRP_RESOLVER = "10.0.2.3"
+_SLIRP_MTU = 65_520
+_SLIRP = (
+    "slirp4netns", "--configure", f"--mtu={_SLIRP_MTU}", "--disable-host-loopback", "--enable-seccomp",
+    "--netns-type=path",
+)  # fmt: skip
+
 
 _HOST_TABLE = """
 table ip windlass_{tag} {{
@@ -88,6 +94,12 @@ def reachable_resolvers() -> list[str]:
     return [name for name in resolvers(_upstream(_RESOLV_CONF)) if not ipaddress.IPv4Address(name).is_loopback]
 
 
+def needs_resolv_conf() -> bool:
+    """Whether the host's resolv.conf leads nowhere from another network namespace."""
+    named = resolvers(_RESOLV_CONF.read_text() if _RESOLV_CONF.exists() else "")
+    return not any(not ipaddress.IPv4Address(name).is_loopback for name in named)
+
+
 def connect_root(tag: str, pid: int) -> Uplink:
     """Give the node of pause process ``pid`` a veth uplink with NAT. Undone by ``disconnect``."""
     link = link_name(tag)
@@ -140,23 +152,24 @@ def disconnect(tag: str, link: Uplink | None) -> None:
                 pass
 
 
-def connect_user(pid: int) -> Uplink:
-    """Start slirp4netns for the node of pause process ``pid``."""
+def connect_user(pid: int, log: Path) -> Uplink:
+    """Start slirp4netns for the node of pause process ``pid``; what it has to say goes to the file ``log``."""
     said, say = os.pipe()
+    log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        helper = subprocess.Popen(
-            ["slirp4netns", "--configure", "--mtu=65520", "--disable-host-loopback", f"--ready-fd={say}",
-             f"--userns-path=/proc/{pid}/ns/user", "--netns-type=path", f"/proc/{pid}/ns/net", NAME],
-            pass_fds=[say], start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-        )  # fmt: skip
+        with log.open("wb") as output:
+            helper = subprocess.Popen(
+                [*_SLIRP, f"--ready-fd={say}", f"--userns-path=/proc/{pid}/ns/user", f"/proc/{pid}/ns/net", NAME],
+                pass_fds=[say], start_new_session=True, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            )  # fmt: skip
         os.close(say)
         if not os.read(said, 1):
-            assert helper.stderr is not None
-            raise exception.ExecutionError(f"slirp4netns failed: {helper.stderr.read().decode().strip()}")
+            raise exception.ExecutionError(f"slirp4netns failed: {log.read_text().strip()}")
+    except FileNotFoundError:
+        raise exception.ExecutionError("slirp4netns is not installed", hint="run: windlass doctor") from None
     finally:
         os.close(said)
-    return Uplink("slirp", (_SLIRP_RESOLVER,), 65520, helper.pid, folder.start_time(helper.pid))
+    return Uplink("slirp", (_SLIRP_RESOLVER,), _SLIRP_MTU, helper.pid, folder.start_time(helper.pid))
 
 
 def host_addresses() -> list[str]:

@@ -37,7 +37,7 @@ def stage() -> Iterator[stages.Stage]:
     """The platform. In this process, too, the SDK finds it (``WINDLASS_HOME``)."""
     home = _home()
     os.environ["WINDLASS_HOME"] = str(home)
-    platform = stages.Stage(home)
+    platform = stages.Stage(home, WINDLASS_SERVER_APP_SILENCE="25")  # a killed client is noticed sooner than by default
     platform.stop()
     before = leftovers.look(home)
     assert not before, f"left by an earlier session: {before}"

@@ -1,12 +1,30 @@
-"""Makes one layer: a recipe on top of its parent."""
+"""Makes one layer: a recipe on top of its parent.
+
+    read parent → draft → bootstrap, or commands one after the other in a container → publish by rename
+
+Steps that change only settings (env, workdir, …) make no container: the image is its parent's layers with other words.
+A step that fails, is stopped or takes too long leaves nothing.
+"""
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from windlass.wire.messages import workers
-from windlass.worker import container
+from windlass import exception
+from windlass.wire.messages import images, workers
+from windlass.worker import spec, step, userns
+from windlass.worker.images import base, cache, script, settings, stack
+
+Log = Callable[[str], None]
+
+_TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
+_TAIL = 30  # lines of output in an error
+_TAIL_BYTES = 8000
+_METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
 
 class Trees(Protocol):
@@ -17,13 +35,179 @@ class Trees(Protocol):
 
 
 class Builder:
-    """Makes layers below ``home``."""
+    """Makes layers below ``home``.
 
-    def __init__(self, home: Path, *, steps: container.Steps, mounts: Trees) -> None:
+    Args:
+        home: the home folder, by the name that every user inside the node can reach.
+        steps: runs commands on layers.
+        mounts: local files of callers.
+        namespace: the user namespace mapped like a container's (``Node.userns``).
+        environ: the environment of the machine's user, for index settings.
+    """
+
+    def __init__(
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, environ: Mapping[str, str] = os.environ
+    ) -> None:
         self._home = home
+        self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
+        self._namespace = namespace
+        self._environ = environ
 
-    async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
+    async def sweep(self) -> None:
+        """Remove what a killed worker left half-made. Call before the first build."""
+        await self._layers.sweep()
+
+    async def build(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
         """Make the layer of ``plan``. Raises ``ImageBuildError`` with the failing command and the log's tail."""
-        raise NotImplementedError
+        image_id, recipe = plan["image_id"], plan["recipe"]
+        if image_id in self._layers.known():
+            return _meta(self._layers.read(image_id))
+        try:
+            parent = self._layers.read(plan["parent"]) if plan["parent"] else None
+            async with self._layers.draft() as draft:
+                if recipe.get("op") in _METADATA:
+                    record = _described(_needed(parent), recipe)
+                else:
+                    tail = Tail(log)
+                    await self._make(plan, parent, draft, tail)
+                    record = await _grown(parent, recipe, image_id, draft)
+                await self._layers.publish(image_id, draft, record)
+        except exception.ImageBuildError:
+            raise
+        except exception.Error as exc:
+            raise exception.ImageBuildError(str(exc), hint=exc.hint) from exc
+        except OSError as exc:
+            raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
+        return _meta(record)
+
+    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Tail) -> None:
+        recipe = plan["recipe"]
+        host = await asyncio.to_thread(self._settings)
+        if recipe.get("op") == "base":
+            await self._bootstrap(recipe, draft, host, log)
+            return
+        held = _needed(parent)
+        uv = settings.UV if self._tools.joinpath("uv").exists() else ""
+        env = script.environment(
+            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
+        )
+        binds = [*host.binds, *await self._extra(recipe, draft)]
+        lowers = stack.lowers(self._home, plan["parent"] or "")
+        upper = draft.tree()
+        for command in script.commands(recipe, shell=held.get("shell", []), has_uv=bool(uv)):
+            await _checked(
+                self._steps.run(
+                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
+                    log=log, timeout=recipe.get("timeout", _TIMEOUT),
+                ),
+                command.shown, log,
+            )  # fmt: skip
+
+    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Tail) -> None:
+        if recipe.get("base") != "debian_slim":
+            raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
+        sources = await asyncio.to_thread(base.machine_sources)
+        line = base.command(
+            draft.tree(), recipe.get("python", ""), mirror=base.mirror(sources), apt=base.apt_options(host),
+            uv=self._tools / "uv",
+        )  # fmt: skip
+        log(f"Making debian_slim with Python {recipe.get('python')} from this machine's Debian mirror\n")
+        run = userns.run(
+            line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
+            timeout=recipe.get("timeout", _TIMEOUT),
+        )  # fmt: skip
+        await _checked(run, f"debian_slim python {recipe.get('python')}", log)
+
+    async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
+        if recipe.get("op") == "copy":
+            return [spec.Bind(await self._mounts.tree(recipe.get("mount", "")), script.TREE)]
+        if not recipe.get("requirements"):
+            return []
+        folder = draft.folder / "requirements"
+        folder.mkdir()
+        for number, text in enumerate(recipe["requirements"]):
+            (folder / f"{number}.txt").write_text(text)
+        return [spec.Bind(folder, script.REQUIREMENTS)]
+
+    @property
+    def _tools(self) -> Path:
+        return self._home / "build"
+
+    def _settings(self) -> settings.Settings:
+        self._tools.mkdir(parents=True, exist_ok=True)
+        self._tools.chmod(0o755)
+        settings.stage_uv(self._tools)
+        pip = settings.pip_config(self._environ)
+        return settings.read(self._tools, self._environ, pip=pip, apt=settings.apt_config())
+
+
+class Tail:
+    """Passes output on and keeps its end for an error."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._last: deque[str] = deque(maxlen=200)
+
+    def __call__(self, text: str) -> None:
+        self._last.append(text)
+        self._log(text)
+
+    def text(self) -> str:
+        """The last lines."""
+        lines = "".join(self._last)[-_TAIL_BYTES:].splitlines()
+        return "\n".join(lines[-_TAIL:])
+
+
+async def _checked(running: Awaitable[int], shown: str, log: Tail) -> None:
+    """Await a step's exit code and turn what is not success into an error with the command and the log's tail."""
+    try:
+        code = await running
+        said = f"exit code {code}"
+    except exception.TimeoutError as exc:
+        code, said = 1, str(exc)
+    if code:
+        tail = log.text()
+        raise exception.ImageBuildError(
+            f"the build step failed ({said}): {shown}" + (f"\nThe end of its output:\n{tail}" if tail else "")
+        )
+
+
+async def _grown(
+    parent: cache.Record | None, recipe: images.Recipe, image_id: str, draft: cache.Draft
+) -> cache.Record:
+    """The record of an image with one more layer."""
+    await cache.remove(draft.folder / "requirements")
+    held: cache.Record = parent or {
+        "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
+    }  # fmt: skip
+    return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
+
+
+def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
+    """The record of an image that differs from its parent in words only."""
+    op, words = recipe.get("op"), recipe.get("commands", [])
+    if op == "env":
+        return {**parent, "env": {**parent["env"], **recipe.get("env", {})}, "size": 0}
+    if op == "workdir":
+        return {**parent, "workdir": os.path.join(parent["workdir"] or "/", recipe.get("path", "")), "size": 0}  # noqa: PTH118
+    if op == "entrypoint":
+        return {**parent, "entrypoint": words, "size": 0}
+    if op == "shell":
+        return {**parent, "shell": words, "size": 0}
+    return {**parent, "cmd": words, "size": 0}
+
+
+def _needed(parent: cache.Record | None) -> cache.Record:
+    if parent is None:
+        raise exception.ImageBuildError("an image begins with a base such as debian_slim")
+    return parent
+
+
+def _meta(record: cache.Record) -> workers.ImageMeta:
+    """What travels of a record."""
+    return {
+        "layers": record["layers"], "env": record["env"], "workdir": record["workdir"],
+        "entrypoint": record["entrypoint"], "python": record["python"], "size": record["size"],
+    }  # fmt: skip

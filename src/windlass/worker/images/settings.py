@@ -1,0 +1,214 @@
+"""What a build step must know of this machine to reach package indexes: certificates, proxies, mirrors, timeouts.
+
+Read from where the machine's own tools read it (``pip.conf``, ``PIP_*``, ``UV_*``, ``SSL_CERT_FILE``, proxies, apt).
+Handed to a step as environment and as read-only mounts below a private path, so that nothing of it reaches a layer.
+What points to local folders is mounted where they exist and left out where they do not.
+"""
+from __future__ import annotations
+
+import configparser
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from windlass.worker import spec
+
+PLACE = "/__windlass/build"
+"""Where a step finds what this module prepares."""
+
+UV = f"{PLACE}/uv"
+
+_BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+_TOLD_BUNDLE = (*_BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
+_SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+_PIP_SINGLE = ("index_url", "proxy", "default_timeout", "retries", "no_index", "keyring_provider")
+_PIP_LISTS = ("extra_index_url", "find_links", "trusted_host")
+_UV = (
+    "UV_DEFAULT_INDEX", "UV_INDEX_URL", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_INSECURE_HOST",
+    "UV_HTTP_TIMEOUT", "UV_INDEX_STRATEGY", "UV_NATIVE_TLS", "UV_KEYRING_PROVIDER",
+)  # fmt: skip
+_UV_PLACES = ("UV_FIND_LINKS", "UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX_URL")
+_APT = ("acquire::check-valid-until", "acquire::check-date", "acquire::http::", "acquire::https::")
+
+
+class Settings(NamedTuple):
+    """For one step. ``apt``: options as lines of an apt configuration, with paths as seen inside."""
+
+    env: dict[str, str]
+    binds: list[spec.Bind]
+    apt: list[str]
+    bundle: Path | None
+    """The certificates as a file of this machine."""
+
+
+class _Locals:
+    """Local folders that settings point to, each given a place inside."""
+
+    def __init__(self) -> None:
+        self.binds: list[spec.Bind] = []
+
+    def inside(self, value: str) -> str | None:
+        """``value`` as it must read inside; None where it points to something that is not here."""
+        path = _local_path(value)
+        if path is None:
+            return value
+        if not path.exists():
+            return None
+        target = f"/__windlass/local/{len(self.binds)}"
+        if path.is_file():
+            target += f"/{path.name}"
+        self.binds.append(spec.Bind(path, target))
+        return f"file://{target}" if "://" in value else target
+
+
+def _local_path(value: str) -> Path | None:
+    if value.startswith("file:"):
+        return Path(unquote(urlsplit(value).path))
+    if value.startswith(("/", "./", "../", "~/")):
+        return Path(value).expanduser()
+    return None
+
+
+def read(folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], apt: Iterable[str]) -> Settings:
+    """The settings of this machine, with files that steps need put into ``folder``.
+
+    Args:
+        folder: a folder of the worker; mounted at ``PLACE``.
+        environ: the environment of the machine's user.
+        pip: what pip's configuration files say (``pip_config``).
+        apt: lines of the machine's apt configuration (``apt_config``).
+    """
+    env: dict[str, str] = {}
+    places = _Locals()
+    bundle = _bundle(environ, pip)
+    if bundle is not None:
+        _put(folder / "ca.pem", bundle.read_bytes())
+        env.update(dict.fromkeys(_TOLD_BUNDLE, f"{PLACE}/ca.pem"))
+    for name in _PROXIES:
+        for spelled in (name, name.upper()):
+            if environ.get(spelled):
+                env[spelled] = environ[spelled]
+    env.update(_pip_environment(environ, pip, places))
+    env.update(_uv_environment(environ, env, places))
+    lines = _apt_lines(apt, bundle is not None)
+    _put(folder / "apt.conf", "".join(f"{line}\n" for line in lines).encode())
+    env["APT_CONFIG"] = f"{PLACE}/apt.conf"
+    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines, bundle)
+
+
+def pip_config(environ: Mapping[str, str]) -> dict[str, str]:
+    """Options from pip's configuration files, with underscores in their names; later files win."""
+    home = Path(environ.get("HOME") or "/")
+    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf"]
+    files.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip/pip.conf")
+    files.append(Path(sys.prefix) / "pip.conf")
+    if chosen := environ.get("PIP_CONFIG_FILE"):
+        files = [] if chosen == os.devnull else [*files, Path(chosen)]
+    found: dict[str, str] = {}
+    for section in ("global", "install"):
+        for file in files:
+            parser = configparser.RawConfigParser()
+            try:
+                parser.read(file, encoding="utf-8")
+            except (configparser.Error, UnicodeDecodeError, PermissionError):
+                continue
+            if parser.has_section(section):
+                found.update({name.replace("-", "_"): " ".join(value.split()) for name, value in parser.items(section)})
+    return found
+
+
+def apt_config() -> list[str]:
+    """The machine's apt configuration, one option a line; empty where there is no apt."""
+    if shutil.which("apt-config") is None:
+        return []
+    done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.splitlines()
+
+
+def uv_binary() -> Path | None:
+    """The uv that was installed with Windlass, or the machine's."""
+    beside = Path(sys.executable).with_name("uv")
+    if beside.exists():
+        return beside
+    found = shutil.which("uv")
+    return Path(found) if found else None
+
+
+def stage_uv(folder: Path) -> None:
+    """Put uv into ``folder``, where steps find it as ``UV``. Without one, pip does the work."""
+    source, target = uv_binary(), folder / "uv"
+    if source is None or (target.exists() and target.stat().st_mtime_ns == source.stat().st_mtime_ns):
+        return
+    draft = target.with_name(f".uv-{os.getpid()}")
+    shutil.copy2(source, draft)
+    draft.chmod(0o755)
+    draft.rename(target)
+
+
+def _bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
+    named = [environ.get(name) for name in _BUNDLES] + [pip.get("cert"), *_SYSTEM_BUNDLES]
+    return next((Path(name) for name in named if name and Path(name).is_file()), None)
+
+
+def _pip_environment(environ: Mapping[str, str], pip: Mapping[str, str], places: _Locals) -> dict[str, str]:
+    pip = {"default_timeout": pip["timeout"], **pip} if "timeout" in pip else pip
+    said = {name: environ.get(f"PIP_{name.upper()}") or pip.get(name, "") for name in (*_PIP_SINGLE, *_PIP_LISTS)}
+    env = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
+    for name, value in said.items():
+        if kept := " ".join(_inside(value.split(), places)):
+            env[f"PIP_{name.upper()}"] = kept
+    return env
+
+
+def _uv_environment(environ: Mapping[str, str], env: Mapping[str, str], places: _Locals) -> dict[str, str]:
+    """What uv is told by itself, else what pip is told, in uv's words."""
+    links = ",".join(env.get("PIP_FIND_LINKS", "").split())
+    told = {
+        "UV_DEFAULT_INDEX": env.get("PIP_INDEX_URL"), "UV_INDEX": env.get("PIP_EXTRA_INDEX_URL"),
+        "UV_FIND_LINKS": links, "UV_INSECURE_HOST": env.get("PIP_TRUSTED_HOST"),
+        "UV_HTTP_TIMEOUT": env.get("PIP_DEFAULT_TIMEOUT"),
+    }  # fmt: skip
+    if environ.get("UV_INDEX_URL"):
+        del told["UV_DEFAULT_INDEX"]
+    if environ.get("UV_EXTRA_INDEX_URL"):
+        del told["UV_INDEX"]
+    for name in (*_UV, *(name for name in environ if name.startswith("UV_INDEX_") and name not in _UV)):
+        value = environ.get(name)
+        if value and name in _UV_PLACES:
+            separator = "," if name == "UV_FIND_LINKS" else " "
+            value = separator.join(_inside(value.replace(separator, " ").split(), places))
+        if value:
+            told[name] = value
+    return {name: value for name, value in told.items() if value}
+
+
+def _inside(values: Iterable[str], places: _Locals) -> list[str]:
+    return [seen for value in values if (seen := places.inside(value)) is not None]
+
+
+def _apt_lines(dump: Iterable[str], has_bundle: bool) -> list[str]:
+    """Options that say how to reach mirrors. Paths of this machine would mean nothing inside."""
+    kept = [
+        line for line in dump
+        if line.lower().startswith(_APT) and "::cainfo" not in line.lower() and '"/' not in line and ' "";' not in line
+    ]  # fmt: skip
+    return [*kept, f'Acquire::https::CAInfo "{PLACE}/ca.pem";'] if has_bundle else kept
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a small file that others may be reading."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.read_bytes() == data:
+        return
+    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    Path(draft).chmod(0o644)
+    Path(draft).rename(path)

@@ -93,6 +93,7 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
                 _signal(pid, signal.SIGKILL)
                 break
             time.sleep(_POLL)
+        _await_end(pid)
     if not running or programs.is_running(root) or programs.state_file(root).exists():
         _clear_up(root)
     return running
@@ -205,6 +206,21 @@ def _clear_up(root: Path) -> None:
         leftover.unlink(missing_ok=True)
     if run != root / "run":
         shutil.rmtree(run, ignore_errors=True)
+
+
+def _await_end(pid: int | None) -> None:
+    """Wait until a process that has let go of its lock is gone, too."""
+    deadline = time.monotonic() + _ANSWER
+    while pid and is_alive(pid) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether such a process runs; one that has ended and that nobody has asked for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def _signal(pid: int | None, number: int) -> None:

@@ -1,0 +1,163 @@
+"""`windlass doctor`: what this machine can and cannot give, why, and how to get it.
+
+What needs no privileges is looked at here; what the kernel grants is tried out by ``windlass.worker.host``.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+from windlass import exception, paths
+from windlass.cli import control
+
+GOOD, LIMITED, MISSING = "good", "limited", "missing"
+_MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
+
+_PROGRAMS = {
+    "conmon": ("conmon", "keeps logs and exit status of containers"),
+    "mmdebstrap": ("mmdebstrap", "makes the base image"),
+    "nsenter": ("util-linux", "enters the node's namespaces"),
+    "ip": ("iproute2", "links of containers"),
+    "nft": ("nftables", "what containers may reach"),
+}
+_USERS_PROGRAMS = {
+    "newuidmap": ("uidmap", "subordinate ids of ordinary users"),
+    "slirp4netns": ("slirp4netns", "network of ordinary users"),
+}
+_RUNTIMES = ("crun", "runc", "runsc")
+_SYSTEM_FOLDERS = "/usr/sbin:/sbin"
+_TIGHT, _FULL = 2 * 2**30, 200 * 2**20
+_PROBE_SECONDS = 60
+
+
+class Finding(NamedTuple):
+    """One thing about this machine. ``state``: good, limited (works with less), missing (functions cannot run)."""
+
+    name: str
+    state: str
+    detail: str
+    remedy: str = ""
+
+
+@click.command(name="doctor")
+@click.option("--json/--no-json", "as_json", default=False, help="One JSON object.")
+def command(as_json: bool) -> None:
+    """What this machine can and cannot give, why, and how to get it.
+
+    The exit code is 1 when functions cannot run here.
+    """
+    found = [*_look(paths.home())]
+    able = all(finding.state != MISSING for finding in found)
+    if as_json:
+        click.echo(json.dumps({"able": able, "findings": [finding._asdict() for finding in found]}, indent=2))
+    else:
+        _print(found, able)
+    if not able:
+        raise SystemExit(1)
+
+
+def _look(root: Path) -> Iterator[Finding]:
+    yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
+    yield from _programs()
+    yield from _space(root)
+    yield _platform(root)
+    yield from _host(root)
+
+
+def _print(found: list[Finding], able: bool) -> None:
+    width = max(len(finding.name) for finding in found)
+    for finding in found:
+        mark, colour = _MARKS[finding.state]
+        click.echo(f"{click.style(mark, fg=colour)} {finding.name:<{width}}  {finding.detail}")
+        if finding.remedy:
+            click.echo(f"  {'':<{width}}  → {finding.remedy}")
+    click.echo()
+    if not able:
+        names = ", ".join(finding.name for finding in found if finding.state == MISSING)
+        click.echo(f"Functions cannot run on this machine yet: {names}.")
+    elif any(finding.state == LIMITED for finding in found):
+        click.echo("Functions can run on this machine, with the limits above.")
+    else:
+        click.echo("Functions can run on this machine.")
+
+
+# -- what is installed ----------------------------------------------------------------------------------
+
+
+def _programs() -> Iterator[Finding]:
+    needed = dict(_PROGRAMS) if os.geteuid() == 0 else {**_PROGRAMS, **_USERS_PROGRAMS}
+    absent = {package for name, (package, _) in needed.items() if _which(name) is None}
+    runtimes = [name for name in _RUNTIMES if _which(name)]
+    if not runtimes:
+        absent.add("runc")
+    remedy = f"sudo apt-get install {' '.join(sorted(absent))}" if absent else ""
+    yield (
+        Finding("runtime", GOOD, f"installed: {', '.join(runtimes)}")
+        if runtimes
+        else Finding("runtime", MISSING, f"none of {', '.join(_RUNTIMES)} is installed", remedy)
+    )
+    for name, (_, purpose) in needed.items():
+        place = _which(name)
+        if place is None:
+            yield Finding(name, MISSING, f"not installed; it {purpose}" if " " in purpose else purpose, remedy)
+        else:
+            yield Finding(name, GOOD, place)
+
+
+def _which(name: str) -> str | None:
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}")
+
+
+# -- where state lies -----------------------------------------------------------------------------------
+
+
+def _space(root: Path) -> Iterator[Finding]:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        yield Finding("home", MISSING, f"{place} cannot be written", "Set WINDLASS_HOME to a folder of your own.")
+        return
+    yield Finding("home", GOOD, str(root))
+    free = shutil.disk_usage(place).free
+    state = MISSING if free < _FULL else LIMITED if free < _TIGHT else GOOD
+    remedy = "" if state == GOOD else "Free some space, or set WINDLASS_HOME to a larger disk."
+    yield Finding("space", state, f"{free / 2**30:.1f} GiB free in {place}", remedy)
+
+
+def _platform(root: Path) -> Finding:
+    try:
+        report = control.report(root)
+        if report["state"] == "running" and (answer := control.ask_server(root)) is not None:
+            control.check_version(root, answer)
+    except exception.Error as exc:
+        return Finding("platform", LIMITED, str(exc), exc.hint)
+    if report["state"] == "running":
+        return Finding("platform", GOOD, f"running, Windlass {report['version']}")
+    return Finding("platform", GOOD, f"{report['state']}; the next command starts it")
+
+
+# -- what the kernel grants -----------------------------------------------------------------------------
+
+
+def _host(root: Path) -> Iterator[Finding]:
+    argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
+        facts = json.loads(done.stdout)
+    except (subprocess.TimeoutExpired, ValueError) as exc:
+        said = done.stderr.strip().splitlines()[-1:] if isinstance(exc, ValueError) else [str(exc)]
+        yield Finding("host", LIMITED, f"could not be examined: {' '.join(said) or exc}", "See `windlass server logs`.")
+        return
+    yield from _from_host(facts)
+
+
+def _from_host(facts: Any) -> Iterator[Finding]:
+    for fact in facts["findings"]:
+        yield Finding(fact["name"], fact["state"], fact["detail"], fact.get("remedy", ""))

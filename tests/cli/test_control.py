@@ -1,0 +1,74 @@
+"""The platform's life, with the real server and a worker without isolation."""
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from windlass import exception, paths
+from windlass.cli import control, programs
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("WINDLASS_RUNTIME", "process")
+    yield tmp_path
+    control.stop(tmp_path)
+    stand_in = paths.run(tmp_path)
+    assert not programs.is_running(tmp_path)
+    assert not [*stand_in.glob("*.sock")] if stand_in.exists() else True
+    shutil.rmtree(tmp_path)
+
+
+def pids(home: Path) -> dict[str, int]:
+    return {name: one["pid"] for name, one in programs.read_state(home)["programs"].items()}
+
+
+def wait_for(condition: object, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_start_answers_twice_and_stop_leaves_no_process(home: Path) -> None:
+    assert control.start(home) is True
+    assert control.start(home) is False
+    alive = [*pids(home).values(), programs.read_state(home)["pid"]]
+    assert control.report(home)["state"] == "running"
+    assert control.stop(home) is True
+    assert control.stop(home) is False
+    assert not any(control.is_alive(pid) for pid in alive)
+    assert control.report(home)["state"] == "stopped"
+
+
+def test_killed_programs_come_back_and_nothing_survives_a_killed_supervisor(home: Path) -> None:
+    control.start(home)
+    before = pids(home)
+    for name in programs.NAMES:
+        os.kill(before[name], signal.SIGKILL)
+    wait_for(lambda: all(pid and pid != before[name] for name, pid in pids(home).items()))
+    wait_for(lambda: control.ask_server(home) is not None)
+    after = pids(home)
+    os.kill(programs.read_state(home)["pid"], signal.SIGKILL)
+    wait_for(lambda: not any(control.is_alive(pid) for pid in after.values()))
+
+
+def test_another_version_is_refused_with_the_next_step(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.start(home)
+    monkeypatch.setattr(control, "version", lambda: "9.9.9")
+    with pytest.raises(exception.VersionError) as caught:
+        control.start(home)
+    assert "9.9.9" in str(caught.value) and "restart" in caught.value.hint
+
+
+def test_a_server_that_dies_at_its_start_says_why(home: Path) -> None:
+    (home / "db").write_text("a file where a folder must be")
+    with pytest.raises(exception.ConnectionError, match="server ended at its start"):
+        control.start(home)
+    assert not programs.is_running(home)

@@ -95,10 +95,12 @@ def gaps(ours: Iterable[Hierarchy]) -> list[str]:
 class Cgroup:
     """The groups of one container. ``limit``: bytes of memory it may use, or None where that is not limited."""
 
-    def __init__(self, container_id: str, trees: Sequence[Hierarchy]) -> None:
+    def __init__(self, container_id: str, trees: Sequence[Hierarchy], *, others: Sequence[Hierarchy] = ()) -> None:
         self.container_id = container_id
         self._trees = [tree._replace(root=tree.root / container_id) for tree in trees]
         self.paths = [tree.root for tree in self._trees]
+        # In trees that limit nothing, the container is born in the node's group, and runtimes nest theirs there.
+        self._nested = [tree.root / _NODE / container_id for tree in others]
 
     def enter_argv(self, argv: Sequence[str]) -> list[str]:
         """A command line that moves itself into the groups and then becomes ``argv``."""
@@ -137,7 +139,7 @@ class Cgroup:
     def remove(self) -> bool:
         """Take the groups away; False while a process still lives in one (``Cgroups`` tries again later)."""
         try:
-            for path in self.paths:
+            for path in (*self.paths, *self._nested):
                 _remove(path)
         except OSError:
             return False
@@ -167,6 +169,7 @@ class Cgroups:
     def __init__(self, ours: Sequence[Hierarchy]) -> None:
         self._ours = ours
         self._limiting = [tree for tree in ours if tree.controllers & set(CONTROLLERS)]
+        self._others = [tree for tree in ours if tree not in self._limiting]
         self._leftover: list[Cgroup] = []
         self.gaps = gaps(ours)
 
@@ -181,13 +184,14 @@ class Cgroups:
     ) -> Cgroup:
         """Make the container's groups. CPUs in cores, memory in bytes."""
         self._again()
-        group = Cgroup(container_id, self._limiting)
+        group = Cgroup(container_id, self._limiting, others=self._others)
         group.apply(settings(cpu_request=cpu_request, cpu_limit=cpu_limit, memory_limit=memory_limit, pids=pids_limit))
         return group
 
     def find(self, container_id: str) -> Cgroup:
         """The groups that an earlier worker made for a living container."""
-        return Cgroup(container_id, [tree for tree in self._limiting if (tree.root / container_id).is_dir()])
+        mine = [tree for tree in self._limiting if (tree.root / container_id).is_dir()]
+        return Cgroup(container_id, mine, others=self._others)
 
     def remove(self, group: Cgroup) -> None:
         """Take ``group`` away now, or as soon as its last process is gone."""
@@ -197,8 +201,8 @@ class Cgroups:
     def retain(self, living: Iterable[str]) -> None:
         """Take away the groups of all containers but ``living``: what an earlier worker could not."""
         keep = {_NODE, *living}
-        for tree in self._limiting:
-            for entry in tree.root.iterdir():
+        for folder in (*(tree.root for tree in self._limiting), *(tree.root / _NODE for tree in self._others)):
+            for entry in folder.iterdir():
                 if entry.is_dir() and entry.name not in keep:
                     with contextlib.suppress(OSError):
                         _remove(entry)

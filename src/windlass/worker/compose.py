@@ -35,7 +35,10 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
     server.mkdir(parents=True, exist_ok=True)
     async with contextlib.AsyncExitStack() as held:
         exits = held.enter_context(handle.Exits(run / "exits"))
-        runtime, verdicts = await asyncio.to_thread(probe.choose, run, exits=exits.path, wanted=wanted)
+        scratch = _reachable(place.inside)
+        runtime, verdicts = await asyncio.to_thread(
+            probe.choose, run, exits=exits.path, scratch=scratch, wanted=wanted
+        )
         for verdict in verdicts:
             _log.info("OCI runtime %s: %s", verdict.name, verdict.why or "works")
         pool = await held.enter_async_context(network.NetworkPool(place))
@@ -44,16 +47,27 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         steps = step.Steps(
             place.inside, runtime=runtime, groups=groups, names=_names(run, place), memory=memory
         )
+        builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns)
         await steps.sweep()
+        await builder.sweep()
+        await trees.sweep()
         living = folders.known(place.inside)
         pool.retain(living)
         groups.retain(living)
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
-            mounts=trees, library=shared, steps=steps, memory=memory,
-            builder=build.Builder(place.inside, steps=steps, mounts=trees),
+            mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
         )  # fmt: skip
         yield container.Containers(parts, gaps=[*place.gaps])
+
+
+def _reachable(home: Path) -> Path:
+    """Let the users of containers pass through to their own root file systems; returns the folder of containers."""
+    folder = home / "containers"
+    folder.mkdir(exist_ok=True)
+    for path in (home, folder):
+        path.chmod(path.stat().st_mode & 0o777 | 0o111)
+    return folder
 
 
 def _names(run: Path, place: node.Node) -> Path:

@@ -213,8 +213,10 @@ def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.N
     folder.path.mkdir(mode=0o711, parents=True)
     for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.PLAN[1:]):
         (path.parent if path.name == "plan.json" else path).mkdir(parents=True)
+    name = folder.container_id[:63]
     texts = {
-        "etc/resolv.conf": net.resolv_conf, "etc/hosts": net.hosts, "etc/hostname": folder.container_id[:63] + "\n",
+        "etc/resolv.conf": net.resolv_conf, "etc/hostname": name + "\n",
+        "etc/hosts": f"{net.hosts}{net.address or '127.0.0.1'} {name}\n",
         spec.PLAN[1:]: json.dumps(plan["runner"]),
     }  # fmt: skip
     for name, text in texts.items():

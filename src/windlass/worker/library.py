@@ -21,6 +21,7 @@ import windlass
 
 _NOT_INSIDE = frozenset({"server", "worker", "cli"})
 _CACHE = "__pycache__"
+_INSIDE = "/__windlass/lib"
 
 Compile = Callable[[Path, Path], Awaitable[None]]
 """Byte-compile the folder (first) with an image's own Python into a parallel tree below the second."""
@@ -41,6 +42,8 @@ class Library:
         return self._path
 
     async def __aenter__(self) -> Library:
+        for left in (*self._root.glob("lib/.new-*"), *self._root.glob("lib/.compile-*")):
+            await asyncio.to_thread(shutil.rmtree, left, True)  # of a killed worker
         self._path = await asyncio.to_thread(_stage, self._root / "lib")
         self._compiled.add(_here())
         return self
@@ -89,7 +92,7 @@ def _stage(folder: Path) -> Path:
         _readable(draft)
         # Unchecked: the tree never changes, and a start must not look at sources.
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-        compileall.compile_dir(draft, quiet=1, invalidation_mode=mode, stripdir=str(draft), prependdir="/__windlass/lib")
+        compileall.compile_dir(draft, quiet=1, invalidation_mode=mode, stripdir=str(draft), prependdir=_INSIDE)
         _readable(draft)
         draft.rename(target)
     except FileExistsError:

@@ -28,6 +28,11 @@ class Mounts:
         self._owner = owner
         self._locks: dict[str, asyncio.Lock] = {}
 
+    async def sweep(self) -> None:
+        """Remove what a killed worker left half-made."""
+        for draft in sorted((self._root / "mounts").glob(".new-*")):
+            await asyncio.to_thread(shutil.rmtree, draft, True)
+
     async def tree(self, digest: str) -> Path:
         """The folder with the files of manifest ``digest``; made now if it is not here yet."""
         target = self._root / "mounts" / _hex(digest)

@@ -53,7 +53,8 @@ acct add_key bpf clock_adjtime clock_settime create_module delete_module fanotif
 fsopen fspick get_kernel_syms init_module io_uring_enter io_uring_register io_uring_setup ioperm iopl kcmp
 kexec_file_load kexec_load keyctl lookup_dcookie migrate_pages mount mount_setattr move_mount move_pages nfsservctl
 open_by_handle_at open_tree perf_event_open pivot_root query_module quotactl quotactl_fd reboot request_key
-setdomainname sethostname setns settimeofday swapoff swapon syslog sysfs umount2 unshare uselib userfaultfd ustat vhangup
+setdomainname sethostname setns settimeofday swapoff swapon syslog sysfs umount2 unshare uselib
+userfaultfd ustat vhangup
 """)
 
 _NEW_NAMESPACES = 0x7E020000  # the CLONE_NEW* bits

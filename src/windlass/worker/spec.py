@@ -65,7 +65,7 @@ def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: floa
     """The variables of a container: ours, then the image's, then the function's; later ones win."""
     threads = str(max(1, math.ceil(cpus)))
     return {
-        "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "WINDLASS_PLAN": PLAN,
+        "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "WINDLASS_PLAN": PLAN,
         **dict.fromkeys(_THREADS, threads), **image, **plan,
     }  # fmt: skip
 

@@ -26,6 +26,7 @@ Send = Callable[[int, list[workers.LogPiece]], Awaitable[None]]
 
 _CHUNK = 256 * 1024
 _BACKLOG = 64 * 1024 * 1024  # unsent bytes above which the oldest are given up
+_LINE_TIME = 0.02  # seconds that a line without end waits for the rest of it
 _LAST = 20  # lines kept for the reason of a death
 _MARK = "\x1e"
 _MARK_LIMIT = 80
@@ -157,6 +158,9 @@ class Tail:
     async def _step(self) -> bool:
         """Send one chunk; False when there is nothing new."""
         data = os.pread(self._file, _CHUNK, self._offset)
+        if not self._over and _ends_partial(data):
+            await asyncio.sleep(_LINE_TIME)  # most often the rest of the line is on its way
+            data = os.pread(self._file, _CHUNK, self._offset)
         size = data.rfind(b"\n") + 1
         if not size:
             return False
@@ -187,6 +191,12 @@ class Tail:
         if end > start:
             # Some file systems cannot; then the space is given back with the container.
             _libc.fallocate(self._file, _KEEP_SIZE_PUNCH_HOLE, ctypes.c_long(start), ctypes.c_long(end - start))
+
+
+def _ends_partial(data: bytes) -> bool:
+    """Whether the last piece in a log has no newline of its own."""
+    last = data[data.rfind(b"\n", 0, -1) + 1 :].split(b" ", 3)
+    return len(last) == 4 and last[2] == b"P"
 
 
 def _note(text: str) -> workers.LogPiece:

@@ -35,8 +35,9 @@ class Verdict(NamedTuple):
     why: str
 
 
-def choose(run: Path, *, exits: Path, wanted: str = "") -> tuple[oci.Oci, list[Verdict]]:
-    """The runtime to use, and what was found about all before it. Raises ``ExecutionError`` where none works."""
+def choose(run: Path, *, exits: Path, scratch: Path, wanted: str = "") -> tuple[oci.Oci, list[Verdict]]:
+    """The runtime to use, and what was found about all before it. ``scratch``: a folder
+    that every user inside the node can reach. Raises ``ExecutionError`` where none works."""
     conmon = shutil.which("conmon", path=_PATH)
     if conmon is None:
         raise exception.ExecutionError("conmon is not installed", hint="Install the package conmon.")
@@ -47,7 +48,7 @@ def choose(run: Path, *, exits: Path, wanted: str = "") -> tuple[oci.Oci, list[V
             found.append(Verdict(name, "", "not installed"))
             continue
         runtime = oci.Oci(binary, conmon=conmon, run=run, exits=exits)
-        found.append(Verdict(name, binary, _remembered(runtime, binary, run)))
+        found.append(Verdict(name, binary, _remembered(runtime, binary, run, scratch)))
         if not found[-1].why:
             return runtime, found
     words = "; ".join(f"{verdict.name}: {verdict.why}" for verdict in found)
@@ -56,7 +57,7 @@ def choose(run: Path, *, exits: Path, wanted: str = "") -> tuple[oci.Oci, list[V
     )
 
 
-def _remembered(runtime: oci.Oci, binary: str, run: Path) -> str:
+def _remembered(runtime: oci.Oci, binary: str, run: Path, scratch: Path) -> str:
     memory, stat = run / "runtimes.json", Path(binary).stat()
     key = f"{binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
     try:
@@ -65,7 +66,7 @@ def _remembered(runtime: oci.Oci, binary: str, run: Path) -> str:
         known = {}
     if key not in known:
         # A refusal may have had a cause that passes, so only success is kept for good.
-        why = _try(runtime, run)
+        why = _try(runtime, scratch)
         if why:
             return why
         known[key] = why
@@ -73,11 +74,11 @@ def _remembered(runtime: oci.Oci, binary: str, run: Path) -> str:
     return known[key]
 
 
-def _try(runtime: oci.Oci, run: Path) -> str:
-    with tempfile.TemporaryDirectory(prefix="probe-", dir=run) as folder:
+def _try(runtime: oci.Oci, scratch: Path) -> str:
+    with tempfile.TemporaryDirectory(prefix=".probe-", dir=scratch) as folder:
         bundle = Path(folder)
         bundle.chmod(0o755)
-        name, rootfs = bundle.name, bundle / "rootfs"
+        name, rootfs = bundle.name[1:], bundle / "rootfs"
         box = spec.Box(
             name=name, argv=["/bin/true"], env={"PATH": spec.PATH}, cwd="/", rootfs=rootfs, binds=_host(rootfs),
             network=None, memory=0, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],

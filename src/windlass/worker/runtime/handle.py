@@ -78,6 +78,7 @@ class Handle:
         self._ended = ended
         self._process: int | None = None
         self._monitor: int | None = None
+        self._monitor_gone = asyncio.Event()
 
     @contextlib.contextmanager
     def watch(self, record: folders.Record) -> Iterator[Handle]:
@@ -89,6 +90,7 @@ class Handle:
         if self._monitor is not None:
             loop.add_reader(self._monitor, self._monitor_ended)
         else:
+            self._monitor_gone.set()
             self._lost()
         try:
             with release.on_end(self.kill):
@@ -106,6 +108,9 @@ class Handle:
             status = await asyncio.shield(self._ended)
         except exception.NotFoundError as exc:
             return {"reason": "lost", "message": str(exc)}
+        with contextlib.suppress(asyncio.TimeoutError):
+            # It is about to end too, and holds the control group until then.
+            await asyncio.wait_for(self._monitor_gone.wait(), _WRITE_TIME)
         if status > _SIGNAL_BASE and status - _SIGNAL_BASE < signal.NSIG:
             return {"reason": "signal", "signal": status - _SIGNAL_BASE, "exit_code": status}
         return {"reason": "exited", "exit_code": status}
@@ -126,6 +131,7 @@ class Handle:
             asyncio.get_running_loop().remove_reader(self._monitor)
 
     def _monitor_ended(self) -> None:
+        self._monitor_gone.set()
         self._stop_watching()
         asyncio.get_running_loop().call_later(_WRITE_TIME, self._lost)
 

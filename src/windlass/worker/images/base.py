@@ -49,8 +49,8 @@ def suite(python: str) -> str:
         ) from None
 
 
-def command(target: Path, python: str, *, mirror: Mirror, apt: Sequence[str], uv: Path) -> list[str]:
-    """The command line that fills the empty folder ``target``. ``uv`` becomes a command of the image, where it exists.
+def command(target: Path, python: str, *, mirror: Mirror, apt: Sequence[str], finish: Path) -> list[str]:
+    """The command line that fills the empty folder ``target``. ``finish``: the program written by ``finishing``.
 
     Raises ``ImageBuildError`` where no release has that Python or mmdebstrap is missing.
     """
@@ -66,7 +66,7 @@ def command(target: Path, python: str, *, mirror: Mirror, apt: Sequence[str], uv
         f"--include={','.join(_PACKAGES)}",
         *(f"--aptopt={line.rstrip(';')}" for line in apt), '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"', *drops, "--dpkgopt=force-unsafe-io",
-        f"--customize-hook={_finish(release, mirror, uv)}",
+        f"--customize-hook={finish}",
         release, str(target), *(_one_line(entry, mirror.keyring) for entry in _entries(release, mirror)),
     ]  # fmt: skip
 
@@ -150,8 +150,9 @@ def _one_line(entry: tuple[str, str], keyring: str) -> str:
     return f"deb {signed}{entry[0]} {entry[1]} main"
 
 
-def _finish(release: str, mirror: Mirror, uv: Path) -> str:
-    """A shell script over the new tree ("$1"), run by mmdebstrap before it packs up."""
+def finishing(python: str, *, mirror: Mirror, uv: Path) -> str:
+    """A program over the new tree ("$1"), run by mmdebstrap at the end. ``uv`` becomes a command, where it exists."""
+    release = suite(python)
     sources = "\n\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {name}\nComponents: main\nSigned-By: {_KEYRING}"
         for uri, name in _entries(release, mirror)
@@ -170,7 +171,7 @@ def _finish(release: str, mirror: Mirror, uv: Path) -> str:
     }
     write = [f"printf %s {shlex.quote(text)} > \"$1/{name}\"" for name, text in files.items()]
     return "\n".join([
-        "set -e",
+        "#!/bin/sh -e",
         'rm -f "$1"/usr/lib/python3*/EXTERNALLY-MANAGED',
         f'chroot "$1" sh -c {shlex.quote(inside)}',
         'test -e "$1/usr/local/bin/python" || ln -s /usr/bin/python3 "$1/usr/local/bin/python"',
@@ -181,6 +182,7 @@ def _finish(release: str, mirror: Mirror, uv: Path) -> str:
         'rm -rf "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/log/*.log "$1"/var/log/apt "$1"/root/.cache',
         'rm -f "$1/etc/resolv.conf" "$1/etc/hostname" "$1/var/cache/ldconfig/aux-cache"',
         ': > "$1/etc/resolv.conf"; : > "$1/etc/hosts"; : > "$1/etc/hostname"',
+        "",
     ])  # fmt: skip
 
 
@@ -188,7 +190,7 @@ def environment(host: settings.Settings, environ: Mapping[str, str]) -> dict[str
     """What mmdebstrap runs with: the machine's programs, its proxies, nobody's questions."""
     proxies = {name: value for name, value in host.env.items() if name.lower().endswith("_proxy")}
     path = environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-    return {"PATH": path, "HOME": "/root", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **proxies}
+    return {"PATH": path, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **proxies}
 
 
 def apt_options(host: settings.Settings) -> list[str]:

@@ -108,25 +108,24 @@ class Builder:
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Tail) -> None:
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
-        sources = await asyncio.to_thread(base.machine_sources)
-        line = base.command(
-            draft.tree(), recipe.get("python", ""), mirror=base.mirror(sources), apt=base.apt_options(host),
-            uv=self._tools / "uv",
-        )  # fmt: skip
-        log(f"Making debian_slim with Python {recipe.get('python')} from this machine's Debian mirror\n")
+        python, mirror = recipe.get("python", ""), base.mirror(await asyncio.to_thread(base.machine_sources))
+        finish = draft.aside() / "finish"
+        finish.write_text(base.finishing(python, mirror=mirror, uv=self._tools / "uv"))
+        finish.chmod(0o755)
+        line = base.command(draft.tree(), python, mirror=mirror, apt=base.apt_options(host), finish=finish)
+        log(f"Making debian_slim with Python {python} from this machine's Debian mirror\n")
         run = userns.run(
             line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
-        await _checked(run, f"debian_slim python {recipe.get('python')}", log)
+        await _checked(run, f"debian_slim python {python}", log)
 
     async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
         if recipe.get("op") == "copy":
             return [spec.Bind(await self._mounts.tree(recipe.get("mount", "")), script.TREE)]
         if not recipe.get("requirements"):
             return []
-        folder = draft.folder / "requirements"
-        folder.mkdir()
+        folder = draft.aside()
         for number, text in enumerate(recipe["requirements"]):
             (folder / f"{number}.txt").write_text(text)
         return [spec.Bind(folder, script.REQUIREMENTS)]
@@ -178,7 +177,6 @@ async def _grown(
     parent: cache.Record | None, recipe: images.Recipe, image_id: str, draft: cache.Draft
 ) -> cache.Record:
     """The record of an image with one more layer."""
-    await cache.remove(draft.folder / "requirements")
     held: cache.Record = parent or {
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip

@@ -49,6 +49,13 @@ class Draft:
             os.chown(self.files, CONTAINER_ROOT, CONTAINER_ROOT)
         return self.files
 
+    def aside(self) -> Path:
+        """A folder for what the making needs and the layer does not hold."""
+        folder = self.folder / "aside"
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        return folder
+
 
 class Layers:
     """The folder ``layers/`` below ``home``."""
@@ -88,6 +95,7 @@ class Layers:
 
     async def publish(self, image_id: str, draft: Draft, record: Record) -> None:
         """Give a finished draft its name. An image that is here already stays, unless it is made anew on purpose."""
+        await remove(draft.folder / "aside")
         text = json.dumps(record, sort_keys=True)
         await asyncio.to_thread(_write, draft.folder / "meta.json", text)
         try:

@@ -62,9 +62,13 @@ class _Locals:
         if not path.exists():
             return None
         target = f"/__windlass/local/{len(self.binds)}"
-        if path.is_file():
-            target += f"/{path.name}"
-        self.binds.append(spec.Bind(path, target))
+        if path.name == "simple" and path.is_dir():
+            # The pages of such an index link to files beside it.
+            self.binds.append(spec.Bind(path.parent, target))
+            target += "/simple"
+        else:
+            target += f"/{path.name}" if path.is_file() else ""
+            self.binds.append(spec.Bind(path, target))
         return f"file://{target}" if "://" in value else target
 
 

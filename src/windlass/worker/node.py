@@ -25,6 +25,7 @@ from typing import NamedTuple
 from windlass import exception, paths
 from windlass.worker import cgroups, folder, pause, uplink
 
+TUN = Path("/dev/net/tun")  # slirp4netns needs it
 _BUSY = 5.0  # seconds that the last processes of a group may take to vanish
 
 
@@ -128,11 +129,11 @@ def load(home: Path) -> Node | None:
 
 def _make(home: Path) -> Node:
     root, gaps = os.geteuid() == 0, []
-    networked = root or os.access("/dev/net/tun", os.R_OK | os.W_OK)
+    networked = root or os.access(TUN, os.R_OK | os.W_OK)
     if not networked:
-        gaps.append("containers have no network, and image builds use the host's: this user may not open /dev/net/tun")
+        gaps.append(f"containers have no network, and image builds use the host's: this user may not open {TUN}")
     pid = pause.create(home, map_ids=pause.write_maps if root else pause.write_maps_as_user, network=networked)
-    node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.Uplink("none"), (), (), ())
+    node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
     _save(node)  # early: whatever fails from here on is found and taken away
     if networked:
         link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid, home / "log/slirp4netns.log")

@@ -175,11 +175,11 @@ def _free_ids(own_map: str, wanted: int = 1_900_000_000) -> int:
 def write_maps_as_user(pid: int) -> None:
     """As an ordinary user: the owner, then the subordinate ids of /etc/subuid and /etc/subgid."""
     for program, own, file in (("newuidmap", os.getuid(), "subuid"), ("newgidmap", os.getgid(), "subgid")):
-        start = subordinate(Path(f"/etc/{file}").read_text() if Path(f"/etc/{file}").exists() else "", _names())
+        start = subordinate(Path(f"/etc/{file}").read_text() if Path(f"/etc/{file}").exists() else "", names())
         if start is None:
             raise exception.ExecutionError(
                 f"/etc/{file} gives this user no {CONTAINER_IDS + 1} ids",
-                hint=f"as root: usermod --add-{file}s 100000-165535 {_names()[0]}",
+                hint=f"as root: usermod --add-{file}s 100000-165535 {names()[0]}",
             )
         count = str(CONTAINER_IDS + 1)
         done = subprocess.run(
@@ -199,7 +199,8 @@ def subordinate(text: str, names: list[str]) -> int | None:
     return None
 
 
-def _names() -> list[str]:
+def names() -> list[str]:
+    """How files like /etc/subuid may call this user."""
     import pwd  # only here: not every machine's user has an entry
 
     number = os.getuid()

@@ -100,6 +100,11 @@ def needs_resolv_conf() -> bool:
     return not any(not ipaddress.IPv4Address(name).is_loopback for name in named)
 
 
+def shared() -> Uplink:
+    """No uplink: the node is in the host's network, for want of a way to have its own."""
+    return Uplink("none", tuple(resolvers(_RESOLV_CONF.read_text() if _RESOLV_CONF.exists() else "")))
+
+
 def connect_root(tag: str, pid: int) -> Uplink:
     """Give the node of pause process ``pid`` a veth uplink with NAT. Undone by ``disconnect``."""
     link = link_name(tag)

@@ -1,0 +1,250 @@
+"""What this machine can and cannot give to containers, with the reason and the remedy. Runs without the platform.
+
+    python -m windlass.worker.host [--home DIR] [--json]
+
+Version numbers say little, so the checks do the thing: a node is made in a scratch folder of the home, a network, an
+overlay and a container are tried in it, and all is taken away again. Cheap checks come first: they explain failures.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypedDict
+
+from windlass import exception, paths
+from windlass.worker import cgroups, network, node, overlay, pause, userns
+from windlass.worker.runtime import probe
+
+MUST = "functions"  # without it no function runs
+IMAGES = "images"  # without it no image is built
+NETWORK = "network"  # without it containers have only loopback
+PROTECTION = "protection"  # without it containers run with one wall less
+
+_KERNEL = (5, 11)  # overlay mounts in user namespaces
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROGRAMS = {
+    "nsenter": ("util-linux", MUST),
+    "setpriv": ("util-linux", MUST),
+    "ip": ("iproute2", MUST),
+    "nft": ("nftables", MUST),
+    "conmon": ("conmon", MUST),
+    "mmdebstrap": ("mmdebstrap", IMAGES),
+}
+_USER_PROGRAMS = {
+    "newuidmap": ("uidmap", MUST),
+    "newgidmap": ("uidmap", MUST),
+    "slirp4netns": ("slirp4netns", NETWORK),
+}
+
+
+class Check(TypedDict):
+    """``need``: what it is needed for (one of the words above). ``remedy``: "" where ``ok``, or where there is none."""
+
+    name: str
+    ok: bool
+    need: str
+    detail: str
+    remedy: str
+
+
+def look(home: Path) -> list[Check]:
+    """All checks, from outside of any node."""
+    checks = [*_programs(), _kernel(), *_namespaces()]
+    if os.geteuid() != 0:
+        checks += [_ids(), _tun()]
+    with _scratch(home) as folder:
+        return checks + _tried(folder)
+
+
+def _tried(folder: Path) -> list[Check]:
+    """Make a node in ``folder`` and look from its inside."""
+    try:
+        place = node.up(folder)
+    except (exception.Error, OSError) as exc:
+        return [_check("node namespace", False, MUST, str(exc), getattr(exc, "hint", "") or "See the checks above.")]
+    try:
+        how = {"veth": "own network, NAT by the host", "slirp": "own network by slirp4netns"}
+        checks = [_check("node namespace", True, MUST, how.get(place.uplink.kind, "the host's network"))]
+        line = [sys.executable, "-m", "windlass.worker.host", "--home", str(folder), "--inside"]
+        done = subprocess.run(node.enter_argv(place, line), capture_output=True, text=True, check=False, timeout=60)
+        if done.returncode:
+            checks.append(_check("inside of the node", False, MUST, _last(done.stderr), ""))
+        else:
+            checks += json.loads(done.stdout)
+        return checks + _limits(place)
+    finally:
+        # Files of mapped users can be deleted from inside only.
+        leftover = [str(path) for path in folder.iterdir() if path != paths.run(folder)]
+        subprocess.run(node.enter_argv(place, ["rm", "-rf", "--", *leftover]), check=False, capture_output=True)
+        node.down(folder)
+        shutil.rmtree(paths.run(folder), ignore_errors=True)
+
+
+def inside(home: Path) -> list[Check]:
+    """The checks that need the inside of the node of ``home``."""
+    place = node.load(home)
+    assert place is not None
+    return [*asyncio.run(_walls(place)), _runtime(place)]
+
+
+async def _walls(place: node.Node) -> list[Check]:
+    return [_overlay(place), await _network(place), await _mapped(place)]
+
+
+def _overlay(place: node.Node) -> Check:
+    scratch = place.inside / "overlay"
+    folders = {name: scratch / name for name in ("lower", "upper", "work", "top")}
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+    try:
+        overlay.mount(folders["top"], lowers=[folders["lower"]], upper=folders["upper"], work=folders["work"])
+        overlay.unmount(folders["top"])
+    except exception.Error as exc:
+        remedy = "Put the home (WINDLASS_HOME) on ext4, xfs or btrfs; network file systems and overlays do not fit."
+        return _check("overlay file system", False, MUST, str(exc), remedy)
+    return _check("overlay file system", True, MUST, "layers can be stacked on the home's file system")
+
+
+async def _network(place: node.Node) -> Check:
+    try:
+        async with network.NetworkPool(place, size=1) as pool:
+            async with pool.lease("doctor", block_network=False) as lease:
+                if lease.address:
+                    return _check("container network", True, NETWORK, "with rules for what may be reached")
+    except (exception.Error, OSError) as exc:
+        return _check("container network", False, MUST, str(exc), "Load the kernel modules veth, nf_tables and nf_nat.")
+    return _check("container network", False, NETWORK, "containers have loopback only", _tun()["remedy"])
+
+
+async def _mapped(place: node.Node) -> Check:
+    lines: list[str] = []
+    try:
+        code = await userns.run(["true"], namespace=place.userns, env={"PATH": _PATH}, log=lines.append, timeout=10)
+    except (exception.Error, OSError) as exc:
+        code, lines = 1, [str(exc)]
+    detail = "".join(lines).strip() or ("host programs run as a container's root" if not code else f"exit code {code}")
+    return _check("mapped host programs", not code, IMAGES, detail)
+
+
+def _runtime(place: node.Node) -> Check:
+    run, scratch = paths.run(place.home), place.inside / "containers"
+    scratch.mkdir(exist_ok=True)
+    for folder in (place.inside, scratch):
+        folder.chmod(0o711)
+    try:
+        chosen, found = probe.choose(run, exits=run / "exits", scratch=scratch)
+    except exception.Error as exc:
+        return _check("OCI runtime", False, MUST, str(exc), exc.hint)
+    others = "".join(f"; {verdict.name}: {verdict.why}" for verdict in found if verdict.why)
+    return _check("OCI runtime", True, MUST, f"{chosen.name}{others}")
+
+
+def _programs() -> Iterator[Check]:
+    for name, (package, need) in (_PROGRAMS | (_USER_PROGRAMS if os.geteuid() else {})).items():
+        place = shutil.which(name, path=_PATH)
+        yield _check(name, place is not None, need, place or "not installed", f"As root: apt-get install {package}")
+
+
+def _kernel() -> Check:
+    release = platform.release()
+    numbers = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
+    return _check("kernel", numbers >= _KERNEL, MUST, release, f"Linux {_KERNEL[0]}.{_KERNEL[1]} or newer is needed.")
+
+
+def _namespaces() -> Iterator[Check]:
+    """Switches by which distributions forbid user namespaces: the name, the value wanted, whether root is bound too."""
+    switches = (
+        ("user.max_user_namespaces", 65536, True),
+        ("kernel.unprivileged_userns_clone", 1, False),
+        ("kernel.apparmor_restrict_unprivileged_userns", 0, False),
+    )
+    for name, wanted, everybody in switches:
+        with contextlib.suppress(OSError, ValueError):
+            value = int((Path("/proc/sys") / name.replace(".", "/")).read_text())
+            ok = bool(value) == bool(wanted) or not (everybody or os.geteuid())
+            yield _check(name, ok, MUST, str(value), f"As root: sysctl -w {name}={wanted}")
+
+
+def _ids() -> Check:
+    missing = []
+    for file in ("subuid", "subgid"):
+        table = Path("/etc") / file
+        if pause.subordinate(table.read_text() if table.exists() else "", pause.names()) is None:
+            missing.append(file)
+    options = " ".join(f"--add-{file}s 100000-165535" for file in missing)
+    return _check(
+        "subordinate ids", not missing, MUST,
+        f"missing in /etc/{' and /etc/'.join(missing)}" if missing else "65536 ids for containers",
+        f"As root: usermod {options} {pause.names()[0]}",
+    )  # fmt: skip
+
+
+def _tun() -> Check:
+    able = os.access(node.TUN, os.R_OK | os.W_OK)
+    detail = "may be opened" if able else f"this user may not open {node.TUN}"
+    return _check(str(node.TUN), able, NETWORK, detail, f"As root: chmod 666 {node.TUN}")
+
+
+def _limits(place: node.Node) -> list[Check]:
+    remedy = "Start as root, or: systemd-run --user --scope -p Delegate=yes windlass server start"
+    if os.geteuid() == 0:
+        remedy = "Mount the control groups of the machine writable at /sys/fs/cgroup."
+    missing = [_check("limit", False, PROTECTION, gap, remedy) for gap in cgroups.gaps(place.groups)]
+    return missing or [_check("limits", True, PROTECTION, "CPU, memory and number of processes can be limited")]
+
+
+@contextlib.contextmanager
+def _scratch(home: Path) -> Iterator[Path]:
+    """A folder on the home's file system; a home that was not there is not there afterwards."""
+    made = not home.exists()
+    home.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=home))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if made:
+            with contextlib.suppress(OSError):
+                home.rmdir()
+
+
+def _check(name: str, ok: bool, need: str, detail: str, remedy: str = "") -> Check:
+    return {"name": name, "ok": ok, "need": need, "detail": detail, "remedy": "" if ok else remedy}
+
+
+def _last(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason given"])[-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the checks; 1 where functions cannot run here."""
+    parser = argparse.ArgumentParser(prog="python -m windlass.worker.host")
+    parser.add_argument("--home", type=Path, default=paths.home())
+    parser.add_argument("--json", action="store_true", help="as data")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.inside:
+        print(json.dumps(inside(options.home)))
+        return 0
+    checks = look(options.home.absolute())
+    if options.json:
+        print(json.dumps(checks, indent=2))
+    else:
+        for check in checks:
+            remedy = f" – {check['remedy']}" if check["remedy"] else ""
+            print(f"{'yes' if check['ok'] else 'NO ':3} {check['name']}: {check['detail']}{remedy}")
+    return 0 if all(check["ok"] for check in checks if check["need"] == MUST) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

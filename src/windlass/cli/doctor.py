@@ -1,6 +1,6 @@
 """`windlass doctor`: what this machine can and cannot give, why, and how to get it.
 
-What needs no privileges is looked at here; what the kernel grants is tried out by ``windlass.worker.host``.
+``windlass.worker.host`` tries out what the machine grants; here is added where state lies and what runs.
 """
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -21,21 +21,10 @@ from windlass.cli import control
 GOOD, LIMITED, MISSING = "good", "limited", "missing"
 _MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
 
-_PROGRAMS = {
-    "conmon": ("conmon", "keeps logs and exit status of containers"),
-    "mmdebstrap": ("mmdebstrap", "makes the base image"),
-    "nsenter": ("util-linux", "enters the node's namespaces"),
-    "ip": ("iproute2", "links of containers"),
-    "nft": ("nftables", "what containers may reach"),
-}
-_USERS_PROGRAMS = {
-    "newuidmap": ("uidmap", "subordinate ids of ordinary users"),
-    "slirp4netns": ("slirp4netns", "network of ordinary users"),
-}
-_RUNTIMES = ("crun", "runc", "runsc")
-_SYSTEM_FOLDERS = "/usr/sbin:/sbin"
 _TIGHT, _FULL = 2 * 2**30, 200 * 2**20
 _PROBE_SECONDS = 60
+_VITAL = ("functions", "images")
+"""What functions cannot do without, in the words of ``windlass.worker.host``."""
 
 
 class Finding(NamedTuple):
@@ -66,7 +55,6 @@ def command(as_json: bool) -> None:
 
 def _look(root: Path) -> Iterator[Finding]:
     yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
-    yield from _programs()
     yield from _space(root)
     yield _platform(root)
     yield from _host(root)
@@ -87,33 +75,6 @@ def _print(found: list[Finding], able: bool) -> None:
         click.echo("Functions can run on this machine, with the limits above.")
     else:
         click.echo("Functions can run on this machine.")
-
-
-# -- what is installed ----------------------------------------------------------------------------------
-
-
-def _programs() -> Iterator[Finding]:
-    needed = dict(_PROGRAMS) if os.geteuid() == 0 else {**_PROGRAMS, **_USERS_PROGRAMS}
-    absent = {package for name, (package, _) in needed.items() if _which(name) is None}
-    runtimes = [name for name in _RUNTIMES if _which(name)]
-    if not runtimes:
-        absent.add("runc")
-    remedy = f"sudo apt-get install {' '.join(sorted(absent))}" if absent else ""
-    yield (
-        Finding("runtime", GOOD, f"installed: {', '.join(runtimes)}")
-        if runtimes
-        else Finding("runtime", MISSING, f"none of {', '.join(_RUNTIMES)} is installed", remedy)
-    )
-    for name, (_, purpose) in needed.items():
-        place = _which(name)
-        if place is None:
-            yield Finding(name, MISSING, f"not installed; it {purpose}" if " " in purpose else purpose, remedy)
-        else:
-            yield Finding(name, GOOD, place)
-
-
-def _which(name: str) -> str | None:
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_FOLDERS}")
 
 
 # -- where state lies -----------------------------------------------------------------------------------
@@ -143,21 +104,21 @@ def _platform(root: Path) -> Finding:
     return Finding("platform", GOOD, f"{report['state']}; the next command starts it")
 
 
-# -- what the kernel grants -----------------------------------------------------------------------------
+# -- what the machine grants ----------------------------------------------------------------------------
 
 
 def _host(root: Path) -> Iterator[Finding]:
     argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
-        facts = json.loads(done.stdout)
-    except (subprocess.TimeoutExpired, ValueError) as exc:
-        said = done.stderr.strip().splitlines()[-1:] if isinstance(exc, ValueError) else [str(exc)]
-        yield Finding("host", LIMITED, f"could not be examined: {' '.join(said) or exc}", "See `windlass server logs`.")
+    except subprocess.TimeoutExpired:
+        yield Finding("host", LIMITED, f"could not be examined within {_PROBE_SECONDS} s")
         return
-    yield from _from_host(facts)
-
-
-def _from_host(facts: Any) -> Iterator[Finding]:
-    for fact in facts["findings"]:
-        yield Finding(fact["name"], fact["state"], fact["detail"], fact.get("remedy", ""))
+    try:
+        checks = json.loads(done.stdout)
+    except ValueError:
+        yield Finding("host", LIMITED, f"could not be examined: {done.stderr.strip() or 'no answer'}")
+        return
+    for check in checks:
+        state = GOOD if check["ok"] else MISSING if check["need"] in _VITAL else LIMITED
+        yield Finding(check["name"], state, check["detail"], check["remedy"])

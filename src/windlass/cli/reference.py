@@ -24,7 +24,7 @@ from windlass.cli import failure
 if TYPE_CHECKING:
     from windlass import app, function
 
-    Target = app.LocalEntrypoint | function.Function[..., Any, Any]
+    Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any]
 
 
 class Reference(NamedTuple):
@@ -80,7 +80,8 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
         return _named(module, reference)
     winners = _first_non_empty(_levels(module))
     if len(winners) == 1:
-        return next(iter(winners.values()))
+        (winner,) = winners.values()
+        return winner
     if winners:
         raise exception.InvalidError(
             f"{reference.source} has several candidates: {', '.join(sorted(winners))}.",
@@ -169,10 +170,15 @@ def _import_module(name: str) -> types.ModuleType:
 
 @contextlib.contextmanager
 def _user_code() -> Iterator[None]:
+    from windlass.client import here
+
+    here.importing = True  # an app cannot be run by a module that is being imported
     try:
         yield
     except Exception as exc:
         raise failure.UserCodeError(str(exc)) from exc
+    finally:
+        here.importing = False
 
 
 # -- choice ---------------------------------------------------------------------------------------------
@@ -184,7 +190,7 @@ def _apps(module: types.ModuleType) -> dict[str, Any]:
     return {name: value for name, value in vars(module).items() if isinstance(value, app.App)}
 
 
-def _levels(module: types.ModuleType) -> Iterator[dict[str, Any]]:
+def _levels(module: types.ModuleType) -> Iterator[dict[str, Target]]:
     """Candidates by falling priority: entrypoints and functions of the module, then those of its apps."""
     from windlass import app, function
 
@@ -204,7 +210,7 @@ def _distinct(found: dict[str, Any]) -> dict[str, Any]:
     return {name: found[name] for name in kept.values()}
 
 
-def _first_non_empty(levels: Iterator[dict[str, Any]]) -> dict[str, Any]:
+def _first_non_empty(levels: Iterator[dict[str, Target]]) -> dict[str, Target]:
     return next((level for level in levels if level), {})
 
 
@@ -219,9 +225,9 @@ def _named(module: types.ModuleType, reference: Reference) -> Target:
     except AttributeError:
         found = _registered(module, reference.name)
     if isinstance(found, app.App):
-        inside = found._local_entrypoints or found._functions
+        inside: dict[str, Any] = {**found._local_entrypoints} or {**found._functions}
         if len(inside) == 1:
-            return next(iter(inside.values()))
+            (found,) = inside.values()
     if isinstance(found, (app.LocalEntrypoint, function.Function)):
         return found
     known = sorted({name for level in _levels(module) for name in level})

@@ -1,0 +1,109 @@
+"""What `windlass run` was asked for."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass import exception
+from windlass.cli import failure, reference
+
+Write = Callable[[str, str], str]
+
+
+@pytest.fixture(autouse=True)
+def _untouched_imports() -> Iterator[None]:
+    path, modules = [*sys.path], {*sys.modules}
+    yield
+    sys.path[:] = path
+    for name in {*sys.modules} - modules:
+        if not name.startswith("windlass"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write(name: str, source: str) -> str:
+        (tmp_path / name).write_text(source)
+        return str(tmp_path / name)
+
+    return write
+
+
+def chosen(text: str) -> Any:
+    wanted = reference.parse(text)
+    with reference.load(wanted) as module:
+        return reference.choose(module, wanted)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [("a.py:f", "a.py::f"), ("a.py::", "a.py"), ("pkg.mod", "-m pkg.mod"), ("my.job.py", "my_job.py")],
+)
+def test_what_cannot_be_a_reference_is_refused_with_what_was_meant(text: str, hint: str) -> None:
+    with pytest.raises(exception.InvalidError) as caught:
+        reference.parse(text)
+    assert hint in caught.value.hint
+
+
+def test_a_missing_file_proposes_a_close_name(write: Write) -> None:
+    path = write("job.py", "")
+    with pytest.raises(exception.NotFoundError) as caught:
+        chosen(path.replace("job", "jbo"))
+    assert "job.py" in caught.value.hint
+
+
+def test_a_missing_module_is_not_confused_with_one_that_it_imports(write: Write, monkeypatch: Any) -> None:
+    monkeypatch.chdir(Path(write("needs_other.py", "import no_such_module_at_all")).parent)
+    with pytest.raises(failure.UserCodeError) as caught:
+        with reference.load(reference.parse("needs_other", is_module=True)):
+            pass
+    assert isinstance(caught.value.__cause__, ModuleNotFoundError)
+    with pytest.raises(failure.UserCodeError) as caught:
+        with reference.load(reference.parse("no_such.module", is_module=True)):
+            pass
+    assert isinstance(caught.value.__cause__, exception.NotFoundError)
+
+
+def test_a_syntax_error_is_the_users(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(failure.UserCodeError) as caught:
+        chosen(write("broken.py", "def f(:\n"))
+    failure.show(caught.value)
+    err = capsys.readouterr().err
+    assert "SyntaxError" in err and "broken.py" in err and "Traceback" not in err
+
+
+APP = "import windlass\napp = windlass.App('x')\n"
+
+
+def test_the_modules_entrypoint_wins_over_its_functions(write: Write) -> None:
+    source = APP + "@app.function()\ndef f(): ...\n@app.local_entrypoint()\ndef main(): ...\n"
+    assert chosen(write("a1.py", source)).raw_f.__name__ == "main"
+
+
+def test_the_only_function_is_taken(write: Write) -> None:
+    assert chosen(write("a2.py", APP + "@app.function()\ndef f(): ...\ng = f\n")).tag == "f"
+
+
+def test_several_candidates_are_listed(write: Write) -> None:
+    path = write("a3.py", APP + "@app.function()\ndef f(): ...\n@app.function()\ndef g(): ...\n")
+    with pytest.raises(exception.InvalidError, match=r"f, g"):
+        chosen(path)
+    assert chosen(path + "::g").tag == "g" and chosen(path + "::app.f").tag == "f"
+
+
+def test_an_unknown_name_proposes_a_close_one(write: Write) -> None:
+    path = write("a4.py", APP + "@app.function()\ndef square(): ...\nother = 1\n")
+    with pytest.raises(exception.NotFoundError) as caught:
+        chosen(path + "::sqare")
+    assert "square" in caught.value.hint
+    with pytest.raises(exception.InvalidError, match="is an int"):
+        chosen(path + "::other")
+
+
+def test_a_file_without_an_app_says_what_it_needs(write: Write) -> None:
+    with pytest.raises(exception.NotFoundError, match="no app"):
+        chosen(write("a5.py", "x = 1\n"))

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
+    from windlass.client import map
+
     S = TypeVar("S")
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -154,8 +156,7 @@ CANCEL_PATIENCE = 5.0
 """Seconds that an interrupted thread waits for its coroutine to clean up."""
 
 
-def run(coro: Awaitable[R]) -> R:
-    """Run ``coro`` on the library's thread and wait for it."""
+def _wait(coro: Awaitable[object]) -> _Outcome:
     home = library()
     if _thread.get_ident() == home.ident:
         _dispose(coro)
@@ -171,8 +172,14 @@ def run(coro: Awaitable[R]) -> R:
         outcome.cancel()
         lock.acquire(True, CANCEL_PATIENCE)
         raise
+    return outcome
+
+
+def run(coro: Awaitable[R]) -> R:
+    """Run ``coro`` on the library's thread and wait for it."""
+    outcome = _wait(coro)
     if outcome.error is not None:
-        raise _shown(outcome.error)
+        raise shown(outcome.error)
     result: R = outcome.value
     return result
 
@@ -204,7 +211,7 @@ async def hop(coro: Awaitable[R]) -> R:
         outcome.cancel()
         raise
     if outcome.error is not None:
-        raise _shown(outcome.error)
+        raise shown(outcome.error)
     result: R = outcome.value
     return result
 
@@ -220,7 +227,7 @@ def _dispose(coro: Awaitable[object]) -> None:
         close()
 
 
-def _shown(error: BaseException) -> BaseException:
+def shown(error: BaseException) -> BaseException:
     """Hide the library's frames of errors that are meant for users; keep the remote ones."""
     remote = getattr(error, "__windlass_remote__", None)
     if remote is not None:
@@ -230,18 +237,23 @@ def _shown(error: BaseException) -> BaseException:
     return error
 
 
-def running_loop() -> bool:
-    """Whether an event loop runs in this thread."""
+def refuse_loop(function: Any) -> None:
+    """For what consumes the user's iterators: its blocking form inside a coroutine is an error."""
     events = sys.modules.get("asyncio.events")
-    return events is not None and events._get_running_loop() is not None
+    if events is not None and events._get_running_loop() is not None:
+        name = function.__qualname__
+        raise exception.InvalidError(
+            f"{name}(...) cannot be used while an event loop runs in this thread; write {name}.aio(...)"
+        )
 
 
-def check_blocking(name: str) -> None:
+def check_blocking(function: Any) -> None:
     """Warn when a blocking face is used where it stalls somebody's event loop."""
     events = sys.modules.get("asyncio.events")
     if events is not None and events._get_running_loop() is not None:
         home = _library
         if home is None or _thread.get_ident() != home.ident:
+            name = function.__qualname__
             warnings.warn(
                 f"{name}(...) blocks the event loop that runs in this thread; write `await {name}.aio(...)`",
                 exception.AsyncUsageWarning,
@@ -255,11 +267,11 @@ def check_blocking(name: str) -> None:
 class _Face:
     """What all bound faces share: they look like the function they were made from."""
 
-    __slots__ = ("_function", "_owner")
+    __slots__ = ("_bound", "_function")
 
-    def __init__(self, function: Any, owner: Any = None) -> None:
+    def __init__(self, function: Any, bound: tuple[Any, ...] = ()) -> None:
         self._function = function
-        self._owner = owner
+        self._bound = bound
 
     @property
     def __wrapped__(self) -> Any:
@@ -288,12 +300,15 @@ class BoundMethod(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        check_blocking(self._function.__qualname__)
-        result: R = run(self._function(self._owner, *args, **kwargs))
+        check_blocking(self._function)
+        outcome = _wait(self._function(*self._bound, *args, **kwargs))
+        if outcome.error is not None:
+            raise shown(outcome.error)  # here, so that only one frame of ours is in the traceback
+        result: R = outcome.value
         return result
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = await hop(self._function(self._owner, *args, **kwargs))
+        result: R = await hop(self._function(*self._bound, *args, **kwargs))
         return result
 
 
@@ -308,38 +323,72 @@ class method(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: S, owner: type[S]) -> BoundMethod[P, R]: ...
     def __get__(self, obj: Any, owner: Any) -> Any:
-        if obj is None:
-            return BoundFunction(self._function)
-        return BoundMethod(self._function, obj)
+        return BoundMethod(self._function, () if obj is None else (obj,))
 
 
-class BoundFunction(_Typed2[P, R], _Face):
-    """Like ``BoundMethod`` for a function without ``self``."""
+def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundMethod[P, R]:
+    """Decorates a coroutine function that is no method: module functions, and remote constructors in classes."""
+    return BoundMethod(function)
+
+
+class BoundOpened(_Typed2[P, R], _Face):
+    """Like ``BoundMethod``, for ``opened``."""
 
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        check_blocking(self._function.__qualname__)
-        result: R = run(self._function(*args, **kwargs))
+        check_blocking(self._function)
+        outcome = _wait(self._function(*self._bound, *args, **kwargs))
+        if outcome.error is not None:
+            raise shown(outcome.error)
+        try:
+            result: R = outcome.value()
+        except BaseException as exc:
+            raise shown(exc)
         return result
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = await hop(self._function(*args, **kwargs))
+        sealed = await hop(self._function(*self._bound, *args, **kwargs))
+        try:
+            result: R = sealed()
+        except BaseException as exc:
+            raise shown(exc)
         return result
 
 
-def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundFunction[P, R]:
-    """Decorates a coroutine function that is no method: module functions, and remote constructors in classes."""
-    return BoundFunction(function)
+class opened(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
+    """Decorates a method in three parts, so that the user's pickling code runs in the user's thread:
+
+    a plain function (arguments are pickled) that returns a coroutine (runs on the library's loop) whose result is
+    called in the user's thread (the value is unpickled, or the remote exception raised).
+    """
+
+    def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, Callable[[], R]]]) -> None:
+        self._function = function
+
+    @overload
+    def __get__(self, obj: None, owner: type[S]) -> BoundOpened[Concatenate[S, P], R]: ...
+    @overload
+    def __get__(self, obj: S, owner: type[S]) -> BoundOpened[P, R]: ...
+    def __get__(self, obj: Any, owner: Any) -> Any:
+        return BoundOpened(self._function, () if obj is None else (obj,))
+
+
+def opened_function(function: Callable[P, Coroutine[Any, Any, Callable[[], R]]]) -> BoundOpened[P, R]:
+    """``opened`` for what is no method."""
+    return BoundOpened(function)
 
 
 # -- streams ----------------------------------------------------------------------------------------------
 
 
 class BlockingStream(_Typed1[R]):
-    """Blocking iterator over an async generator that lives on the library's loop."""
+    """Blocking iterator over an async generator that lives on the library's loop.
 
-    def __init__(self, name: str, source: AsyncGenerator[R, None]) -> None:
+    Each item is called in the user's thread, see ``opened``.
+    """
+
+    def __init__(self, name: str, source: AsyncGenerator[Callable[[], R], None]) -> None:
         self._name = name
         self._source = source
         self._begun = False
@@ -353,13 +402,17 @@ class BlockingStream(_Typed1[R]):
         if self._over:
             raise StopIteration
         try:
-            return run(self._source.__anext__())
-        except StopAsyncIteration:
-            self._over = True
-            raise StopIteration from None
-        except BaseException:
+            outcome = _wait(self._source.__anext__())
+            if outcome.error is None:
+                item: R = outcome.value()
+                return item
+        except BaseException as exc:
             self.close()
-            raise
+            raise shown(exc)
+        self._over = True
+        if isinstance(outcome.error, StopAsyncIteration):
+            raise StopIteration
+        raise shown(outcome.error)
 
     def close(self) -> None:
         if not self._over:
@@ -380,14 +433,18 @@ class BlockingStream(_Typed1[R]):
             start(self._source.aclose())
 
 
-async def hop_stream(source: AsyncGenerator[R, None]) -> AsyncIterator[R]:
+async def hop_stream(source: AsyncGenerator[Callable[[], R], None]) -> AsyncIterator[R]:
     """An async generator of the library's loop, iterated from any loop."""
     try:
         while True:
             try:
-                item = await hop(source.__anext__())
+                sealed = await hop(source.__anext__())
             except StopAsyncIteration:
                 return
+            try:
+                item = sealed()
+            except BaseException as exc:
+                raise shown(exc)
             yield item
     finally:
         await hop(source.aclose())
@@ -399,17 +456,17 @@ class BoundStream(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[R]:
-        check_blocking(self._function.__qualname__)
-        return BlockingStream(self._function.__qualname__, self._function(self._owner, *args, **kwargs))
+        check_blocking(self._function)
+        return BlockingStream(self._function.__qualname__, self._function(*self._bound, *args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
-        return hop_stream(self._function(self._owner, *args, **kwargs))
+        return hop_stream(self._function(*self._bound, *args, **kwargs))
 
 
 class stream(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
-    """Decorates an async generator method."""
+    """Decorates an async generator method whose items are called in the user's thread, see ``opened``."""
 
-    def __init__(self, function: Callable[Concatenate[S, P], AsyncGenerator[R, None]]) -> None:
+    def __init__(self, function: Callable[Concatenate[S, P], AsyncGenerator[Callable[[], R], None]]) -> None:
         self._function = function
 
     @overload
@@ -417,7 +474,7 @@ class stream(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: S, owner: type[S]) -> BoundStream[P, R]: ...
     def __get__(self, obj: Any, owner: Any) -> Any:
-        return BoundStream(self._function, obj)
+        return BoundStream(self._function, () if obj is None else (obj,))
 
 
 # -- context managers -------------------------------------------------------------------------------------
@@ -452,10 +509,10 @@ class BoundContext(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
-        return Context(self._function(self._owner, *args, **kwargs))
+        return Context(self._function(*self._bound, *args, **kwargs))
 
     def aio(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
-        return Context(self._function(self._owner, *args, **kwargs))
+        return Context(self._function(*self._bound, *args, **kwargs))
 
 
 class context(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
@@ -469,4 +526,65 @@ class context(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: S, owner: type[S]) -> BoundContext[P, R]: ...
     def __get__(self, obj: Any, owner: Any) -> Any:
-        return BoundContext(self._function, obj)
+        return BoundContext(self._function, () if obj is None else (obj,))
+
+
+# -- maps: what consumes the user's iterators -----------------------------------------------------------------
+
+
+class BoundResults(_Typed2[P, R], _Face):
+    """``for x in f.map(xs)`` and ``async for x in f.map.aio(xs)``: one object serves both, at the user's."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        refuse_loop(self._function)
+        results: Iterator[R] = self._function(*self._bound, *args, **kwargs)
+        return results
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        results: AsyncIterator[R] = self._function(*self._bound, *args, **kwargs)
+        return results
+
+
+class results(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
+    """Decorates a method that returns ``map.Results``."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], map.Results[R]]) -> None:
+        self._function = function
+
+    @overload
+    def __get__(self, obj: None, owner: type[S]) -> BoundResults[Concatenate[S, P], R]: ...
+    @overload
+    def __get__(self, obj: S, owner: type[S]) -> BoundResults[P, R]: ...
+    def __get__(self, obj: Any, owner: Any) -> Any:
+        return BoundResults(self._function, () if obj is None else (obj,))
+
+
+class BoundEffect(_Typed2[P, R], _Face):
+    """A map that is run for its effects: ``f.for_each(xs)`` and ``await f.for_each.aio(xs)``."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        refuse_loop(self._function)
+        effect: map.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        return effect.blocking()
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        effect: map.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        return await effect.asynchronous()
+
+
+class effect(_Typed3[S, P, R]):  # noqa: N801 - used as a decorator
+    """Decorates a method that returns ``map.Effect``."""
+
+    def __init__(self, function: Callable[Concatenate[S, P], map.Effect[R]]) -> None:
+        self._function = function
+
+    @overload
+    def __get__(self, obj: None, owner: type[S]) -> BoundEffect[Concatenate[S, P], R]: ...
+    @overload
+    def __get__(self, obj: S, owner: type[S]) -> BoundEffect[P, R]: ...
+    def __get__(self, obj: Any, owner: Any) -> Any:
+        return BoundEffect(self._function, () if obj is None else (obj,))

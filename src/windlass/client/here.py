@@ -17,6 +17,9 @@ plan: containers.RunnerPlan | None = None
 pid: int | None = None
 """The process that serves it: its children are not "in the container" for ``is_local``."""
 
+importing = False
+"""Set by the command line while it imports the user's file: nothing may run from there."""
+
 input_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_input_id", default=None)
 call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_call_id", default=None)
 

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Any
 
 from windlass import exception
 from windlass.client import object as objects
@@ -31,12 +32,13 @@ class Context:
         self.environment = environment
         self.output = show or output.current()
         self._loads: dict[int, asyncio.Task[None]] = {}
+        self._made: dict[Hashable, asyncio.Task[Any]] = {}
         self._kept: list[objects.Object] = []  # keeps ids of ``_loads`` unique while the context lives
         self._tasks = tasks.Tasks(on_failure=lambda name, exc: None)  # whoever awaits a load sees its failure
 
-    async def load(self, obj: objects.Object) -> None:
-        """Hydrate ``obj`` after everything it depends on."""
-        if obj._object_id is not None and id(obj) not in self._loads:
+    async def load(self, obj: objects.Object, *, again: bool = False) -> None:
+        """Hydrate ``obj`` after everything it depends on. ``again``: even if it has an id already."""
+        if obj._object_id is not None and id(obj) not in self._loads and not again:
             return
         task = self._loads.get(id(obj))
         if task is None:
@@ -44,11 +46,18 @@ class Context:
             task = self._loads[id(obj)] = self._tasks.start(self._load(obj), f"load {obj._describe()}")
         await asyncio.shield(task)
 
-    async def load_all(self, objects: Iterable[objects.Object]) -> None:
+    async def load_all(self, objects: Iterable[objects.Object], *, again: bool = False) -> None:
         """Hydrate several, side by side. The first failure is raised and the others are given up."""
-        loads = [self.load(obj) for obj in objects]
+        loads = [self.load(obj, again=again) for obj in objects]
         if loads:
             await asyncio.gather(*loads)
+
+    async def once(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of ``make``, called for the first of all with the same ``key``."""
+        task = self._made.get(key)
+        if task is None:
+            task = self._made[key] = self._tasks.start(_awaited(make), f"make {key!r}")
+        return await asyncio.shield(task)
 
     async def close(self) -> None:
         """Give up whatever still loads."""
@@ -59,6 +68,10 @@ class Context:
         await obj._load(self)
         if obj._object_id is None:
             raise exception.ExecutionError(f"{obj._describe()} was loaded but has no id")
+
+
+async def _awaited(make: Callable[[], Awaitable[Any]]) -> Any:
+    return await make()
 
 
 async def load(obj: objects.Object) -> None:

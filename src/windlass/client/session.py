@@ -204,7 +204,8 @@ def address() -> Address:
         "client_id": ids.new("cl"),
     }
     if here.plan is not None:
-        hello.update(role="container", container_id=here.plan["container_id"], token=here.plan["token"])
+        hello["role"] = "container"
+        hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
         return Address(here.plan["socket"], hello, autostart=False)
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
 

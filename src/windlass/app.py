@@ -1,0 +1,413 @@
+"""``App``: what belongs together and runs together."""
+from __future__ import annotations
+
+from windlass import exception
+from windlass.client import bridge, here, names, options, source
+from windlass.function import Function
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+    from windlass.client import run as running
+    from windlass.image import Image
+    from windlass.retries import Retries
+    from windlass.secret import Secret
+
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class _Generic(Generic[P, R]): ...
+
+    class _Decorator:
+        @overload
+        def __call__(self, raw_f: Callable[P, Coroutine[Any, Any, R]]) -> Function[P, R, Coroutine[Any, Any, R]]: ...
+        @overload
+        def __call__(self, raw_f: Callable[P, R]) -> Function[P, R, R]: ...
+        def __call__(self, raw_f: Any) -> Any: ...
+
+else:
+    P = R = None
+
+    class _Generic:
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
+
+class LocalEntrypoint(_Generic[P, R]):
+    """A function that runs on the user's machine under ``windlass run``. Calling it just calls it."""
+
+    def __init__(self, app: App, name: str, raw_f: Callable[P, R]) -> None:
+        self.app = app
+        self.name = name
+        self.raw_f = raw_f
+        self.__doc__ = raw_f.__doc__
+        self.__name__ = getattr(raw_f, "__name__", name)
+        self.__wrapped__ = raw_f
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self.raw_f(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<LocalEntrypoint {self.name!r}>"
+
+
+class App:
+    """Functions that are run, and stopped, together.
+
+    Args:
+        name: 1 to 64 letters, digits, dashes, underscores and dots.
+        tags: keys and values to find the app by.
+        image: of all functions that name none; by default ``Image.debian_slim()``.
+        secrets: given to all functions, before their own.
+        volumes: not available yet.
+        include_source: whether the file or package that defines a function is put into its containers.
+
+    Example:
+        >>> app = windlass.App("squares", image=windlass.Image.debian_slim().pip_install("numpy"))
+        >>> @app.function()
+        ... def square(x: int) -> int:
+        ...     return x * x
+        >>> with app.run():
+        ...     print(square.remote(7))
+
+    Raises:
+        InvalidError: an argument is wrong.
+    """
+
+    def __init__(
+        self,
+        name: str | None = None,
+        *,
+        tags: dict[str, str] | None = None,
+        image: Image | None = None,
+        secrets: Sequence[Secret] = [],  # noqa: B006 - never changed
+        volumes: Mapping[Any, Any] = {},  # noqa: B006 - never changed
+        include_source: bool = True,
+    ) -> None:
+        if name is not None:
+            names.check_object(name, "the app's name")
+        options.refuse({"volumes": volumes})
+        self._name = name
+        self._description = name
+        self._tags = names.check_tags(tags or {})
+        self._image = options._image(image)
+        self._secrets = options.secrets(secrets)
+        self._include_source = include_source
+        self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._local_entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
+        self._app_id: str | None = None
+        self._running: running.Running | None = None
+        self._default_image: Image | None = None
+        if here.plan is not None and here.plan["app"]["app_name"] == name:
+            self._app_id = here.plan["app"]["app_id"]
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str | None:
+        """The name it was given."""
+        return self._name
+
+    @property
+    def app_id(self) -> str | None:
+        """Its identity: None until it ran for the first time, kept afterwards."""
+        return self._app_id
+
+    @property
+    def description(self) -> str | None:
+        """What lists show: the name, where nothing else was set."""
+        return self._description
+
+    def set_description(self, description: str) -> None:
+        """Set what lists show."""
+        self._description = description
+
+    @property
+    def image(self) -> Image | None:
+        """The image of functions that name none."""
+        return self._image
+
+    @image.setter
+    def image(self, image: Image) -> None:
+        self._image = options._image(image)
+
+    @property
+    def registered_functions(self) -> dict[str, Function[..., Any, Any]]:
+        """All functions by name. Deprecated."""
+        return self._functions
+
+    @property
+    def registered_entrypoints(self) -> dict[str, LocalEntrypoint[..., Any]]:
+        """All local entrypoints by name. Deprecated."""
+        return self._local_entrypoints
+
+    @property
+    def registered_classes(self) -> dict[str, Any]:
+        """All classes by name. Deprecated."""
+        return {}
+
+    @property
+    def registered_web_endpoints(self) -> list[str]:
+        """Names of all web functions. Deprecated."""
+        return []
+
+    def __repr__(self) -> str:
+        return f"App({self._name!r})"
+
+    def __reduce__(self) -> Any:
+        return _restore, (self._name, self._app_id)
+
+    # -- running --------------------------------------------------------------------------------------
+
+    @bridge.context
+    def run(
+        self,
+        *,
+        name: str | None = None,
+        client: object = None,
+        detach: bool = False,
+        interactive: bool = False,
+        environment_name: str | None = None,
+    ) -> AbstractAsyncContextManager[App, bool | None]:
+        """Run the app while the block lasts: builds images, creates functions, and stops everything at the end.
+
+        Args:
+            name: what lists show for this run.
+            client: accepted for compatibility.
+            detach: let the app go on when the client goes away, until its last input has ended.
+            interactive: containers may attach the terminal; needs ``enable_output()``.
+            environment_name: the environment to run in.
+
+        Raises:
+            InvalidError: it is running already, or called while the module is imported.
+            ConnectionError: the platform can neither be reached nor started.
+            ImageBuildError: an image cannot be built.
+        """
+        from windlass.client import run as running
+
+        found = running.Running(
+            self, name=name, detach=detach, interactive=interactive, environment_name=environment_name
+        )
+        found.check()
+        return found
+
+    @bridge.function
+    async def lookup(  # type: ignore[misc]
+        name: str,
+        *,
+        client: object = None,
+        environment_name: str | None = None,
+        create_if_missing: bool = False,
+    ) -> App:
+        """An app on the server by name or id; the result has no local definitions.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        from windlass.client import session
+        from windlass.kit import ids
+
+        by_id = ids.is_id(name, "ap")
+        if create_if_missing:
+            if by_id:
+                raise exception.InvalidError("an app cannot be created by its id")
+            raise exception.UnimplementedError("apps cannot be deployed by this version of Windlass")
+        query = {"app": name, "environment": "" if by_id else environment_name or "", "any_state": by_id}
+        info = (await session.current().request("app.get", query)).body
+        return _restore(info["name"], info["app_id"])
+
+    # -- defining -------------------------------------------------------------------------------------
+
+    def function(
+        self,
+        _warn_parentheses_missing: Any = None,
+        *,
+        image: Image | None = None,
+        schedule: Any = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] = (),
+        gpu: Any = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Any, Any] = {},  # noqa: B006 - never changed
+        volumes: Mapping[Any, Any] = {},  # noqa: B006 - never changed
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: Any = None,
+        retries: int | Retries | None = None,
+        timeout: int = options.TIMEOUT,
+        startup_timeout: int | None = None,
+        name: str | None = None,
+        is_generator: bool | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        max_inputs: int | None = None,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        keep_warm: int | None = None,
+        concurrency_limit: int | None = None,
+        container_idle_timeout: int | None = None,
+        allow_concurrent_inputs: int | None = None,
+        allow_cross_region_volumes: bool | None = None,
+    ) -> _Decorator:
+        """Make a Python function a function of the app: it then runs in containers.
+
+        Args:
+            image: what its containers look like.
+            schedule: not available yet.
+            env: environment variables that are no secrets.
+            secrets: environment variables that are; later ones override earlier ones.
+            gpu: not available yet.
+            serialized: ship the function pickled instead of by its file; for closures.
+            network_file_systems: not available.
+            volumes: not available yet.
+            cpu: cores to reserve, or ``(reserved, hard limit)``.
+            memory: MiB to reserve, or ``(reserved, hard limit)``.
+            ephemeral_disk: MiB of disk.
+            min_containers: keep so many containers even without work.
+            max_containers: never run more.
+            buffer_containers: keep so many idle ones beyond what is needed while there is work.
+            scaledown_window: seconds after which an idle container may be stopped, 2 to 3600.
+            proxy: not available yet.
+            retries: how often a failed input is tried again.
+            timeout: seconds that one input may run, 1 to 86400.
+            startup_timeout: seconds that a container may take to start; by default like ``timeout``.
+            name: name inside the app; by default that of the function.
+            is_generator: True for a plain function that returns a generator.
+            cloud: has no effect on own machines.
+            region: has no effect on own machines.
+            routing_region: has no effect on own machines.
+            nonpreemptible: has no effect on own machines.
+            enable_memory_snapshot: has no effect yet.
+            block_network: containers have no network.
+            restrict_modal_access: code in the containers cannot use the platform.
+            single_use_containers: a container ends after one input.
+            max_inputs: use ``single_use_containers``.
+            i6pn: not available.
+            include_source: overrides the app's setting.
+            experimental_options: has no effect.
+            keep_warm: removed, use ``min_containers``.
+            concurrency_limit: removed, use ``max_containers``.
+            container_idle_timeout: removed, use ``scaledown_window``.
+            allow_concurrent_inputs: removed.
+            allow_cross_region_volumes: removed.
+
+        Raises:
+            InvalidError: an argument is wrong, or the function cannot be run in a container.
+            TypeError: a class was decorated.
+        """
+        asked = dict(locals())
+        if _warn_parentheses_missing is not None:
+            raise exception.InvalidError("@app.function needs parentheses", hint="Write @app.function().")
+
+        def decorate(raw_f: Callable[..., Any]) -> Function[..., Any, Any]:
+            if isinstance(raw_f, (Function, LocalEntrypoint)):
+                raise exception.InvalidError("@app.function must be the outermost decorator, and there only once")
+            source.check(raw_f, serialized=serialized, name=name)
+            origin = source.Source(raw_f, serialized=serialized, is_generator=is_generator)
+            chosen = options.Options(asked, is_generator=origin.is_generator)
+            chosen.include_source = self._include_source if include_source is None else include_source
+            tag = origin.qualname if name is None else name
+            if name is not None:
+                names.check_object(name, "the function's name")
+            return self._register(Function._describing(self, tag, origin, chosen))
+
+        return decorate  # type: ignore[return-value]
+
+    def cls(self, *args: Any, **kwargs: Any) -> Any:
+        """Classes come with a later version."""
+        raise exception.UnimplementedError("@app.cls is not supported by this version of Windlass")
+
+    def local_entrypoint(
+        self, _warn_parentheses_missing: Any = None, *, name: str | None = None
+    ) -> Callable[[Callable[P, R]], LocalEntrypoint[P, R]]:
+        """Let ``windlass run`` call a function on the user's machine, inside the running app.
+
+        Args:
+            name: name to choose it by; by default that of the function.
+
+        Raises:
+            InvalidError: the name is taken.
+        """
+        if _warn_parentheses_missing is not None:
+            raise exception.InvalidError("@app.local_entrypoint needs parentheses", hint="Write @app.local_entrypoint().")
+        if name is not None and not isinstance(name, str):
+            raise exception.InvalidError("the name of a local entrypoint must be a string")
+
+        def decorate(raw_f: Callable[P, R]) -> LocalEntrypoint[P, R]:
+            tag = name if name is not None else getattr(raw_f, "__qualname__", "")
+            if tag in self._local_entrypoints:
+                raise exception.InvalidError(f"there are two local entrypoints named {tag!r}", hint="Give one a name=.")
+            entrypoint = LocalEntrypoint(self, tag, raw_f)
+            self._local_entrypoints[tag] = entrypoint
+            return entrypoint
+
+        return decorate
+
+    def include(self, other_app: App, /, inherit_tags: bool = True) -> App:
+        """Add the functions of another app, and its tags where this one has no such tag itself.
+
+        Example:
+            >>> app = windlass.App("whole").include(part.app)
+        """
+        for function in other_app._functions.values():
+            self._register(function, included=True)
+        if inherit_tags:
+            self._tags = {**other_app._tags, **self._tags}
+        return self
+
+    # -- inside ---------------------------------------------------------------------------------------
+
+    def _register(self, function: Function[..., Any, Any], *, included: bool = False) -> Function[..., Any, Any]:
+        known = self._functions.get(function._tag)
+        if known is not None and known is not function and not source.is_interactive(function.get_raw_f()):
+            import warnings
+
+            warnings.warn(f"two functions of {self!r} are named {function._tag!r}: the later one counts", stacklevel=4)
+        self._functions[function._tag] = function
+        self._hydrate_in_container(function)
+        return function
+
+    def _hydrate_in_container(self, function: Function[..., Any, Any]) -> None:
+        """Inside a container the ids of the app's functions are known without asking anybody."""
+        if here.plan is None:
+            return
+        layout = here.plan["app"]
+        info = layout["functions"].get(function._tag)
+        if info is not None and layout["app_name"] in (None, self._name):
+            function._hydrate_from(info)
+
+    def _chosen_image(self, function: Function[..., Any, Any]) -> Image | None:
+        own = function._options.image if function._options is not None else None
+        return own or self._image
+
+    def _image_for(self, function: Function[..., Any, Any]) -> Image:
+        chosen = self._chosen_image(function)
+        if chosen is not None:
+            return chosen
+        if self._default_image is None:
+            from windlass.image import Image
+
+            self._default_image = Image.debian_slim()
+        return self._default_image
+
+
+def _restore(name: str | None, app_id: str | None) -> App:
+    """An app without local definitions."""
+    app = App(name)
+    app._app_id = app_id
+    return app

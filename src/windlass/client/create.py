@@ -1,0 +1,88 @@
+"""A described function becomes a ``FunctionSpec`` on the server."""
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from windlass import exception
+from windlass.client import blobs, resolver, source
+from windlass.wire.messages import functions
+
+if TYPE_CHECKING:
+    from windlass.function import Function
+
+
+async def function(handle: Function[..., Any, Any], context: resolver.Context) -> None:
+    """Create ``handle`` on the server under the id that was chosen for it, and hydrate it."""
+    if context.app_id is None or handle._app is None or handle._object_id is None:
+        raise exception.ExecutionError(
+            f"{handle._describe()} has not been created on the server, because its app is not running",
+            hint="Use it inside `with app.run():`, or run the file with `windlass run`.",
+        )
+    context.output.function_creating(handle._tag)
+    body: functions.FunctionCreate = {
+        "app_id": context.app_id,
+        "function_id": handle._object_id,
+        "spec": await _spec(handle, context),
+    }
+    info: functions.FunctionInfo = (await context.session.request("function.create", body)).body
+    handle._hydrate_from(info)
+    context.output.function_created(handle._tag, info["function_id"])
+
+
+async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> functions.FunctionSpec:
+    app, origin, options = handle._app, handle._source, handle._options
+    assert app is not None and origin is not None and options is not None
+    image = app._image_for(handle)
+    python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    serialized = None
+    if origin.definition == "serialized":
+        _check_python(handle, image._python, python)
+        serialized = await blobs.store(context.session, origin.pickled(handle._describe()))
+    mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
+    return {
+        "tag": handle._tag,
+        "module": origin.module,
+        "qualname": origin.qualname,
+        "definition": origin.definition,
+        "serialized": serialized,
+        "is_generator": origin.is_generator,
+        "is_async": origin.is_async,
+        "python": python,
+        "image_id": image.object_id,
+        "mounts": mounts,
+        "secrets": [secret.object_id for secret in (*app._secrets, *options.secrets)],
+        "cpu_request": options.cpu_request,
+        "cpu_limit": options.cpu_limit,
+        "memory_request": options.memory_request,
+        "memory_limit": options.memory_limit,
+        "ephemeral_disk": options.ephemeral_disk,
+        "timeout": options.timeout,
+        "startup_timeout": options.startup_timeout,
+        "retries": options.retries,
+        "autoscaler": options.autoscaler,
+        "single_use": options.single_use,
+        "block_network": options.block_network,
+        "restrict_access": options.restrict_access,
+    }
+
+
+async def _mounts(origin: source.Source, context: resolver.Context) -> list[str]:
+    """Digests of the function's own source; functions of one file share the upload."""
+
+    async def upload() -> list[str]:
+        digests = [await mount.upload(context.session) for mount in origin.mounts()]
+        if digests:
+            context.output.mount_created(origin.package or origin.path)
+        return digests
+
+    digests: list[str] = await context.once(("source", origin.definition, origin.path, origin.package), upload)
+    return digests
+
+
+def _check_python(handle: Function[..., Any, Any], remote: str, local: str) -> None:
+    if remote and remote != local:
+        raise exception.InvalidError(
+            f"{handle._describe()} is serialized with Python {local}, but its image has Python {remote}",
+            hint=f"Pickled code needs the same version: use Image.debian_slim(python_version={local!r}).",
+        )

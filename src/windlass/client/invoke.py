@@ -1,0 +1,140 @@
+"""One call with one input: ``remote``, ``remote_gen``, ``spawn``, and waiting for spawned calls.
+
+``call.run`` creates the call and streams its outputs in one round trip. An interrupted wait cancels the call.
+"""
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any
+
+from windlass import exception
+from windlass.client import blobs, here, outputs, session
+from windlass.kit import ids
+from windlass.wire import codec, payload
+from windlass.wire.messages import calls
+
+if TYPE_CHECKING:
+    from windlass.function import Function
+
+
+def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """Arguments as bytes. Runs the user's pickling code: call in the user's thread."""
+    return payload.dumps((args, kwargs))
+
+
+async def _create(
+    home: session.Session, function_id: str, kind: str, data: bytes
+) -> tuple[calls.CallCreate, list[codec.Bytes]]:
+    attachments: list[codec.Bytes] = []
+    item: calls.InputItem = {"index": 0, "payload": await blobs.pack(home, data, attachments)}
+    create: calls.CallCreate = {
+        "call_id": ids.new("fc"),
+        "function_id": function_id,
+        "kind": kind,
+        "parent_input_id": here.input_id.get(),
+        "inputs": [item],
+        "closed": True,
+    }
+    return create, attachments
+
+
+async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[], Any]:
+    """Run one input and wait for its output."""
+    home = session.current()
+    create, attachments = await _create(home, function._object_id or await function._ready(), "remote", data)
+    call_id = create["call_id"]
+    try:
+        async for batch, received in outputs.follow(home, {"call_id": call_id, "after": 0}, create, attachments):
+            if batch["outputs"]:
+                return (await outputs.unpack(home, batch["outputs"][0], received)).open
+    except asyncio.CancelledError:
+        home.post_request("call.cancel", {"call_id": call_id})
+        raise
+    raise exception.InternalFailure("the call ended without a result")
+
+
+async def generate(function: Function[..., Any, Any], data: bytes) -> AsyncGenerator[Callable[[], Any], None]:
+    """Run one generator input; yields its items as they come."""
+    home = session.current()
+    create, attachments = await _create(home, await function._ready(), "gen", data)
+    query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0, "items_after": 0}
+    over, seen = False, 0
+    try:
+        async for batch, received in outputs.follow(home, query, create, attachments):
+            for output in batch["outputs"]:
+                arrived = await outputs.unpack(home, output, received)
+                if output["status"] == "item":
+                    if output["item"] < seen:  # sent again after a reconnect
+                        continue
+                    seen = output["item"] + 1
+                    yield arrived.open
+                else:
+                    over = True
+                    if output["status"] != "success":
+                        yield arrived.open
+                    elif output.get("items", seen) != seen:
+                        raise exception.DataLossError(f"{output['items']} items were sent, {seen} arrived")
+                    return
+    finally:
+        if not over:
+            home.post_request("call.cancel", {"call_id": create["call_id"]})
+
+
+async def spawn(function: Function[..., Any, Any], data: bytes) -> str:
+    """Enqueue one input; returns the call's id once the server has it."""
+    home = session.current()
+    create, attachments = await _create(home, await function._ready(), "spawn", data)
+    await home.request("call.create", create, attachments)
+    return create["call_id"]
+
+
+async def result(call_id: str, index: int, timeout: float | None) -> Callable[[], Any]:
+    """Wait for the output of one input of a call. Raises ``TimeoutError`` when ``timeout`` passes before."""
+    home = session.current()
+    wait = timeout is None or timeout > 0
+    query: calls.OutputQuery = {"call_id": call_id, "after": 0, "indexes": [index], "wait": wait}
+    try:
+        return await asyncio.wait_for(_result(home, query), timeout if wait else None)
+    except asyncio.TimeoutError:
+        raise _not_ready(call_id, timeout) from None
+
+
+def _not_ready(call_id: str, timeout: float | None) -> exception.TimeoutError:
+    return exception.TimeoutError(f"the result of {call_id} was not ready within {timeout or 0:g} s")
+
+
+async def _result(home: session.Session, query: calls.OutputQuery) -> Callable[[], Any]:
+    async for batch, received in outputs.follow(home, query):
+        for output in batch["outputs"]:
+            return (await outputs.unpack(home, output, received)).open
+    if query["wait"]:
+        raise exception.NotFoundError(f"call {query['call_id']} has no input number {query['indexes'][0]}")
+    raise _not_ready(query["call_id"], 0)
+
+
+async def gather(call_ids: list[str]) -> Callable[[], list[Any]]:
+    """The first results of several calls."""
+    sealed = await asyncio.gather(*(result(call_id, 0, None) for call_id in call_ids))
+    return lambda: [open_one() for open_one in sealed]
+
+
+async def in_order(call_id: str, start: int, end: int | None) -> AsyncGenerator[Callable[[], Any], None]:
+    """Results of the inputs ``start`` to ``end`` of a call, in order."""
+    home = session.current()
+    if end is None:
+        end = (await home.request("call.get", {"call_id": call_id})).body["num_inputs"]
+    early: dict[int, outputs.Arrived] = {}
+    following = start
+    query: calls.OutputQuery = {"call_id": call_id, "after": 0, "indexes": list(range(start, end)), "wait": True}
+    if following == end:
+        return
+    async for batch, received in outputs.follow(home, query):
+        for output in batch["outputs"]:
+            if output["index"] >= following:
+                early[output["index"]] = await outputs.unpack(home, output, received)
+        while following in early:
+            yield early.pop(following).open
+            following += 1
+        if following == end:
+            return

@@ -1,0 +1,44 @@
+"""Which names are allowed, checked before any request."""
+from __future__ import annotations
+
+from windlass import exception
+from windlass.kit import ids
+
+_LETTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
+_NAME = _LETTERS | frozenset("-_.")
+_ENVIRONMENT = _LETTERS | frozenset("-_")
+
+
+def check_object(name: object, what: str) -> None:
+    """Names of apps and other things: 1-64 of ``[A-Za-z0-9-_.]``, not like an app's id."""
+    if not isinstance(name, str):
+        raise exception.InvalidError(f"{what} must be a string, not {type(name).__name__}")
+    if not 1 <= len(name) <= 64 or not _NAME.issuperset(name):
+        raise exception.InvalidError(
+            f"{what} {name!r} is not allowed", hint="Use 1 to 64 letters, digits, dashes, underscores and dots."
+        )
+    if ids.is_id(name, "ap"):
+        raise exception.InvalidError(f"{what} {name!r} looks like the id of an app")
+
+
+def check_environment(name: object) -> None:
+    """Environments: the first character alphanumeric, then also dashes and underscores."""
+    if not isinstance(name, str):
+        raise exception.InvalidError(f"the environment's name must be a string, not {type(name).__name__}")
+    good = 1 <= len(name) <= 64 and name[0] in _LETTERS and _ENVIRONMENT.issuperset(name)
+    if not good or name.startswith("en-"):
+        raise exception.InvalidError(f"environment name {name!r} is not allowed")
+
+
+def check_tags(tags: object) -> dict[str, str]:
+    """Tags of apps: keys and values of 1-63 of ``[A-Za-z0-9._-]``."""
+    if not isinstance(tags, dict):
+        raise exception.InvalidError(f"tags must be a dict of strings, not {type(tags).__name__}")
+    for key, value in tags.items():
+        for text in (key, value):
+            if not isinstance(text, str) or not 1 <= len(text) <= 63 or not _NAME.issuperset(text):
+                raise exception.InvalidError(
+                    f"tag {key!r}: {value!r} is not allowed",
+                    hint="Use 1 to 63 letters, digits, dots, underscores and dashes.",
+                )
+    return dict(tags)

@@ -1,0 +1,210 @@
+"""What ``@app.function`` was asked for, checked while the user's file is imported.
+
+One object instead of forty arguments; its fields have the names of ``wire.messages.functions.FunctionSpec``.
+"""
+from __future__ import annotations
+
+from windlass import exception, retries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from windlass.image import Image
+    from windlass.secret import Secret
+    from windlass.wire.messages import functions
+
+SCALEDOWN_WINDOW = 60.0
+TIMEOUT = 300
+MAX_TIMEOUT = 24 * 3600
+MAX_DISK = 3 * 1024 * 1024  # MiB
+
+RENAMED = {
+    "keep_warm": "min_containers",
+    "concurrency_limit": "max_containers",
+    "container_idle_timeout": "scaledown_window",
+    "allow_concurrent_inputs": "the @concurrent decorator",
+    "allow_cross_region_volumes": "",
+    "mounts": "Image.add_local_file, add_local_dir or add_local_python_source",
+}
+
+LATER = {
+    "schedule": "schedules",
+    "gpu": "GPUs",
+    "network_file_systems": "network file systems",
+    "proxy": "proxies",
+    "i6pn": "private networks between containers",
+    "volumes": "volumes",
+}
+
+
+class Options:
+    """Validated options of one function."""
+
+    __slots__ = (
+        "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
+        "memory_limit", "memory_request", "restrict_access", "retries", "secrets", "single_use", "startup_timeout",
+        "timeout",
+    )  # fmt: skip
+
+    image: Image | None
+    include_source: bool
+    secrets: list[Secret]
+
+    def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
+        refuse(asked)
+        self.image = _image(asked.get("image"))
+        self.secrets = secrets(asked.get("secrets"))
+        env = asked.get("env")
+        if env:
+            self.secrets.append(_env(env))
+        self.cpu_request, self.cpu_limit = _cpu(asked.get("cpu"))
+        self.memory_request, self.memory_limit = _memory(asked.get("memory"))
+        self.ephemeral_disk = _disk(asked.get("ephemeral_disk"))
+        self.autoscaler = autoscaler(asked)
+        self.timeout = _seconds("timeout", asked.get("timeout", TIMEOUT))
+        startup = asked.get("startup_timeout")
+        self.startup_timeout = self.timeout if startup is None else _seconds("startup_timeout", startup)
+        self.retries = _retries(asked.get("retries"), is_generator)
+        self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
+        self.block_network = bool(asked.get("block_network"))
+        self.restrict_access = bool(asked.get("restrict_modal_access"))
+
+
+def refuse(asked: Mapping[str, Any]) -> None:
+    """Arguments that are gone, or that this version does not have."""
+    for old, new in RENAMED.items():
+        if asked.get(old) is not None:
+            raise exception.DeprecationError(f"{old}= was removed{f'; use {new}' if new else ''}")
+    for name, what in LATER.items():
+        if asked.get(name):
+            raise exception.UnimplementedError(f"{name}=: {what} are not supported by this version of Windlass")
+    options = asked.get("experimental_options")
+    if options is not None and not isinstance(options, dict):
+        raise exception.InvalidError("experimental_options must be a dict")
+
+
+def autoscaler(asked: Mapping[str, Any]) -> functions.AutoscalerSpec:
+    """Bounds and window; what is not asked for has its default."""
+    checked = scaling(asked)
+    return {
+        "min_containers": checked.get("min_containers", 0),
+        "max_containers": checked.get("max_containers", 0),
+        "buffer_containers": checked.get("buffer_containers", 0),
+        "scaledown_window": float(checked.get("scaledown_window", SCALEDOWN_WINDOW)),
+    }
+
+
+def scaling(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """The autoscaler's arguments that were given, checked."""
+    given = {}
+    for name, least in (("min_containers", 0), ("max_containers", 1), ("buffer_containers", 0)):
+        value = asked.get(name)
+        if value is not None:
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise exception.InvalidError(f"{name} must be an integer of at least {least}, not {value!r}")
+            given[name] = value
+    if "max_containers" in given and given["max_containers"] < given.get("min_containers", 0):
+        raise exception.InvalidError(
+            f"max_containers ({given['max_containers']}) is less than min_containers ({given['min_containers']})"
+        )
+    window = asked.get("scaledown_window")
+    if window is not None:
+        if isinstance(window, bool) or not isinstance(window, (int, float)) or not 2 <= window <= 3600:
+            raise exception.InvalidError(f"scaledown_window must be between 2 and 3600 seconds, not {window!r}")
+        given["scaledown_window"] = window
+    return given
+
+
+def secrets(given: Sequence[Any] | None) -> list[Secret]:
+    """A checked list of secrets."""
+    if given is None:
+        return []
+    if not isinstance(given, (list, tuple)):
+        raise exception.InvalidError(f"secrets must be a list of Secret, not {type(given).__name__}")
+    if given:
+        from windlass import secret
+
+        for one in given:
+            if not isinstance(one, secret.Secret):
+                raise exception.InvalidError(f"secrets must be a list of Secret, but it holds {one!r}")
+    return list(given)
+
+
+def _image(given: Any) -> Image | None:
+    if given is not None:
+        from windlass import image
+
+        if not isinstance(given, image.Image):
+            raise exception.InvalidError(f"image must be an Image, not {type(given).__name__}")
+    return given  # type: ignore[no-any-return]
+
+
+def _env(given: Any) -> Secret:
+    from windlass import secret
+
+    if not isinstance(given, dict):
+        raise exception.InvalidError(f"env must be a dict of strings, not {type(given).__name__}")
+    return secret.Secret.from_dict(given)
+
+
+def _pair(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, Any]:
+    """(request, limit); 0 where none was asked for."""
+    parts = given if isinstance(given, tuple) else (given,)
+    fine = len(parts) in (1, 2) and all(isinstance(p, kinds) and not isinstance(p, bool) and p > 0 for p in parts)
+    if not fine:
+        raise exception.InvalidError(f"{name} must be a positive number or a pair (request, limit), not {given!r}")
+    if len(parts) == 1:
+        return parts[0], 0
+    if parts[1] < parts[0]:
+        raise exception.InvalidError(f"{name}: the limit {parts[1]} is less than the request {parts[0]}")
+    return parts
+
+
+def _cpu(given: Any) -> tuple[float, float]:
+    if given is None:
+        return 0.0, 0.0
+    request, limit = _pair("cpu", given, (int, float))
+    return float(request), float(limit)
+
+
+def _memory(given: Any) -> tuple[int, int]:
+    return (0, 0) if given is None else _pair("memory", given, (int,))
+
+
+def _disk(given: Any) -> int:
+    if given is None:
+        return 0
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 < given <= MAX_DISK:
+        raise exception.InvalidError(f"ephemeral_disk must be between 1 and {MAX_DISK:,} MiB, not {given!r}")
+    return given
+
+
+def _seconds(name: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given <= MAX_TIMEOUT:
+        raise exception.InvalidError(f"{name} must be between 1 and {MAX_TIMEOUT} seconds, not {given!r}")
+    return float(given)
+
+
+def _retries(given: Any, is_generator: bool) -> functions.RetrySpec | None:
+    if given is None:
+        return None
+    if is_generator:
+        raise exception.InvalidError("retries= cannot be used with generator functions")
+    if isinstance(given, retries.Retries):
+        return given._spec()
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise exception.InvalidError(f"retries must be an integer or Retries, not {given!r}")
+    return retries.Retries(max_retries=given, backoff_coefficient=1.0, initial_delay=1.0)._spec()
+
+
+def _max_inputs(given: Any) -> bool:
+    if given is None:
+        return False
+    if given != 1:
+        raise exception.InvalidError("max_inputs= takes only 1", hint="Use single_use_containers=True.")
+    import warnings
+
+    warnings.warn("max_inputs=1 is deprecated; use single_use_containers=True", exception.DeprecationError, stacklevel=5)
+    return True

@@ -1,0 +1,71 @@
+"""Following the outputs of a call across lost connections, each output once."""
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from windlass import exception
+from windlass.client import blobs, failure, session
+from windlass.wire import codec, payload
+from windlass.wire.messages import calls
+
+
+class Arrived(NamedTuple):
+    """An output with its bytes at hand: ``data`` is the pickled value, or the pickled exception."""
+
+    output: calls.Output
+    data: bytes | bytearray | None
+
+    def open(self) -> object:
+        """The value, or the remote failure raised. Runs the user's unpickling code: call in the user's thread."""
+        if self.output["status"] in ("success", "item"):
+            return None if self.data is None else payload.loads(bytes(self.data), "result")
+        raise failure.rebuild(self.output, self.data)
+
+
+async def follow(
+    home: session.Session,
+    query: calls.OutputQuery,
+    create: calls.CallCreate | None = None,
+    attachments: list[codec.Bytes] | None = None,
+) -> AsyncIterator[tuple[calls.OutputBatch, list[bytes]]]:
+    """Batches of outputs until the call is done.
+
+    With ``create`` the call is created by the same round trip. After a lost connection it is created again (which
+    changes nothing where it exists) and the stream goes on behind the last output seen.
+    """
+    patience = session.Patience()
+    first = create is not None
+    while True:
+        try:
+            method, body = ("call.run", create) if first else ("call.outputs", query)
+            async for reply in home.stream(method, body, (attachments or ()) if first else ()):
+                batch: calls.OutputBatch = reply.body
+                _advance(query, batch)
+                yield batch, reply.attachments
+                if batch["done"]:
+                    return
+            if not query.get("wait", True):
+                return
+            raise exception.ServiceError("the stream of outputs ended early")
+        except exception.ServiceError as exc:
+            await patience.wait(exc)
+        if create is not None:
+            first = False
+            await home.request("call.create", create, attachments or ())
+
+
+def _advance(query: calls.OutputQuery, batch: calls.OutputBatch) -> None:
+    """Remember how far the stream was read, for resuming it."""
+    for output in batch["outputs"]:
+        if output["status"] == "item":
+            query["items_after"] = max(query.get("items_after", 0), output["item"] + 1)
+        query["after"] = max(query.get("after", 0), output.get("seq", 0))
+
+
+async def unpack(home: session.Session, output: calls.Output, attachments: list[bytes]) -> Arrived:
+    """Fetch the bytes of an output."""
+    value = output.get("value")
+    if value is None:
+        value = (output.get("failure") or {}).get("error")
+    return Arrived(output, None if value is None else await blobs.unpack(home, value, attachments))

@@ -1,0 +1,455 @@
+"""``Function``: the handle that ``@app.function`` puts in the place of a Python function."""
+from __future__ import annotations
+
+from windlass import exception
+from windlass.client import bridge
+from windlass.client import object as objects
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from typing import Any, Generic, ParamSpec, TypeVar
+
+    from windlass.app import App
+    from windlass.client import map, options, resolver, source
+    from windlass.function_call import FunctionCall
+    from windlass.wire.messages import functions
+
+    P = ParamSpec("P")
+    R = TypeVar("R", covariant=True)
+    O = TypeVar("O", covariant=True)  # noqa: E741 - what the original function returns: R, or an awaitable of it
+
+    class _Base(objects.Object, Generic[P, R, O]): ...
+
+else:
+    P = R = O = None
+
+    class _Base(objects.Object):
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
+
+class FunctionStats:
+    """What a function is doing now.
+
+    Attributes:
+        backlog: inputs that wait for a container.
+        num_total_runners: containers that exist.
+        num_running_inputs: inputs that run.
+        input_headroom: inputs that ready containers could take at once.
+    """
+
+    __slots__ = ("backlog", "input_headroom", "num_running_inputs", "num_total_runners")
+
+    def __init__(self, backlog: int, num_total_runners: int, num_running_inputs: int = 0, input_headroom: int = 0):
+        self.backlog = backlog
+        self.num_total_runners = num_total_runners
+        self.num_running_inputs = num_running_inputs
+        self.input_headroom = input_headroom
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FunctionStats) and all(
+            getattr(self, name) == getattr(other, name) for name in self.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"FunctionStats({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
+
+
+class Function(_Base[P, R, O]):
+    """A function that runs in containers. Made by ``@app.function()``, or looked up with ``Function.from_name``.
+
+    Example:
+        >>> @app.function()
+        ... def square(x: int) -> int:
+        ...     return x * x
+        >>> with app.run():
+        ...     square.remote(3), list(square.map(range(4)))
+        (9, [0, 1, 4, 9])
+    """
+
+    _prefix = "fu"
+    _tag: str = ""
+    _app: App | None = None
+    _source: source.Source | None = None
+    _options: options.Options | None = None
+    _spec: functions.FunctionSpec | None = None
+    _lookup: functions.FunctionGet | None = None
+    _is_generator: bool = False
+    _app_id: str | None = None
+
+    # -- making one -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def from_name(
+        app_name: str,
+        name: str,
+        *,
+        version: int | None = None,
+        namespace: object = None,
+        environment_name: str | None = None,
+        client: object = None,
+    ) -> Function[..., Any, Any]:
+        """A function of a deployed app, looked up when it is first used.
+
+        Raises:
+            InvalidError: the name has a dot: methods are looked up through their class.
+        """
+        if "." in name:
+            raise exception.InvalidError(
+                f"{name!r} names a method", hint="Look up the class: Cls.from_name(app_name, class_name)."
+            )
+        return _looked_up({"app_name": app_name, "tag": name, "environment": environment_name or ""}, name)
+
+    @staticmethod
+    def from_id(function_id: str, *, client: object = None) -> Function[..., Any, Any]:
+        """The function with that id, looked up when it is first used."""
+        return _looked_up({"function_id": function_id}, function_id)
+
+    @staticmethod
+    def _describing(app: App, tag: str, source: source.Source, options: options.Options) -> Function[..., Any, Any]:
+        function: Function[..., Any, Any] = Function._new()
+        function._app, function._tag, function._source, function._options = app, tag, source, options
+        function._is_generator = source.is_generator
+        return function
+
+    # -- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def app(self) -> App:
+        """The app that it was defined in."""
+        if self._app is None:
+            raise exception.ExecutionError(f"{self._describe()} was looked up, not defined here")
+        return self._app
+
+    @property
+    def tag(self) -> str:
+        """Its name inside the app."""
+        return self._tag
+
+    @property
+    def is_generator(self) -> bool:
+        """Whether it yields values."""
+        return self._is_generator
+
+    @property
+    def raw_f(self) -> Callable[P, O]:
+        """The Python function itself."""
+        return self.get_raw_f()
+
+    def get_raw_f(self) -> Callable[P, O]:
+        """The Python function itself.
+
+        Raises:
+            ExecutionError: the function was looked up, so its code is not here.
+        """
+        if self._source is None:
+            raise exception.ExecutionError(
+                f"{self._describe()} was looked up, so its code is not here", hint="Use .remote()."
+            )
+        raw_f: Callable[P, O] = self._source.raw_f
+        return raw_f
+
+    if not TYPE_CHECKING:
+
+        def __call__(self, *args, **kwargs):
+            raise exception.InvalidError(
+                f"{self._describe()} cannot be called directly",
+                hint=f"Use {self._tag}.remote(...) for a container, or {self._tag}.local(...) for this process.",
+            )
+
+    # -- calling it -----------------------------------------------------------------------------------
+
+    @bridge.opened
+    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], R]]:
+        """Run it in a container and return what it returns, or raise what it raises.
+
+        Raises:
+            InvalidError: it is a generator function.
+        """
+        from windlass.client import invoke
+
+        if self._is_generator:
+            raise exception.InvalidError(f"{self._describe()} is a generator function", hint="Use .remote_gen().")
+        return invoke.remote(self, invoke.pack(args, kwargs))
+
+    @bridge.stream
+    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Callable[[], Any], None]:
+        """Run a generator function in a container; yields its values in order, as they come.
+
+        Raises:
+            InvalidError: it is no generator function.
+        """
+        from windlass.client import invoke
+
+        if not self._is_generator:
+            raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
+        return invoke.generate(self, invoke.pack(args, kwargs))
+
+    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+        """Call the Python function in this process."""
+        return self.get_raw_f()(*args, **kwargs)
+
+    @bridge.opened
+    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], FunctionCall[R]]]:
+        """Enqueue one input and return at once. It runs even if the caller goes away.
+
+        Example:
+            >>> call = f.spawn(1)
+            >>> call.get()
+        """
+        from windlass import function_call
+        from windlass.client import invoke
+
+        if self._is_generator:
+            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be spawned")
+        return function_call.spawned(invoke.spawn(self, invoke.pack(args, kwargs)))
+
+    # -- maps -----------------------------------------------------------------------------------------
+
+    @bridge.results
+    def map(
+        self,
+        *input_iterators: Any,
+        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> map.Results[R]:
+        """Run it for each item of the iterables, side by side in many containers; yields the results.
+
+        Args:
+            input_iterators: one iterable for each positional parameter; the shortest ends the map. They are read
+                lazily, so they may be endless.
+            kwargs: keyword arguments of every call.
+            order_outputs: False yields results as they come.
+            return_exceptions: True yields exceptions in the place of results, instead of raising the first.
+            wrap_returned_exceptions: has no effect.
+
+        Example:
+            >>> for result in f.map(range(100)):
+            ...     print(result)
+        """
+        from windlass.client import map
+
+        _warn_wrapping(wrap_returned_exceptions)
+        return self._results(
+            lambda: map.zipped(input_iterators, kwargs),
+            lambda: map.zipped_aio(input_iterators, kwargs),
+            ordered=order_outputs,
+            return_exceptions=return_exceptions,
+        )
+
+    @bridge.results
+    def starmap(
+        self,
+        input_iterator: Any,
+        *,
+        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
+        order_outputs: bool = True,
+        return_exceptions: bool = False,
+        wrap_returned_exceptions: bool | None = None,
+    ) -> map.Results[R]:
+        """Like ``map``, but each item is unpacked into the positional arguments.
+
+        Example:
+            >>> list(add.starmap([(1, 2), (3, 4)]))
+            [3, 7]
+        """
+        from windlass.client import map
+
+        _warn_wrapping(wrap_returned_exceptions)
+        return self._results(
+            lambda: map.starred(input_iterator, kwargs),
+            lambda: map.starred_aio(input_iterator, kwargs),
+            ordered=order_outputs,
+            return_exceptions=return_exceptions,
+        )
+
+    @bridge.effect
+    def for_each(
+        self,
+        *input_iterators: Any,
+        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
+        ignore_exceptions: bool = False,
+    ) -> map.Effect[None]:
+        """Like ``map`` without results: waits until all have ended."""
+        from windlass.client import map
+
+        results = self._results(
+            lambda: map.zipped(input_iterators, kwargs),
+            lambda: map.zipped_aio(input_iterators, kwargs),
+            ordered=False,
+            return_exceptions=ignore_exceptions,
+        )
+        return map.Effect(results.exhaust, results.aexhaust)
+
+    @bridge.effect
+    def spawn_map(
+        self,
+        *input_iterators: Any,
+        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
+    ) -> map.Effect[None]:
+        """Enqueue one input for each item and return when all are with the server. They run without the caller."""
+        from windlass.client import map
+
+        results = self._submission(input_iterators, kwargs)
+
+        def blocking() -> None:
+            results.submit()
+
+        async def asynchronous() -> None:
+            await results.asubmit()
+
+        return map.Effect(blocking, asynchronous)
+
+    @bridge.effect
+    def experimental_spawn_map(
+        self,
+        *input_iterators: Any,
+        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
+    ) -> map.Effect[FunctionCall[R]]:
+        """Like ``spawn_map``, and returns one call that holds all the inputs."""
+        from windlass import function_call
+        from windlass.client import map
+
+        results = self._submission(input_iterators, kwargs)
+
+        def blocking() -> FunctionCall[R]:
+            return function_call.of_inputs(results.submit())
+
+        async def asynchronous() -> FunctionCall[R]:
+            return function_call.of_inputs(await results.asubmit())
+
+        return map.Effect(blocking, asynchronous)
+
+    def _submission(self, input_iterators: tuple[Any, ...], kwargs: dict[str, Any]) -> map.Results[Any]:
+        from windlass.client import map
+
+        return self._results(
+            lambda: map.zipped(input_iterators, kwargs), lambda: map.zipped_aio(input_iterators, kwargs), kind="spawn"
+        )
+
+    def _results(self, inputs: Any, inputs_aio: Any, **how: Any) -> map.Results[Any]:
+        from windlass.client import map
+
+        if self._is_generator:
+            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be mapped")
+        return map.Results(ready=self._ready, name=self._tag, inputs=inputs, inputs_aio=inputs_aio, **how)
+
+    # -- looking after it -----------------------------------------------------------------------------
+
+    @bridge.method
+    async def get_current_stats(self) -> FunctionStats:
+        """How many inputs wait and run, and how many containers there are."""
+        import asyncio
+
+        from windlass.client import session
+
+        request = session.current().request("function.stats", {"function_id": await self._ready()})
+        stats: functions.FunctionStats = (await asyncio.wait_for(request, 10)).body
+        return FunctionStats(**stats)
+
+    @bridge.method
+    async def update_autoscaler(
+        self,
+        *,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+    ) -> functions.AutoscalerSpec:
+        """Change the autoscaler until the next deploy. What is left out stays; returns what holds now."""
+        from windlass.client import options, session
+
+        asked = {
+            "min_containers": min_containers,
+            "max_containers": max_containers,
+            "buffer_containers": buffer_containers,
+            "scaledown_window": scaledown_window,
+        }
+        body: Any = {"function_id": await self._ready(), **options.scaling(asked)}
+        now: functions.AutoscalerSpec = (await session.current().request("function.autoscaler", body)).body
+        return now
+
+    @bridge.method
+    async def get_web_url(self) -> str | None:
+        """The public URL of a web function; None for others."""
+        return None
+
+    # -- removed --------------------------------------------------------------------------------------
+
+    @bridge.method
+    async def keep_warm(self, warm_pool_size: int) -> None:
+        """Removed: use ``update_autoscaler(min_containers=...)``."""
+        raise exception.DeprecationError("keep_warm was removed; use update_autoscaler(min_containers=...)")
+
+    @bridge.function
+    async def lookup(  # type: ignore[misc]
+        app_name: str,
+        name: str,
+        namespace: object = None,
+        client: object = None,
+        environment_name: str | None = None,
+    ) -> Function[..., Any, Any]:
+        """Removed: use ``Function.from_name``."""
+        raise exception.DeprecationError("Function.lookup was removed; use Function.from_name")
+
+    @property
+    def web_url(self) -> str:
+        """Removed: use ``get_web_url()``."""
+        raise exception.DeprecationError("web_url was removed; use get_web_url()")
+
+    # -- inside ---------------------------------------------------------------------------------------
+
+    def _describe(self) -> str:
+        return f"Function {self._tag!r}"
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
+
+    def _apply_metadata(self, metadata: dict[str, Any]) -> None:
+        self._tag, self._app_id = metadata["tag"], metadata["app_id"]
+        self._is_generator = metadata["is_generator"]
+
+    def _hydrate_from(self, info: functions.FunctionInfo) -> None:
+        self._hydrate(info["function_id"], {k: info[k] for k in ("tag", "app_id", "is_generator")})  # type: ignore[literal-required]
+
+    def _deps(self) -> Sequence[objects.Object]:
+        if self._options is None or self._app is None:
+            return ()
+        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets]
+
+    async def _load(self, context: resolver.Context) -> None:
+        if self._lookup is not None:
+            self._hydrate_from((await context.session.request("function.get", self._lookup)).body)
+            return
+        from windlass.client import create
+
+        await create.function(self, context)
+
+    def _entered(self) -> None:
+        """Called by the runner when the module is imported: errors of the image's ``imports()`` count now."""
+        if self._app is not None:
+            image = self._app._chosen_image(self)
+            if image is not None:
+                image._entered()
+
+
+def _looked_up(lookup: functions.FunctionGet, shown: str) -> Function[..., Any, Any]:
+    function: Function[..., Any, Any] = Function._new()
+    function._lookup, function._tag, function._lazy = lookup, shown, True
+    return function
+
+
+def _warn_wrapping(wrap: bool | None) -> None:
+    if wrap is not None:
+        import warnings
+
+        warnings.warn(
+            "wrap_returned_exceptions has no effect: exceptions are returned as they are",
+            exception.DeprecationError,
+            stacklevel=4,
+        )

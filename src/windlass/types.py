@@ -1,0 +1,7 @@
+"""Plain data that methods return."""
+from __future__ import annotations
+
+from windlass.call_graph import InputInfo, InputStatus
+from windlass.function import FunctionStats
+
+__all__ = ["FunctionStats", "InputInfo", "InputStatus"]

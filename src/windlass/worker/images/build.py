@@ -104,6 +104,8 @@ class Builder:
                 ),
                 command.shown, log,
             )  # fmt: skip
+        for leftover in (upper / "tmp").glob("uv-*.lock"):
+            leftover.unlink()
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Tail) -> None:
         if recipe.get("base") != "debian_slim":

@@ -15,15 +15,19 @@ import hashlib
 import json
 import os
 import select
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception, paths
 from windlass.worker import cgroups, folder, pause, uplink
+
+_LIVING = ("oci", "c", "exits", "names", "runtimes.json")
+"""What the worker keeps in the run folder for as long as there are processes inside."""
 
 TUN = Path("/dev/net/tun")  # slirp4netns needs it
 _BUSY = 5.0  # seconds that the last processes of a group may take to vanish
@@ -95,14 +99,22 @@ def down(home: Path) -> None:
         return _sweep(home, None)
     with _locked(home):
         _sweep(home, load(home))
+        _clear(home)
+        for name in _LIVING:
+            path = paths.run(home) / name
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def enter_argv(node: Node, argv: Sequence[str]) -> list[str]:
     """A command line that runs ``argv`` inside. It gets SIGTERM when the command's own process ends."""
     network = [] if node.uplink.kind == "none" else ["--net"]
+    try:
+        where = Path.cwd()
+    except FileNotFoundError:
+        where = Path("/")
     return [
         "nsenter", "--target", str(node.pid), "--user", "--mount", "--ipc", "--pid", *network, "--preserve-credentials",
-        f"--wd={Path.cwd()}", "--", "setpriv", "--pdeathsig", "TERM", "--", *argv,
+        f"--wd={where}", "--", "setpriv", "--pdeathsig", "TERM", "--", *argv,
     ]  # fmt: skip
 
 
@@ -132,7 +144,7 @@ def _make(home: Path) -> Node:
     networked = root or os.access(TUN, os.R_OK | os.W_OK)
     if not networked:
         gaps.append(f"containers have no network, and image builds use the host's: this user may not open {TUN}")
-    pid = pause.create(home, map_ids=pause.write_maps if root else pause.write_maps_as_user, network=networked)
+    pid = pause.create(home, map_ids=_map_ids(), network=networked)
     node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
     _save(node)  # early: whatever fails from here on is found and taken away
     if networked:
@@ -153,6 +165,27 @@ def _cover_resolv_conf(node: Node) -> None:
     file, lines = node.view / "resolv.conf", "".join(f"nameserver {name}\n" for name in node.uplink.resolvers)
     script = f"cat > {file} && mount --bind {file} /etc/resolv.conf"
     uplink.run(enter_argv(node, ["sh", "-c", script]), lines)
+
+
+def _clear(home: Path) -> None:
+    """Delete what killed containers have left. Their files belong to mapped users: a bare node is made to do it in."""
+    containers = home / "containers"
+    names = [entry.name for entry in containers.iterdir()] if containers.is_dir() else []
+    if not names:
+        return
+    pid = pause.create(home, map_ids=_map_ids(), network=False)
+    bare = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
+    _save(bare)
+    try:
+        folders = [str(bare.inside / "containers" / name) for name in names]
+        uplink.run(enter_argv(bare, ["rm", "-rf", "--one-file-system", "--", *folders]), "")
+    finally:
+        _end(bare)
+        _record(home).unlink(missing_ok=True)
+
+
+def _map_ids() -> Callable[[int], None]:
+    return pause.write_maps if os.geteuid() == 0 else pause.write_maps_as_user
 
 
 def _sweep(home: Path, node: Node | None) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import bridge, here, names, options, source
+from windlass.client import faces, here, names, options, source
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -83,8 +83,8 @@ class App:
         *,
         tags: dict[str, str] | None = None,
         image: Image | None = None,
-        secrets: Sequence[Secret] = [],  # noqa: B006 - never changed
-        volumes: Mapping[Any, Any] = {},  # noqa: B006 - never changed
+        secrets: Sequence[Secret] = [],
+        volumes: Mapping[Any, Any] = {},
         include_source: bool = True,
     ) -> None:
         if name is not None:
@@ -162,7 +162,7 @@ class App:
 
     # -- running --------------------------------------------------------------------------------------
 
-    @bridge.context
+    @faces.context
     def run(
         self,
         *,
@@ -194,8 +194,8 @@ class App:
         found.check()
         return found
 
-    @bridge.function
-    async def lookup(  # type: ignore[misc]
+    @faces.function
+    async def lookup(
         name: str,
         *,
         client: object = None,
@@ -231,8 +231,8 @@ class App:
         secrets: Sequence[Secret] = (),
         gpu: Any = None,
         serialized: bool = False,
-        network_file_systems: Mapping[Any, Any] = {},  # noqa: B006 - never changed
-        volumes: Mapping[Any, Any] = {},  # noqa: B006 - never changed
+        network_file_systems: Mapping[Any, Any] = {},
+        volumes: Mapping[Any, Any] = {},
         cpu: float | tuple[float, float] | None = None,
         memory: int | tuple[int, int] | None = None,
         ephemeral_disk: int | None = None,
@@ -344,7 +344,9 @@ class App:
             InvalidError: the name is taken.
         """
         if _warn_parentheses_missing is not None:
-            raise exception.InvalidError("@app.local_entrypoint needs parentheses", hint="Write @app.local_entrypoint().")
+            raise exception.InvalidError(
+                "@app.local_entrypoint needs parentheses", hint="Write @app.local_entrypoint()."
+            )
         if name is not None and not isinstance(name, str):
             raise exception.InvalidError("the name of a local entrypoint must be a string")
 

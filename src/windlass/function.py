@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import bridge
+from windlass.client import faces
 from windlass.client import object as objects
 
 TYPE_CHECKING = False
@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from windlass.app import App
-    from windlass.client import map, options, resolver, source
+    from windlass.client import map as maps
+    from windlass.client import options, resolver, source
     from windlass.function_call import FunctionCall
     from windlass.wire.messages import functions
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     class _Base(objects.Object, Generic[P, R, O]): ...
 
 else:
-    P = R = O = None
+    P = R = O = None  # noqa: E741
 
     class _Base(objects.Object):
         def __class_getitem__(cls, _: object) -> type:
@@ -162,8 +163,8 @@ class Function(_Base[P, R, O]):
 
     # -- calling it -----------------------------------------------------------------------------------
 
-    @bridge.opened
-    def remote(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], R]]:
+    @faces.opened
+    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], R]]:
         """Run it in a container and return what it returns, or raise what it raises.
 
         Raises:
@@ -175,8 +176,8 @@ class Function(_Base[P, R, O]):
             raise exception.InvalidError(f"{self._describe()} is a generator function", hint="Use .remote_gen().")
         return invoke.remote(self, invoke.pack(args, kwargs))
 
-    @bridge.stream
-    def remote_gen(self, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Callable[[], Any], None]:
+    @faces.stream
+    def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Callable[[], Any], None]:
         """Run a generator function in a container; yields its values in order, as they come.
 
         Raises:
@@ -188,12 +189,12 @@ class Function(_Base[P, R, O]):
             raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
         return invoke.generate(self, invoke.pack(args, kwargs))
 
-    def local(self, *args: P.args, **kwargs: P.kwargs) -> O:
+    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
         """Call the Python function in this process."""
         return self.get_raw_f()(*args, **kwargs)
 
-    @bridge.opened
-    def spawn(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], FunctionCall[R]]]:
+    @faces.opened
+    def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], FunctionCall[R]]]:
         """Enqueue one input and return at once. It runs even if the caller goes away.
 
         Example:
@@ -209,7 +210,7 @@ class Function(_Base[P, R, O]):
 
     # -- maps -----------------------------------------------------------------------------------------
 
-    @bridge.results
+    @faces.results
     def map(
         self,
         *input_iterators: Any,
@@ -217,7 +218,7 @@ class Function(_Base[P, R, O]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> map.Results[R]:
+    ) -> maps.Results[R]:
         """Run it for each item of the iterables, side by side in many containers; yields the results.
 
         Args:
@@ -232,17 +233,17 @@ class Function(_Base[P, R, O]):
             >>> for result in f.map(range(100)):
             ...     print(result)
         """
-        from windlass.client import map
+        from windlass.client import map as maps
 
         _warn_wrapping(wrap_returned_exceptions)
         return self._results(
-            lambda: map.zipped(input_iterators, kwargs),
-            lambda: map.zipped_aio(input_iterators, kwargs),
+            lambda: maps.zipped(input_iterators, kwargs),
+            lambda: maps.zipped_aio(input_iterators, kwargs),
             ordered=order_outputs,
             return_exceptions=return_exceptions,
         )
 
-    @bridge.results
+    @faces.results
     def starmap(
         self,
         input_iterator: Any,
@@ -251,49 +252,49 @@ class Function(_Base[P, R, O]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> map.Results[R]:
+    ) -> maps.Results[R]:
         """Like ``map``, but each item is unpacked into the positional arguments.
 
         Example:
             >>> list(add.starmap([(1, 2), (3, 4)]))
             [3, 7]
         """
-        from windlass.client import map
+        from windlass.client import map as maps
 
         _warn_wrapping(wrap_returned_exceptions)
         return self._results(
-            lambda: map.starred(input_iterator, kwargs),
-            lambda: map.starred_aio(input_iterator, kwargs),
+            lambda: maps.starred(input_iterator, kwargs),
+            lambda: maps.starred_aio(input_iterator, kwargs),
             ordered=order_outputs,
             return_exceptions=return_exceptions,
         )
 
-    @bridge.effect
+    @faces.effect
     def for_each(
         self,
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
         ignore_exceptions: bool = False,
-    ) -> map.Effect[None]:
+    ) -> maps.Effect[None]:
         """Like ``map`` without results: waits until all have ended."""
-        from windlass.client import map
+        from windlass.client import map as maps
 
         results = self._results(
-            lambda: map.zipped(input_iterators, kwargs),
-            lambda: map.zipped_aio(input_iterators, kwargs),
+            lambda: maps.zipped(input_iterators, kwargs),
+            lambda: maps.zipped_aio(input_iterators, kwargs),
             ordered=False,
             return_exceptions=ignore_exceptions,
         )
-        return map.Effect(results.exhaust, results.aexhaust)
+        return maps.Effect(results.exhaust, results.aexhaust)
 
-    @bridge.effect
+    @faces.effect
     def spawn_map(
         self,
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> map.Effect[None]:
+    ) -> maps.Effect[None]:
         """Enqueue one input for each item and return when all are with the server. They run without the caller."""
-        from windlass.client import map
+        from windlass.client import map as maps
 
         results = self._submission(input_iterators, kwargs)
 
@@ -303,17 +304,17 @@ class Function(_Base[P, R, O]):
         async def asynchronous() -> None:
             await results.asubmit()
 
-        return map.Effect(blocking, asynchronous)
+        return maps.Effect(blocking, asynchronous)
 
-    @bridge.effect
+    @faces.effect
     def experimental_spawn_map(
         self,
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> map.Effect[FunctionCall[R]]:
+    ) -> maps.Effect[FunctionCall[R]]:
         """Like ``spawn_map``, and returns one call that holds all the inputs."""
         from windlass import function_call
-        from windlass.client import map
+        from windlass.client import map as maps
 
         results = self._submission(input_iterators, kwargs)
 
@@ -323,25 +324,25 @@ class Function(_Base[P, R, O]):
         async def asynchronous() -> FunctionCall[R]:
             return function_call.of_inputs(await results.asubmit())
 
-        return map.Effect(blocking, asynchronous)
+        return maps.Effect(blocking, asynchronous)
 
-    def _submission(self, input_iterators: tuple[Any, ...], kwargs: dict[str, Any]) -> map.Results[Any]:
-        from windlass.client import map
+    def _submission(self, input_iterators: tuple[Any, ...], kwargs: dict[str, Any]) -> maps.Results[Any]:
+        from windlass.client import map as maps
 
         return self._results(
-            lambda: map.zipped(input_iterators, kwargs), lambda: map.zipped_aio(input_iterators, kwargs), kind="spawn"
+            lambda: maps.zipped(input_iterators, kwargs), lambda: maps.zipped_aio(input_iterators, kwargs), kind="spawn"
         )
 
-    def _results(self, inputs: Any, inputs_aio: Any, **how: Any) -> map.Results[Any]:
-        from windlass.client import map
+    def _results(self, inputs: Any, inputs_aio: Any, **how: Any) -> maps.Results[Any]:
+        from windlass.client import map as maps
 
         if self._is_generator:
             raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be mapped")
-        return map.Results(ready=self._ready, name=self._tag, inputs=inputs, inputs_aio=inputs_aio, **how)
+        return maps.Results(ready=self._ready, name=self._tag, inputs=inputs, inputs_aio=inputs_aio, **how)
 
     # -- looking after it -----------------------------------------------------------------------------
 
-    @bridge.method
+    @faces.method
     async def get_current_stats(self) -> FunctionStats:
         """How many inputs wait and run, and how many containers there are."""
         import asyncio
@@ -352,7 +353,7 @@ class Function(_Base[P, R, O]):
         stats: functions.FunctionStats = (await asyncio.wait_for(request, 10)).body
         return FunctionStats(**stats)
 
-    @bridge.method
+    @faces.method
     async def update_autoscaler(
         self,
         *,
@@ -374,20 +375,20 @@ class Function(_Base[P, R, O]):
         now: functions.AutoscalerSpec = (await session.current().request("function.autoscaler", body)).body
         return now
 
-    @bridge.method
+    @faces.method
     async def get_web_url(self) -> str | None:
         """The public URL of a web function; None for others."""
         return None
 
     # -- removed --------------------------------------------------------------------------------------
 
-    @bridge.method
+    @faces.method
     async def keep_warm(self, warm_pool_size: int) -> None:
         """Removed: use ``update_autoscaler(min_containers=...)``."""
         raise exception.DeprecationError("keep_warm was removed; use update_autoscaler(min_containers=...)")
 
-    @bridge.function
-    async def lookup(  # type: ignore[misc]
+    @faces.function
+    async def lookup(
         app_name: str,
         name: str,
         namespace: object = None,
@@ -415,7 +416,7 @@ class Function(_Base[P, R, O]):
         self._is_generator = metadata["is_generator"]
 
     def _hydrate_from(self, info: functions.FunctionInfo) -> None:
-        self._hydrate(info["function_id"], {k: info[k] for k in ("tag", "app_id", "is_generator")})  # type: ignore[literal-required]
+        self._hydrate(info["function_id"], {k: info[k] for k in ("tag", "app_id", "is_generator")})
 
     def _deps(self) -> Sequence[objects.Object]:
         if self._options is None or self._app is None:

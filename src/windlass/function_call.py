@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import bridge
+from windlass.client import faces
 from windlass.client import object as objects
 from windlass.kit import ids
 
@@ -50,7 +50,7 @@ class FunctionCall(_Base[R]):
 
     _prefix = "fc"
 
-    gather = bridge.opened_function(_gather)
+    gather = faces.opened_function(_gather)
 
     @staticmethod
     def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
@@ -63,7 +63,7 @@ class FunctionCall(_Base[R]):
             raise exception.InvalidError(f"{function_call_id!r} is no id of a call", hint="They look like fc-….")
         return _of(function_call_id)
 
-    @bridge.opened
+    @faces.opened
     def get(
         self, timeout: float | None = None, *, index: int = 0
     ) -> Coroutine[Any, Any, Callable[[], R]]:
@@ -81,7 +81,7 @@ class FunctionCall(_Base[R]):
 
         return invoke.result(self.object_id, index, timeout)
 
-    @bridge.stream
+    @faces.stream
     def iter(self, *, start: int = 0, end: int | None = None) -> AsyncGenerator[Callable[[], R], None]:
         """Results of the inputs ``start`` to ``end`` in order, as they come."""
         from windlass.client import invoke
@@ -90,12 +90,12 @@ class FunctionCall(_Base[R]):
             raise ValueError(f"start={start}, end={end} is no range of inputs")
         return invoke.in_order(self.object_id, start, end)
 
-    @bridge.method
+    @faces.method
     async def num_inputs(self) -> int:
         """How many inputs the call has."""
         return (await self._info())["num_inputs"]
 
-    @bridge.method
+    @faces.method
     async def cancel(self, terminate_containers: bool = False) -> None:
         """Stop all inputs of the call that have not ended; they are not tried again.
 
@@ -107,7 +107,7 @@ class FunctionCall(_Base[R]):
         body: calls.CallCancel = {"call_id": self.object_id, "terminate_containers": terminate_containers}
         await session.current().request("call.cancel", body)
 
-    @bridge.method
+    @faces.method
     async def get_call_graph(self) -> list[InputInfo]:
         """The inputs of the call, each with the inputs that it started in turn."""
         from windlass import call_graph

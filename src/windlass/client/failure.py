@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import linecache
+import sys
 import types
 from typing import NoReturn
 
@@ -60,7 +61,7 @@ def splice(error: BaseException, failure: calls.Failure) -> BaseException:
     if tail is not None:
         error.__windlass_remote__ = tail  # type: ignore[attr-defined]
     text = failure.get("traceback", "")
-    if error.__cause__ is None and "\nThe above exception was" in text or "\nDuring handling of" in text:
+    if (error.__cause__ is None and "\nThe above exception was" in text) or "\nDuring handling of" in text:
         # Causes do not survive pickling; their text does.
         error.__cause__ = _Chained(text)
     elif tail is None and text:
@@ -82,9 +83,10 @@ _Chained.__module__ = "builtins"
 
 def _frame(frame: calls.Frame) -> types.FrameType:
     """A frame object that shows as that remote one. The only way to get one is to run code of that name."""
-    code = compile("raise _stop", frame["file"], "exec").replace(co_name=frame["name"])
-    if hasattr(code, "co_qualname"):  # 3.11 and later
-        code = code.replace(co_qualname=frame["name"])
+    names = {"co_name": frame["name"]}
+    if sys.version_info >= (3, 11):
+        names["co_qualname"] = frame["name"]
+    code = compile("raise _stop", frame["file"], "exec").replace(**names)  # type: ignore[arg-type]
     _remember(frame)
     try:
         exec(code, {"_stop": _Stop(), "__name__": "__remote__"})

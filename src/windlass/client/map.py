@@ -14,7 +14,7 @@ import _thread
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 from windlass import exception
@@ -203,6 +203,8 @@ class Results(Generic[R]):
         self._taken = 0
         self._begun = False
         self._over = False
+        self._iterator: Generator[R, None, None] | None = None
+        self._aiterator: AsyncGenerator[R, None] | None = None
 
     # -- what both faces share --
 
@@ -233,20 +235,15 @@ class Results(Generic[R]):
         return engine.count - self._taken < WINDOW and len(self._early) < HELD
 
     def _open(self, arrived: outputs.Arrived) -> R:
-        if not self._return_exceptions:
-            return arrived.open()  # type: ignore[return-value]
-        try:
-            return arrived.open()  # type: ignore[return-value]
-        except (Exception, exception.InputCancellation) as exc:
-            return exc  # type: ignore[return-value]
+        result: R = arrived.open_or_error() if self._return_exceptions else arrived.open()
+        return result
 
     # -- blocking --
 
     def __iter__(self) -> Iterator[R]:
-        if self._begun:
-            return self._iterator
-        self._begun = True
-        self._iterator = self._blocking()
+        if self._iterator is None:
+            self._begun = True
+            self._iterator = self._blocking()
         return self._iterator
 
     def __next__(self) -> R:
@@ -254,10 +251,10 @@ class Results(Generic[R]):
 
     def close(self) -> None:
         """Give the map up: inputs that have not ended are cancelled."""
-        if self._begun:
-            self._iterator.close()  # type: ignore[attr-defined]
+        if self._iterator is not None:
+            self._iterator.close()
 
-    def _blocking(self) -> Iterator[R]:
+    def _blocking(self) -> Generator[R, None, None]:
         lock = _thread.allocate_lock()
         lock.acquire()
 
@@ -278,8 +275,8 @@ class Results(Generic[R]):
                 ready = self._take()
                 if source is not None and self._has_room() and (ready is None or quick):
                     began = time.perf_counter()
-                    args = next(source, _END)
-                    if args is _END:
+                    args: Any = next(source, None)
+                    if args is None:
                         source = None
                         if not engine.count:
                             return
@@ -298,7 +295,7 @@ class Results(Generic[R]):
                     return
                 else:
                     lock.acquire()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
             raise bridge.shown(exc)
         finally:
             self._over = True
@@ -345,7 +342,7 @@ class Results(Generic[R]):
     # -- in the user's event loop --
 
     def __aiter__(self) -> AsyncIterator[R]:
-        if not self._begun:
+        if self._aiterator is None:
             self._begun = True
             self._aiterator = self._asynchronous()
         return self._aiterator
@@ -355,10 +352,10 @@ class Results(Generic[R]):
 
     async def aclose(self) -> None:
         """Give the map up, see ``close``."""
-        if self._begun:
-            await self._aiterator.aclose()  # type: ignore[attr-defined]
+        if self._aiterator is not None:
+            await self._aiterator.aclose()
 
-    async def _asynchronous(self) -> AsyncIterator[R]:
+    async def _asynchronous(self) -> AsyncGenerator[R, None]:
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
 
@@ -388,7 +385,7 @@ class Results(Generic[R]):
                 else:
                     await news.wait()
                     news.clear()
-        except BaseException as exc:
+        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
             raise bridge.shown(exc)
         finally:
             self._over = True
@@ -456,9 +453,6 @@ class Effect(Generic[R]):
     def __init__(self, blocking: Callable[[], R], asynchronous: Callable[[], Coroutine[Any, Any, R]]) -> None:
         self.blocking = blocking
         self.asynchronous = asynchronous
-
-
-_END = object()
 
 
 def _leave(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from windlass.wire import payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
     from typing import Any, Protocol
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _FILE_TIMEOUT = 600.0  # seconds for the upload of one file
 _AT_ONCE = 4  # uploads at the same time
 _QUERY = 5000  # digests in one question
+_ATTEMPTS = 3
+_REFUSED = (exception.InvalidError, exception.NotFoundError, exception.DataLossError)
 
 
 class Source:
@@ -170,7 +172,7 @@ class Mount:
 
         await _all(send, [wanted for wanted in local if wanted in lacking])
         if digest in lacking:
-            await _put(server, digest, iter([text]))
+            await _again(lambda: _put(server, digest, iter([text])))
         return digest
 
     def _read(self) -> tuple[list[images.MountFile], dict[str, Path]]:
@@ -184,14 +186,6 @@ class Mount:
         return listed, local
 
 
-async def put_bytes(server: Requests, data: bytes) -> str:
-    """Store ``data`` as a blob where the server lacks it; returns its digest."""
-    digest = payload.digest(data)
-    if digest in await _missing(server, [digest]):
-        await _put(server, digest, iter([data[at : at + payload.CHUNK] for at in range(0, len(data), payload.CHUNK)]))
-    return digest
-
-
 async def _missing(server: Requests, digests: list[str]) -> set[str]:
     lacking: set[str] = set()
     for start in range(0, len(digests), _QUERY):
@@ -203,19 +197,32 @@ async def _missing(server: Requests, digests: list[str]) -> set[str]:
 async def _upload_file(server: Requests, digest: str, path: Path) -> None:
     import asyncio
 
-    try:
+    async def send() -> None:
         with path.open("rb") as file:
             await asyncio.wait_for(_put(server, digest, iter(lambda: file.read(payload.CHUNK), b"")), _FILE_TIMEOUT)
+
+    try:
+        await _again(send)
     except asyncio.TimeoutError:
         raise exception.MountUploadTimeoutError(
             f"uploading {str(path)!r} took more than {_FILE_TIMEOUT / 60:.0f} minutes"
         ) from None
-    except (exception.InvalidError, exception.DataLossError) as exc:
+    except _REFUSED as exc:
         if (await asyncio.to_thread(_digest, path))[0] != digest:
             raise exception.ExecutionError(
                 f"{str(path)!r} changed while it was uploaded", hint="Run again when the file is no longer written to."
             ) from exc
         raise
+
+
+async def _again(send: Callable[[], Awaitable[None]]) -> None:
+    """Upload, anew where the server lost the first pieces in a restart."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await send()
+        except _REFUSED:
+            continue
+    await send()
 
 
 async def _put(server: Requests, digest: str, chunks: Iterator[bytes]) -> None:

@@ -9,7 +9,7 @@ Hydrated handles travel inside arguments as id and metadata; others are refused 
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import bridge
+from windlass.client import faces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Object:
             await resolver.load(self)
         return self.object_id
 
-    @bridge.method
+    @faces.method
     async def hydrate(self, client: object = None) -> Self:
         """Ask the server for the identity now. Returns the object itself."""
         await self._ready()

@@ -98,7 +98,7 @@ def autoscaler(asked: Mapping[str, Any]) -> functions.AutoscalerSpec:
 
 def scaling(asked: Mapping[str, Any]) -> dict[str, Any]:
     """The autoscaler's arguments that were given, checked."""
-    given = {}
+    given: dict[str, Any] = {}
     for name, least in (("min_containers", 0), ("max_containers", 1), ("buffer_containers", 0)):
         value = asked.get(name)
         if value is not None:
@@ -149,7 +149,7 @@ def _env(given: Any) -> Secret:
     return secret.Secret.from_dict(given)
 
 
-def _pair(name: str, given: Any, kinds: tuple[type, ...]) -> tuple[Any, Any]:
+def _pair(name: str, given: Any, kinds: tuple[type[int] | type[float], ...]) -> tuple[Any, Any]:
     """(request, limit); 0 where none was asked for."""
     parts = given if isinstance(given, tuple) else (given,)
     fine = len(parts) in (1, 2) and all(isinstance(p, kinds) and not isinstance(p, bool) and p > 0 for p in parts)
@@ -206,5 +206,6 @@ def _max_inputs(given: Any) -> bool:
         raise exception.InvalidError("max_inputs= takes only 1", hint="Use single_use_containers=True.")
     import warnings
 
-    warnings.warn("max_inputs=1 is deprecated; use single_use_containers=True", exception.DeprecationError, stacklevel=5)
+    text = "max_inputs=1 is deprecated; use single_use_containers=True"
+    warnings.warn(text, exception.DeprecationError, stacklevel=5)
     return True

@@ -10,6 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+    from types import TracebackType
 
     from windlass.wire.messages import apps
 
@@ -109,7 +110,9 @@ class _Enabled:
         self._using = using(self._show)
         self._using.__enter__()
 
-    def __exit__(self, kind: object, exc: object, tb: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._using.__exit__(kind, exc, tb)
         self._output.__exit__(kind, exc, tb)
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from windlass import exception
 from windlass.client import blobs, failure, session
@@ -16,11 +16,20 @@ class Arrived(NamedTuple):
     output: calls.Output
     data: bytes | bytearray | None
 
-    def open(self) -> object:
+    def open(self) -> Any:
         """The value, or the remote failure raised. Runs the user's unpickling code: call in the user's thread."""
-        if self.output["status"] in ("success", "item"):
-            return None if self.data is None else payload.loads(bytes(self.data), "result")
+        if self.output["status"] in _GOOD:
+            return None if self.data is None else payload.loads(self.data, "result")  # type: ignore[arg-type]
         raise failure.rebuild(self.output, self.data)
+
+    def open_or_error(self) -> Any:
+        """The value, or the remote failure as a value."""
+        if self.output["status"] in _GOOD:
+            return self.open()
+        return failure.rebuild(self.output, self.data)
+
+
+_GOOD = frozenset({"success", "item"})
 
 
 async def follow(

@@ -4,7 +4,7 @@ from __future__ import annotations
 from types import TracebackType
 
 from windlass import exception
-from windlass.client import bridge, session
+from windlass.client import faces, session
 
 
 class Client:
@@ -20,29 +20,29 @@ class Client:
 
     _session: session.Session
 
-    @bridge.function
-    async def from_env() -> Client:  # type: ignore[misc]
+    @faces.function
+    async def from_env() -> Client:
         """The client that the SDK uses in this process."""
         client = object.__new__(Client)
         client._session = session.current()
         return client
 
-    @bridge.function
-    async def from_credentials(token_id: str, token_secret: str) -> Client:  # type: ignore[misc]
+    @faces.function
+    async def from_credentials(token_id: str, token_secret: str) -> Client:
         """A client with a token. A local platform knows its users by their socket and takes none."""
         raise exception.UnimplementedError("tokens are not supported by this version of Windlass")
 
-    @bridge.function
-    async def anonymous(server_url: str) -> Client:  # type: ignore[misc]
+    @faces.function
+    async def anonymous(server_url: str) -> Client:
         """A client without credentials."""
         raise exception.UnimplementedError("remote platforms are not supported by this version of Windlass")
 
-    @bridge.function
-    async def verify(server_url: str, credentials: tuple[str, str]) -> None:  # type: ignore[misc]
+    @faces.function
+    async def verify(server_url: str, credentials: tuple[str, str]) -> None:
         """Check a token against a platform."""
         raise exception.UnimplementedError("remote platforms are not supported by this version of Windlass")
 
-    @bridge.method
+    @faces.method
     async def hello(self) -> None:
         """Reach the platform (it is started where need be) and compare versions.
 
@@ -52,7 +52,7 @@ class Client:
         """
         await self._session.connect()
 
-    @bridge.method
+    @faces.method
     async def close(self) -> None:
         """Close the connection; the SDK makes a new one when it needs one."""
         await self._session.close()

@@ -60,12 +60,13 @@ class Source:
         if len(data) > MAX_SIZE:
             raise exception.InvalidError(
                 f"{label} pickles to {len(data):,} bytes, more than the limit of {MAX_SIZE:,}",
-                hint="Its closure or globals hold large data: pass that as an argument, or load it inside the function.",
+                hint="Its closure or globals hold large data: pass that as an argument, or load it in the function.",
             )
         if len(data) > WARN_SIZE:
             import warnings
 
-            warnings.warn(f"{label} pickles to {len(data):,} bytes: its closure or globals hold large data", stacklevel=2)
+            text = f"{label} pickles to {len(data):,} bytes: its closure or globals hold large data"
+            warnings.warn(text, stacklevel=2)
         return data
 
 
@@ -97,7 +98,9 @@ def _locate(raw_f: Any, serialized: bool) -> tuple[str, str, str, str]:
         return "package", name, "", package.partition(".")[0]
     path: str = space.get("__file__") or ""
     if not path:
-        raise exception.InvalidError(f"module {name!r}, which defines {raw_f!r}, has no file", hint="Use serialized=True.")
+        raise exception.InvalidError(
+            f"module {name!r}, which defines {raw_f!r}, has no file", hint="Use serialized=True."
+        )
     stem = path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
     return "file", stem, path, ""
 
@@ -143,8 +146,11 @@ def check(raw_f: Any, *, serialized: bool, name: str | None) -> None:
             hint="Move it to the top level of its module, or use @app.function(serialized=True).",
         )
     if "<lambda>" in qualname:
-        raise exception.InvalidError("a lambda cannot be imported in a container", hint="Use serialized=True and name=.")
+        raise exception.InvalidError(
+            "a lambda cannot be imported in a container", hint="Use serialized=True and name=."
+        )
     if "." in qualname:
         raise exception.InvalidError(
-            f"{qualname!r} is a method: @app.function is for functions", hint="Use @app.cls on the class, @method on it."
+            f"{qualname!r} is a method: @app.function is for functions",
+            hint="Use @app.cls on the class, and @method on it.",
         )

@@ -68,4 +68,4 @@ def install() -> None:
         return
     for name in [name for name in sys.modules if name == ALIAS or name.startswith(ALIAS + ".")]:
         del sys.modules[name]  # the real package, if something has imported it already
-    sys.meta_path.insert(0, _Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, _Finder())

@@ -1,0 +1,392 @@
+"""Async written once: how one coroutine function becomes a public method with two faces.
+
+    @faces.method            obj.m(1)                  await obj.m.aio(1)
+    @faces.stream            for x in obj.m(1)         async for x in obj.m.aio(1)
+    @faces.context           with obj.m(1)             async with obj.m(1)
+    @faces.results           for x in obj.m(xs)        async for x in obj.m.aio(xs)      (maps)
+    @faces.effect            obj.m(xs)                 await obj.m.aio(xs)               (maps without results)
+
+``opened`` and ``stream`` are in three parts, so that the user's pickling code runs in the user's thread: a plain
+function (arguments are pickled) returns a coroutine (runs on the library's loop) whose result is called in the user's
+thread (the value is unpickled, or the remote exception raised).
+"""
+from __future__ import annotations
+
+import warnings
+
+from windlass.client import bridge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
+    from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
+
+    from windlass.client import map as maps
+
+    S = TypeVar("S")
+    P = ParamSpec("P")
+    R = TypeVar("R")
+
+    class _Typed1(Generic[R]): ...
+
+    class _Typed2(Generic[P, R]): ...
+
+    class _Typed3(Generic[S, P, R]): ...
+
+else:  # typing is not worth its import in each container
+    S = P = R = None
+
+    class _Typed1:
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
+    _Typed2 = _Typed3 = _Typed1
+
+
+class _Face:
+    """What all bound faces share: they look like the function they were made from."""
+
+    __slots__ = ("_bound", "_function")
+
+    def __init__(self, function: Any, bound: tuple[Any, ...] = ()) -> None:
+        self._function = function
+        self._bound = bound
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self._function
+
+    @property
+    def __doc__(self) -> str | None:  # type: ignore[override]
+        doc: str | None = self._function.__doc__
+        return doc
+
+    def __getattr__(self, name: str) -> Any:  # ``__name__``, ``__qualname__`` and whatever else functions have
+        if name == "_function":
+            raise AttributeError(name)
+        return getattr(self._function, name)
+
+    def __repr__(self) -> str:
+        return f"<method {self._function.__qualname__} with .aio>"
+
+
+class _Descriptor:
+    """On an object: its face. On the class: the face of the function with ``self`` as a parameter."""
+
+    _face: type[_Face]
+
+    if not TYPE_CHECKING:
+
+        def __init__(self, function):
+            self._function = function
+
+        def __get__(self, obj, owner):
+            return self._face(self._function, () if obj is None else (obj,))
+
+
+class BoundMethod(_Typed2[P, R], _Face):
+    """A blocking method; ``.aio`` is its asynchronous twin."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        bridge.check_blocking(self._function)
+        outcome = bridge.wait(self._function(*self._bound, *args, **kwargs))
+        if outcome.error is not None:
+            raise bridge.shown(outcome.error)  # here, so that only one frame of ours is in the traceback
+        result: R = outcome.value
+        return result
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = await bridge.hop(self._function(*self._bound, *args, **kwargs))
+        return result
+
+
+class method(_Typed3[S, P, R], _Descriptor):
+    """Decorates a coroutine method."""
+
+    _face = BoundMethod
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, R]]) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundMethod[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundMethod[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundMethod[P, R]:
+    """Decorates a coroutine function that is no method: module functions, and remote constructors in classes."""
+    return BoundMethod(function)
+
+
+class BoundOpened(_Typed2[P, R], _Face):
+    """Like ``BoundMethod``, for ``opened``."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        bridge.check_blocking(self._function)
+        outcome = bridge.wait(self._function(*self._bound, *args, **kwargs))
+        if outcome.error is not None:
+            raise bridge.shown(outcome.error)
+        try:
+            result: R = outcome.value()
+        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
+            raise bridge.shown(exc)
+        return result
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        sealed = await bridge.hop(self._function(*self._bound, *args, **kwargs))
+        try:
+            result: R = sealed()
+        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
+            raise bridge.shown(exc)
+        return result
+
+
+class opened(_Typed3[S, P, R], _Descriptor):
+    """Decorates a method in three parts, see above."""
+
+    _face = BoundOpened
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, Callable[[], R]]]) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundOpened[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundOpened[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+def opened_function(function: Callable[P, Coroutine[Any, Any, Callable[[], R]]]) -> BoundOpened[P, R]:
+    """``opened`` for what is no method."""
+    return BoundOpened(function)
+
+
+# -- streams ----------------------------------------------------------------------------------------------
+
+
+class BlockingStream(_Typed1[R]):
+    """Blocking iterator over an async generator that lives on the library's loop.
+
+    Each item is called in the user's thread, see ``opened``.
+    """
+
+    def __init__(self, name: str, source: AsyncGenerator[Callable[[], R], None]) -> None:
+        self._name = name
+        self._source = source
+        self._begun = False
+        self._over = False
+
+    def __iter__(self) -> Iterator[R]:
+        return self
+
+    def __next__(self) -> R:
+        self._begun = True
+        if self._over:
+            raise StopIteration
+        try:
+            outcome = bridge.wait(self._source.__anext__())
+            if outcome.error is None:
+                item: R = outcome.value()
+                return item
+        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
+            self.close()
+            raise bridge.shown(exc)
+        self._over = True
+        if isinstance(outcome.error, StopAsyncIteration):
+            raise StopIteration
+        raise bridge.shown(outcome.error)
+
+    def close(self) -> None:
+        if not self._over:
+            self._over = True
+            if self._begun:
+                bridge.run(self._source.aclose())
+
+    def __enter__(self) -> BlockingStream[R]:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._begun:
+            warnings.warn(f"the result of {self._name}(...) was never iterated, so nothing ran", stacklevel=2)
+        elif not self._over and bridge.started():
+            bridge.start(self._source.aclose())
+
+
+async def hop_stream(source: AsyncGenerator[Callable[[], R], None]) -> AsyncIterator[R]:
+    """An async generator of the library's loop, iterated from any loop."""
+    try:
+        while True:
+            try:
+                sealed = await bridge.hop(source.__anext__())
+            except StopAsyncIteration:
+                return
+            try:
+                item = sealed()
+            except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
+                raise bridge.shown(exc)
+            yield item
+    finally:
+        await bridge.hop(source.aclose())
+
+
+class BoundStream(_Typed2[P, R], _Face):
+    """``for x in obj.m()`` and ``async for x in obj.m.aio()``."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[R]:
+        bridge.check_blocking(self._function)
+        return BlockingStream(self._function.__qualname__, self._function(*self._bound, *args, **kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        return hop_stream(self._function(*self._bound, *args, **kwargs))
+
+
+class stream(_Typed3[S, P, R], _Descriptor):
+    """Decorates an async generator method whose items are called in the user's thread, see above."""
+
+    _face = BoundStream
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[S, P], AsyncGenerator[Callable[[], R], None]]) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundStream[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundStream[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+# -- context managers -------------------------------------------------------------------------------------
+
+
+class Context(_Typed1[R]):
+    """One object for ``with`` and ``async with``. The body runs at the user's, entering and leaving here."""
+
+    def __init__(self, manager: AbstractAsyncContextManager[R, bool | None]) -> None:
+        self._manager = manager
+
+    def __enter__(self) -> R:
+        return bridge.run(self._manager.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        return bridge.run(self._manager.__aexit__(kind, exc, tb))
+
+    async def __aenter__(self) -> R:
+        return await bridge.hop(self._manager.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        return await bridge.hop(self._manager.__aexit__(kind, exc, tb))
+
+
+class BoundContext(_Typed2[P, R], _Face):
+    """A method that returns a ``Context``; ``.aio`` is the same, for symmetry."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
+        return Context(self._function(*self._bound, *args, **kwargs))
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
+        return Context(self._function(*self._bound, *args, **kwargs))
+
+
+class context(_Typed3[S, P, R], _Descriptor):
+    """Decorates a method that returns an async context manager whose methods run on the library's loop."""
+
+    _face = BoundContext
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, function: Callable[Concatenate[S, P], AbstractAsyncContextManager[R, bool | None]]
+        ) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundContext[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundContext[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+# -- maps: what consumes the user's iterators -----------------------------------------------------------------
+
+
+class BoundResults(_Typed2[P, R], _Face):
+    """``for x in f.map(xs)`` and ``async for x in f.map.aio(xs)``: one object serves both, at the user's."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        bridge.refuse_loop(self._function)
+        results: Iterator[R] = self._function(*self._bound, *args, **kwargs)
+        return results
+
+    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        results: AsyncIterator[R] = self._function(*self._bound, *args, **kwargs)
+        return results
+
+
+class results(_Typed3[S, P, R], _Descriptor):
+    """Decorates a method that returns ``map.Results``."""
+
+    _face = BoundResults
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[S, P], maps.Results[R]]) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundResults[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundResults[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+class BoundEffect(_Typed2[P, R], _Face):
+    """A map that is run for its effects: ``f.for_each(xs)`` and ``await f.for_each.aio(xs)``."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        bridge.refuse_loop(self._function)
+        effect: maps.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        return effect.blocking()
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        effect: maps.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        return await effect.asynchronous()
+
+
+class effect(_Typed3[S, P, R], _Descriptor):
+    """Decorates a method that returns ``map.Effect``."""
+
+    _face = BoundEffect
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[S, P], maps.Effect[R]]) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundEffect[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundEffect[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...

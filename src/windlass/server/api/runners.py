@@ -50,6 +50,10 @@ def beat(core: Core, who: door.Who, body: messages.RunnerBeat, incoming: peer.In
 def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: peer.Incoming) -> Any:
     container = _container(who)
     core.turn.begin()
+    if container.held and container.state == moves.ContainerState.READY:
+        # It gives back what waits behind a long one: inputs are not as short as they were.
+        oldest = min(item.leased_at for item in container.held.values())
+        container.function.seconds = max(container.function.seconds or 0.0, core.clock.now() - oldest, attempts.SHORT)
     for held in reversed(body["inputs"]):
         item = container.held.get(held["input_id"])
         if item is not None and item.attempt == held["attempt"]:

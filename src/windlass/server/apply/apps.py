@@ -99,7 +99,7 @@ def stop(core: Core, app: machines.App, *, reason: str, message: str) -> None:
         cancel.cancel_function(core, function, "the app was stopped")
         for container in list(function.containers.values()):
             if container.peer is None:
-                containers.kill(core, container, "the app was stopped")
+                containers.kill(core, container, "the app was stopped", say=False)
             else:
                 containers.stop(core, container, graceful=False, why="the app was stopped")
     stopped_if_empty(core, app)

@@ -46,7 +46,7 @@ def _stop_running(core: Core, call: work.Call, *, terminate_containers: bool) ->
         if terminate_containers:
             for item in running:
                 work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
-            containers.kill(core, container, "terminated with a cancelled call")
+            containers.kill(core, container, "terminated with a cancelled call", say=False)
         else:
             core.turn.after.append(lambda c=container, r=running: _tell(c, r))  # type: ignore[misc]
 

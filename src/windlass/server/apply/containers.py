@@ -132,8 +132,8 @@ def _tell_stop(core: Core, container: machines.Container, *, graceful: bool) -> 
         )
 
 
-def kill(core: Core, container: machines.Container, why: str) -> None:
-    """End a container now; its inputs run again elsewhere."""
+def kill(core: Core, container: machines.Container, why: str, *, say: bool = True) -> None:
+    """End a container now; its inputs run again elsewhere. ``say``: the user should read why in the log."""
     if not container.alive or container.want == "kill":
         return
     core.turn.begin()
@@ -144,7 +144,8 @@ def kill(core: Core, container: machines.Container, why: str) -> None:
     container.want = "kill"
     containers.update(core.db, container)
     want_later(core, container.node)
-    log_actions.system(core, container, f"container killed: {why}")
+    if say:
+        log_actions.system(core, container, f"container killed: {why}")
 
 
 def give_back(core: Core, container: machines.Container) -> None:

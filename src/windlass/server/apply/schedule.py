@@ -53,14 +53,15 @@ def scale_function(core: Core, function: machines.Function, now: float) -> None:
 
 def _sample(function: machines.Function, now: float) -> scale.Sample:
     window = function.autoscaler["scaledown_window"]
-    oldest = min((item.leased_at for c in function.containers.values() for item in c.held.values()), default=now)
+    busy = [c for c in function.containers.values() if c.held]
+    elapsed = min(((now - next(iter(c.held.values())).leased_at) / len(c.held) for c in busy), default=0.0)
     if function.running or function.queued:
         function.last_active = now
     return scale.Sample(
         queued=function.queued,
         busy=function.running,
         seconds=function.seconds,
-        oldest=now - oldest,
+        elapsed=elapsed,
         active=bool(function.last_active) and now - function.last_active < max(window, 1.0),
         minimum=_minimum(function),
         maximum=function.autoscaler["max_containers"],

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 class Turn:
-    """The open turn. ``prepare`` runs before the rows are written (it leases and schedules), ``push`` after the commit."""
+    """The open turn. ``prepare`` runs before the rows are written (leases, schedules), ``push`` after the commit."""
 
     def __init__(self, db: database.Database) -> None:
         self._db = db

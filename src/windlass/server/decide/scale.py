@@ -13,18 +13,21 @@ from typing import NamedTuple
 HORIZON = 0.5
 """Seconds of work that one container is trusted with before another is started."""
 
+LONG = 0.02
+"""Below this many seconds, what a running input has taken so far says nothing."""
+
 
 class Sample(NamedTuple):
     """What the autoscaler sees of one function.
 
-    ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``oldest``: how long the oldest
-    running one has been running. ``active``: something was queued or ran within the scale-down window.
+    ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long, for each
+    input it holds, every busy container has been running by now, at least. ``active``: something was queued or ran within the scale-down window.
     """
 
     queued: int
     busy: int
     seconds: float | None
-    oldest: float
+    elapsed: float
     active: bool
     minimum: int
     maximum: int
@@ -45,7 +48,8 @@ def needed(sample: Sample) -> int:
 def _for_load(load: int, sample: Sample) -> int:
     if sample.seconds is None:
         return load
-    seconds = max(sample.seconds, sample.oldest)
+    # What ran in a moment until now may take long from now on: then what runs shows it before it ends.
+    seconds = max(sample.seconds, sample.elapsed) if sample.elapsed >= LONG else sample.seconds
     return min(load, max(1, math.ceil(load * seconds / HORIZON)))
 
 

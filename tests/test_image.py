@@ -1,0 +1,245 @@
+"""Images are described, not built: chains of recipes with early errors."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from windlass import exception
+from windlass.client import imaging, output
+from windlass.image import Image
+from windlass.secret import Secret
+
+LOCAL = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+def recipes(image: Image) -> list[Any]:
+    return [step.recipe for step in image._steps]
+
+
+class Session:
+    """Plays the server: keeps blobs it is asked for, answers builds with ``events``."""
+
+    def __init__(self, *events: Any) -> None:
+        self.events = list(events) or [{"kind": "done", "image_id": "im-1", "python": "3.11"}]
+        self.asked: list[Any] = []
+
+    async def request(self, method: str, body: Any, attachments: Any = ()) -> Any:
+        return SimpleNamespace(body={"missing": []})
+
+    async def stream(self, method: str, body: Any) -> AsyncIterator[Any]:
+        self.asked.append(body)
+        for event in self.events:
+            if isinstance(event, BaseException):
+                self.events = [{"kind": "done", "image_id": "im-2", "python": ""}]
+                raise event
+            yield SimpleNamespace(body=event)
+
+
+def load(image: Image, session: Session, show: output.Output | None = None) -> Image:
+    context: Any = SimpleNamespace(session=session, app_id="ap-1", output=show or output.Output())
+    asyncio.run(image._load(context))
+    return image
+
+
+def test_each_method_gives_a_new_image_and_leaves_the_old_one() -> None:
+    base = Image.debian_slim("3.11")
+    longer = base.pip_install("six")
+    assert len(base._steps) == 1 and len(longer._steps) == 2
+
+
+def test_an_image_is_made_by_factories_only() -> None:
+    with pytest.raises(exception.InvalidError):
+        Image()
+
+
+def test_the_default_python_is_the_local_one_and_patch_levels_do_not_matter() -> None:
+    assert recipes(Image.debian_slim()) == [{"op": "base", "base": "debian_slim", "python": LOCAL}]
+    assert recipes(Image.debian_slim("3.12.4"))[0]["python"] == "3.12"
+
+
+def test_a_python_version_that_is_a_number_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match=r"3\.1\b"):
+        Image.debian_slim(3.10)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", ["2.7", "3.99", "3", "three", "3.14t"])
+def test_unsupported_python_versions_are_refused(version: str) -> None:
+    with pytest.raises(exception.InvalidError):
+        Image.debian_slim(version)
+
+
+def test_packages_are_flattened_and_sorted() -> None:
+    image = Image.debian_slim("3.11").pip_install(
+        "b", ["c", "a"], pre=True, index_url="https://i", extra_options="-v --x 'y z'"
+    )
+    assert recipes(image)[1] == {
+        "op": "pip", "packages": ["a", "b", "c"], "options": ["--index-url", "https://i", "--pre", "-v", "--x", "y z"],
+    }  # fmt: skip
+    assert recipes(image.apt_install(["git"], "curl"))[2] == {"op": "apt", "packages": ["curl", "git"]}
+
+
+def test_flags_among_packages_point_to_extra_options() -> None:
+    for method in ("pip_install", "uv_pip_install", "apt_install"):
+        with pytest.raises(exception.InvalidError, match="--upgrade") as caught:
+            getattr(Image.debian_slim("3.11"), method)("six", "--upgrade")
+        assert "extra_options" in caught.value.hint
+
+
+def test_nothing_to_install_changes_nothing() -> None:
+    base = Image.debian_slim("3.11")
+    assert base.pip_install() is base and base.apt_install([]) is base and base.env({}) is base
+    assert base.uv_pip_install() is base and base.run_commands() is base and base.add_local_python_source() is base
+
+
+def test_each_command_is_a_step_of_its_own() -> None:
+    image = Image.debian_slim("3.11").run_commands("a", ["b", "c"], env={"X": "1", "Y": None})
+    assert [recipe["commands"] for recipe in recipes(image)[1:]] == [["a"], ["b"], ["c"]]
+    assert all(recipe["env"] == {"X": "1"} for recipe in recipes(image)[1:])
+
+
+def test_forced_steps_are_marked() -> None:
+    assert recipes(Image.debian_slim("3.11", force_build=True))[0]["force"] is True
+    assert recipes(Image.debian_slim("3.11").run_commands("x", force_build=True))[1]["force"] is True
+
+
+@pytest.mark.parametrize(
+    ("method", "argument"),
+    [
+        ("env", {"A": 1}), ("env", {1: "A"}), ("entrypoint", "sh"), ("cmd", ["a", 1]), ("shell", "sh"),
+        ("pip_install", 3), ("run_commands", [1]), ("workdir", ""),
+    ],
+)  # fmt: skip
+def test_arguments_of_a_wrong_kind_are_refused(method: str, argument: object) -> None:
+    with pytest.raises(exception.InvalidError):
+        getattr(Image.debian_slim("3.11"), method)(argument)
+
+
+def test_remote_paths_must_be_absolute_and_a_slash_at_the_end_keeps_the_name(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.touch()
+    base = Image.debian_slim("3.11")
+    with pytest.raises(exception.InvalidError, match="absolute"):
+        base.add_local_file(file, "data/a.txt")
+    with pytest.raises(exception.InvalidError, match="absolute"):
+        base.add_local_dir(tmp_path, "data")
+    [mounted] = base.add_local_file(file, "/data/")._mounts
+    assert mounted.files() == {"data/a.txt": file}
+
+
+def test_attached_files_are_no_step_and_copied_ones_are(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    base = Image.debian_slim("3.11")
+    assert len(base.add_local_dir(tmp_path, "/d")._steps) == 1
+    copied = base.add_local_dir(tmp_path, "/d", copy=True)
+    session = Session()
+    load(copied, session)
+    assert session.asked[0]["recipes"][1]["op"] == "copy"
+    assert session.asked[0]["recipes"][1]["mount"].startswith("sha256:")
+
+
+def test_a_step_behind_attached_files_says_what_to_do_when_it_is_loaded(tmp_path: Path) -> None:
+    image = Image.debian_slim("3.11").add_local_dir(tmp_path, "/d").pip_install("six")
+    with pytest.raises(exception.InvalidError, match="pip six") as caught:
+        load(image, Session())
+    assert "copy=True" in caught.value.hint
+
+
+def test_local_files_that_do_not_exist_fail_when_loaded(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        load(Image.debian_slim("3.11").add_local_file(tmp_path / "gone", "/x"), Session())
+
+
+def test_the_text_of_requirement_files_travels_with_what_they_include(tmp_path: Path) -> None:
+    (tmp_path / "more.txt").write_text("idna\n")
+    (tmp_path / "r.txt").write_text("six\n-r more.txt\n")
+    session = Session()
+    load(Image.debian_slim("3.11").pip_install_from_requirements(tmp_path / "r.txt"), session)
+    assert session.asked[0]["recipes"][1]["requirements"] == ["six\nidna"]
+
+
+def test_the_build_is_followed_and_its_result_kept() -> None:
+    seen: list[Any] = []
+
+    class Show(output.Output):
+        def image_step(self, image: str, step: int, steps: int, command: str) -> None:
+            seen.append((step, steps, command))
+
+        def image_log(self, image: str, text: str) -> None:
+            seen.append(text)
+
+    session = Session(
+        {"kind": "step", "step": 1, "steps": 2, "command": "pip install six"}, {"kind": "log", "text": "hello\n"},
+        {"kind": "done", "image_id": "im-9", "python": "3.11"},
+    )  # fmt: skip
+    image = load(Image.debian_slim("3.11").pip_install("six"), session, Show())
+    assert (image.object_id, image._python) == ("im-9", "3.11")
+    assert seen == [(1, 2, "pip install six"), "hello\n"]
+
+
+def test_a_lost_connection_joins_the_build_again() -> None:
+    session = Session({"kind": "log", "text": "x"}, exception.ServiceError("gone"))
+    assert load(Image.debian_slim("3.11"), session).object_id == "im-2"
+    assert len(session.asked) == 2
+
+
+def test_a_failed_build_is_raised() -> None:
+    with pytest.raises(exception.ImageBuildError, match="exit code 1"):
+        load(Image.debian_slim("3.11"), Session(exception.ImageBuildError("exit code 1")))
+
+
+def test_imports_swallow_what_is_missing_until_the_container_of_the_image_asks() -> None:
+    image = Image.debian_slim("3.11")
+    mounted = image.add_local_file("x", "/x")
+    with image.imports():
+        import windlass_no_such_module  # type: ignore[import-not-found] # noqa: F401
+    with pytest.raises(ImportError):
+        mounted._entered()
+    Image.debian_slim("3.11")._entered()
+
+
+def test_imports_warn_about_other_failures() -> None:
+    with pytest.warns(UserWarning, match="ZeroDivisionError"):
+        with Image.debian_slim("3.11").imports():
+            raise ZeroDivisionError("oops")
+
+
+def test_imports_let_interrupts_through() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        with Image.debian_slim("3.11").imports():
+            raise KeyboardInterrupt
+
+
+def test_pipe_applies_a_function() -> None:
+    def add(image: Image, name: str, *, pre: bool) -> Image:
+        return image.pip_install(name, pre=pre)
+
+    assert recipes(Image.debian_slim("3.11").pipe(add, "six", pre=True))[1]["options"] == ["--pre"]
+
+
+def test_what_is_not_there_yet_says_so() -> None:
+    for name in ("from_registry", "from_dockerfile", "micromamba"):
+        with pytest.raises(exception.UnimplementedError, match=name):
+            getattr(Image, name)("x")
+    with pytest.raises(exception.UnimplementedError, match="GPU"):
+        Image.debian_slim("3.11").pip_install("torch", gpu="any")
+
+
+def test_secrets_of_a_step_are_its_dependencies() -> None:
+    secret = Secret.from_dict({"A": "1"})
+    image = Image.debian_slim("3.11").run_commands("x", secrets=[secret])
+    assert image._deps() == [secret]
+    with pytest.raises(exception.InvalidError):
+        Image.debian_slim("3.11").run_commands("x", secrets=["name"])  # type: ignore[list-item]
+
+
+def test_the_name_shown_for_an_image_says_what_is_in_it() -> None:
+    assert imaging._name([{"op": "base", "base": "debian_slim"}, {"op": "pip", "packages": list("abcd")}]) == (
+        "debian_slim with a, b, c, …"
+    )

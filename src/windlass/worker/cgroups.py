@@ -62,9 +62,7 @@ def make(tag: str, *, trees: Iterable[Hierarchy] | None = None, own: str | None 
         inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
         if tree.unified and inside != "/":
             with contextlib.suppress(OSError):
-                delegated = tree.root / inside.lstrip("/")
-                _empty(delegated, delegated / f"windlass-{tag}-programs")
-                made.append(_make(tree._replace(root=delegated), tag))
+                made.append(_make(tree._replace(root=tree.root / inside.lstrip("/")), tag))
     return made
 
 
@@ -241,11 +239,11 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
     """This home's group in one tree, with the controllers that its children will really have."""
     ours = tree.root / f"windlass-{tag}"
     if tree.unified:
-        _enable(tree.root, tree.controllers)
+        _hand_on(tree.root, tree.controllers, leaf=f"windlass-{tag}-programs")
     ours.mkdir(exist_ok=True)
     _inherit_cpuset(ours)
     if tree.unified:
-        _enable(ours, tree.controllers)
+        _hand_on(ours, tree.controllers, leaf=_NODE)
     (ours / _NODE).mkdir(exist_ok=True)
     _inherit_cpuset(ours / _NODE)
     if not os.access(ours / "cgroup.procs", os.W_OK):
@@ -254,18 +252,19 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
     return tree._replace(root=ours, controllers=having)
 
 
-def _enable(group: Path, controllers: Iterable[str]) -> None:
-    for controller in set(CONTROLLERS) & set(controllers):  # one by one: one that is refused spoils the others
+def _hand_on(group: Path, controllers: Iterable[str], *, leaf: str) -> None:
+    """Give the children of a unified group the controllers. But for the machine's root, the kernel wants such a group
+    to hold no process itself (the group of a container or of a delegated scope does): they move into a leaf."""
+    missing = set(CONTROLLERS) & set(controllers) - set(_read(group / "cgroup.subtree_control").split())
+    processes = _read(group / "cgroup.procs").split() if missing and (group / "cgroup.type").exists() else []
+    if processes:
+        (group / leaf).mkdir(exist_ok=True)
+    for pid in processes:
+        with contextlib.suppress(ProcessLookupError):
+            (group / leaf / "cgroup.procs").write_text(pid)
+    for controller in missing:  # one by one: one that is refused spoils the others
         with contextlib.suppress(OSError):
             (group / "cgroup.subtree_control").write_text(f"+{controller}")
-
-
-def _empty(group: Path, leaf: Path) -> None:
-    """Move the processes of a unified group into a leaf: inner groups that hand on controllers may have none."""
-    leaf.mkdir(exist_ok=True)
-    for pid in _read(group / "cgroup.procs").split():
-        with contextlib.suppress(ProcessLookupError):
-            (leaf / "cgroup.procs").write_text(pid)
 
 
 def _inherit_cpuset(group: Path) -> None:

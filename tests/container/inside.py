@@ -1,0 +1,120 @@
+"""What tests do inside a node: ``python inside.py HOME what``. Prints one JSON object."""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from windlass.worker import cgroups, network, node, userns
+
+CONNECT = """
+import socket, sys
+host, port = sys.argv[1].rsplit(":", 1)
+try:
+    socket.create_connection((host, int(port)), 1).close()
+    print("open")
+except OSError as exc:
+    print("closed")
+"""
+LISTEN = """
+import socket
+server = socket.create_server(("0.0.0.0", 80))
+print("ready", flush=True)
+server.accept()
+"""
+
+
+def _in(net: network.Network, *argv: str) -> list[str]:
+    return ["nsenter", f"--net={net.path}", sys.executable, "-S", "-c", *argv]
+
+
+def _reach(net: network.Network, target: str) -> str:
+    return subprocess.run(_in(net, CONNECT, target), capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+async def networks(place: node.Node, host_service: str) -> dict[str, object]:
+    """Who reaches whom."""
+    async with network.NetworkPool(place, size=2) as pool:
+        async with pool.lease("a", block_network=False) as one, pool.lease("b", block_network=False) as two:
+            async with pool.lease("c", block_network=True) as alone:
+                listener = subprocess.Popen(_in(two, LISTEN), stdout=subprocess.PIPE)
+                try:
+                    assert listener.stdout is not None and listener.stdout.readline() == b"ready\n"
+                    return {
+                        "addresses": [one.address, two.address, alone.address],
+                        "neighbour": _reach(one, f"{two.address}:80"),
+                        "host": _reach(one, host_service),
+                        "host from the node": _from_node(host_service),
+                        "blocked": _reach(alone, host_service),
+                        "itself": _reach(two, "127.0.0.1:80"),
+                    }
+                finally:
+                    listener.kill()
+                    listener.wait()
+
+
+def _from_node(target: str) -> str:
+    line = [sys.executable, "-S", "-c", CONNECT, target]
+    return subprocess.run(line, capture_output=True, text=True, timeout=10).stdout.strip()
+
+
+async def restart(place: node.Node) -> dict[str, object]:
+    """A pool that ended by cancellation, and the one after it."""
+    first = network.NetworkPool(place, size=2)
+    async with first:
+        try:
+            async with first.lease("a", block_network=False) as before:
+                raise asyncio.CancelledError
+        except asyncio.CancelledError:
+            pass
+    async with network.NetworkPool(place, size=2) as second:
+        async with second.lease("a", block_network=False) as after:
+            kept = sorted(path.name for path in place.netns.iterdir())
+        second.retain([])
+    return {"before": str(before.path), "after": str(after.path), "files": kept}
+
+
+def memory(place: node.Node) -> dict[str, object]:
+    """A program that takes more than it may."""
+    groups = cgroups.Cgroups(place.groups)
+    if groups.gaps:
+        return {"gaps": groups.gaps}
+    limit = 32 * 2**20
+    group = groups.create("ta-x", cpu_request=0.125, cpu_limit=None, memory_limit=limit, pids_limit=50)
+    line = [sys.executable, "-S", "-c", "block = b'x' * (100 << 20)"]
+    code = subprocess.run(group.enter_argv(line), check=False).returncode
+    found = {"code": code, "oom": group.oom(), "limit": group.limit, "peak": group.peak()}
+    return {**found, "removed": group.remove()}
+
+
+async def mapped(place: node.Node) -> dict[str, object]:
+    """A host program as a container's root, and the deletion of what it made."""
+    folder = place.inside / "mapped"
+    folder.mkdir()
+    os.chown(folder, 1, 1)
+    place.inside.chmod(0o711)
+    lines: list[str] = []
+    script = f"id -u; mount -t tmpfs none /mnt && echo mounted; touch {folder}/file; exit 7"
+    code = await userns.run(["sh", "-c", script], namespace=place.userns, env=os.environ, log=lines.append)
+    owner = (folder / "file").stat().st_uid
+    await userns.remove_tree(folder)
+    return {"code": code, "lines": lines, "owner": owner, "there": folder.exists()}
+
+
+def main() -> None:
+    place = node.load(Path(sys.argv[1]))
+    assert place is not None
+    what = {
+        "networks": lambda: asyncio.run(networks(place, sys.argv[3])),
+        "restart": lambda: asyncio.run(restart(place)),
+        "memory": lambda: memory(place),
+        "mapped": lambda: asyncio.run(mapped(place)),
+    }
+    print(json.dumps(what[sys.argv[2]]()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Control groups of three kinds of machines, as folders of plain files."""
+from __future__ import annotations
+
+from pathlib import Path
+
+from windlass.worker import cgroups
+
+LEGACY = (
+    "32 31 0:29 / {root}/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
+    "35 31 0:32 / {root}/memory rw,relatime - cgroup cgroup rw,memory\n"
+    "40 31 0:37 / {root}/systemd rw,relatime - cgroup cgroup rw,xattr,name=systemd\n"
+    "31 23 0:28 / {root} rw - tmpfs tmpfs rw,mode=755\n"
+)
+UNIFIED = "41 31 0:38 / {root}/unified rw,relatime - cgroup2 cgroup2 rw\n"
+
+
+def _unified(group: Path, controllers: str) -> cgroups.Hierarchy:
+    """A unified group and our own below it, as far as plain files can play them."""
+    for folder in (group, group / "windlass-ab"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.controllers").write_text(controllers)
+        (folder / "cgroup.subtree_control").write_text("")
+        (folder / "cgroup.procs").write_text("")
+        (folder / "cgroup.type").write_text("domain")
+    return cgroups.Hierarchy(group, frozenset(controllers.split()), True)
+
+
+def test_a_hybrid_machine_has_its_controllers_in_old_trees(tmp_path: Path) -> None:
+    (tmp_path / "unified").mkdir()
+    (tmp_path / "unified/cgroup.controllers").write_text("\n")
+    trees = cgroups.hierarchies((LEGACY + UNIFIED).format(root=tmp_path))
+    assert [(tree.root.name, sorted(tree.controllers), tree.unified) for tree in trees] == [
+        ("cpu", ["cpu", "cpuacct"], False),
+        ("memory", ["memory"], False),
+        ("systemd", ["systemd", "xattr"], False),
+        ("unified", [], True),
+    ]
+
+
+def test_what_no_tree_controls_is_a_gap_in_words(tmp_path: Path) -> None:
+    trees = cgroups.hierarchies(LEGACY.format(root=tmp_path))
+    (gap,) = cgroups.gaps(trees)
+    assert "number of processes" in gap and "'pids'" in gap
+
+
+def test_the_group_of_a_home_hands_controllers_on(tmp_path: Path) -> None:
+    tree = _unified(tmp_path, "memory")
+    (made,) = cgroups.make("ab", trees=[tree], own="0::/")
+    assert made.root == tmp_path / "windlass-ab" and (made.root / "node").is_dir()
+    assert (tmp_path / "cgroup.subtree_control").read_text() == "+memory"
+    assert (made.root / "cgroup.subtree_control").read_text() == "+memory"
+
+
+def test_a_user_gets_groups_below_what_was_delegated_and_its_processes_step_aside(tmp_path: Path) -> None:
+    scope = tmp_path / "user.slice/run-1.scope"
+    tree = _unified(scope, "memory")._replace(root=tmp_path)
+    (scope / "cgroup.procs").write_text("4711\n")
+    (tmp_path / "windlass-ab").write_text("in the way, because the root is not ours")
+    assert cgroups.make("ab", trees=[tree], own="0::/elsewhere") == []
+    (made,) = cgroups.make("ab", trees=[tree], own="0::/user.slice/run-1.scope\n")
+    assert made.root == scope / "windlass-ab"
+    assert (scope / "windlass-ab-programs/cgroup.procs").read_text() == "4711"
+
+
+def test_limits_in_the_words_of_both_versions() -> None:
+    wanted = cgroups.settings(cpu_request=0.125, cpu_limit=1.5, memory_limit=2**30, pids=100)
+    assert wanted["legacy"]["cpu.cfs_quota_us"] == "150000" and wanted["legacy"]["cpu.shares"] == "128"
+    assert wanted["unified"]["cpu.max"] == "150000 100000" and wanted["unified"]["memory.max"] == str(2**30)
+    unlimited = cgroups.settings(cpu_request=2, cpu_limit=None, memory_limit=1, pids=1)
+    assert unlimited["legacy"]["cpu.cfs_quota_us"] == "-1" and unlimited["unified"]["cpu.max"] == "max 100000"
+
+
+def test_a_container_killed_for_memory_is_noticed_in_the_group_that_the_runtime_nested(tmp_path: Path) -> None:
+    group = cgroups.Cgroup("ta-1", [cgroups.Hierarchy(tmp_path, frozenset({"memory"}), False)])
+    nested = tmp_path / "ta-1/ta-1"
+    nested.mkdir(parents=True)
+    (tmp_path / "ta-1/memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 0\n")
+    (tmp_path / "ta-1/memory.limit_in_bytes").write_text("1048576\n")
+    (tmp_path / "ta-1/memory.max_usage_in_bytes").write_text("1048000\n")
+    assert not group.oom()
+    (nested / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 1\n")
+    assert group.oom() and group.limit == 1048576 and group.peak() == 1048000
+
+
+def test_without_any_group_a_container_starts_without_limits() -> None:
+    group = cgroups.Cgroups([]).create("ta-1", cpu_request=1, cpu_limit=None, memory_limit=1, pids_limit=1)
+    assert group.enter_argv(["conmon"]) == ["conmon"]
+    assert (group.limit, group.peak(), group.oom(), group.remove()) == (None, 0, False, True)

@@ -1,0 +1,40 @@
+"""The report of what a host can give; the probes themselves are tried in tests/container."""
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from windlass.worker import host
+
+
+def _found(monkeypatch: pytest.MonkeyPatch, *checks: host.Check) -> None:
+    monkeypatch.setattr(host, "look", lambda home: list(checks))
+
+
+def test_a_missing_wall_does_not_keep_functions_from_running(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _found(monkeypatch, host._check("limit", False, host.PROTECTION, "memory is not limited", "Start as root."))
+    assert host.main(["--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["remedy"] == "Start as root."
+
+
+def test_what_functions_need_decides_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _found(monkeypatch, host._check("nft", False, host.MUST, "not installed", "apt-get install nftables"))
+    assert host.main([]) == 1
+    assert "apt-get install nftables" in capsys.readouterr().out
+
+
+def test_what_is_there_needs_no_remedy() -> None:
+    assert host._check("nft", True, host.MUST, "/usr/sbin/nft", "apt-get install nftables")["remedy"] == ""
+
+
+def test_looking_leaves_no_home_behind_that_was_not_there(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with host._scratch(home) as folder:
+        assert folder.parent == home
+    assert not home.exists()

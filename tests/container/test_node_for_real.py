@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -68,7 +69,10 @@ def test_up_finds_the_node_that_is_up_already(place: node.Node) -> None:
 
 
 def test_a_killed_node_is_made_again(place: node.Node) -> None:
+    door = os.pidfd_open(place.pid)
     os.kill(place.pid, signal.SIGKILL)
+    select.select([door], [], [], 5)
+    os.close(door)
     again = node.up(place.home)
     assert again.pid != place.pid and again.alive
 

@@ -244,13 +244,18 @@ def _describe(program: dict[str, Any] | None) -> dict[str, Any] | None:
     return {**program, "memory": _memory(program.get("pid"))}
 
 
-def _memory(pid: int | None) -> int | None:
-    """Resident bytes of a process."""
-    try:
-        pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-    except (OSError, IndexError):
+def _memory(leader: int | None) -> int | None:
+    """Resident bytes of a program: its process and those of its process group (the worker runs below an nsenter)."""
+    if not leader:
         return None
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    found = 0
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and os.getpgid(int(entry.name)) == leader:
+                found += int((entry / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError):
+            continue
+    return found or None
 
 
 def _size(path: Path) -> int:

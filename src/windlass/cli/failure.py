@@ -95,7 +95,7 @@ def _describe(exc: BaseException) -> str:
 
 
 def _show_box(title: str, message: str, hint: str, notes: list[str]) -> None:
-    text = "\n".join([message, *notes])
+    text = "\n".join([message, *notes]).strip("\n")
     if sys.stderr.isatty():
         _write_box(title, text)
     else:

@@ -125,11 +125,12 @@ def listed(core: Core, who: door.Who, body: messages.AppList, incoming: peer.Inc
     return {"apps": [info(core, row) for row in rows]}
 
 
-@door.handler("app.logs", "app_id")
+@door.handler("app.logs")
 def logs(core: Core, who: door.Who, body: messages.LogQuery, incoming: peer.Incoming) -> None:
-    row = apps.by_id(core.db, body["app_id"])
+    identity, container = body.get("app_id", ""), body.get("container_id", "")
+    row = apps.by_id(core.db, identity) if identity else apps.by_container(core.db, container)
     if row is None:
-        raise exception.NotFoundError(f"no app {body['app_id']}")
+        raise exception.NotFoundError(f"no app {identity}" if identity else f"no container {container}")
     log_actions.Follower(core, row.n, row.id, body, incoming).start()
 
 

@@ -102,6 +102,12 @@ def by_id(db: database.Database, identity: str) -> Row | None:
     return Row(*row) if row else None
 
 
+def by_container(db: database.Database, container_id: str) -> Row | None:
+    """The app of a container, also of one that is gone."""
+    row = db.one(_SQL["by_container"], (container_id,))
+    return Row(*row) if row else None
+
+
 def by_name(db: database.Database, name: str, environment: str, *, any_state: bool) -> Row | None:
     row = db.one(_SQL["by_name"], {"name": name, "environment": environment, "any": any_state})
     return Row(*row) if row else None

@@ -16,6 +16,9 @@ SELECT n, id, name, environment, description, state, client, published, layout, 
 FROM app WHERE stopped_at IS NULL;
 -- name: by_id
 SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app WHERE id = ?;
+-- name: by_container
+SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app
+WHERE n = (SELECT app FROM container WHERE id = ?);
 -- name: by_name
 SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app
 WHERE name = :name AND environment = :environment AND (:any OR state = 3) ORDER BY stopped_at IS NOT NULL, n DESC LIMIT 1;

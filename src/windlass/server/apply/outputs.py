@@ -52,8 +52,9 @@ class Watcher:
 
     def start(self) -> None:
         """Send what is there; call after the commit of what the caller did."""
-        if self.known and not self.over:
-            self._send(self.known, self.position)
+        known, self.known = self.known, []
+        if known and not self.over:
+            self._send(known, self.position)
         self.pump()
 
     def stop(self) -> None:
@@ -64,7 +65,7 @@ class Watcher:
 
     def push(self, fresh: list[work.Output]) -> None:
         """Take what this turn brought."""
-        if self.over:
+        if self.over or self.known:  # what it knows goes first: ``start`` comes later in this very turn
             return
         if not fresh:
             self._finish_if_done()

@@ -12,7 +12,7 @@ import types
 from typing import NoReturn
 
 from windlass import exception
-from windlass.wire import payload
+from windlass.client import unpickle
 from windlass.wire.messages import calls
 
 
@@ -38,7 +38,7 @@ def _raised(failure: calls.Failure, error: bytes | bytearray | None) -> BaseExce
     trouble = ""
     if error is not None:
         try:
-            value = payload.loads(bytes(error), "remote exception")
+            value = unpickle.loads(error, "remote exception")
         except exception.DeserializationError as exc:
             trouble = f" ({exc})"
         else:
@@ -57,16 +57,21 @@ def splice(error: BaseException, failure: calls.Failure) -> BaseException:
     frames = failure.get("frames") or []
     tail: types.TracebackType | None = None
     for frame in reversed(frames):
-        tail = types.TracebackType(tail, _frame(frame), -1, max(frame["line"], 1))
+        shown = _frame(frame)
+        tail = types.TracebackType(tail, shown, shown.f_lasti, max(frame["line"], 1))
     if tail is not None:
         error.__windlass_remote__ = tail  # type: ignore[attr-defined]
     text = failure.get("traceback", "")
-    if (error.__cause__ is None and "\nThe above exception was" in text) or "\nDuring handling of" in text:
-        # Causes do not survive pickling; their text does.
-        error.__cause__ = _Chained(text)
-    elif tail is None and text:
-        error.__cause__ = _Chained(text)
+    causes = text if tail is None else max((text.rpartition(link)[0] for link in _LINKS), key=len)
+    if causes and error.__cause__ is None:  # causes do not survive pickling; their text does
+        error.__cause__ = _Chained(causes)
     return error.with_traceback(tail)
+
+
+_LINKS = (
+    "\nThe above exception was the direct cause of the following exception:\n",
+    "\nDuring handling of the above exception, another exception occurred:\n",
+)
 
 
 class _Chained(Exception):
@@ -76,17 +81,24 @@ class _Chained(Exception):
         return "\n" + str(self.args[0]).rstrip()
 
 
-_ChainedName = "RemoteTraceback"
-_Chained.__name__ = _Chained.__qualname__ = _ChainedName
+_Chained.__name__ = _Chained.__qualname__ = "RemoteTraceback"
 _Chained.__module__ = "builtins"
 
 
 def _frame(frame: calls.Frame) -> types.FrameType:
     """A frame object that shows as that remote one. The only way to get one is to run code of that name."""
-    names = {"co_name": frame["name"]}
+    code = compile("raise _stop", frame["file"], "exec")
+    line = max(frame["line"], 1)
     if sys.version_info >= (3, 11):
-        names["co_qualname"] = frame["name"]
-    code = compile("raise _stop", frame["file"], "exec").replace(**names)  # type: ignore[arg-type]
+        # A table of locations without columns: else marks would be drawn under the wrong part of the line.
+        table = b"".join(
+            bytes((0x80 | 13 << 3 | min(8, units) - 1, 0)) for units in range(len(code.co_code) // 2, 0, -8)
+        )
+        code = code.replace(
+            co_name=frame["name"], co_qualname=frame["name"], co_firstlineno=line, co_linetable=table
+        )
+    else:
+        code = code.replace(co_name=frame["name"], co_firstlineno=line)
     _remember(frame)
     try:
         exec(code, {"_stop": _Stop(), "__name__": "__remote__"})

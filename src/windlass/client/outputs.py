@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 from windlass import exception
-from windlass.client import blobs, failure, session
-from windlass.wire import codec, payload
+from windlass.client import blobs, failure, session, unpickle
+from windlass.wire import codec
 from windlass.wire.messages import calls
 
 
@@ -19,7 +19,7 @@ class Arrived(NamedTuple):
     def open(self) -> Any:
         """The value, or the remote failure raised. Runs the user's unpickling code: call in the user's thread."""
         if self.output["status"] in _GOOD:
-            return None if self.data is None else payload.loads(self.data, "result")  # type: ignore[arg-type]
+            return None if self.data is None else unpickle.loads(self.data, "result")
         raise failure.rebuild(self.output, self.data)
 
     def open_or_error(self) -> Any:

@@ -28,6 +28,10 @@ MAX_SIZE = 16 * 1024 * 1024
 """Bytes of a pickled function above which it is refused."""
 
 
+main_stem = ""
+"""The name that this process's main script has in containers, once one of its functions is shipped as a file."""
+
+
 class Source:
     """Where a function comes from. ``path`` is the script ("file"), ``package`` the top-level package ("package")."""
 
@@ -102,6 +106,9 @@ def _locate(raw_f: Any, serialized: bool) -> tuple[str, str, str, str]:
             f"module {name!r}, which defines {raw_f!r}, has no file", hint="Use serialized=True."
         )
     stem = path.replace("\\", "/").rpartition("/")[2].rpartition(".")[0]
+    if name == "__main__" or space.get("__name__") == "__main__":
+        global main_stem
+        main_stem = stem
     return "file", stem, path, ""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
@@ -61,10 +62,10 @@ def dumps(value: Any) -> bytes:
     return data
 
 
-def loads(data: bytes, what: str = "value") -> Any:
-    """Unpickle. Raises ``DeserializationError`` that says what is missing on this side."""
+def loads(data: Any, what: str = "value", unpickle: Callable[[Any], Any] = pickle.loads) -> Any:
+    """Unpickle bytes. Raises ``DeserializationError`` that says what is missing on this side."""
     try:
-        return pickle.loads(data)
+        return unpickle(data)
     except (ImportError, AttributeError) as exc:
         raise exception.DeserializationError(
             f"cannot unpickle the {what} here: {exc}",

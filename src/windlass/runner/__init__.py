@@ -1,0 +1,11 @@
+"""The program inside a container: imports the user's code, runs inputs, sends results.
+
+    boot ─► prepare (user's module, no thread, no connection) ─► service (main thread: user's code)
+                                                                   │ ▲
+                                                 attendant (2nd thread: the connection while user's code runs long)
+
+Belongs here: running user code and everything its edge needs (interrupts, failures, attributed output). Does not belong
+here: what is scheduled where (server) or how the container came to be (worker). Imports only the standard library, and
+as little of it as possible: each millisecond here is one of every cold start. So no asyncio unless the user's function
+is async, ``_socket`` instead of ``socket``, ``_thread`` locks, and annotations that cost nothing.
+"""

@@ -1,0 +1,77 @@
+"""An exception of user code as data: what the caller needs to raise it again and to show where it came from.
+
+Frames of Windlass and of the import machinery are hidden. ``traceback`` is imported on the first failure only.
+"""
+from __future__ import annotations
+
+import os
+
+from windlass import exception
+from windlass.wire import payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import traceback
+
+    from windlass.wire.messages import calls
+
+_OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - pathlib costs 3 ms
+
+
+def of(exc: BaseException, *, reason: str = "") -> tuple[calls.Failure, bytes | None]:
+    """The failure, and the pickled exception if it can be pickled."""
+    import traceback
+
+    shown = traceback.TracebackException(type(exc), exc, exc.__traceback__, compact=True)
+    _hide(shown, set())
+    failure: calls.Failure = {
+        "kind": _kind(type(exc)),
+        "repr": _text(exc),
+        "traceback": "".join(shown.format() if shown.stack else shown.format_exception_only()),
+        "frames": [
+            {"file": frame.filename, "line": frame.lineno or 0, "name": frame.name, "text": frame.line or ""}
+            for frame in shown.stack
+        ],
+    }
+    if reason:
+        failure["reason"] = reason
+    return failure, _pickled(exc)
+
+
+def show(failure: calls.Failure) -> None:
+    """Print it to the container's log."""
+    import sys
+
+    print(failure.get("traceback", "").rstrip(), file=sys.stderr, flush=True)
+
+
+def _hide(shown: traceback.TracebackException, seen: set[int]) -> None:
+    if id(shown) in seen:
+        return
+    seen.add(id(shown))
+    shown.stack[:] = [frame for frame in shown.stack if not _hidden(frame.filename)]
+    for other in (shown.__cause__, shown.__context__, *(getattr(shown, "exceptions", None) or ())):
+        if other is not None:
+            _hide(other, seen)
+
+
+def _hidden(file: str) -> bool:
+    return file.startswith((_OURS, "<frozen importlib")) or file.endswith("/importlib/__init__.py")
+
+
+def _kind(cls: type[BaseException]) -> str:
+    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+
+
+def _text(exc: BaseException) -> str:
+    try:
+        return repr(exc)
+    except Exception:  # noqa: BLE001 - the user's __repr__
+        return f"<{type(exc).__qualname__} whose repr failed>"
+
+
+def _pickled(exc: BaseException) -> bytes | None:
+    try:
+        return payload.dumps(exc)
+    except (exception.SerializationError, exception.RequestSizeError):
+        return None

@@ -1,0 +1,158 @@
+"""Running one input: plain and async functions, generators of both kinds, and every way in which they can end."""
+from __future__ import annotations
+
+import time
+
+from windlass.runner import interrupts as interrupts_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from typing import Any
+
+    Emit = Callable[[Any], None]
+    """Takes one value of a generator. Raises nothing of ours into user code: it runs with the door shut."""
+
+Interrupts = interrupts_module.Interrupts
+
+
+class Ended(Exception):
+    """How user code ended other than by returning. ``why``: "" (raised by itself), or why we interrupted it."""
+
+    def __init__(self, cause: BaseException, why: str) -> None:
+        super().__init__(cause, why)
+        self.cause = cause
+        self.why = why
+
+
+class Loop:
+    """The event loop of the main thread, made for the first async function."""
+
+    def __init__(self) -> None:
+        import asyncio
+
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
+        asyncio.set_event_loop(self.loop)
+
+    def run(self, awaitable: Awaitable[Any], interrupts: Interrupts) -> Any:
+        task = self.loop.create_task(_awaited(awaitable))
+        interrupts.async_begin(lambda: self.loop.call_soon_threadsafe(task.cancel))
+        try:
+            return self.loop.run_until_complete(task)
+        finally:
+            interrupts.async_end()
+
+    def wait_readable(self, *descriptors: int) -> None:
+        """Let the user's background tasks run until one of these has something to read."""
+        future = self.loop.create_future()
+
+        def readable() -> None:
+            if not future.done():
+                future.set_result(None)
+
+        for fd in descriptors:
+            self.loop.add_reader(fd, readable)
+        try:
+            self.loop.run_until_complete(future)
+        finally:
+            for fd in descriptors:
+                self.loop.remove_reader(fd)
+
+    def close(self) -> None:
+        import asyncio
+
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
+class Invoker:
+    """``function`` as it is called for each input."""
+
+    def __init__(
+        self, function: Callable[..., Any], *, is_generator: bool, is_async: bool, interrupts: Interrupts
+    ) -> None:
+        self._function = function
+        self._is_generator = is_generator
+        self._interrupts = interrupts
+        self.loop: Loop | None = Loop() if is_async else None
+
+    def run(self, lease: object, args: Any, kwargs: Any, *, emit: Emit, began: Callable[[], None]) -> tuple[Any, float]:
+        """The value (for a generator: how many it yielded) and the seconds it took. Raises ``Ended``."""
+        interrupts = self._interrupts
+        interrupts.begin(lease)
+        error: BaseException | None = None
+        value: Any = None
+        start = time.perf_counter()
+        began()
+        try:
+            # Two layers: a signal may arrive in the very act of shutting the door, after user code has ended.
+            try:
+                interrupts.open()
+                value = self._function(*args, **kwargs)
+                if self._is_generator:
+                    value = self._iterate(value, emit)
+                elif hasattr(value, "__await__"):
+                    interrupts.shut()
+                    value = self._await(value)
+            finally:
+                interrupts.shut()
+        except BaseException as exc:  # noqa: BLE001 - the edge of user code
+            interrupts.shut()
+            error = exc
+        seconds = time.perf_counter() - start
+        why = interrupts.end()
+        if error is not None:
+            raise Ended(error, why) from None
+        if why in (interrupts_module.CANCEL, interrupts_module.TIMEOUT):
+            raise Ended(error or InterruptedError("the interrupt was swallowed"), why)
+        return value, seconds
+
+    def _await(self, awaitable: Awaitable[Any]) -> Any:
+        if self.loop is None:
+            self.loop = Loop()
+        return self.loop.run(awaitable, self._interrupts)
+
+    def _iterate(self, values: Any, emit: Emit) -> int:
+        if hasattr(values, "__aiter__"):
+            self._interrupts.shut()
+            return int(self._await(_drain(values.__aiter__(), emit)))
+        return self._drain(iter(values), emit)
+
+    def _drain(self, values: Iterator[Any], emit: Emit) -> int:
+        """The door is open only while the generator runs, shut while its value is sent."""
+        interrupts = self._interrupts
+        count = 0
+        try:
+            for value in values:
+                interrupts.shut()
+                emit(value)
+                count += 1
+                interrupts.open()
+        finally:
+            close = getattr(values, "close", None)
+            if close is not None:
+                close()
+        return count
+
+
+async def _drain(values: AsyncIterator[Any], emit: Emit) -> int:
+    count = 0
+    try:
+        async for value in values:
+            emit(value)
+            count += 1
+    finally:
+        close = getattr(values, "aclose", None)
+        if close is not None:
+            await close()
+    return count

@@ -1,0 +1,65 @@
+"""From a plan to the user's function. No thread, and no connection unless the function itself must be fetched."""
+from __future__ import annotations
+
+import importlib
+import os
+
+from windlass import exception
+from windlass.client import here
+from windlass.wire import payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from windlass.wire.messages import containers, functions
+
+
+def environment(plan: containers.RunnerPlan) -> None:
+    """What programs may ask the environment about where they are."""
+    facts = {
+        "IS_REMOTE": "1",
+        "TASK_ID": plan["container_id"],
+        "IMAGE_ID": plan["image_id"],
+        "ENVIRONMENT": plan["environment"],
+        "CLOUD_PROVIDER": "local",
+        "REGION": "local",
+    }
+    for name, value in facts.items():
+        os.environ[f"WINDLASS_{name}"] = os.environ[f"MODAL_{name}"] = value
+
+
+def place(plan: containers.RunnerPlan) -> None:
+    """Tell the SDK where it is. Before user code is imported."""
+    here.plan = plan
+    here.pid = os.getpid()
+    from windlass import compat
+
+    compat.install()
+
+
+def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Callable[..., Any]:
+    """Import the user's code and find the function that was decorated."""
+    if spec["definition"] == "serialized":
+        found = payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
+    else:
+        found = _find(importlib.import_module(spec["module"]), spec)
+    raw = found.get_raw_f() if hasattr(found, "get_raw_f") else found
+    if not callable(raw):
+        raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no function: {raw!r}")
+    called: Callable[..., Any] = raw
+    return called
+
+
+def _find(module: Any, spec: functions.FunctionSpec) -> Any:
+    found = module
+    for part in spec["qualname"].split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise exception.ExecutionError(
+                f"module {spec['module']!r} has no {spec['qualname']!r} in the container",
+                hint="Is it defined under a condition, or inside a function? Such functions need serialized=True.",
+            ) from None
+    return found

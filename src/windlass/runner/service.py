@@ -1,0 +1,200 @@
+"""The main thread's loop: take an input, run it, say how it ended."""
+from __future__ import annotations
+
+import contextvars
+import time
+
+from windlass import exception
+from windlass.client import here
+from windlass.runner import attendant, blobs, failure, invoke, marks
+from windlass.runner import interrupts as interrupts_module
+from windlass.runner import work as work_module
+from windlass.wire import payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from windlass.runner import link as link_module
+    from windlass.wire.messages import functions
+
+_HURRY = 0.001  # after an input that ran longer than this, its result does not wait for others
+_LAST_WORDS = 5.0  # seconds at the end for the server to take the last results
+_LAST_RESULT = 60.0  # the same for containers that end by themselves after one input
+
+
+class Service:
+    """Serves one function until told to stop, or until user code leaves."""
+
+    def __init__(
+        self,
+        spec: functions.FunctionSpec,
+        function: Callable[..., Any],
+        *,
+        link: link_module.Link,
+        work: work_module.Work,
+    ) -> None:
+        self._spec = spec
+        self._link = link
+        self._work = work
+        self._outputs = work.outputs
+        self._attendant = attendant.Attendant(link, work, timeout=spec["timeout"])
+        self._invoker = invoke.Invoker(
+            function, is_generator=spec["is_generator"], is_async=spec["is_async"], interrupts=work.interrupts
+        )
+
+    def run(self) -> None:
+        """Raises ``SystemExit`` (or ``KeyboardInterrupt``) when user code left by it."""
+        link, work, outputs = self._link, self._work, self._outputs
+        work.interrupts.install(link.main_wake.write_fd)
+        if link.up:  # it was needed to fetch the function
+            work.announce()
+        self._attendant.start()
+        patience = _LAST_WORDS
+        try:
+            while not work.stopping:
+                try:
+                    lease = work.queue.popleft()
+                except IndexError:
+                    outputs.flush()
+                    self._idle()
+                    continue
+                ran = self._serve(lease)
+                if self._spec["single_use"]:
+                    patience = _LAST_RESULT
+                    break
+                if ran > _HURRY or outputs.due(time.monotonic()):
+                    outputs.flush()
+        finally:
+            work.release()
+            self._leave(patience)
+
+    def _idle(self) -> None:
+        """Until something came. The main thread reads by itself: no change of threads before user code runs."""
+        link = self._link
+        link.take()
+        try:
+            if self._work.queue or self._work.stopping:
+                return
+            if self._invoker.loop is not None and link.up:
+                self._invoker.loop.wait_readable(link.descriptor, link.main_wake.fd)
+                link.step(0, link.main_wake)
+            else:
+                link.step(60.0, link.main_wake)
+        finally:
+            link.leave()
+
+    def _leave(self, patience: float) -> None:
+        """Bring out results and output."""
+        deadline = time.monotonic() + patience
+        self._outputs.flush()
+        self._link.wait(lambda: not self._outputs.unsettled, deadline)
+        if self._invoker.loop is not None:
+            self._invoker.loop.close()
+        marks.flush()
+
+    # -- one input ------------------------------------------------------------------------------------------
+
+    def _serve(self, lease: work_module.Lease) -> float:
+        """Run it and add its output. Returns the seconds it ran."""
+        if lease.dropped:
+            return 0.0
+        try:
+            args, kwargs = self._arguments(lease)
+        except exception.Error as exc:
+            self._fail(lease, exc, 0.0)
+            return 0.0
+        # A context of its own, so that what user code sets in one input is not seen by the next.
+        return contextvars.copy_context().run(self._run, lease, args, kwargs)
+
+    def _arguments(self, lease: work_module.Lease) -> Any:
+        data = lease.data if lease.data is not None else bytes(blobs.fetch(self._link, lease.blob, lease.size))
+        lease.data = None
+        return payload.loads(data, "arguments")
+
+    def _run(self, lease: work_module.Lease, args: Any, kwargs: Any) -> float:
+        here.input_id.set(lease.input_id)
+        here.call_id.set(lease.call_id)
+        marks.current = lease.input_id
+        items = 0
+
+        def emit(value: Any) -> None:
+            nonlocal items
+            self._item(lease, items, value)
+            items += 1
+
+        work = self._work
+        start = work.started = time.monotonic()
+        work.running = lease
+        try:
+            if lease.cancelled:
+                self._end(lease, "terminated", 0.0)
+                return 0.0
+            value, seconds = self._invoker.run(lease, args, kwargs, emit=emit, began=self._attendant.attend)
+        except invoke.Ended as ended:
+            work.running = None
+            seconds = time.monotonic() - start
+            self._ended(lease, ended, seconds)
+            return seconds
+        finally:
+            work.running = None
+            marks.flush()
+            marks.current = None
+        if self._spec["is_generator"]:
+            self._end(lease, "success", seconds, items=value)
+        else:
+            self._returned(lease, value, seconds)
+        return seconds
+
+    def _ended(self, lease: work_module.Lease, ended: invoke.Ended, seconds: float) -> None:
+        cause = ended.cause
+        if ended.why == interrupts_module.CANCEL:
+            self._end(lease, "terminated", seconds)
+        elif ended.why == interrupts_module.TIMEOUT:
+            text = f"the function ran longer than its timeout of {self._spec['timeout']:g} s"
+            error = exception.FunctionTimeoutError(text).with_traceback(cause.__traceback__)
+            self._fail(lease, error, seconds, status="timeout")
+        elif ended.why == interrupts_module.STOP:
+            self._work.give_back(lease)
+        elif isinstance(cause, SystemExit):
+            raise cause.with_traceback(None)
+        elif isinstance(cause, (KeyboardInterrupt, GeneratorExit)):
+            failure.show(failure.of(cause)[0])
+            raise SystemExit(130 if isinstance(cause, KeyboardInterrupt) else 1)
+        else:
+            self._fail(lease, cause, seconds)
+
+    # -- outputs ----------------------------------------------------------------------------------------------
+
+    def _end(self, lease: work_module.Lease, status: str, seconds: float, **more: Any) -> None:
+        self._outputs.add(lease.key, {**lease.held, "status": status, "seconds": seconds, **more})
+
+    def _returned(self, lease: work_module.Lease, value: Any, seconds: float) -> None:
+        output: dict[str, Any] = {**lease.held, "status": "success", "seconds": seconds}
+        try:
+            self._add(lease, output, "value", payload.dumps(value))
+        except exception.Error as exc:
+            self._fail(lease, exc, seconds)
+
+    def _item(self, lease: work_module.Lease, number: int, value: Any) -> None:
+        """One value of a generator; waits while its consumer is far behind."""
+        self._add(lease, {**lease.held, "status": "item", "item": number}, "value", payload.dumps(value))
+        if not self._outputs.flush_items():
+            work = self._work
+            self._link.wait(lambda: not self._outputs.crowded() or work.interrupts.wanted or work.stopping == "now")
+
+    def _fail(self, lease: work_module.Lease, exc: BaseException, seconds: float, *, status: str = "failure") -> None:
+        why, pickled = failure.of(exc, reason=str(exc) if status == "timeout" else "")
+        output: dict[str, Any] = {**lease.held, "status": status, "failure": why, "seconds": seconds}
+        try:
+            self._add(lease, output, "error", pickled)
+        except exception.Error:
+            self._outputs.add(lease.key, output)
+
+    def _add(self, lease: work_module.Lease, output: dict[str, Any], slot: str, data: bytes | None) -> None:
+        if data is not None and len(data) > payload.INLINE_LIMIT:
+            place = {"blob": blobs.upload(self._link, data), "size": len(data)}
+            (output if slot == "value" else output["failure"])[slot] = place
+            data = None
+        self._outputs.add(lease.key, output, data, slot)

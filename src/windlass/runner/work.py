@@ -1,0 +1,143 @@
+"""What the runner holds: leased inputs, the one that runs, and what the server said about them.
+
+    lease ─► queue ─► running ─► outputs ─ committed ─► gone
+               └──── release (given back, never begun)
+
+The main thread takes from the queue; notices arrive in the thread that reads. Each step is one atomic operation on a
+deque, a dict or an attribute, so none needs a lock.
+"""
+from __future__ import annotations
+
+import collections
+import math
+import time
+
+from windlass.runner import interrupts as interrupts_module
+from windlass.runner import outputs as outputs_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from windlass.runner import link as link_module
+
+
+class Lease:
+    """One attempt at one input."""
+
+    __slots__ = ("attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "size")
+
+    def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
+        self.input_id: str = body["input_id"]
+        self.call_id: str = body["call_id"]
+        self.attempt: int = body["attempt"]
+        payload = body["payload"]
+        at = payload.get("at")
+        self.data: bytes | None = None if at is None else attachments[at]
+        self.blob: str = payload.get("blob", "")
+        self.size: int = payload.get("size", 0)
+        self.key = (self.input_id, self.attempt)
+        self.cancelled = False
+        self.dropped = False
+        """No longer ours: its result interests nobody."""
+
+    @property
+    def held(self) -> dict[str, Any]:
+        return {"input_id": self.input_id, "attempt": self.attempt}
+
+
+class Work:
+    def __init__(self, link: link_module.Link) -> None:
+        self._link = link
+        self.interrupts = interrupts_module.Interrupts(self._stopped_by_signal)
+        self.outputs = outputs_module.Outputs(link, self._settled)
+        self.queue: collections.deque[Lease] = collections.deque()
+        self.held: dict[tuple[str, int], Lease] = {}
+        """All that the server thinks is here, until it has committed its end."""
+        self.running: Lease | None = None
+        self.started = 0.0
+        self.stopping = ""
+        """"", "graceful" or "now"."""
+        self.die_at = math.inf
+        """When the process ends whatever user code does."""
+        link.connected = self.announce
+        link.notice = self._notice
+
+    # -- the reader ---------------------------------------------------------------------------------------
+
+    def announce(self) -> None:
+        """After each hello: what is here, and results that may not have arrived."""
+        self._link.request("runner.ready", {"held": self.listed()}, answer=self._ready)
+        self.outputs.resend()
+
+    def listed(self) -> list[dict[str, Any]]:
+        return [lease.held for lease in list(self.held.values())]
+
+    def _ready(self, header: dict[str, Any], _: list[bytes]) -> None:
+        dropped = {(item["input_id"], item["attempt"]) for item in (header.get("b") or {}).get("drop", ())}
+        if "e" in header:
+            self._link.lose()
+        else:
+            self._link.healthy()
+        for key in dropped:
+            lease = self.held.pop(key, None)
+            if lease is not None:
+                lease.dropped = True
+                self.interrupts.request(lease, interrupts_module.CANCEL, "the input runs elsewhere now")
+        if dropped:
+            self.outputs.discard(dropped)
+
+    def _notice(self, method: str, body: dict[str, Any], attachments: list[bytes]) -> None:
+        if method == "runner.lease":
+            for item in body["leases"]:
+                lease = Lease(item, attachments)
+                if lease.key not in self.held:
+                    self.held[lease.key] = lease
+                    self.queue.append(lease)
+        elif method == "runner.cancel":
+            for item in body["inputs"]:
+                self._cancel((item["input_id"], item["attempt"]))
+        elif method == "runner.stop":
+            self.stop(graceful=body.get("graceful", False), grace=body.get("grace", 30.0))
+
+    def _cancel(self, key: tuple[str, int]) -> None:
+        lease = self.held.get(key)
+        if lease is not None:
+            # First the mark, then the request: if it is about to begin, the main thread sees the mark.
+            lease.cancelled = True
+            self.interrupts.request(lease, interrupts_module.CANCEL)
+
+    def stop(self, *, graceful: bool, grace: float) -> None:
+        if self.stopping == "now":
+            return
+        self.stopping = "graceful" if graceful else "now"
+        if not graceful:
+            self.die_at = min(self.die_at, time.monotonic() + grace)
+            self.interrupts.stop()
+
+    def _stopped_by_signal(self) -> None:
+        self.stopping = "now"
+
+    def _settled(self, key: tuple[str, int]) -> None:
+        self.held.pop(key, None)
+
+    # -- any thread ---------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        """Give back what has not begun."""
+        released = []
+        while True:
+            try:
+                lease = self.queue.pop()
+            except IndexError:
+                break
+            self.held.pop(lease.key, None)
+            if not lease.dropped:
+                released.append(lease.held)
+        if released:
+            self._link.request("runner.release", {"inputs": released})
+
+    def give_back(self, lease: Lease) -> None:
+        """Give back one that was interrupted, not by its own fault."""
+        if self.held.pop(lease.key, None) is not None:
+            self._link.request("runner.release", {"inputs": [lease.held]})

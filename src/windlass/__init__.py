@@ -55,7 +55,7 @@ _REMOVED = {
 
 _MODULES = frozenset({"app", "call_graph", "client", "config", "exception", "functions", "image", "secret", "types"})
 
-__all__ = sorted([*_WHERE, "__version__"])  # noqa: PLE0605 - names are imported on first use
+__all__ = sorted([*_WHERE, "__version__"])
 
 
 def __getattr__(name: str) -> object:

@@ -36,7 +36,7 @@ class InputInfo:
 def tree(nodes: list[calls.GraphNode]) -> list[InputInfo]:
     """The roots: inputs whose parent is not among ``nodes``."""
     known = {node["input_id"]: _info(node) for node in nodes}
-    roots = []
+    roots: list[InputInfo] = []
     for node in nodes:
         parent = known.get(node["parent_input_id"] or "")
         (roots if parent is None else parent.children).append(known[node["input_id"]])

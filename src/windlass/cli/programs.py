@@ -30,7 +30,8 @@ def log_file(root: Path, name: str) -> Path:
 
 def prepare(root: Path) -> None:
     """Make the folders that the programs expect."""
-    (root / "log").mkdir(parents=True, exist_ok=True)
+    root.mkdir(mode=0o711, parents=True, exist_ok=True)
+    (root / "log").mkdir(mode=0o700, exist_ok=True)
     run = paths.run(root)
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = run.stat().st_uid

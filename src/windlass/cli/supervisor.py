@@ -200,7 +200,7 @@ def _daemonise(root: Path) -> None:
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    os.umask(0o077)
+    os.umask(0o022)  # users of containers pass through some folders; what is private says so itself
     null, log = os.open(os.devnull, os.O_RDWR), programs.open_log(root, "supervisor")
     for source, target in ((null, 0), (log, 1), (log, 2)):
         os.dup2(source, target)

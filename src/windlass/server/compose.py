@@ -24,13 +24,15 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
-from windlass.server.loops import garbage, reaper, scheduler
+from windlass.server.loops import checkpoint, garbage, reaper, scheduler
 from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (_apps, _calls, _images, _machines, _runners, _workers)
 """The nouns that this server answers for; importing them registers their handlers."""
+
+_LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))
 
 USERS = frozenset({"user", "worker"})
 CONTAINERS = frozenset({"runner", "container"})
@@ -90,13 +92,14 @@ async def server(
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
         stack.callback(_close_links, links)
-        for name, loop in (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage)):
+        for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:
             yield made
         finally:
             made.turn.end()
             await owner.close()
+            made.turn.end()
 
 
 def _close_links(links: set[link.Link]) -> None:
@@ -111,7 +114,9 @@ def _sockets(home: Path) -> list[tuple[Path, frozenset[str], int]]:
 @contextlib.asynccontextmanager
 async def _listen(path: Path, mode: int, entrance: door.Door) -> AsyncIterator[None]:
     """Accept connections at ``path`` until the block is left. A socket that nobody listens on is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if mode == 0o600 else 0o755)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if mode != 0o600:
+        path.parent.chmod(0o755)  # whatever the umask: users of containers pass through
     path.unlink(missing_ok=True)
     before = os.umask(0o177)
     try:

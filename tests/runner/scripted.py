@@ -28,7 +28,8 @@ CALL = "fc-" + "1" * 22
 class Stage:
     """``outputs`` in order of arrival, ``seen``: every other request by method."""
 
-    def __init__(self, folder: Path, code: str, **spec: Any) -> None:
+    def __init__(self, folder: Path, code: str, *, token: str = "secret", blobs: Any = None, **spec: Any) -> None:
+        self.token = token
         self.folder = folder
         self.socket = str(folder / "s.sock")
         (folder / "code").mkdir()
@@ -36,15 +37,15 @@ class Stage:
         self.outputs: list[dict[str, Any]] = []
         self.values: dict[tuple[str, int], bytes] = {}
         self.seen: dict[str, list[Any]] = {}
-        self.blobs: dict[str, bytearray] = {}
+        self.blobs: dict[str, bytearray] = blobs or {}
         self.drop: list[dict[str, Any]] = []
         self.deaf = False  # do not answer runner.outputs
         self.peer: peer.Peer | None = None
         self.changed = asyncio.Event()
         self.count = 0
         self.spec = {
-            "tag": "f", "module": "job", "qualname": "f", "definition": "file", "serialized": None, "is_generator": False,
-            "is_async": False, "timeout": 60.0, "single_use": False, **spec,
+            "tag": "f", "module": "job", "qualname": "f", "definition": "file", "serialized": None,
+            "is_generator": False, "is_async": False, "timeout": 60.0, "single_use": False, **spec,
         }
 
     @contextlib.asynccontextmanager
@@ -63,8 +64,9 @@ class Stage:
     @contextlib.contextmanager
     def process(self):
         plan = {
-            "container_id": "ta-1", "token": "secret", "socket": self.socket, "function_id": "fu-1", "image_id": "im-1",
-            "environment": "main", "spec": self.spec, "app": {"app_id": "ap-1", "app_name": "x", "functions": {}},
+            "container_id": "ta-1", "token": self.token, "socket": self.socket, "function_id": "fu-1",
+            "image_id": "im-1", "environment": "main", "spec": self.spec,
+            "app": {"app_id": "ap-1", "app_name": "x", "functions": {}},
         }
         path = self.folder / "plan.json"
         path.write_text(json.dumps(plan))

@@ -168,7 +168,7 @@ class Service:
     # -- outputs ----------------------------------------------------------------------------------------------
 
     def _end(self, lease: work_module.Lease, status: str, seconds: float, **more: Any) -> None:
-        self._outputs.add(lease.key, {**lease.held, "status": status, "seconds": seconds, **more})
+        self._add(lease, {**lease.held, "status": status, "seconds": seconds, **more})
 
     def _returned(self, lease: work_module.Lease, value: Any, seconds: float) -> None:
         output: dict[str, Any] = {**lease.held, "status": "success", "seconds": seconds}
@@ -190,9 +190,13 @@ class Service:
         try:
             self._add(lease, output, "error", pickled)
         except exception.Error:
-            self._outputs.add(lease.key, output)
+            self._add(lease, output)
 
-    def _add(self, lease: work_module.Lease, output: dict[str, Any], slot: str, data: bytes | None) -> None:
+    def _add(
+        self, lease: work_module.Lease, output: dict[str, Any], slot: str = "value", data: bytes | None = None
+    ) -> None:
+        if lease.dropped:
+            return
         if data is not None and len(data) > payload.INLINE_LIMIT:
             place = {"blob": blobs.upload(self._link, data), "size": len(data)}
             (output if slot == "value" else output["failure"])[slot] = place

@@ -19,6 +19,7 @@ from windlass.wire.messages import workers
 
 Core = core_module.Core
 _TAIL = 4000
+_NO_WORKER = 60.0
 _LOG_KEPT = 2000
 
 
@@ -132,9 +133,21 @@ def _start(core: Core, key: str, parent: str | None, recipe: messages.Recipe, *,
         image_decisions.image_id(key, ids.new("g") if forced else "") if forced or current is None else current[0]
     )
     build = machines.Build(identity=ids.new("bu"), image_id=image_id, key=key, parent=parent, recipe=recipe)
+    build.wanted_at = core.clock.now()
     core.world.builds[build.id] = build
     _want_all(core)
     return build
+
+
+def give_up(core: Core, now: float) -> None:
+    """Nobody can build while no worker is connected; after a while, say so."""
+    if core.world.workers:
+        return
+    for build in [b for b in core.world.builds.values() if now - b.wanted_at > _NO_WORKER]:
+        del core.world.builds[build.id]
+        waiters, build.waiters = build.waiters, []
+        for waiter in waiters:
+            waiter.failed(build, "no worker is connected; `windlass server status` and `windlass doctor` say why")
 
 
 def _want_all(core: Core) -> None:

@@ -30,7 +30,7 @@ def cancel(core: Core, call: work.Call, *, terminate_containers: bool = False, w
 
 def sweep(core: Core, call: work.Call, why: str = "cancelled") -> bool:
     """End (some of) the waiting inputs of a cancelled call; True when none is left."""
-    body = work_actions.failure_body({"kind": "", "repr": why, "traceback": "", "frames": [], "reason": why})
+    body = work_actions.own_failure(why)
     done = pending.end_waiting(core, call, moves.Status.TERMINATED, body)
     if done:
         core.world.cancelling.pop(call.n, None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from typing import Any
 
 from windlass.kit import ids
@@ -80,7 +79,7 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
         container.started_at = now
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
-        function.failures, function.not_before = 0, 0.0
+        function.failures, function.not_before, function.broken = 0, 0.0, False
     for item in list(container.held.values()):
         if held.get(item.id) != item.attempt:
             work_actions.requeue(core, item)
@@ -191,51 +190,38 @@ def _charge(core: Core, container: machines.Container, exit: messages.ContainerE
         if crashed:
             item.crashes += 1
         if item.crashes >= core.settings.crash_budget:
-            story = attempts.exit_story(exit)
-            work_actions.finish(
-                core,
-                item,
-                moves.Status.CRASH,
-                work_actions.failure_body(
-                    {
-                        "kind": exit.get("reason", ""),
-                        "repr": story,
-                        "traceback": "",
-                        "frames": [],
-                        "reason": f"its container died {item.crashes} times; the last time: {story}",
-                    }
-                ),
-            )
+            work_actions.fail_for(core, item, moves.Status.CRASH, _crash_story(item, exit))
         else:
             work_actions.requeue(core, item)
+
+
+def _crash_story(item: work.Input, exit: messages.ContainerExit) -> str:
+    story = attempts.exit_story(exit)
+    return f"its container died under it {item.crashes} times; the last time: {story}" if item.crashes > 1 else story
 
 
 def start_failed(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
     """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed)."""
     function = container.function
     function.failures += 1
-    function.last_failure = container.failed or (
-        work_actions.failure_body(_start_failure(core, container, exit)),
-        work.NO_DATA,
-    )
+    function.last_failure = container.failed or (_start_failure(core, container, exit), work.NO_DATA)
     if function.app.state == moves.AppState.DEPLOYED:
         function.not_before = core.clock.now() + attempts.start_backoff(function.failures)
     elif function.failures >= core.settings.start_failures:
         fail_pending(core, function)
 
 
-def _start_failure(core: Core, container: machines.Container, exit: messages.ContainerExit) -> dict[str, Any]:
+def _start_failure(core: Core, container: machines.Container, exit: messages.ContainerExit) -> bytes:
     story = attempts.exit_story(exit)
     last = logs.last_of_container(core.db, container.function.app.n, container.n, _LAST_LINES)
-    reason = f"{story}\nlast lines of its log:\n{last}" if last else story
-    return {"kind": exit.get("reason", ""), "repr": story, "traceback": "", "frames": [], "reason": reason}
+    return work_actions.own_failure(f"{story}\nlast lines of its log:\n{last}" if last else story)
 
 
 def fail_pending(core: Core, function: machines.Function) -> None:
     """All that waits for this function fails with the last start failure; then the count begins anew."""
     body, data = function.last_failure or (None, work.NO_DATA)
     pending.end_pending(core, function, moves.Status.INIT_FAILURE, body, data)
-    function.failures = 0
+    function.failures, function.broken = 0, True
     for container in list(function.containers.values()):
         if container.starting:
             stop(core, container, graceful=False, why="the function's containers cannot start")
@@ -249,54 +235,3 @@ def memory_of(function: machines.Function) -> int:
 def runner_failed(core: Core, container: machines.Container, body: bytes, data: work.Data) -> None:
     """The runner says why the user's code did not start. It exits next; its exit is what counts."""
     container.failed = (body, data)
-
-
-def deadline_missed(core: Core, now: float) -> None:
-    """The backstop: kill what should have ended by itself."""
-    limits = core.settings
-    for container in list(core.world.containers.values()):
-        _check(core, container, now, limits.beat, limits.reconnect)
-
-
-def _check(core: Core, container: machines.Container, now: float, beat: float, reconnect: float) -> None:
-    spec = container.function.spec
-    if container.kill_at is not None and now > container.kill_at:
-        kill(core, container, "it did not stop in time")
-    elif container.starting:
-        if now - container.created_at > max(spec["startup_timeout"], 1.0) + core.settings.timeout_slack:
-            _startup_timeout(core, container)
-    elif container.peer is None:
-        if container.lost_at is not None and now - container.lost_at > reconnect:
-            kill(core, container, "its runner does not answer")
-    elif now - container.seen_at > beat:
-        kill(core, container, "heartbeat timeout: the runner has been silent")
-    elif container.held:
-        _check_timeout(core, container, now, spec["timeout"])
-
-
-def _startup_timeout(core: Core, container: machines.Container) -> None:
-    seconds = container.function.spec["startup_timeout"]
-    core.turn.begin()
-    text = f"the container was not ready within startup_timeout={seconds:g} s"
-    if container.failed is None:
-        container.failed = (
-            work_actions.failure_body({"kind": "timeout", "repr": text, "traceback": "", "frames": [], "reason": text}),
-            work.NO_DATA,
-        )
-    kill(core, container, text)
-    start_failed(core, container, {"reason": "start_failed", "message": text})
-
-
-def _check_timeout(core: Core, container: machines.Container, now: float, timeout: float) -> None:
-    oldest = min(item.leased_at for item in container.held.values())
-    limit = (timeout or math.inf) + core.settings.timeout_slack
-    if now - oldest <= limit:
-        return
-    core.turn.begin()
-    text = f"the function ran longer than its timeout of {timeout:g} s and did not stop when interrupted"
-    for item in [i for i in container.held.values() if now - i.leased_at > limit]:
-        body = work_actions.failure_body(
-            {"kind": "timeout", "repr": text, "traceback": "", "frames": [], "reason": text}
-        )
-        work_actions.attempt_failed(core, item, moves.Status.TIMEOUT, body, work.NO_DATA)
-    kill(core, container, text)

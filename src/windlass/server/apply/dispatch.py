@@ -10,6 +10,8 @@ from windlass.server.store import inputs
 
 Core = core_module.Core
 _REFILL = 1000
+_MAX_BYTES = 4 * 1024 * 1024
+"""Of payloads in one notice of leases."""
 
 
 def dispatch(core: Core, function: machines.Function) -> None:
@@ -37,6 +39,7 @@ def _lease(core: Core, function: machines.Function, container: machines.Containe
     leased = turn.leases.get(container)
     if leased is None:
         leased = turn.leases[container] = []
+    size = 0
     while count and ready:
         item = ready.popleft()
         if item.call.cancelled:
@@ -46,6 +49,10 @@ def _lease(core: Core, function: machines.Function, container: machines.Containe
             # Its last container died: it runs alone, so that it cannot take others with it again.
             ready.appendleft(item)
             break
+        if item.data.inline is None and item.data.blob is None:
+            core.turn.flush()
+            item.data = inputs.large(core.db, item.key)
+        size += item.data.size
         item.state = moves.InputState.LEASED
         item.attempt += 1
         item.container = container
@@ -56,7 +63,7 @@ def _lease(core: Core, function: machines.Function, container: machines.Containe
         if not item.fresh:
             turn.changed[item.key] = item
         count -= 1
-        if item.crashes:
+        if item.crashes or size > _MAX_BYTES:
             break
 
 

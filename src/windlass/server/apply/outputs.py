@@ -89,6 +89,8 @@ class Watcher:
             self._send(rows)
         if not self.over:
             self._finish_if_done()
+        if self.call.held_back:
+            release_held_back(self.core, self.call)
 
     def _finish_if_done(self) -> None:
         if self.position + 1 >= self.call.next_seq and self._satisfied():

@@ -44,6 +44,8 @@ def scale_function(core: Core, function: machines.Function, now: float) -> None:
         return
     counted = [c for c in function.containers.values() if c.state <= moves.ContainerState.READY]
     wanted = scale.needed(_sample(function, now))
+    if function.broken and not function.queued:
+        wanted = function.running
     if wanted > len(counted):
         if now >= function.not_before:
             _start(core, function, wanted - len(counted))

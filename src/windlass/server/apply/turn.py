@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
-from windlass.server.state import machines, work
+from windlass.server.state import machines, moves, work
 from windlass.server.store import calls, database, inputs
 from windlass.wire import peer
 
@@ -27,6 +27,7 @@ class Turn:
     def __init__(self, db: database.Database) -> None:
         self._db = db
         self._open = False
+        self.commits = 0
         self.prepare: Callable[[], None] = lambda: None
         self.recover: Callable[[BaseException], None] = lambda exc: None
         self.push: Callable[[dict[work.Call, list[work.Output]]], None] = lambda fresh: None
@@ -72,6 +73,8 @@ class Turn:
             inputs.insert(self._db, rows)
             for item in rows:
                 item.fresh = False
+                if item.state == moves.InputState.READY:
+                    item.forget_large()
         if self.changed:
             changed, self.changed = self.changed, {}
             inputs.update(self._db, list(changed.values()))
@@ -92,6 +95,7 @@ class Turn:
             self.prepare()
             self.flush()
             self._db.commit()
+            self.commits += 1
         except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
             self._fail(exc)
             return
@@ -99,13 +103,13 @@ class Turn:
         self._open = False
         self._reset()
         if fresh:
-            self.push(fresh)
+            _try(lambda: self.push(fresh))
         for container, items in leases.items():
             send_leases(container, items)
         for incoming, body, attachments in answers:
             incoming.reply(body, attachments)
         for callback in after:
-            callback()
+            _try(callback)
 
     def abandon(self, exc: BaseException) -> None:
         """Give up all that this turn changed: something in it is wrong."""
@@ -124,6 +128,14 @@ class Turn:
         for incoming, _, _ in answers:
             incoming.fail(exc)
         self.recover(exc)
+
+
+def _try(callback: Callable[[], None]) -> None:
+    """One who cannot be told must not keep the others from hearing."""
+    try:
+        callback()
+    except Exception:  # noqa: BLE001 - the end of a loop's tick: what was committed stays so
+        _log.exception("telling the news failed")
 
 
 def send_leases(container: machines.Container, items: list[work.Input]) -> None:

@@ -213,7 +213,7 @@ def finish(
     call = item.call
     call.in_memory -= 1
     record_end(core, call, item.index, status, retries=item.retries, body=body, data=data)
-    if item.data.inline is not None and len(item.data.inline) > inputs.LARGE:
+    if item.data.blob is None and item.data.size > work.LARGE:
         core.turn.ended_large.append(item.key)
 
 
@@ -280,6 +280,7 @@ def requeue(core: Core, item: work.Input, *, delay: float | None = None) -> None
     _drop_lease(core, item)
     item.container = None
     item.state = target
+    item.forget_large()
     function = item.call.function
     if delay is None:
         function.ready.appendleft(item)
@@ -294,11 +295,14 @@ def failure_body(failure: Any) -> bytes:
     return _encode({"failure": failure})
 
 
+def own_failure(reason: str) -> bytes:
+    """A failure of the platform's own: no exception of the user's."""
+    return failure_body({"kind": "", "repr": "", "traceback": "", "frames": [], "reason": reason})
+
+
 def fail_for(core: Core, item: work.Input, status: moves.Status, reason: str) -> None:
     """End an input with a failure of the platform's own."""
-    finish(
-        core, item, status, failure_body({"kind": "", "repr": reason, "traceback": "", "frames": [], "reason": reason})
-    )
+    finish(core, item, status, own_failure(reason))
 
 
 def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: bytes | None, data: work.Data) -> None:

@@ -21,7 +21,8 @@ class Sample(NamedTuple):
     """What the autoscaler sees of one function.
 
     ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long, for each
-    input it holds, every busy container has been running by now, at least. ``active``: something was queued or ran within the scale-down window.
+    input it holds, every busy container has been running by now, at least. ``active``: something was queued or ran
+    within the scale-down window.
     """
 
     queued: int

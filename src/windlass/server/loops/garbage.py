@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 from windlass.server.apply import core as core_module
@@ -37,7 +38,8 @@ def look(core: Core) -> bool:
         call = core.world.calls_by_n.pop(n, None)
         if call is not None:
             core.world.calls.pop(call.part, None)
-        calls.delete(core.db, n)
+        for digest in calls.delete(core.db, n):
+            core.turn.after.append(functools.partial(core.blobs.delete, digest))
     for n in stale[:1]:
         apps.delete(core.db, n)
     return len(old) >= 500 or bool(stale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from windlass.server.apply import apps, cancel, containers, nodes
+from windlass.server.apply import apps, builds, cancel, containers, deadlines, nodes
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -27,10 +27,11 @@ def look(core: Core) -> None:
     """One look."""
     now = core.clock.now()
     core.low_disk = _low_disk(core)
-    containers.deadline_missed(core, now)
+    deadlines.check(core, now)
     apps.silent(core, now)
     _clients(core, now)
     _nodes(core, now)
+    builds.give_up(core, now)
     for app in list(core.world.apps.values()):
         if app.draining:
             core.turn.begin()

@@ -116,6 +116,10 @@ class Blobs:
         for upload_id in [key for key, upload in self._uploads.items() if upload.owner is owner]:
             self._forget(upload_id)
 
+    def delete(self, digest: str) -> None:
+        """Forget a blob that nothing refers to any more."""
+        self.path(digest).unlink(missing_ok=True)
+
     def read(self, digest: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; empty at the end."""
         try:

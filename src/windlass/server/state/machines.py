@@ -60,6 +60,7 @@ class Function:
     __slots__ = (
         "app",
         "autoscaler",
+        "broken",
         "containers",
         "delayed",
         "failures",
@@ -101,6 +102,8 @@ class Function:
         self.seconds: float | None = None
         """How long an input lately ran; None before the first."""
         self.failures = 0
+        self.broken = False
+        """Too many starts failed: nothing is kept warm until somebody calls it again."""
         self.last_failure: tuple[bytes | None, work.Data] | None = None
         self.not_before = 0.0
         """Back-off of container starts after failures."""
@@ -192,7 +195,7 @@ class Worker:
 class Build:
     """One layer being made, and everybody who waits for it."""
 
-    __slots__ = ("id", "image_id", "key", "log", "parent", "recipe", "waiters")
+    __slots__ = ("id", "image_id", "key", "log", "parent", "recipe", "waiters", "wanted_at")
 
     def __init__(self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any) -> None:
         self.id = identity
@@ -202,6 +205,7 @@ class Build:
         self.recipe = recipe
         self.log: list[str] = []
         self.waiters: list[Any] = []
+        self.wanted_at = 0.0
 
 
 class World:

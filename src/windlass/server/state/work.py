@@ -22,6 +22,10 @@ def call_part(call_id: str) -> str:
     return call_id[3:19]
 
 
+LARGE = 4096
+"""Payloads above this many bytes have a row of their own, and stay there while they wait."""
+
+
 class Data(NamedTuple):
     """A pickled value: ``inline`` bytes or a ``blob``."""
 
@@ -137,6 +141,11 @@ class Input:
         self.leased_at = 0.0
         self.fresh = False
         """Not yet a row: inserted at the end of this turn."""
+
+    def forget_large(self) -> None:
+        """Do not hold a large payload while it waits: its row has it."""
+        if self.data.size > LARGE and self.data.blob is None:
+            self.data = Data(None, None, self.data.size)
 
     @property
     def key(self) -> int:

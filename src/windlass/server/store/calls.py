@@ -101,10 +101,13 @@ def expired(db: database.Database, before: float, *, sync: bool) -> list[int]:
     return [n for (n,) in db.all(_SQL["expired"], {"before": before, "sync": sync})]
 
 
-def delete(db: database.Database, n: int) -> None:
+def delete(db: database.Database, n: int) -> list[str]:
+    """Forget a call. Returned: the blobs that only its inputs and outputs referred to."""
+    blobs = [blob for (blob,) in db.all(_SQL["blobs"], {"call": n})]
     for name in ("delete_inputs", "delete_large", "delete_outputs"):
         db.run(_SQL[name], {"call": n})
     db.run(_SQL["delete"], (n,))
+    return [blob for blob in blobs if db.one(_SQL["blob_used"], {"blob": blob}) is None]
 
 
 def delete_items(db: database.Database, call: work.Call, seq: int) -> None:

@@ -51,7 +51,7 @@ class Database:
             run("PRAGMA busy_timeout = 5000")
             run("PRAGMA foreign_keys = OFF")
             run("PRAGMA cache_size = -16384")
-            run("PRAGMA wal_autocheckpoint = 2000")
+            run("PRAGMA wal_autocheckpoint = 0")
             run("PRAGMA journal_size_limit = 67108864")
             version = run("PRAGMA user_version").fetchone()[0]
         except sqlite3.DatabaseError as exc:
@@ -101,6 +101,28 @@ class Database:
         self.failed = None
         if self._connection.in_transaction:
             self._connection.rollback()
+
+    def checkpoint(self) -> None:
+        """Move what was committed from the log into the database. On another connection: may run in another thread."""
+        try:
+            other = sqlite3.connect(self.path, isolation_level=None)
+            try:
+                other.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            finally:
+                other.close()
+        except sqlite3.Error as exc:
+            raise _translated(exc, self.path) from exc
+
+    def truncate_log(self) -> None:
+        """Empty the log, waiting for nobody: for the end, and for when the checkpoints do not keep up."""
+        self.run("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def log_size(self) -> int:
+        """Bytes of the write-ahead log."""
+        try:
+            return Path(self.path + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     @property
     def in_transaction(self) -> bool:

@@ -8,8 +8,6 @@ from windlass.server.state import moves, work
 from windlass.server.store import database
 
 _SQL = database.queries("inputs")
-LARGE = 4096
-"""Payloads above this many bytes get a row of their own."""
 
 
 class Row(NamedTuple):
@@ -40,7 +38,7 @@ def insert(db: database.Database, inputs: list[work.Input]) -> None:
     for item in inputs:
         data = item.data
         inline = data.inline
-        if inline is not None and len(inline) > LARGE:
+        if inline is not None and len(inline) > work.LARGE:
             large.append((item.key, inline))
             inline = None
         container = item.container
@@ -95,7 +93,7 @@ def exists(db: database.Database, key: int) -> bool:
 
 def ready(db: database.Database, function: int, limit: int) -> list[Row]:
     return [
-        Row(key, attempt, retries, crashes, work.Data(None if blob else payload, blob, size))
+        Row(key, attempt, retries, crashes, work.Data(payload, blob, size))
         for key, attempt, retries, crashes, size, blob, payload in db.run(_SQL["ready"], (function, limit))
     ]
 
@@ -105,6 +103,12 @@ def ready_of_call(db: database.Database, call: int, limit: int) -> list[Row]:
         Row(key, attempt, retries, crashes, work.NO_DATA)
         for key, attempt, retries, crashes in db.all(_SQL["ready_of_call"], {"call": call, "limit": limit})
     ]
+
+
+def large(db: database.Database, key: int) -> work.Data:
+    """A payload that has a row of its own."""
+    payload: bytes = db.all(_SQL["large"], (key,))[0][0]
+    return work.Data(payload, None, len(payload))
 
 
 def count_ready(db: database.Database, function: int) -> int:
@@ -126,7 +130,7 @@ def held(db: database.Database) -> list[HeldRow]:
             crashes,
             container,
             not_before,
-            work.Data(None if blob else payload, blob, size),
+            work.Data(payload, blob, size),
         )
         for key, state, attempt, retries, crashes, container, not_before, size, blob, payload in db.all(_SQL["held"])
     ]

@@ -66,6 +66,7 @@ CREATE TABLE input (
     payload BLOB                          -- NULL when large, a blob, or done
 );
 CREATE INDEX input_ready ON input (function, key) WHERE state = 0;
+CREATE INDEX input_blob ON input (blob) WHERE blob IS NOT NULL;
 CREATE INDEX input_held ON input (state, key) WHERE state IN (1, 3);
 
 -- Payloads too large to be rewritten with each change of their input's row.
@@ -85,6 +86,8 @@ CREATE TABLE output (
     body BLOB,                            -- the message as JSON but for payloads, NULL for a plain success
     data BLOB
 );
+
+CREATE INDEX output_blob ON output (blob) WHERE blob IS NOT NULL;
 
 CREATE TABLE container (
     n INTEGER PRIMARY KEY,

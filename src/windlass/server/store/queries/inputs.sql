@@ -6,13 +6,14 @@ INSERT OR IGNORE INTO large (key, payload) VALUES (?, ?);
 UPDATE input SET state = ?, attempt = ?, retries = ?, crashes = ?, container = ?, not_before = ? WHERE key = ?;
 -- name: done
 UPDATE input SET state = 2, status = ?, seq = ?, payload = NULL WHERE key = ?;
+-- name: large
+SELECT payload FROM large WHERE key = ?;
 -- name: delete_large
 DELETE FROM large WHERE key = ?;
 -- name: exists
 SELECT 1 FROM input WHERE key = ?;
 -- name: ready
-SELECT key, attempt, retries, crashes, size, blob, coalesce(payload, (SELECT payload FROM large WHERE large.key = input.key))
-FROM input WHERE function = ? AND state = 0 ORDER BY key LIMIT ?;
+SELECT key, attempt, retries, crashes, size, blob, payload FROM input WHERE function = ? AND state = 0 ORDER BY key LIMIT ?;
 -- name: ready_of_call
 SELECT key, attempt, retries, crashes FROM input
 WHERE key BETWEEN :call << 30 AND :call << 30 | 1073741823 AND state = 0 LIMIT :limit;
@@ -21,9 +22,7 @@ SELECT count(*) FROM input WHERE function = ? AND state = 0;
 -- name: counts_ready
 SELECT function, count(*) FROM input WHERE state = 0 GROUP BY function;
 -- name: held
-SELECT key, state, attempt, retries, crashes, container, not_before, size, blob,
-    coalesce(payload, (SELECT payload FROM large WHERE large.key = input.key))
-FROM input WHERE state IN (1, 3) ORDER BY key;
+SELECT key, state, attempt, retries, crashes, container, not_before, size, blob, payload FROM input WHERE state IN (1, 3) ORDER BY key;
 -- name: output_seq
 SELECT state, seq FROM input WHERE key = ?;
 -- name: status

@@ -93,11 +93,12 @@ class Containers:
             held.enter_context(_stacked(folder, lowers))
             limit = plan["memory_limit"] * _MIB or parts.memory
             group = held.enter_context(self._limited(plan, limit))
-            box = self._box(plan, image, folder=folder, network=str(net.path), shared=shared, limit=limit)
+            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            (folder.bundle / "config.json").touch(0o600)  # holds the secrets
             (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
             ended = held.enter_context(parts.exits.expect(folder.container_id))
             held.enter_context(self._forgotten(folder))
-            record = await _launched(parts.runtime, folder, group)
+            record = await _launched(parts.runtime, folder, group, net.path)
             folder.write({**record, "memory_limit": limit, "block_network": plan["block_network"]})
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             yield _Contained(running, group)
@@ -127,8 +128,11 @@ class Containers:
     def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> base.Command:
         if not argv:
             raise exception.InvalidError("no command to run")
+        record = folders.Folder(self._parts.root, container_id).read()
+        if record is None or not folders.alive(record["pid"], record["pid_start"]):
+            raise exception.NotFoundError(f"container {container_id} is not running")
         line = self._parts.runtime.exec_command(container_id, argv, pty=pty)
-        return base.Command(line, {"PATH": spec.PATH}, "/")
+        return base.Command([*_into(Path(f"/proc/{record['pid']}/ns/net")), *line], {"PATH": spec.PATH}, "/")
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         return await self._parts.builder.build(plan, log)
@@ -138,7 +142,7 @@ class Containers:
 
     def _box(
         self, plan: containers.ContainerPlan, image: workers.ImageMeta, *,
-        folder: folders.Folder, network: str, shared: Path, limit: int,
+        folder: folders.Folder, shared: Path, limit: int,
     ) -> spec.Box:  # fmt: skip
         return spec.Box(
             name=folder.container_id,
@@ -147,7 +151,6 @@ class Containers:
             cwd=image["workdir"] or "/root",
             rootfs=folder.rootfs,
             binds=[Bind(shared, spec.LIBRARY), Bind(self._parts.server, spec.SERVER)],
-            network=network,
             memory=limit,
             open_files=self._open_files,
             seccomp=self._profile,
@@ -249,10 +252,17 @@ def _held(value: Any, held: contextlib.AbstractContextManager[None]) -> Any:
         yield value
 
 
-async def _launched(runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup) -> folders.Record:
+async def _launched(
+    runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup, network: Path
+) -> folders.Record:
     """Launch in a thread. When that fails, nothing of it may be left running."""
     try:
-        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv([]))
+        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(_into(network)))
     except exception.Error:
         folders.kill_by_files(folder.container_id, folder.pid_file, folder.monitor_file)
         raise
+
+
+def _into(network: Path) -> list[str]:
+    """A command line that starts what follows it in a network namespace."""
+    return ["nsenter", f"--net={network}", "--"]

@@ -1,8 +1,9 @@
 """What a container shall be, as one OCI document. Pure: facts in, document out; nothing here touches the machine.
 
 The document is written for a runtime that runs inside the node namespace: ids are the node's (container root is the
-node's 1, which is nobody on the host), the root file system is a mount that exists already, the network namespace is
-joined by its path.
+node's 1, which is nobody on the host) and the root file system is a mount that exists already. No network namespace is
+named: the runtime itself is started in the container's. That namespace belongs to the node's user namespace, and a
+runtime that joins the container's user namespace first (as ``runc exec`` does) may no longer enter it.
 """
 from __future__ import annotations
 
@@ -51,8 +52,6 @@ class Box(NamedTuple):
     cwd: str
     rootfs: Path
     binds: Sequence[Bind]
-    network: str | None
-    """Path of its network namespace; None shares the node's."""
     memory: int
     """Bytes that it may use, for the size of /dev/shm."""
     open_files: int
@@ -75,7 +74,7 @@ def document(box: Box) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "uidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
         "gidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
-        "namespaces": _namespaces(box.network),
+        "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")],
         "maskedPaths": list(_MASKED),
         "readonlyPaths": list(_READ_ONLY),
         "rootfsPropagation": "private",
@@ -106,13 +105,6 @@ def _process(box: Box) -> dict[str, Any]:
         "oomScoreAdj": _MORE_LIKELY_KILLED,
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": files, "hard": files}],
     }
-
-
-def _namespaces(network: str | None) -> list[dict[str, str]]:
-    kinds: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")]
-    if network is not None:
-        kinds.append({"type": "network", "path": network})
-    return kinds
 
 
 def _mounts(box: Box) -> list[dict[str, Any]]:

@@ -68,10 +68,11 @@ class Steps:
             upper.chmod(0o755)
             _stub(place / "stub", binds)
             box = spec.Box(
-                name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds, network=None,
+                name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds,
                 memory=self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 seccomp=self._profile, building=True,
             )  # fmt: skip
+            (place / "config.json").touch(0o600)  # holds the secrets
             (place / "config.json").write_text(json.dumps(spec.document(box)))
             overlay.mount(box.rootfs, lowers=[place / "stub", *lowers], upper=upper, work=place / "work")
             try:

@@ -13,6 +13,7 @@ import codecs
 import contextlib
 import ctypes
 import os
+import re
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -29,6 +30,7 @@ _BACKLOG = 64 * 1024 * 1024  # unsent bytes above which the oldest are given up
 _LINE_TIME = 0.02  # seconds that a line without end waits for the rest of it
 _LAST = 20  # lines kept for the reason of a death
 _MARK = "\x1e"
+_STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:\d\d$")
 _MARK_LIMIT = 80
 _KEEP_SIZE_PUNCH_HOLE = 0x1 | 0x2
 _BLOCK = 4096
@@ -57,7 +59,8 @@ class Parser:
         self._pieces = []
         for line in data.split(b"\n"):
             parts = line.split(b" ", 3)
-            if len(parts) == 4 and (stream := self._streams.get(parts[1])) is not None:
+            stream = self._streams.get(parts[1]) if len(parts) == 4 else None
+            if stream is not None and _STAMP.match(parts[0]):  # else a line that the disk lost half of
                 text = stream.decoder.decode(parts[3]) + ("\n" if parts[2] == b"F" else "")
                 self._take(parts[1].decode(), stream, self._time(parts[0]), text)
         return self._pieces
@@ -158,6 +161,8 @@ class Tail:
     async def _step(self) -> bool:
         """Send one chunk; False when there is nothing new."""
         data = os.pread(self._file, _CHUNK, self._offset)
+        if data.startswith(b"\0"):
+            data = self._past_hole()
         if not self._over and _ends_partial(data):
             await asyncio.sleep(_LINE_TIME)  # most often the rest of the line is on its way
             data = os.pread(self._file, _CHUNK, self._offset)
@@ -175,6 +180,14 @@ class Tail:
             await self._send(self._offset, pieces)
         self._punch(before)
         return True
+
+    def _past_hole(self) -> bytes:
+        """A server that forgot how far it had read points into what is punched out: go on where there are bytes."""
+        self._offset = os.lseek(self._file, self._offset, os.SEEK_DATA)
+        data = os.pread(self._file, _CHUNK, self._offset)
+        half = data.find(b"\n") + 1  # holes end in the middle of lines
+        self._offset += half
+        return data[half:]
 
     def _skip(self) -> int:
         size = os.fstat(self._file).st_size

@@ -58,7 +58,7 @@ class Oci:
 
     def exec_command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> list[str]:
         """What to start so that ``argv`` runs inside."""
-        return [*self._base(), "exec", *(["--tty"] if pty else []), container_id, *argv]
+        return [*self._base(), "exec", *(["--tty", "--env", "TERM=xterm-256color"] if pty else []), container_id, *argv]
 
     def _base(self) -> list[str]:
         return [self._binary, "--root", str(self._state)]

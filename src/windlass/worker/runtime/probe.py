@@ -81,7 +81,7 @@ def _try(runtime: oci.Oci, scratch: Path) -> str:
         name, rootfs = bundle.name[1:], bundle / "rootfs"
         box = spec.Box(
             name=name, argv=["/bin/true"], env={"PATH": spec.PATH}, cwd="/", rootfs=rootfs, binds=_host(rootfs),
-            network=None, memory=0, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+            memory=0, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
             seccomp=seccomp.profile(),
         )  # fmt: skip
         (bundle / "config.json").write_text(json.dumps(spec.document(box)))

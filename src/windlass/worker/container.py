@@ -93,7 +93,7 @@ class Containers:
             held.enter_context(_stacked(folder, lowers))
             limit = plan["memory_limit"] * _MIB or parts.memory
             group = held.enter_context(self._limited(plan, limit))
-            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
             (folder.bundle / "config.json").touch(0o600)  # holds the secrets
             (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
             ended = held.enter_context(parts.exits.expect(folder.container_id))

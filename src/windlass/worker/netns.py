@@ -1,7 +1,8 @@
 """Making and dropping the network namespace of one container. Blocking: for the pool's own thread.
 
 A namespace is kept by a bind mount on a file in ``Node.netns``: ``<slot>`` with a way out, ``b<slot>`` with loopback
-only. The file is bound last, so a bound file is a whole network.
+only. The file is bound last, so a bound file is a whole network. Beside it, ``<slot>.sys`` is a /sys that shows the
+links of this namespace and nobody else's.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from windlass.worker import egress, linux, netlink
 
 _INDEX = 1000  # of the node's end of slot 0; lower ones are the node's own interfaces
 _LOOPBACK, _ETH0 = 1, 2
+_HARMLESS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
 _SYSCTLS = {
     "net/ipv6/conf/default/disable_ipv6": "1",  # loopback is there already and keeps its ::1
     "net/ipv4/ip_unprivileged_port_start": "0",
@@ -56,6 +58,10 @@ class Maker:
             inside.do([netlink.up(_LOOPBACK)])
             if slot is not None:
                 self._connect(inside, slot)
+        folder = view(file)
+        folder.mkdir()
+        with contextlib.suppress(PermissionError):  # where the machine's own /sys is not whole; see ``sysfs``
+            linux.mount("sysfs", folder, kind="sysfs", flags=_HARMLESS)
         file.touch()
         linux.bind("/proc/thread-self/ns/net", file)
 
@@ -73,9 +79,24 @@ class Maker:
 
 def drop(file: Path) -> None:
     """Let go of the namespace in ``file``; the kernel ends it, with its link, when its last process has ended."""
+    folder = view(file)
+    for mount in (folder, file):
+        with contextlib.suppress(OSError):
+            linux.unmount(mount)
     with contextlib.suppress(OSError):
-        linux.unmount(file)
+        folder.rmdir()
     file.unlink(missing_ok=True)
+
+
+def view(file: Path) -> Path:
+    """Where the /sys of the namespace in ``file`` is."""
+    return file.with_name(f"{file.name}.sys")
+
+
+def sysfs(file: Path) -> Path:
+    """The /sys for a container in that namespace: its own, or the machine's where that could not be had."""
+    folder = view(file)
+    return folder if (folder / "class").is_dir() else Path("/sys")
 
 
 def whole(file: Path) -> bool:

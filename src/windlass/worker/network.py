@@ -23,13 +23,16 @@ from windlass.worker import egress, netns, node, release, uplink
 _log = logging.getLogger(__name__)
 _FIRST, _LAST = 2, 65_000  # slots; slot 1 would be the gateway
 _RETRY = 1.0  # seconds after a failed attempt to fill up
+_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
 class Network(NamedTuple):
-    """What one container gets. ``path``: for the OCI document. ``address`` is "" where there is only loopback."""
+    """What one container gets. ``path``: the namespace. ``sys``: what to show as /sys. ``address`` is "" where there is
+    only loopback."""
 
     path: Path
+    sys: Path
     address: str
     resolv_conf: str
     hosts: str
@@ -144,7 +147,7 @@ class NetworkPool:
 
     def _find(self) -> None:
         """What an earlier worker left: ready networks and those of its containers; half-made ones are removed."""
-        for file in [file for file in self._node.netns.iterdir() if file.suffix != ".owner"]:
+        for file in [file for file in self._node.netns.iterdir() if not file.suffix]:
             owner = _owner(file)
             if not netns.whole(file):
                 netns.drop(file)
@@ -173,7 +176,7 @@ class NetworkPool:
     def _describe(self, file: Path) -> Network:
         own = netns.address(int(file.name)) if file.name.isdigit() else ""
         names = "".join(f"nameserver {name}\n" for name in self._resolvers) if own else ""
-        return Network(file, own, names, "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n")
+        return Network(file, netns.sysfs(file), own, resolv_conf=names, hosts=_HOSTS)
 
     async def _run(self, function: Callable[[], None]) -> None:
         await asyncio.wrap_future(self._thread.submit(function))

@@ -58,6 +58,8 @@ class Box(NamedTuple):
     """What the host allows one process at most."""
     seccomp: Mapping[str, Any] | None
     building: bool = False
+    sys: Path = Path("/sys")
+    """What to show as /sys. The runtime cannot make one: that takes the owner of the network namespace, the node."""
 
 
 def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: float) -> dict[str, str]:
@@ -116,8 +118,7 @@ def _mounts(box: Box) -> list[dict[str, Any]]:
         _mount("/dev/pts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
         _mount("/dev/shm", "tmpfs", [*safe, "mode=1777", f"size={shared}"], source="shm"),
         _mount("/dev/mqueue", "mqueue", safe),
-        # A fresh sysfs needs a network namespace of the container's own user namespace; ours is the node's.
-        _mount("/sys", "none", ["rbind", "nosuid", "noexec", "nodev", "ro"], source="/sys"),
+        _mount("/sys", "none", ["rbind", "nosuid", "noexec", "nodev", "ro"], source=str(box.sys)),
         *(_mount(b.target, "none", ["rbind", "ro", "nosuid", "nodev"], source=str(b.source)) for b in box.binds),
     ]
 

@@ -18,8 +18,25 @@ def _library() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib costs 3 ms
 
 
+def _leave_process_1() -> None:
+    """Go on as a child. Process 1 of a namespace is immune to signals it does not handle, even ``SIGKILL`` from
+    inside, and inherits all orphans; user code expects neither. What stays behind passes signals on and waits."""
+    child = os.fork()
+    if child == 0:
+        return
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: os.kill(child, number))
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            code = os.waitstatus_to_exitcode(status)
+            os._exit(code if code >= 0 else 128 - code)
+
+
 def main() -> int:
-    # As process 1 of its namespace a process that handles no SIGTERM never gets it.
+    if os.getpid() == 1:
+        _leave_process_1()
+    # Before anything else is set up, the end is asked for as by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan_path = os.environ.pop("WINDLASS_PLAN", _PLAN)
     library = _library()

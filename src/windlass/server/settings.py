@@ -43,6 +43,8 @@ class Settings:
     """A worker silent so long has lost its containers."""
     stop_grace: float = 30.0
     """Between asking a container to stop and killing it."""
+    cancel_grace: float = 15.0
+    """Between telling a runner to stop a cancelled input and killing its container."""
     timeout_slack: float = 10.0
     """The runner enforces ``timeout``; after so much more the server kills the container."""
 

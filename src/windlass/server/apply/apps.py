@@ -108,7 +108,9 @@ def stop(core: Core, app: machines.App, *, reason: str, message: str) -> None:
 def stopped_if_empty(core: Core, app: machines.App) -> None:
     """The last step of an app's life."""
     functions = functions_of(core, app)
-    if app.alive or app.state == moves.AppState.STOPPED or any(f.containers for f in functions):
+    if app.alive or app.state == moves.AppState.STOPPED:
+        return
+    if any(f.containers or f.n in core.world.emptying for f in functions):
         return
     app.state = moves.AppState.STOPPED
     core.turn.begin()

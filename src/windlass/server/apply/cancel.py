@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from windlass.server.apply import containers, pending
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
@@ -9,8 +11,6 @@ from windlass.server.state import machines, moves, work
 from windlass.server.store import calls
 
 Core = core_module.Core
-GRACE = 40.0
-"""Seconds that a runner has to stop a cancelled input before its container is killed."""
 
 
 def cancel(core: Core, call: work.Call, *, terminate_containers: bool = False, why: str = "cancelled") -> None:
@@ -20,22 +20,24 @@ def cancel(core: Core, call: work.Call, *, terminate_containers: bool = False, w
     core.turn.begin()
     if not call.cancelled:
         call.cancelled = call.closed = True
+        call.cancelled_at = core.clock.now()
         calls.set_cancelled(core.db, call)
     _stop_running(core, call, terminate_containers=terminate_containers)
-    if not sweep(core, call, why):
-        core.world.cancelling[call.n] = call
-        core.scheduler.set()
-    work_actions.check_done(core, call)
+    sweep(core, call, why)
 
 
-def sweep(core: Core, call: work.Call, why: str = "cancelled") -> bool:
-    """End (some of) the waiting inputs of a cancelled call; True when none is left."""
-    body = work_actions.own_failure(why)
-    done = pending.end_waiting(core, call, moves.Status.TERMINATED, body)
-    if done:
+def _ending(why: str) -> machines.Ending:
+    return machines.Ending(moves.Status.TERMINATED, work_actions.own_failure(why), work.NO_DATA)
+
+
+def sweep(core: Core, call: work.Call, why: str = "cancelled") -> None:
+    """End the waiting inputs of a cancelled call, now or over the next turns."""
+    if pending.end_call(core, call, _ending(why)):
         core.world.cancelling.pop(call.n, None)
         work_actions.check_done(core, call)
-    return done
+    else:
+        core.world.cancelling[call.n] = call
+        core.scheduler.set()
 
 
 def _stop_running(core: Core, call: work.Call, *, terminate_containers: bool) -> None:
@@ -48,10 +50,11 @@ def _stop_running(core: Core, call: work.Call, *, terminate_containers: bool) ->
                 work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
             containers.kill(core, container, "terminated with a cancelled call", say=False)
         else:
-            core.turn.after.append(lambda c=container, r=running: _tell(c, r))  # type: ignore[misc]
+            core.turn.after.append(functools.partial(tell, container, running))
 
 
-def _tell(container: machines.Container, running: list[work.Input]) -> None:
+def tell(container: machines.Container, running: list[work.Input]) -> None:
+    """Ask a runner to stop these; the deadlines see to it that it does."""
     if container.peer is not None:
         held = [{"input_id": item.id, "attempt": item.attempt} for item in running]
         container.peer.notify("runner.cancel", {"inputs": held})
@@ -69,7 +72,20 @@ def cancel_function(core: Core, function: machines.Function, why: str) -> None:
     """All calls of a function, whose app stops."""
     core.turn.begin()
     core.turn.flush()
-    for n in calls.open_of_function(core.db, function.n):
-        call = work_actions.call_by_n(core, n)
-        if call is not None:
-            cancel(core, call, why=why)
+    calls.cancel_all(core.db, function.n)
+    now = core.clock.now()
+    for call in core.world.calls.values():
+        if call.function is function and call.done_at is None and not call.cancelled:
+            call.cancelled, call.closed, call.cancelled_at = True, True, now
+    for container in function.containers.values():
+        if container.held:
+            core.turn.after.append(functools.partial(tell, container, list(container.held.values())))
+    pending.empty(core, function, _ending(why))
+
+
+def go_on(core: Core) -> None:
+    """Continue with what could not be ended in one turn."""
+    for call in list(core.world.cancelling.values()):
+        sweep(core, call)
+    for function, ending in list(core.world.emptying.values()):
+        pending.empty(core, function, ending)

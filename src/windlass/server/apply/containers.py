@@ -88,6 +88,8 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
         for identity, attempt in held.items()
         if (known := container.held.get(identity)) is None or known.attempt != attempt
     ]
+    if cancelled := [{"input_id": i.id, "attempt": i.attempt} for i in container.held.values() if i.call.cancelled]:
+        core.turn.after.append(lambda: link.notify("runner.cancel", {"inputs": cancelled}))
     if container.state == moves.ContainerState.READY:
         function.free[container.id] = container
         core.turn.dispatch[function] = None
@@ -220,7 +222,7 @@ def _start_failure(core: Core, container: machines.Container, exit: messages.Con
 def fail_pending(core: Core, function: machines.Function) -> None:
     """All that waits for this function fails with the last start failure; then the count begins anew."""
     body, data = function.last_failure or (None, work.NO_DATA)
-    pending.end_pending(core, function, moves.Status.INIT_FAILURE, body, data)
+    pending.empty(core, function, machines.Ending(moves.Status.INIT_FAILURE, body, data))
     function.failures, function.broken = 0, True
     for container in list(function.containers.values()):
         if container.starting:

@@ -31,8 +31,14 @@ def _check(core: Core, container: machines.Container, now: float, beat: float, r
             containers.kill(core, container, "its runner does not answer")
     elif now - container.seen_at > beat:
         containers.kill(core, container, "heartbeat timeout: the runner has been silent")
+    elif container.held and any(_deaf(core, item, now) for item in container.held.values()):
+        containers.kill(core, container, "it did not stop a cancelled input", say=False)
     elif container.held:
         _check_timeout(core, container, now, spec["timeout"])
+
+
+def _deaf(core: Core, item: work.Input, now: float) -> bool:
+    return item.call.cancelled and now - max(item.call.cancelled_at, item.leased_at) > core.settings.cancel_grace
 
 
 def _startup_timeout(core: Core, container: machines.Container) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from windlass.server.apply import cancel
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
 from windlass.server.state import machines, moves, work
@@ -23,6 +24,10 @@ def load(core: Core) -> None:
     for n in calls.cancelled_unfinished(core.db):
         if (call := work_actions.call_by_n(core, n)) is not None:
             core.world.cancelling[n] = call
+            call.cancelled_at = now
+    for function in core.world.functions.values():
+        if not function.app.alive:
+            cancel.cancel_function(core, function, "the app was stopped")
     for client in calls.open_clients(core.db):
         core.world.gone.setdefault(client, now)
 

@@ -1,4 +1,8 @@
-"""Ending what waits: queued inputs in memory, delayed ones, and those that are only rows."""
+"""Ending what waits: queued inputs in memory, delayed ones, and those that are only rows.
+
+A million rows are ended over many turns, so that they do not stop the server: what is left is remembered in
+``world.cancelling`` and ``world.emptying``, and the scheduler goes on with it.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +14,77 @@ from windlass.server.store import calls, inputs
 
 Core = core_module.Core
 CHUNK = 1000
-"""Rows ended in one turn, so that a million of them do not stop the server."""
+"""Rows of one call ended in one turn."""
+CHUNK_OF_CALLS = 300
+"""Rows of many calls, which cost more each."""
 
 
-def end_waiting(
-    core: Core, call: work.Call, status: moves.Status, body: bytes | None, data: work.Data = work.NO_DATA
-) -> bool:
+def end_call(core: Core, call: work.Call, ending: machines.Ending) -> bool:
     """End the waiting inputs of one call; False when rows are left for the next turn."""
     function = call.function
     core.turn.begin()
-    for item in [i for i in function.ready if i.call is call]:
-        function.ready.remove(item)
-        work_actions.finish(core, item, status, body, data)
-    for item in [i for i in function.delayed.values() if i.call is call]:
-        del function.delayed[item.key]
-        item.state = moves.InputState.READY
-        work_actions.finish(core, item, status, body, data)
+    mine = [item for item in function.ready if item.call is call]
+    if mine:
+        others = [item for item in function.ready if item.call is not call]
+        function.ready.clear()
+        function.ready.extend(others)
+    mine += _take_delayed(function, call)
+    for item in mine:
+        work_actions.finish(core, item, ending.status, ending.body, ending.data)
     core.turn.flush()
     rows = inputs.ready_of_call(core.db, call.n, CHUNK)
     for row in rows:
-        work_actions.record_end(
-            core, call, row.key & work.INDEX_MASK, status, retries=row.retries, body=body, data=data
-        )
+        _end_row(core, call, row, ending)
     if rows:
         dispatch.recount(core, function)
     return len(rows) < CHUNK
 
 
-def end_pending(
-    core: Core, function: machines.Function, status: moves.Status, body: bytes | None, data: work.Data
-) -> None:
-    """End all that waits for a function."""
+def _take_delayed(function: machines.Function, call: work.Call | None) -> list[work.Input]:
+    mine = [item for item in function.delayed.values() if call is None or item.call is call]
+    for item in mine:
+        del function.delayed[item.key]
+        item.state = moves.InputState.READY
+    return mine
+
+
+def _end_row(core: Core, call: work.Call, row: inputs.Row, ending: machines.Ending) -> None:
+    work_actions.record_end(
+        core, call, row.key & work.INDEX_MASK, ending.status, retries=row.retries, body=ending.body, data=ending.data
+    )
+
+
+def end_function(core: Core, function: machines.Function, ending: machines.Ending) -> bool:
+    """End what waits at a function, of whatever call; False when rows are left for the next turn."""
     core.turn.begin()
+    mine = [*function.ready, *_take_delayed(function, None)]
+    function.ready.clear()
+    for item in mine:
+        work_actions.finish(core, item, ending.status, ending.body, ending.data)
     core.turn.flush()
-    for n in calls.open_of_function(core.db, function.n):
+    rows = inputs.ready(core.db, function.n, CHUNK_OF_CALLS)
+    for row in rows:
+        call = work_actions.call_by_n(core, row.key >> work.INDEX_BITS)
+        if call is not None:
+            _end_row(core, call, row, ending)
+    dispatch.recount(core, function)
+    return len(rows) < CHUNK_OF_CALLS
+
+
+def empty(core: Core, function: machines.Function, ending: machines.Ending) -> None:
+    """End all that waits at a function, now or over the next turns."""
+    if end_function(core, function, ending):
+        core.world.emptying.pop(function.n, None)
+        _close_books(core, function)
+    else:
+        core.world.emptying[function.n] = (function, ending)
+        core.scheduler.set()
+
+
+def _close_books(core: Core, function: machines.Function) -> None:
+    """Calls that were closed by cancelling them and wait for nothing any more."""
+    core.turn.flush()
+    for n in calls.open_and_cancelled(core.db, function.n):
         call = work_actions.call_by_n(core, n)
-        while call is not None and not end_waiting(core, call, status, body, data):
-            pass
+        if call is not None:
+            work_actions.check_done(core, call)

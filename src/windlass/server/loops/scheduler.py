@@ -35,7 +35,5 @@ def look(core: Core) -> None:
     for function in list(core.world.functions.values()):
         if function.delayed:
             dispatch.wake_delayed(core, function, now)
-    for call in list(core.world.cancelling.values()):
-        if not cancel.sweep(core, call):
-            core.scheduler.set()
+    cancel.go_on(core)
     schedule.scale_all(core, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass.server.state import moves, work
 from windlass.wire.messages import containers as container_messages
@@ -208,6 +208,14 @@ class Build:
         self.wanted_at = 0.0
 
 
+class Ending(NamedTuple):
+    """How waiting inputs end that never run."""
+
+    status: moves.Status
+    body: bytes | None
+    data: work.Data
+
+
 class World:
     """Everything the server holds in memory, by id."""
 
@@ -229,6 +237,8 @@ class World:
         """Since when a client has no connection."""
         self.cancelling: dict[int, work.Call] = {}
         """Cancelled calls that still have queued rows."""
+        self.emptying: dict[int, tuple[Function, Ending]] = {}
+        """Functions that still have queued rows which shall not run."""
 
     def app_of(self, container: Container) -> App:
         return container.function.app

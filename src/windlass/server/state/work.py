@@ -53,6 +53,7 @@ class Call:
 
     __slots__ = (
         "cancelled",
+        "cancelled_at",
         "client",
         "closed",
         "created_at",
@@ -86,6 +87,7 @@ class Call:
         self.parent: int | None = None
         self.closed = False
         self.cancelled = False
+        self.cancelled_at = 0.0
         self.created_at = created_at
         self.done_at: float | None = None
         self.num_inputs = 0

@@ -85,8 +85,13 @@ def open_clients(db: database.Database) -> list[str]:
     return [client for (client,) in db.all(_SQL["open_clients"])]
 
 
-def open_of_function(db: database.Database, function: int) -> list[int]:
-    return [n for (n,) in db.all(_SQL["open_of_function"], (function,))]
+def open_and_cancelled(db: database.Database, function: int) -> list[int]:
+    return [n for (n,) in db.all(_SQL["open_and_cancelled"], (function,))]
+
+
+def cancel_all(db: database.Database, function: int) -> None:
+    """Cancel all unfinished calls of a function."""
+    db.run(_SQL["cancel_all"], (function,))
 
 
 def any_open(db: database.Database, function: int) -> bool:

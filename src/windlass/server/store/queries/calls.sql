@@ -24,12 +24,14 @@ SELECT count(*) FROM output WHERE key BETWEEN :call << 30 AND :call << 30 | 1073
 SELECT n FROM call WHERE client = ? AND done_at IS NULL AND kind != 2 AND NOT cancelled;
 -- name: open_clients
 SELECT DISTINCT client FROM call WHERE done_at IS NULL AND client IS NOT NULL;
--- name: open_of_function
-SELECT n FROM call WHERE function = ? AND done_at IS NULL;
+-- name: open_and_cancelled
+SELECT n FROM call WHERE function = ? AND done_at IS NULL AND cancelled;
+-- name: cancel_all
+UPDATE call SET cancelled = 1, closed = 1 WHERE function = ? AND done_at IS NULL;
 -- name: any_open
 SELECT 1 FROM call WHERE function = ? AND done_at IS NULL LIMIT 1;
 -- name: unfinished
-SELECT n FROM call WHERE done_at IS NULL AND cancelled;
+SELECT n FROM call WHERE done_at IS NULL AND cancelled LIMIT 20000;
 -- name: expired
 SELECT n FROM call WHERE done_at < :before AND (kind != 2) = :sync LIMIT 500;
 -- name: delete

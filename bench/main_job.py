@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import windlass
+import windlass.paths
 
 HERE = Path(__file__).parent
 app = windlass.App("bench-main-job")
@@ -45,6 +46,13 @@ def first_line() -> float:
 def nap(x: int) -> str:
     time.sleep(1)
     return os.environ["WINDLASS_TASK_ID"]
+
+
+@app.function(max_containers=100, single_use_containers=True)
+def long_nap(x: int) -> tuple[str, float]:
+    began = time.time()
+    time.sleep(12)
+    return os.environ["WINDLASS_TASK_ID"], began
 
 
 def percentiles(seconds: list[float]) -> str:
@@ -92,7 +100,12 @@ def bench_burst() -> list[tuple[str, str]]:
     began = time.perf_counter()
     containers = set(nap.map(range(100)))
     took = time.perf_counter() - began
-    return [("100 inputs that sleep 1 s, from zero containers", f"{took:.1f} s on {len(containers)} containers")]
+    rows = [("100 inputs that sleep 1 s, from zero containers", f"{took:.1f} s on {len(containers)} containers")]
+    start = time.time()
+    done = list(long_nap.map(range(100)))
+    alive, last = len({container for container, _ in done}), max(began for _, began in done) - start
+    rows.append(("100 containers alive at once, from zero", f"{alive} containers, the last in user code after {last:.1f} s"))
+    return rows
 
 
 def wall(*argv: str, runs: int = 7) -> str:
@@ -121,7 +134,7 @@ def processes(*words: str) -> list[int]:
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             except OSError:
                 continue
-            if all(word in line for word in words) and int(entry.name) != os.getpid():
+            if all(word in line + " " for word in words) and int(entry.name) != os.getpid():
                 found.append(int(entry.name))
     return found
 
@@ -144,7 +157,8 @@ def bench_idle() -> list[tuple[str, str]]:
     noop.remote()
     time.sleep(3)
     rows = []
-    programs = {"server": processes("-m windlass.server"), "worker": processes("-m windlass.worker ")}
+    home = str(windlass.paths.home())
+    programs = {name: processes(f"-m windlass.{name} --home {home} ") for name in ("server", "worker")}
     pids = [pid for found in programs.values() for pid in found]
     before, began = sum(map(cpu_seconds, pids)), time.time()
     time.sleep(20)
@@ -152,7 +166,7 @@ def bench_idle() -> list[tuple[str, str]]:
     sizes = {name: sum(memory(p)[0] for p in found) for name, found in programs.items()}
     text = " + ".join(f"{name} {size:.0f} MB" for name, size in sizes.items())
     rows.append(("idle server and worker (resident)", f"{text} = {sum(sizes.values()):.0f} MB, {share:.2%} of a core"))
-    runners, monitors = processes("runner/boot.py"), processes("conmon ")
+    runners, monitors = processes("runner/boot.py"), processes("conmon ", home)
     if runners:
         inside = statistics.median(memory(p)[0] for p in runners)
         outside = statistics.median(memory(p)[1] for p in monitors) if monitors else 0.0

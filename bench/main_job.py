@@ -104,7 +104,7 @@ def bench_burst() -> list[tuple[str, str]]:
     start = time.time()
     done = list(long_nap.map(range(100)))
     alive, last = len({container for container, _ in done}), max(began for _, began in done) - start
-    rows.append(("100 containers alive at once, from zero", f"{alive} containers, the last in user code after {last:.1f} s"))
+    rows.append(("100 containers alive at once, from zero", f"{alive}; the last in user code after {last:.1f} s"))
     return rows
 
 

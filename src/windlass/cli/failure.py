@@ -53,11 +53,22 @@ def show_user_traceback(exc: BaseException) -> None:
     """The traceback of the user's program without the frames of Windlass, with a next step where one is known."""
     sys.stderr.write(user_traceback(exc))
     if isinstance(exc, ModuleNotFoundError):
-        _say_hint(
-            f"'{exc.name}' is not installed on this machine. If only the containers need it, import it inside the "
-            "function, or below `with image.imports():`."
-        )
+        _say_hint(_missing_there(exc.name) if hasattr(exc, "__windlass_remote__") else _missing_here(exc.name))
     sys.stderr.flush()
+
+
+def _missing_here(module: str | None) -> str:
+    return (
+        f"'{module}' is not installed on this machine. If only the containers need it, import it inside the "
+        "function, or below `with image.imports():`."
+    )
+
+
+def _missing_there(module: str | None) -> str:
+    return (
+        f"'{module}' is not in the container. Add a module of your own with "
+        f'`image.add_local_python_source("{module}")`, a package with `image.pip_install(...)`.'
+    )
 
 
 def user_traceback(exc: BaseException) -> str:

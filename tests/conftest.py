@@ -10,8 +10,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import leftovers
 import pytest
+
+import leftovers
 import stage as stages
 
 _KEPT = ("layers",)

@@ -26,7 +26,6 @@ def leave(how: str) -> None:
     if how == "exit":
         os._exit(7)
     if how == "signal":
-        os.kill(os.getpid(), signal.SIGTERM)
         signal.raise_signal(signal.SIGABRT)
     if how == "segfault":
         ctypes.string_at(0)

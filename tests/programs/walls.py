@@ -68,7 +68,7 @@ def reach(host: str, port: int) -> str:
             s.connect((host, port))
             s.sendall(b"hello\n")
             return "open " + s.recv(100).decode()
-        except socket.timeout:
+        except TimeoutError:
             return "timeout"
         except OSError as exc:
             return errno.errorcode.get(exc.errno or 0, str(exc))
@@ -124,6 +124,6 @@ def listen(seconds: float) -> Any:
         try:
             s.accept()
             yield "somebody came"
-        except socket.timeout:
+        except TimeoutError:
             yield "nobody came"
 

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+
 from programs import survivors
 from stage import until
 

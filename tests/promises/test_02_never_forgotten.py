@@ -5,10 +5,10 @@ import os
 import signal
 
 import pytest
-from programs import survivors
-from stage import until
 
 import windlass
+from programs import survivors
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import pytest
-from programs import survivors
 
 import windlass
+from programs import survivors
 
 
 @pytest.fixture(scope="module", autouse=True)

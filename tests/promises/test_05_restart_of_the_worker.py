@@ -5,6 +5,7 @@ import os
 import signal
 
 import pytest
+
 from programs import survivors
 from stage import until
 

@@ -10,9 +10,9 @@ import uuid
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stage import until
 
 import windlass
+from stage import until
 from windlass.server.decide import images
 from windlass.worker.images import cache
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from programs import walls
-from stage import until
 
 import windlass
+from programs import walls
+from stage import until
 from windlass.worker import mounts
 
 

@@ -2,9 +2,9 @@
 from __future__ import annotations
 
 import pytest
-from programs import calls
 
 import windlass
+from programs import calls
 
 
 def test_an_app_that_runs_has_an_id_and_cannot_run_twice(stage):
@@ -79,11 +79,13 @@ def test_serialized_functions_carry_what_they_close_over(stage):
 
 def test_what_cannot_be_found_by_name_must_be_serialized():
     app = windlass.App("test-nested")
-    with pytest.raises(windlass.exception.InvalidError, match="serialized=True"):
+    with pytest.raises(windlass.exception.InvalidError, match="inside another function") as caught:
 
         @app.function()
         def nested():
             return 1
+
+    assert "serialized=True" in caught.value.hint
 
     with pytest.raises(TypeError):
 

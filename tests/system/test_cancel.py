@@ -5,10 +5,10 @@ import itertools
 import time
 
 import pytest
-from programs import attempts
-from stage import until
 
 import windlass
+from programs import attempts
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,10 +7,10 @@ import re
 import signal
 
 import pytest
-from programs import calls
-from stage import until
 
 import windlass
+from programs import calls
+from stage import until
 
 JOB = '''
 """A job."""

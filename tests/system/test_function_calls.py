@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 import pytest
-from programs import calls
-from stage import until
 
 import windlass
+from programs import calls
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -60,10 +60,10 @@ def test_both_streams_arrive_and_are_attributed(stage, program):
             assert f"{name} {what}" in ran.text
     assert "\x1e" not in ran.text
     app_id = stage.apps("test-both-streams")[0]["app_id"]
-    stderr = stage.cli("app", "logs", app_id, "-s", "stderr", check=0).lines
+    stderr = stage.cli("app", "logs", app_id, "-s", "stderr", check=0).text.splitlines()
     assert [line for line in stderr if "complains" in line] == ["anna complains", "otto complains"]
     assert not [line for line in stderr if "says" in line or "somebody" in line]
-    everything = stage.cli("app", "logs", app_id, check=0).out
+    everything = stage.cli("app", "logs", app_id, check=0).text
     assert everything.count("says this") == 2 and "somebody else" in everything
 
 
@@ -72,7 +72,7 @@ def test_logs_are_filtered_by_call(stage, program):
     ran = stage.cli("run", program("calls.py", source), check=0)
     call_id = re.search(r"CALL (fc-\w+)", ran.out).group(1)
     app_id = stage.apps("test-both-streams")[0]["app_id"]
-    lines = stage.cli("app", "logs", app_id, "--function-call", call_id, check=0).out
+    lines = stage.cli("app", "logs", app_id, "--function-call", call_id, check=0).text
     assert "anna says this" in lines and "anna complains" in lines
     assert "otto" not in lines and "somebody" not in lines
 

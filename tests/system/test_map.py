@@ -6,10 +6,10 @@ import itertools
 import time
 
 import pytest
-from programs import maps
-from stage import until
 
 import windlass
+from programs import maps
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)

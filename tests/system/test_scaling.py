@@ -4,10 +4,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from programs import pools
-from stage import until
 
 import windlass
+from programs import pools
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)

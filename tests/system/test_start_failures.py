@@ -60,7 +60,7 @@ def main():
     f.remote()
 """)
     assert ran.code == 1
-    assert re.search(r"'?f'?", ran.err) and "ExecutionError" in ran.text or "no function" in ran.text.lower() or "not" in ran.err
+    assert (re.search(r"'?f'?", ran.err) and "ExecutionError" in ran.text) or "no function" in ran.text.lower() or "not" in ran.err
 
 
 def test_a_start_that_takes_too_long_is_stopped(stage, program):

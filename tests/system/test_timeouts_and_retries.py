@@ -5,9 +5,9 @@ import builtins
 import uuid
 
 import pytest
-from programs import attempts
 
 import windlass
+from programs import attempts
 
 
 @pytest.fixture(scope="module", autouse=True)

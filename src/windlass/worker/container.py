@@ -170,7 +170,7 @@ class Containers:
         return release.on_end(lambda: self._parts.runtime.forget(folder.container_id))
 
     def _compiler(self, image_id: str) -> library.Compile:
-        async def compile_with(source: Path, target: Path) -> None:
+        async def compile_with(source: Path, target: Path) -> Path:
             argv = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", spec.LIBRARY]
             said: list[str] = []
             upper = target / "upper"
@@ -182,7 +182,7 @@ class Containers:
             )  # fmt: skip
             if code:
                 raise exception.ExecutionError(f"the image's Python cannot compile the library: {''.join(said)}")
-            (upper / "compiled" / spec.LIBRARY[1:]).rename(target / "done")
+            return upper / "compiled" / spec.LIBRARY[1:]
 
         return compile_with
 

@@ -23,8 +23,8 @@ _NOT_INSIDE = frozenset({"server", "worker", "cli"})
 _CACHE = "__pycache__"
 _INSIDE = "/__windlass/lib"
 
-Compile = Callable[[Path, Path], Awaitable[None]]
-"""Byte-compile the folder (first) with an image's own Python into a parallel tree below the second."""
+Compile = Callable[[Path, Path], Awaitable[Path]]
+"""Byte-compile the folder (first) with an image's own Python; the answer is a parallel tree, made below the second."""
 
 
 class Library:
@@ -65,8 +65,8 @@ class Library:
         if mark.exists():
             return
         with tempfile.TemporaryDirectory(prefix=".compile-", dir=self.path.parent) as folder:
-            await compile_with(self.path, Path(folder))
-            await asyncio.to_thread(_adopt, Path(folder), self.path)
+            compiled = await compile_with(self.path, Path(folder))
+            await asyncio.to_thread(_adopt, compiled, self.path)
         mark.touch()
 
 

@@ -1,0 +1,60 @@
+"""Trees of local files: exactly what the manifest says, and nothing outside of them."""
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+
+import pytest
+
+from windlass import exception
+from windlass.worker import mounts
+
+
+@pytest.fixture
+def store(tmp_path):
+    def put(data: bytes) -> str:
+        name = hashlib.sha256(data).hexdigest()
+        path = tmp_path / "blobs" / name[:2] / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return "sha256:" + name
+
+    return put
+
+
+def manifest(store, **files):
+    entries = [{"path": path, "digest": store(data), "size": len(data), "mode": 0o755} for path, data in files.items()]
+    return store(json.dumps({"files": entries}).encode())
+
+
+def tree(tmp_path, digest):
+    return asyncio.run(mounts.Mounts(tmp_path, owner=False).tree(digest))
+
+
+def test_a_manifest_becomes_a_tree_once(tmp_path, store):
+    digest = manifest(store, **{"root/a.py": b"print()", "root/pkg/b.py": b""})
+    made = tree(tmp_path, digest)
+    assert (made / "root/a.py").read_bytes() == b"print()" and (made / "root/pkg/b.py").exists()
+    assert (made / "root/a.py").stat().st_mode & 0o777 == 0o755
+    assert tree(tmp_path, digest) == made
+    assert [entry.name for entry in (tmp_path / "mounts").iterdir()] == [made.name]
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", ".", "a\0b"])
+def test_paths_that_could_leave_the_tree_are_refused_and_nothing_stays(tmp_path, store, path):
+    with pytest.raises(exception.InvalidError):
+        tree(tmp_path, manifest(store, **{path: b"x"}))
+    assert not list((tmp_path / "mounts").iterdir())
+
+
+def test_a_name_cannot_be_file_and_folder(tmp_path, store):
+    with pytest.raises(exception.InvalidError):
+        tree(tmp_path, manifest(store, **{"a": b"x", "a/b": b"y"}))
+
+
+def test_a_blob_that_is_not_there_is_said(tmp_path, store):
+    with pytest.raises(exception.NotFoundError):
+        tree(tmp_path, "sha256:" + "0" * 64)
+    with pytest.raises(exception.InvalidError):
+        tree(tmp_path, "sha256:../../../etc/passwd")

@@ -8,6 +8,7 @@ from typing import NamedTuple, cast
 from windlass import exception
 from windlass.client import recipes, resolver
 from windlass.client import session as sessions
+from windlass.kit import ids
 from windlass.wire.messages import images
 
 
@@ -35,6 +36,9 @@ async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resol
     while True:
         try:
             return await _follow(body, name=name, context=context)
+        except exception.ImageBuildError as exc:
+            exc.image_id = next((word for word in str(exc).split() if ids.is_id(word, "im")), None)
+            raise
         except exception.ServiceError as exc:
             # The server was restarted: asking again joins the build, or finds it done.
             await patience.wait(exc)

@@ -107,11 +107,19 @@ def test_a_chosen_shell_holds_for_later_steps(home: Path) -> None:
     assert steps.seen[0]["argv"] == ["bash", "-c", "x"]
 
 
-def test_a_failing_step_tells_the_command_and_its_last_words_and_leaves_nothing(home: Path) -> None:
-    with pytest.raises(exception.ImageBuildError, match=r"(?s)exit code 3\): echo x.*ran echo x") as caught:
-        made(home, Steps(code=3), plan({"op": "run", "commands": ["echo x"]}))
+def test_a_failing_step_tells_its_code_and_leaves_nothing(home: Path) -> None:
+    with pytest.raises(exception.ImageBuildError, match=r"exit code 3, of `echo x`") as caught:
+        made(home, Steps(code=3), plan({"op": "run", "commands": ["echo x", "echo y"]}))
     assert "secret" not in str(caught.value)
     assert left(home) == [BASE]
+
+
+def test_output_is_passed_on_in_whole_lines() -> None:
+    said: list[str] = []
+    with build.Lines(said.append, without=("noise",)) as lines:
+        for text in ("one", " two\nthr", "ee\n noise\n", "x" * 5000, "last"):
+            lines(text)
+    assert said == ["one two\n", "three\n", "x" * 5000, "last\n"]
 
 
 def test_a_step_that_takes_too_long_fails_with_the_limit(home: Path) -> None:

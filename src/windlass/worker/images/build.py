@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -22,8 +21,8 @@ from windlass.worker.images import base, cache, script, settings, stack
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
-_TAIL = 30  # lines of output in an error
-_TAIL_BYTES = 8000
+_LONGEST_LINE = 4096  # characters that wait for their line's end
+_NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
 
@@ -60,7 +59,7 @@ class Builder:
         await self._layers.sweep()
 
     async def build(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
-        """Make the layer of ``plan``. Raises ``ImageBuildError`` with the failing command and the log's tail."""
+        """Make the layer of ``plan``. Raises ``ImageBuildError`` with the reason, the hint included."""
         image_id, recipe = plan["image_id"], plan["recipe"]
         if image_id in self._layers.known():
             return _meta(self._layers.read(image_id))
@@ -70,44 +69,43 @@ class Builder:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
                 else:
-                    tail = Tail(log)
-                    await self._make(plan, parent, draft, tail)
+                    with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
+                        await self._make(plan, parent, draft, lines)
                     record = await _grown(parent, recipe, image_id, draft)
                 await self._layers.publish(image_id, draft, record)
-        except exception.ImageBuildError:
-            raise
         except exception.Error as exc:
-            raise exception.ImageBuildError(str(exc), hint=exc.hint) from exc
+            raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
         except OSError as exc:
             raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
         return _meta(record)
 
-    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Tail) -> None:
+    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log) -> None:
         recipe = plan["recipe"]
         host = await asyncio.to_thread(self._settings)
         if recipe.get("op") == "base":
             await self._bootstrap(recipe, draft, host, log)
             return
         held = _needed(parent)
-        uv = settings.UV if self._tools.joinpath("uv").exists() else ""
+        has_uv = (self._tools / "uv").exists()
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
         binds = [*host.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
         upper = draft.tree()
-        for command in script.commands(recipe, shell=held.get("shell", []), has_uv=bool(uv)):
+        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        for command in commands:
             await _checked(
                 self._steps.run(
                     command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
                     log=log, timeout=recipe.get("timeout", _TIMEOUT),
                 ),
-                command.shown, log,
+                among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
 
-    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Tail) -> None:
+    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
         python, mirror = recipe.get("python", ""), base.mirror(await asyncio.to_thread(base.machine_sources))
@@ -120,7 +118,7 @@ class Builder:
             line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
-        await _checked(run, f"debian_slim python {python}", log)
+        await _checked(run)
 
     async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
         if recipe.get("op") == "copy":
@@ -144,35 +142,41 @@ class Builder:
         return settings.read(self._tools, self._environ, pip=pip, apt=settings.apt_config())
 
 
-class Tail:
-    """Passes output on and keeps its end for an error."""
+class Lines:
+    """Passes output on in whole lines, however it arrives; leaving the block passes on the rest."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, *, without: tuple[str, ...] = ()) -> None:
         self._log = log
-        self._last: deque[str] = deque(maxlen=200)
+        self._without = without
+        self._rest = ""
 
     def __call__(self, text: str) -> None:
-        self._last.append(text)
-        self._log(text)
+        whole, newline, rest = (self._rest + text).rpartition("\n")
+        self._rest = rest
+        if newline:
+            kept = [line for line in whole.split("\n") if not line.lstrip().startswith(self._without)]
+            if kept:
+                self._log("\n".join(kept) + "\n")
+        if len(rest) > _LONGEST_LINE:
+            self._rest = ""
+            self._log(rest)
 
-    def text(self) -> str:
-        """The last lines."""
-        lines = "".join(self._last)[-_TAIL_BYTES:].splitlines()
-        return "\n".join(lines[-_TAIL:])
+    def __enter__(self) -> Lines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._rest:
+            self._log(self._rest + "\n")
 
 
-async def _checked(running: Awaitable[int], shown: str, log: Tail) -> None:
-    """Await a step's exit code and turn what is not success into an error with the command and the log's tail."""
+async def _checked(running: Awaitable[int], among: str = "") -> None:
+    """Await a step's exit code and raise what is not success. The server adds the step and the log's end."""
     try:
         code = await running
-        said = f"exit code {code}"
     except exception.TimeoutError as exc:
-        code, said = 1, str(exc)
+        raise exception.ImageBuildError(f"{exc}{among}") from None
     if code:
-        tail = log.text()
-        raise exception.ImageBuildError(
-            f"the build step failed ({said}): {shown}" + (f"\nThe end of its output:\n{tail}" if tail else "")
-        )
+        raise exception.ImageBuildError(f"exit code {code}{among}")
 
 
 async def _grown(

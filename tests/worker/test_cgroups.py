@@ -86,3 +86,10 @@ def test_without_any_group_a_container_starts_without_limits() -> None:
     group = cgroups.Cgroups([]).create("ta-1", cpu_request=1, cpu_limit=None, memory_limit=1, pids_limit=1)
     assert group.enter_argv(["conmon"]) == ["conmon"]
     assert (group.limit, group.peak(), group.oom(), group.remove()) == (None, 0, False, True)
+
+
+def test_the_runtime_is_told_its_group_only_where_we_have_a_say_in_every_tree() -> None:
+    trees = [cgroups.Hierarchy(Path("/c") / name, frozenset({name}), False) for name in ("cpu", "memory")]
+    ours = [tree._replace(root=tree.root / "docker/1/windlass-ab") for tree in trees]
+    assert cgroups.prefix(ours, trees) == "/docker/1/windlass-ab"
+    assert cgroups.prefix(ours[:1], trees) == cgroups.prefix([], trees) == cgroups.prefix([], []) == ""

@@ -97,8 +97,8 @@ class Cgroup:
         self.container_id = container_id
         self._trees = [tree._replace(root=tree.root / container_id) for tree in trees]
         self.paths = [tree.root for tree in self._trees]
-        # In trees that limit nothing, the container is born in the node's group, and runtimes nest theirs there.
-        self._nested = [tree.root / _NODE / container_id for tree in others]
+        # In trees that limit nothing there is only what the runtime makes: at ``oci_path``, or below where it runs.
+        self._nested = [tree.root / part / container_id for tree in others for part in ("", _NODE)]
 
     def enter_argv(self, argv: Sequence[str]) -> list[str]:
         """A command line that moves itself into the groups and then becomes ``argv``."""
@@ -169,6 +169,7 @@ class Cgroups:
         self._limiting = [tree for tree in ours if tree.controllers & set(CONTROLLERS)]
         self._others = [tree for tree in ours if tree not in self._limiting]
         self._leftover: list[Cgroup] = []
+        self._prefix = prefix(ours, hierarchies(_read(Path("/proc/self/mountinfo"))))
         self.gaps = gaps(ours)
 
     def join(self) -> None:
@@ -176,6 +177,13 @@ class Cgroups:
         for tree in self._ours:
             with contextlib.suppress(OSError):
                 (tree.root / _NODE / "cgroup.procs").write_text("0")
+
+    def oci_path(self, container_id: str) -> str:
+        """The group that the runtime shall make within the container's (``linux.cgroupsPath``).
+
+        "" where we have no say in some tree: then the runtime decides, and may choose the root of that tree.
+        """
+        return f"{self._prefix}/{container_id}/box" if self._prefix else ""
 
     def create(
         self, container_id: str, *, cpu_request: float, cpu_limit: float | None, memory_limit: int, pids_limit: int
@@ -199,14 +207,22 @@ class Cgroups:
     def retain(self, living: Iterable[str]) -> None:
         """Take away the groups of all containers but ``living``: what an earlier worker could not."""
         keep = {_NODE, *living}
-        for folder in (*(tree.root for tree in self._limiting), *(tree.root / _NODE for tree in self._others)):
-            for entry in folder.iterdir():
+        for tree in self._ours:
+            for entry in (*tree.root.iterdir(), *(tree.root / _NODE).iterdir()):
                 if entry.is_dir() and entry.name not in keep:
                     with contextlib.suppress(OSError):
                         _remove(entry)
 
     def _again(self) -> None:
         self._leftover = [group for group in self._leftover if not group.remove()]
+
+
+def prefix(ours: Iterable[Hierarchy], trees: Sequence[Hierarchy]) -> str:
+    """Our group as a path below the roots of the machine's trees; "" unless it is in all of them, and at one place."""
+    paths = [
+        f"/{mine.root.relative_to(tree.root)}" for mine in ours for tree in trees if mine.root.is_relative_to(tree.root)
+    ]
+    return paths[0] if len(paths) == len(trees) and len(set(paths)) == 1 else ""
 
 
 def settings(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
+from windlass.kit import ids
 from windlass.wire.messages import containers, workers
 from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
@@ -128,11 +129,14 @@ class Containers:
     def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> base.Command:
         if not argv:
             raise exception.InvalidError("no command to run")
-        record = folders.Folder(self._parts.root, container_id).read()
+        folder = folders.Folder(self._parts.root, container_id)
+        record = folder.read()
         if record is None or not folders.alive(record["pid"], record["pid_start"]):
             raise exception.NotFoundError(f"container {container_id} is not running")
-        line = self._parts.runtime.exec_command(container_id, argv, pty=pty)
-        return base.Command([*_into(Path(f"/proc/{record['pid']}/ns/net")), *line], {"PATH": spec.PATH}, "/")
+        pid_file = folder.path / f"{ids.new('ex')}.pid"
+        line = self._parts.runtime.exec_command(container_id, argv, pty=pty, pid_file=pid_file)
+        line = [*_into(Path(f"/proc/{record['pid']}/ns/net")), *line]
+        return base.Command(line, {"PATH": spec.PATH}, "/", pid_file)
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         return await self._parts.builder.build(plan, log)
@@ -154,6 +158,7 @@ class Containers:
             memory=limit,
             open_files=self._open_files,
             seccomp=self._profile,
+            cgroup=self._parts.cgroups.oci_path(folder.container_id),
         )
 
     def _limited(

@@ -60,6 +60,8 @@ class Box(NamedTuple):
     building: bool = False
     sys: Path = Path("/sys")
     """What to show as /sys. The runtime cannot make one: that takes the owner of the network namespace, the node."""
+    cgroup: str = ""
+    """The control group to make, or "" for the runtime's choice."""
 
 
 def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: float) -> dict[str, str]:
@@ -81,6 +83,8 @@ def document(box: Box) -> dict[str, Any]:
         "readonlyPaths": list(_READ_ONLY),
         "rootfsPropagation": "private",
     }
+    if box.cgroup:
+        linux["cgroupsPath"] = box.cgroup
     if box.seccomp is not None:
         linux["seccomp"] = box.seccomp
     return {

@@ -70,7 +70,7 @@ class Steps:
             box = spec.Box(
                 name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds,
                 memory=self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-                seccomp=self._profile, building=True,
+                seccomp=self._profile, building=True, cgroup=self._groups.oci_path(name),
             )  # fmt: skip
             (place / "config.json").touch(0o600)  # holds the secrets
             (place / "config.json").write_text(json.dumps(spec.document(box)))

@@ -99,6 +99,41 @@ def test_what_cannot_be_pickled_fails_alone():
     scripted.play(code, script)
 
 
+def test_enormous_messages_and_endless_recursion_are_cut():
+    code = """
+        def f(deep):
+            if deep: return f(deep)
+            raise ValueError("x" * 30_000_000)
+    """
+
+    async def script(s: scripted.Stage) -> None:
+        long, deep = s.lease((0,), (1,))
+        assert len((await s.end_of(long))["failure"]["repr"]) < 30_000
+        failure = (await s.end_of(deep))["failure"]
+        assert failure["kind"] == "RecursionError" and len(failure["frames"]) == 100
+
+    scripted.play(code, script)
+
+
+def test_child_processes_die_of_signals_like_any_other():
+    code = """
+        import multiprocessing, time
+        def f():
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(30,))
+            child.start()
+            time.sleep(0.1)
+            child.terminate()
+            child.join()
+            return child.exitcode
+    """
+
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease(())
+        assert s.value(await s.end_of(name)) == -15
+
+    scripted.play(code, script)
+
+
 def test_arguments_that_cannot_be_unpickled_fail_alone():
     async def script(s: scripted.Stage) -> None:
         data = payload.dumps(((1,), {})).replace(b"K\x01", b"\xff\xff")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - pathlib costs 3 ms
 
+_MOST_FRAMES = 100
+_MOST_TEXT, _MOST_TRACEBACK = 20_000, 200_000  # characters; failures travel in headers, not as attachments
+
 
 def of(exc: BaseException, *, reason: str = "") -> tuple[calls.Failure, bytes | None]:
     """The failure, and the pickled exception if it can be pickled."""
@@ -24,13 +27,14 @@ def of(exc: BaseException, *, reason: str = "") -> tuple[calls.Failure, bytes | 
 
     shown = traceback.TracebackException(type(exc), exc, exc.__traceback__, compact=True)
     _hide(shown, set())
+    lines = shown.format() if shown.stack else shown.format_exception_only()
     failure: calls.Failure = {
         "kind": _kind(type(exc)),
-        "repr": _text(exc),
-        "traceback": "".join(shown.format() if shown.stack else shown.format_exception_only()),
+        "repr": _cut(_text(exc), _MOST_TEXT),
+        "traceback": _cut("".join(lines), _MOST_TRACEBACK),
         "frames": [
-            {"file": frame.filename, "line": frame.lineno or 0, "name": frame.name, "text": frame.line or ""}
-            for frame in shown.stack
+            {"file": frame.filename, "line": frame.lineno or 0, "name": frame.name, "text": _cut(frame.line or "", 999)}
+            for frame in _ends(shown.stack)
         ],
     }
     if reason:
@@ -57,6 +61,20 @@ def _hide(shown: traceback.TracebackException, seen: set[int]) -> None:
 
 def _hidden(file: str) -> bool:
     return file.startswith((_OURS, "<frozen importlib")) or file.endswith("/importlib/__init__.py")
+
+
+def _ends(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    """A recursion without end shows its beginning and its end."""
+    if len(stack) <= _MOST_FRAMES:
+        return list(stack)
+    return stack[: _MOST_FRAMES // 2] + stack[-_MOST_FRAMES // 2 :]
+
+
+def _cut(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} … {len(text) - most:,} characters … {text[-half:]}"
 
 
 def _kind(cls: type[BaseException]) -> str:

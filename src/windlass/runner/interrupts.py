@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import _thread
+import os
 import signal
 
 from windlass import exception
@@ -41,6 +42,7 @@ class Interrupts:
         signal.signal(signal.SIGUSR1, self._signalled)
         signal.signal(signal.SIGINT, self._asked_to_stop)
         signal.signal(signal.SIGTERM, self._asked_to_stop)
+        os.register_at_fork(after_in_child=_forked)
 
     # -- main thread ------------------------------------------------------------------------------------------
 
@@ -116,3 +118,11 @@ class Interrupts:
         if self.wanted == STOP:
             raise KeyboardInterrupt
         raise exception.InputCancellation(self._message or "the input was cancelled")
+
+
+def _forked() -> None:
+    """A child of user code is no runner: it dies of signals like any process."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -83,6 +83,7 @@ class Invoker:
     ) -> None:
         self._function = function
         self._is_generator = is_generator
+        self._is_async = is_async
         self._interrupts = interrupts
         self.loop: Loop | None = Loop() if is_async else None
 
@@ -101,7 +102,7 @@ class Invoker:
                 value = self._function(*args, **kwargs)
                 if self._is_generator:
                     value = self._iterate(value, emit)
-                elif hasattr(value, "__await__"):
+                elif self._is_async or type(value).__name__ == "coroutine":
                     interrupts.shut()
                     value = self._await(value)
             finally:
@@ -111,11 +112,14 @@ class Invoker:
             error = exc
         seconds = time.perf_counter() - start
         why = interrupts.end()
-        if error is not None:
+        if error is None and why in (interrupts_module.CANCEL, interrupts_module.TIMEOUT):
+            error = InterruptedError("the interrupt was swallowed")
+        if error is None:
+            return value, seconds
+        try:
             raise Ended(error, why) from None
-        if why in (interrupts_module.CANCEL, interrupts_module.TIMEOUT):
-            raise Ended(error or InterruptedError("the interrupt was swallowed"), why)
-        return value, seconds
+        finally:
+            del error  # its traceback refers to this frame: the user's objects would live until the next collection
 
     def _await(self, awaitable: Awaitable[Any]) -> Any:
         if self.loop is None:

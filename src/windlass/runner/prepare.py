@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 
 from windlass import exception
 from windlass.client import here
@@ -42,6 +43,7 @@ def place(plan: containers.RunnerPlan) -> None:
 def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Callable[..., Any]:
     """Import the user's code and find the function that was decorated."""
     if spec["definition"] == "serialized":
+        _check_python(spec)
         found = payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
     else:
         found = _find(importlib.import_module(spec["module"]), spec)
@@ -50,6 +52,17 @@ def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Cal
         raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no function: {raw!r}")
     called: Callable[..., Any] = raw
     return called
+
+
+def _check_python(spec: functions.FunctionSpec) -> None:
+    """Byte code of another version may do anything, also crash."""
+    here_python = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    theirs = spec.get("python") or here_python
+    if theirs != here_python:
+        raise exception.ExecutionError(
+            f"function {spec['tag']!r} was pickled by Python {theirs}; its image has Python {here_python}",
+            hint=f"Give it an image with Python {theirs}, or define it at the top of a module.",
+        )
 
 
 def _find(module: Any, spec: functions.FunctionSpec) -> Any:

@@ -67,6 +67,7 @@ class Service:
                 if ran > _HURRY or outputs.due(time.monotonic()):
                     outputs.flush()
         finally:
+            work.stopping = work.stopping or "graceful"
             work.release()
             self._leave(patience)
 

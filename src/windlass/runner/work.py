@@ -94,6 +94,8 @@ class Work:
                 if lease.key not in self.held:
                     self.held[lease.key] = lease
                     self.queue.append(lease)
+            if self.stopping:
+                self.release()
         elif method == "runner.cancel":
             for item in body["inputs"]:
                 self._cancel((item["input_id"], item["attempt"]))

@@ -153,12 +153,14 @@ def _launch(root: Path) -> None:
 
 def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
     deadline = time.monotonic() + timeout
+    # One that was killed while it served is started again by the supervisor: that is no failure to start.
+    before = programs.read_state(root).get("programs", {}).get("server", {}).get("starts", 0)
     while True:
         if (answer := ask_server(root)) is not None:
             check_version(root, answer)
             return
         program = programs.read_state(root).get("programs", {}).get("server", {})
-        if program.get("starts", 0) >= 2 and program.get("last_exit") is not None:
+        if program.get("starts", 0) >= before + 2 and program.get("last_exit") is not None:
             raise _died(root, "server", marks, program["last_exit"])
         if time.monotonic() > deadline:
             raise exception.ConnectionError(
@@ -171,9 +173,11 @@ def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
 def _await_worker(root: Path, marks: dict[str, int]) -> None:
     """Give the worker a moment to die: one that cannot start (a missing package, no permission) says so at once."""
     deadline = time.monotonic() + _SETTLE
+    before = programs.read_state(root).get("programs", {}).get("worker", {}).get("starts", 0)
     while time.monotonic() < deadline:
         program = programs.read_state(root).get("programs", {}).get("worker", {})
-        if program.get("last_exit") is not None:
+        died = program.get("pid") is None or program.get("starts", 0) > before
+        if program.get("last_exit") is not None and died:
             raise _died(root, "worker", marks, program["last_exit"])
         time.sleep(_POLL)
 

@@ -153,6 +153,8 @@ def _make(home: Path) -> Node:
         _save(node)
         if uplink.needs_resolv_conf():
             _cover_resolv_conf(node)
+        if link.kind == "veth" and not uplink.named_resolvers():
+            gaps.append("containers cannot resolve names: /etc/resolv.conf names no server with an IPv4 address")
     groups = tuple(cgroups.make(tag(home)))
     gaps += cgroups.gaps(groups)
     node = node._replace(groups=groups, host_addresses=tuple(uplink.host_addresses()), gaps=tuple(gaps))

@@ -94,15 +94,19 @@ def reachable_resolvers() -> list[str]:
     return [name for name in resolvers(_upstream(_RESOLV_CONF)) if not ipaddress.IPv4Address(name).is_loopback]
 
 
+def named_resolvers() -> list[str]:
+    """The name servers in the host's own resolv.conf."""
+    return resolvers(_RESOLV_CONF.read_text() if _RESOLV_CONF.exists() else "")
+
+
 def needs_resolv_conf() -> bool:
     """Whether the host's resolv.conf leads nowhere from another network namespace."""
-    named = resolvers(_RESOLV_CONF.read_text() if _RESOLV_CONF.exists() else "")
-    return not any(not ipaddress.IPv4Address(name).is_loopback for name in named)
+    return all(ipaddress.IPv4Address(name).is_loopback for name in named_resolvers())
 
 
 def shared() -> Uplink:
     """No uplink: the node is in the host's network, for want of a way to have its own."""
-    return Uplink("none", tuple(resolvers(_RESOLV_CONF.read_text() if _RESOLV_CONF.exists() else "")))
+    return Uplink("none", tuple(named_resolvers()))
 
 
 def connect_root(tag: str, pid: int) -> Uplink:
@@ -132,12 +136,10 @@ def connect_root(tag: str, pid: int) -> Uplink:
         loopback_resolver=_TO_LOOPBACK.format(link=link, gateway=gateway, resolver=named[0]) if local else "",
     )
     run(["nft", "-f", "-"], table)
-    sysctl = Path("/proc/sys/net/ipv4")
     if local:
-        (sysctl / "conf" / link / "route_localnet").write_text("1")
-    # Left on by ``disconnect``: by then somebody else may rely on it.
-    if (sysctl / "ip_forward").read_text().strip() == "0":
-        (sysctl / "ip_forward").write_text("1")
+        _switch(f"ipv4/conf/{link}/route_localnet")
+    _switch(f"ipv6/conf/{link}/disable_ipv6")  # the table speaks of IPv4 only
+    _switch("ipv4/ip_forward")  # left on by ``disconnect``: by then somebody else may rely on it
     for rule_line in _iptables_rules(tag):
         _iptables("-I", rule_line)
     return Uplink("veth", names, mtu)
@@ -193,6 +195,12 @@ def run(argv: Sequence[str], script: str) -> None:
         raise exception.ExecutionError(f"{argv[0]} is not installed", hint="run: windlass doctor") from None
     if done.returncode:
         raise exception.ExecutionError(f"{' '.join(argv)} failed: {done.stderr.strip()}")
+
+
+def _switch(name: str) -> None:
+    file = Path("/proc/sys/net") / name
+    if file.exists() and file.read_text().strip() != "1":
+        file.write_text("1")
 
 
 def _upstream(resolv_conf: Path) -> str:

@@ -7,6 +7,7 @@ import json
 import textwrap
 
 import pytest
+
 from windlass import paths
 from windlass.kit import clock
 from windlass.wire import peer

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,7 +20,6 @@ from windlass.worker import builds, exec, inotify, life, link
 from windlass.worker.runtime import base
 
 _TICK = 10.0
-_STARTS_AT_ONCE = 5
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,7 @@ class Agent:
         self._early: workers.WorkerWant | None = None
         self._left = runtime.known()  # by an earlier worker; adopted after the first hello, which tells log offsets
         self._around = life.Surroundings(
-            runtime=runtime, gate=asyncio.Semaphore(_STARTS_AT_ONCE), watcher=self._watcher,
+            runtime=runtime, gate=asyncio.Semaphore(2 * (os.cpu_count() or 1) + 1), watcher=self._watcher,
             plan=self._plan, send=self._send, changed=self._note,
         )  # fmt: skip
 

@@ -19,6 +19,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import containers
+from windlass.worker import folder as folders
 from windlass.worker.runtime import base
 
 _CHUNK = 65536
@@ -30,11 +31,17 @@ class _Session:
 
     def __init__(self, command: base.Command, request: containers.ContainerExec) -> None:
         self._pty = bool(request.get("pty"))
+        self._pid_file = command.pid_file
+        self.feeding = asyncio.Lock()
+        """Whoever writes holds it: input keeps its order."""
         self.outputs: dict[str, int] = {}
         if self._pty:
             self._open_pty(command, request)
         else:
             self._open_pipes(command)
+        for descriptor in (self._input, *self.outputs.values()):
+            if descriptor is not None:
+                os.set_blocking(descriptor, False)
 
     def _open_pty(self, command: base.Command, request: containers.ContainerExec) -> None:
         master, slave = os.openpty()
@@ -71,24 +78,40 @@ class _Session:
         if self._pty and self._input is not None:
             fcntl.ioctl(self._input, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
-    def write(self, data: bytes) -> None:
-        """Blocks while the command does not read; call it in a thread."""
+    async def write(self, data: bytes) -> None:
+        """Waits while the command does not read."""
         while data and self._input is not None:
             try:
                 data = data[os.write(self._input, data) :]
-            except BrokenPipeError:
+            except BlockingIOError:
+                await _ready(self._input, writing=True)
+            except OSError:  # nobody will ever read
                 return
 
-    def end_input(self) -> None:
+    async def end_input(self) -> None:
         if self._input is None:
             return
         if self._pty:
-            self.write(b"\x04")
+            await self.write(b"\x04")
             return
         os.close(self._input)
         self._input = None
 
+    async def wait(self) -> int:
+        """The exit code, as a shell would say it. Holds no thread: a shell may stay open for days."""
+        descriptor = os.pidfd_open(self.process.pid)
+        try:
+            await _ready(descriptor)
+        finally:
+            os.close(descriptor)
+        code = self.process.wait()
+        return code if code >= 0 else 128 - code
+
     def close(self) -> None:
+        # Killing the runtime would leave the program inside alone.
+        if self._pid_file is not None:
+            folders.kill_by_files(self._pid_file.parent.name, self._pid_file)
+            self._pid_file.unlink(missing_ok=True)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -121,10 +144,10 @@ class Sessions:
             with self._opened(request) as session:
                 reading = [_pump(descriptor, source, incoming) for source, descriptor in session.outputs.items()]
                 readers = asyncio.gather(*reading)
-                code = await asyncio.to_thread(session.process.wait)
+                code = await session.wait()
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(readers, _GRACE)
-            incoming.item({"exit_code": code if code >= 0 else 128 - code})
+            incoming.item({"exit_code": code})
             incoming.end()
         except (exception.Error, OSError) as exc:
             incoming.fail(exc if isinstance(exc, exception.Error) else exception.ExecutionError(str(exc)))
@@ -137,10 +160,11 @@ class Sessions:
             return
         if request.get("rows") and request.get("cols"):
             session.resize(request["rows"], request["cols"])
-        if incoming.attachments:
-            await asyncio.to_thread(session.write, incoming.attachments[0])
-        if request.get("eof"):
-            session.end_input()
+        async with session.feeding:
+            if incoming.attachments:
+                await session.write(incoming.attachments[0])
+            if request.get("eof"):
+                await session.end_input()
         incoming.reply({})
 
     @contextlib.contextmanager
@@ -155,23 +179,31 @@ class Sessions:
 
 
 async def _pump(descriptor: int, source: str, incoming: peers.Incoming) -> None:
+    while True:
+        try:
+            data = os.read(descriptor, _CHUNK)
+        except BlockingIOError:
+            await _ready(descriptor)
+            continue
+        except OSError:  # a terminal whose other end is closed
+            return
+        if not data:
+            return
+        incoming.item({"source": source}, [data])
+        await incoming.peer.drain()
+
+
+async def _ready(descriptor: int, *, writing: bool = False) -> None:
+    """Wait until a descriptor can be read (or written)."""
     loop = asyncio.get_running_loop()
-    os.set_blocking(descriptor, False)
-    ready = asyncio.Event()
-    loop.add_reader(descriptor, ready.set)
+    future: asyncio.Future[None] = loop.create_future()
+
+    def act() -> None:
+        if not future.done():
+            future.set_result(None)
+
+    (loop.add_writer if writing else loop.add_reader)(descriptor, act)
     try:
-        while True:
-            try:
-                data = os.read(descriptor, _CHUNK)
-            except BlockingIOError:
-                ready.clear()
-                await ready.wait()
-                continue
-            except OSError:  # a terminal whose other end is closed
-                return
-            if not data:
-                return
-            incoming.item({"source": source}, [data])
-            await incoming.peer.drain()
+        await future
     finally:
-        loop.remove_reader(descriptor)
+        (loop.remove_writer if writing else loop.remove_reader)(descriptor)

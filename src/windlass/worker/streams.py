@@ -34,6 +34,7 @@ _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:\d\d$")
 _MARK_LIMIT = 80
 _KEEP_SIZE_PUNCH_HOLE = 0x1 | 0x2
 _BLOCK = 4096
+_KEPT = 65536  # sent bytes that stay, for the next worker to learn from whose output it is
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -129,6 +130,7 @@ class Tail:
 
     async def __aenter__(self) -> Tail:
         self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._recall()
         self._watch = self._watcher.watch(self._path, inotify.MODIFY, lambda _name: self._changed.set())
         self._task = self._tasks.start(self._follow(), f"log {self._path}")
         return self
@@ -181,6 +183,12 @@ class Tail:
         self._punch(before)
         return True
 
+    def _recall(self) -> None:
+        """Parse what an earlier worker has sent last: its marks tell which inputs are being run."""
+        start = max(0, self._offset - _KEPT)
+        data = os.pread(self._file, self._offset - start, start).lstrip(b"\0")
+        self._parser.feed(data if start == 0 else data[data.find(b"\n") + 1 :])
+
     def _past_hole(self) -> bytes:
         """A server that forgot how far it had read points into what is punched out: go on where there are bytes."""
         self._offset = os.lseek(self._file, self._offset, os.SEEK_DATA)
@@ -200,7 +208,7 @@ class Tail:
         return start - before
 
     def _punch(self, before: int) -> None:
-        start, end = before // _BLOCK * _BLOCK, self._offset // _BLOCK * _BLOCK
+        start, end = max(0, before - _KEPT) // _BLOCK * _BLOCK, (self._offset - _KEPT) // _BLOCK * _BLOCK
         if end > start:
             # Some file systems cannot; then the space is given back with the container.
             _libc.fallocate(self._file, _KEEP_SIZE_PUNCH_HOLE, ctypes.c_long(start), ctypes.c_long(end - start))

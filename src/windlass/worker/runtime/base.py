@@ -23,6 +23,8 @@ class Command(NamedTuple):
     argv: list[str]
     env: dict[str, str]
     cwd: str
+    pid_file: Path | None = None
+    """Where the runtime writes the pid that the program has inside the container."""
 
 
 class Running(Protocol):

@@ -190,6 +190,8 @@ def _uv_environment(environ: Mapping[str, str], env: Mapping[str, str], places: 
             value = separator.join(_inside(value.replace(separator, " ").split(), places))
         if value:
             told[name] = value
+    if told.get("UV_INDEX") or told.get("UV_FIND_LINKS"):  # the machine's sources are meant as pip takes them: equal
+        told.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     return {name: value for name, value in told.items() if value}
 
 

@@ -47,6 +47,8 @@ def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Cal
         found = payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
     else:
         found = _find(importlib.import_module(spec["module"]), spec)
+        if hasattr(found, "_entered"):
+            found._entered()
     raw = found.get_raw_f() if hasattr(found, "get_raw_f") else found
     if not callable(raw):
         raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no function: {raw!r}")

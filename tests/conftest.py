@@ -5,6 +5,8 @@ from session to session (the base alone takes half a minute), everything else is
 """
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -33,10 +35,27 @@ def _wipe(home: Path) -> None:
                 entry.unlink()
 
 
+@contextlib.contextmanager
+def _only_one(home: Path) -> Iterator[None]:
+    """Two sessions in one home would end each other's platform."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with home.with_name(f"{home.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit(f"another test session uses {home}; choose another home with WINDLASS_TEST_HOME", 3)
+        yield
+
+
 @pytest.fixture(scope="session")
 def stage() -> Iterator[stages.Stage]:
     """The platform. In this process, too, the SDK finds it (``WINDLASS_HOME``)."""
     home = _home()
+    with _only_one(home):
+        yield from _staged(home)
+
+
+def _staged(home: Path) -> Iterator[stages.Stage]:
     os.environ["WINDLASS_HOME"] = str(home)
     platform = stages.Stage(home, WINDLASS_SERVER_APP_SILENCE="25")  # a killed client is noticed sooner than by default
     platform.stop()

@@ -16,7 +16,7 @@ SAID = {
         "submitted 6 jobs", "done: frame-0000.png", "done: frame-0005.png",
         "frame 3 failed after its retries: frame 3 is damaged",
     ],
-    "pipeline": ["  9 the"],
+    "pipeline": [" 10 the"],
 }
 
 

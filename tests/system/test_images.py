@@ -119,8 +119,9 @@ def test_what_is_missing_or_wrong_is_refused_here(tmp_path):
 def test_a_step_after_a_mounted_file_is_refused_with_the_way_out(stage, tmp_path):
     file = tmp_path / "f"
     file.write_text("")
-    with pytest.raises(windlass.exception.InvalidError, match="copy=True"):
+    with pytest.raises(windlass.exception.InvalidError, match="follows local files") as caught:
         inside(SLIM().add_local_file(file, "/x").run_commands("true"))
+    assert "copy=True" in caught.value.hint
 
 
 def test_a_failing_step_shows_its_command_and_log_and_caches_nothing(stage, program):

@@ -107,8 +107,9 @@ def test_enormous_messages_and_endless_recursion_are_cut():
     """
 
     async def script(s: scripted.Stage) -> None:
-        long, deep = s.lease((0,), (1,))
+        (long,) = s.lease((0,))
         assert len((await s.end_of(long))["failure"]["repr"]) < 30_000
+        (deep,) = s.lease((1,))
         failure = (await s.end_of(deep))["failure"]
         assert failure["kind"] == "RecursionError" and len(failure["frames"]) == 100
 
@@ -510,7 +511,9 @@ def test_output_is_marked_with_its_input():
     """
 
     async def script(s: scripted.Stage) -> None:
-        first, second = s.lease((1,), (2,))
+        (first,) = s.lease((1,))
+        await s.end_of(first)
+        (second,) = s.lease((2,))
         await s.end_of(second)
         block = "hello {}\nhalffrom a thread\nchild\n"
         marked = [f"\x1e{name}\x1e\n" + block.format(n) for n, name in ((1, first), (2, second))]

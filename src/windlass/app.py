@@ -1,8 +1,8 @@
 """``App``: what belongs together and runs together."""
 from __future__ import annotations
 
-from windlass import exception
-from windlass.client import faces, here, names, options, source
+from windlass import exception, options
+from windlass.client import faces, here, names, source
 from windlass.function import Function
 
 TYPE_CHECKING = False

@@ -10,9 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
+    from windlass import options
     from windlass.app import App
     from windlass.client import map as maps
-    from windlass.client import options, resolver, source
+    from windlass.client import resolver, source
     from windlass.function_call import FunctionCall
     from windlass.wire.messages import functions
 
@@ -363,7 +364,8 @@ class Function(_Base[P, R, O]):
         scaledown_window: int | None = None,
     ) -> functions.AutoscalerSpec:
         """Change the autoscaler until the next deploy. What is left out stays; returns what holds now."""
-        from windlass.client import options, session
+        from windlass import options
+        from windlass.client import session
 
         asked = {
             "min_containers": min_containers,

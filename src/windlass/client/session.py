@@ -149,7 +149,8 @@ class Session:
         self.hello = reply
 
     async def _start_platform(self) -> None:
-        if self._started or not self._address.autostart:
+        # Once reached, it is the supervisor's business to bring it back.
+        if self._started or self.hello is not None or not self._address.autostart:
             return
         self._started = True
         output.current().status("Starting the local platform")

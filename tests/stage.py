@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
+
+import leftovers
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parent
@@ -120,22 +123,20 @@ class Stage:
         os.kill(before, signal.SIGKILL)
         until(lambda: self.pid(program) not in (0, before), what=f"a new {program}")
 
-    def payloads(self) -> list[int]:
-        """The processes of containers, as the host numbers them: those that run the runner."""
-        return [pid for pid, line in self.processes().items() if "/__windlass/" in line or "windlass/runner/boot" in line]
-
-    def processes(self) -> dict[int, str]:
-        """Command lines of all processes that belong to this home, by environment, folder or command line."""
-        mark, found = os.fsencode(self.home), {}
+    def payloads(self) -> dict[int, str]:
+        """The processes that run user code, as the host numbers them, each with the id of its container."""
+        found = {}
         for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit() or int(entry.name) == os.getpid():
-                continue
-            try:
-                line = (entry / "cmdline").read_bytes()
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            ours = b"WINDLASS_HOME=" + mark + b"\0" in environment and b"windlass" in line.replace(b"pytest", b"")
-            if ours or mark in line or b"containers/ta-" in line:
-                found[int(entry.name)] = line.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+            if entry.name.isdigit():
+                try:
+                    runs = b"windlass/runner/boot.py" in (entry / "cmdline").read_bytes()
+                    groups = (entry / "cgroup").read_text() if runs else ""
+                except OSError:
+                    continue
+                if match := re.search(rf"windlass-{leftovers.tag(self.home)}/(ta-\w+)", groups):
+                    found[int(entry.name)] = match.group(1)
         return found
+
+    def payload(self, container: str) -> int:
+        """The process of a container."""
+        return next(pid for pid, name in self.payloads().items() if name == container)

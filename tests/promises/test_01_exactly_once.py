@@ -74,7 +74,7 @@ def test_containers_killed_at_random(stage):
         for _ in range(4):
             payloads = until(stage.payloads, what="containers")
             try:
-                os.kill(rng.choice(payloads), signal.SIGKILL)
+                os.kill(rng.choice(sorted(payloads)), signal.SIGKILL)
             except ProcessLookupError:
                 pass
             time.sleep(0.3)
@@ -84,7 +84,7 @@ def test_containers_killed_at_random(stage):
 
 def test_server_and_worker_and_a_container_at_once(stage):
     def all_of_them() -> None:
-        for pid in [stage.pid("worker"), stage.pid("server"), *stage.payloads()[:1]]:
+        for pid in [stage.pid("worker"), stage.pid("server"), *list(stage.payloads())[:1]]:
             os.kill(pid, signal.SIGKILL)
 
     check(disturbed(all_of_them))

@@ -40,7 +40,7 @@ def test_logs_go_on_where_they_were(stage):
 
 def test_a_container_that_died_while_nobody_looked_is_replaced(stage):
     container = survivors.nap.remote(0)
-    payload = payload_of(stage, container)
+    payload = stage.payload(container)
     worker = stage.pid("worker")
     os.kill(worker, signal.SIGKILL)
     os.kill(payload, signal.SIGKILL)
@@ -56,12 +56,3 @@ def test_a_container_of_an_app_that_stopped_meanwhile_is_ended(stage):
     stage.cli("container", "stop", container, "-y", check=0)
     until(lambda: not (stage.home / "containers" / container).exists(), 30, "its folder is gone")
     assert container not in [row["container_id"] for row in stage.containers()]
-
-
-def payload_of(stage, container: str) -> int:
-    """The runner's process of a container."""
-    for pid in stage.payloads():
-        environment = open(f"/proc/{pid}/environ", "rb").read().decode("utf-8", "replace")
-        if container in environment:
-            return pid
-    raise AssertionError(f"no process of {container}")

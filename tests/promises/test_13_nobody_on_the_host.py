@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 import windlass
 from programs import walls
-from stage import until
 from windlass.worker import mounts
 
 
@@ -29,36 +28,34 @@ def identity(pid: int) -> tuple[set[int], set[int]]:
 
 def test_no_process_of_a_container_is_root_or_the_owner_on_the_host(stage, running):
     container = walls.look.remote()["task"]
-    payloads = [pid for pid in stage.payloads() if container.encode() in Path(f"/proc/{pid}/environ").read_bytes()]
-    assert payloads
-    for pid in payloads:
-        users, groups = identity(pid)
-        assert not users & {0, os.geteuid()} and not groups & {0, os.getegid()}
-        assert min(users) > 65535
+    users, groups = identity(stage.payload(container))
+    assert not users & {0, os.geteuid()} and not groups & {0, os.getegid()}
+    assert min(users) > 65535
 
 
 def test_the_worker_itself_is_not_root_outside_its_namespace(stage, running):
-    outer = os.readlink("/proc/self/ns/user")
-    walls.look.remote()
-    workers = [pid for pid, line in stage.processes().items() if "-m windlass.worker" in line and "nsenter" not in line]
-    assert any(os.readlink(f"/proc/{pid}/ns/user") != outer for pid in workers)
+    record = json.loads((stage.home / "run/node.json").read_text())
+    assert os.readlink(f"/proc/{record['pid']}/ns/user") != os.readlink("/proc/self/ns/user")
+    inside = [
+        pid.name for pid in Path("/proc").iterdir()
+        if pid.name.isdigit() and b"windlass.worker\0--home" in read(pid / "cmdline") and b"--inside" in read(pid / "cmdline")
+    ]
+    assert inside
+    assert all(os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user") for pid in inside)
+
+
+def read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def test_files_that_a_container_makes_belong_to_nobody(stage, running):
     output, _, container = walls.shell.remote("echo x > /tmp/made-inside; chmod 4755 /tmp/made-inside; ls -ln /tmp/made-inside", 0)
     assert output.split()[2] == "0"
-    found = until(lambda: [p for p in (stage.home / "containers" / container).rglob("made-inside")] or container_file(stage, container))
-    assert found[0].stat().st_uid > 65535
-
-
-def container_file(stage, container: str) -> list[Path]:
-    """Seen through the process itself, where the upper layer lies in a mount that only the node sees."""
-    return [
-        path
-        for pid in stage.payloads()
-        if container.encode() in Path(f"/proc/{pid}/environ").read_bytes()
-        and (path := Path(f"/proc/{pid}/root/tmp/made-inside")).exists()
-    ]
+    seen = Path(f"/proc/{stage.payload(container)}/root/tmp/made-inside")
+    assert seen.stat().st_uid > 65535
 
 
 def test_links_inside_lead_nowhere_outside(stage, running, tmp_path):

@@ -61,7 +61,22 @@ def test_the_same_recipe_on_the_same_parent_has_the_same_key_and_secrets_count_b
     assert one != images.key("im-a", {"op": "run", "commands": ["x"]}, ["M"])
 
 
+NODE = place.Node(name="n", memory=1000, promised=900, containers=3, starting=0, max_containers=50, max_starting=4)
+
+
 def test_memory_is_never_promised_twice():
-    node = place.Node(name="n", memory=1000, promised=900, containers=3, starting=0, max_containers=50, max_starting=4)
-    assert place.room(node, 128) == 0 and place.room(node, 100) == 1
-    assert place.room(node._replace(starting=4, promised=0), 100) == 0
+    assert not place.fits(NODE, 128) and place.fits(NODE, 100)
+    assert place.starts(NODE, [place.Wish("a", 100, 5)]) == ["a"]
+    assert place.starts(NODE._replace(starting=4, promised=0), [place.Wish("a", 100, 5)]) == []
+
+
+def test_nobody_waits_behind_the_thousand_containers_of_another():
+    wishes = [place.Wish("a", 10, 1000), place.Wish("b", 10, 1)]
+    assert place.starts(NODE._replace(promised=0), wishes) == ["a", "b", "a", "a"]
+
+
+def test_the_longest_idle_make_room_and_only_when_it_helps():
+    spares = [place.Spare("new", 300, 9.0), place.Spare("old", 300, 1.0)]
+    assert place.evicted(NODE, 200, spares) == ["old"]
+    assert place.evicted(NODE, 600, spares) == ["old", "new"]
+    assert place.evicted(NODE, 900, spares) == []

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,7 @@ def test_what_is_no_secret_is_refused():
 
 def test_a_value_is_nowhere_to_be_read_in_clear(stage):
     """Neither in the platform's files and logs, nor in any command line, nor by anybody but the container's root."""
+    value = uuid.uuid4().hex
     app = windlass.App("test-secret-places")
 
     def hold():
@@ -75,16 +77,16 @@ def test_a_value_is_nowhere_to_be_read_in_clear(stage):
         time.sleep(3)
         return len(os.environ["TOKEN"])
 
-    function = app.function(serialized=True, secrets=[windlass.Secret.from_dict({"TOKEN": VALUE})])(hold)
+    function = app.function(serialized=True, secrets=[windlass.Secret.from_dict({"TOKEN": value})])(hold)
     with app.run():
         call = function.spawn()
         with pytest.raises(TimeoutError):
             call.get(timeout=1.5)
-        assert VALUE not in subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
-        assert not readable_by_others(stage.home, VALUE)
-        assert call.get() == len(VALUE)
+        assert value not in subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True).stdout
+        assert not readable_by_others(stage.home, value)
+        assert call.get() == len(value)
     stage.cli("app", "list")
-    assert holding(stage.home, VALUE) == []
+    assert holding(stage.home, value) == []
 
 
 def holding(home: Path, value: str) -> list[str]:

@@ -28,8 +28,8 @@ def test_a_platform_whose_supervisor_was_killed_is_cleared_up_by_stop(stage):
         survivors.nap.remote(0)
         os.kill(stage.pid("supervisor"), signal.SIGKILL)
         stage.stop()
-    assert leftovers.look(stage.home) == []
-    stage.start()
+        assert leftovers.look(stage.home) == []
+        stage.start()
 
 
 def test_a_fresh_home_needs_no_preparation():

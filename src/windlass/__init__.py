@@ -69,10 +69,19 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _REMOVED:
+        return _removed(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r} (perhaps it comes with a later version)")
+
+
+def _removed(name: str) -> object:
+    """Programs may still import it; using it says what to use instead."""
+
+    def gone(*args: object, **kwargs: object) -> object:
         from windlass import exception
 
         raise exception.DeprecationError(f"{name} was removed; use {_REMOVED[name]}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r} (perhaps it comes with a later version)")
+
+    return gone
 
 
 def __dir__() -> list[str]:

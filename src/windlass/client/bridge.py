@@ -213,6 +213,7 @@ def shown(error: BaseException) -> BaseException:
     if remote is not None:
         return error.with_traceback(remote)
     if isinstance(error, exception.Error) and not os.environ.get("WINDLASS_TRACEBACK"):
+        error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     return error
 

@@ -77,7 +77,7 @@ def execute(pty: bool | None, container_id: str, command: tuple[str, ...]) -> No
 
     options.check_id(container_id, "ta", "container")
     use_pty = sys.stdout.isatty() if pty is None else pty
-    raise SystemExit(remote.run(container_id, list(command), pty=use_pty))
+    raise SystemExit(remote.run(container_id, list(command[command[0] == "--" :]), pty=use_pty))
 
 
 @group.command(help="Stop a container. What it runs is run again elsewhere; with --graceful it is finished first.")

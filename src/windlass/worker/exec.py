@@ -142,11 +142,13 @@ class Sessions:
         request: containers.ContainerExec = incoming.body
         try:
             with self._opened(request) as session:
-                reading = [_pump(descriptor, source, incoming) for source, descriptor in session.outputs.items()]
-                readers = asyncio.gather(*reading)
-                code = await session.wait()
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(readers, _GRACE)
+                async with tasks.Tasks() as pumps:  # over before the session's descriptors are closed
+                    reading = {
+                        pumps.start(_pump(descriptor, source, incoming), f"{source} of a command")
+                        for source, descriptor in session.outputs.items()
+                    }
+                    code = await session.wait()
+                    await asyncio.wait(reading, timeout=_GRACE)
             incoming.item({"exit_code": code})
             incoming.end()
         except (exception.Error, OSError) as exc:

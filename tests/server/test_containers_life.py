@@ -197,3 +197,36 @@ def test_a_stopped_container_gives_its_input_back(play):
         await until(lambda: any(r.seen for c, r in worker.runners.items() if c != first))
 
     play(scene)
+
+
+def test_idle_containers_of_others_make_room_on_a_full_machine(play):
+    async def scene(platform):
+        worker = await platform.worker(lambda args, kwargs, lease: None, memory=1 << 30)
+        client = await platform.client()
+        one = await client.app(memory_request=600)
+        await client.run(one, [1])
+        two = await client.app(memory_request=600)
+        await client.run(two, [1])
+        assert len(worker.started) == 2
+
+    play(scene)
+
+
+def test_call_graph_and_autoscaler_answer(play):
+    from windlass.kit import ids
+
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: None)
+        client = await platform.client()
+        function = await client.app()
+        root = await client.create(function, [1])
+        await client.outputs(root)
+        child = await client.create(function, [1, 2], parent_input_id=ids.input_id(root, 0))
+        await client.outputs(child)
+        nodes = (await client.request("call.graph", call_id=root))["nodes"]
+        assert [n["input_id"] for n in nodes] == [ids.input_id(root, 0), ids.input_id(child, 0), ids.input_id(child, 1)]
+        assert nodes[1]["parent_input_id"] == ids.input_id(root, 0) and {n["status"] for n in nodes} == {"success"}
+        changed = await client.request("function.autoscaler", function_id=function, max_containers=7)
+        assert changed["max_containers"] == 7 and changed["scaledown_window"] == 60.0
+
+    play(scene)

@@ -11,6 +11,8 @@ from windlass.server.state import machines, moves
 
 Core = core_module.Core
 _MIB = 1024 * 1024
+_STARTING = 3.0
+"""Seconds for which a starting container counts as one that keeps a processor busy; later it imports, or waits."""
 
 
 def leasing(core: Core) -> None:
@@ -23,14 +25,27 @@ def leasing(core: Core) -> None:
             if function.queued and not function.free:
                 core.scheduler.set()
                 if not function.containers:
-                    scale_function(core, function, core.clock.now())
+                    _first(core, function)
+
+
+def _first(core: Core, function: machines.Function) -> None:
+    """Do not let a cold function wait for the scheduler's next look."""
+    now = core.clock.now()
+    missing = scale_function(core, function, now)
+    if missing:
+        _start(core, [place.Wish(function.id, containers.memory_of(function), missing)], now)
 
 
 def scale_all(core: Core, now: float) -> None:
     """One look at every function."""
+    wishes = []
     for function in list(core.world.functions.values()):
-        if function.queued or function.running or function.containers or _minimum(function) or function.delayed:
-            scale_function(core, function, now)
+        if function.queued or function.running or function.containers or _minimum(function):
+            missing = scale_function(core, function, now)
+            if missing:
+                wishes.append(place.Wish(function.id, containers.memory_of(function), missing))
+    if wishes:
+        _start(core, wishes, now)
 
 
 def _minimum(function: machines.Function) -> int:
@@ -38,19 +53,27 @@ def _minimum(function: machines.Function) -> int:
     return function.autoscaler["min_containers"] if app.published and app.alive and not app.draining else 0
 
 
-def scale_function(core: Core, function: machines.Function, now: float) -> None:
+def scale_function(core: Core, function: machines.Function, now: float) -> int:
+    """Stop what is too much; returned: how many containers are missing."""
     app = function.app
     if not app.alive or not app.published:
-        return
-    counted = [c for c in function.containers.values() if c.state <= moves.ContainerState.READY]
-    wanted = scale.needed(_sample(function, now))
-    if function.broken and not function.queued:
-        wanted = function.running
+        return 0
+    counted = _counted(function)
+    wanted = _wanted(function, now)
     if wanted > len(counted):
-        if now >= function.not_before:
-            _start(core, function, wanted - len(counted))
-    else:
-        _stop(core, function, counted, wanted, now)
+        return wanted - len(counted) if now >= function.not_before else 0
+    _stop(core, function, counted, wanted, now)
+    return 0
+
+
+def _counted(function: machines.Function) -> list[machines.Container]:
+    return [c for c in function.containers.values() if c.state <= moves.ContainerState.READY]
+
+
+def _wanted(function: machines.Function, now: float) -> int:
+    if function.broken and not function.queued:
+        return function.running
+    return scale.needed(_sample(function, now))
 
 
 def _sample(function: machines.Function, now: float) -> scale.Sample:
@@ -71,25 +94,44 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
     )
 
 
-def _start(core: Core, function: machines.Function, count: int) -> None:
-    memory = containers.memory_of(function)
+def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
     for worker in core.world.workers.values():
-        allowed = min(count, place.room(node_facts(core, worker), memory))
-        if allowed > 0:
+        node = node_facts(core, worker, now)
+        granted = place.starts(node, wishes)
+        if granted:
             core.turn.begin()
-            for _ in range(allowed):
-                containers.start(core, function, worker)
-            count -= allowed
+            for function_id in granted:
+                containers.start(core, core.world.functions[function_id], worker)
+        for wish in wishes:
+            if wish.function_id not in granted and not place.fits(node, wish.memory):
+                _make_room(core, worker, wish, now)
 
 
-def node_facts(core: Core, worker: machines.Worker) -> place.Node:
+def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float) -> None:
+    """Others' idle containers go before their time when somebody has none of what it needs."""
+    leaving = any(c.state > moves.ContainerState.READY for c in core.world.containers.values())
+    if leaving or core.world.functions[wish.function_id].containers:
+        return
+    spares = []
+    for function in core.world.functions.values():
+        idle = [c for c in _counted(function) if c.state == moves.ContainerState.READY and not c.held]
+        extra = len(_counted(function)) - max(_minimum(function), function.running)
+        for container in sorted(idle, key=lambda c: c.idle_since)[: max(0, extra)]:
+            if container.node == worker.node and not function.queued:
+                spares.append(place.Spare(container.id, containers.memory_of(function), container.idle_since))
+    for identity in place.evicted(node_facts(core, worker, now), wish.memory, spares):
+        core.turn.begin()
+        containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
+
+
+def node_facts(core: Core, worker: machines.Worker, now: float) -> place.Node:
     here = [c for c in core.world.containers.values() if c.node == worker.node]
     return place.Node(
         name=worker.node,
         memory=worker.memory // _MIB,
         promised=sum(containers.memory_of(c.function) for c in here),
         containers=len(here),
-        starting=sum(c.starting for c in here),
+        starting=sum(c.starting and now - c.created_at < _STARTING for c in here),
         max_containers=core.settings.max_containers,
         max_starting=max(2, math.ceil(worker.cpus * core.settings.starting_per_cpu)),
     )

@@ -25,10 +25,53 @@ class Node(NamedTuple):
     max_starting: int
 
 
-def room(node: Node, memory: int) -> int:
-    """How many more containers that ask for ``memory`` MiB may be started on ``node`` now."""
-    by_memory = (node.memory - node.promised) // max(1, memory) if node.memory else 1 << 30
-    return max(0, min(by_memory, node.max_containers - node.containers, node.max_starting - node.starting))
+class Wish(NamedTuple):
+    """``missing`` more containers of ``memory`` MiB each, for one function."""
+
+    function_id: str
+    memory: int
+    missing: int
+
+
+class Spare(NamedTuple):
+    """A container that idles, that its function does not need now. ``since``: when it ran out of work."""
+
+    container_id: str
+    memory: int
+    since: float
+
+
+def fits(node: Node, memory: int) -> bool:
+    """Whether the machine has what one more container asks for."""
+    return node.containers < node.max_containers and (not node.memory or node.promised + memory <= node.memory)
+
+
+def starts(node: Node, wishes: list[Wish]) -> list[str]:
+    """Which functions get a container now: one each in turn, so that nobody waits behind another's thousand."""
+    granted: list[str] = []
+    while wishes and node.starting < node.max_starting:
+        served = []
+        for wish in wishes:
+            if node.starting < node.max_starting and fits(node, wish.memory):
+                granted.append(wish.function_id)
+                node = node._replace(
+                    promised=node.promised + wish.memory, containers=node.containers + 1, starting=node.starting + 1
+                )
+                if wish.missing > 1:
+                    served.append(wish._replace(missing=wish.missing - 1))
+        wishes = served
+    return granted
+
+
+def evicted(node: Node, memory: int, spares: list[Spare]) -> list[str]:
+    """Idle containers to stop early, longest idle first, so that ``memory`` MiB fit. Empty when they never would."""
+    gone = []
+    for spare in sorted(spares, key=lambda s: s.since):
+        if fits(node, memory):
+            break
+        gone.append(spare.container_id)
+        node = node._replace(promised=node.promised - spare.memory, containers=node.containers - 1)
+    return gone if fits(node, memory) else []
 
 
 def check_request(*, cpu: float, memory: int, cpus: float, node_memory: int) -> None:

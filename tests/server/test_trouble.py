@@ -163,3 +163,19 @@ def test_a_generator_waits_for_a_consumer_that_is_far_behind(play):
         assert len(await reading) == 1101
 
     play(scene)
+
+
+def test_an_old_result_is_expired_and_not_unknown(play):
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: None)
+        client = await platform.client()
+        function = await client.app()
+        call_id = await client.create(function, [1])
+        await client.outputs(call_id)
+        await until(lambda: platform.core.db.one("SELECT count(*) FROM call")[0] == 0)
+        with pytest.raises(exception.OutputExpiredError):
+            await client.outputs(call_id)
+        with pytest.raises(exception.NotFoundError):
+            await client.outputs(ids.new("fc"))
+
+    play(scene, keep_spawn=0.0)

@@ -20,8 +20,13 @@ _MAX_NODES = 5000
 
 def find(core: Core, call_id: str) -> work.Call:
     call = actions.find_call(core, call_id)
+    if call is None and calls.is_expired(core.db, call_id):
+        days = core.settings.keep_spawn / 86400
+        raise exception.OutputExpiredError(
+            f"the result of call {call_id} was deleted: results are kept for {days:g} days"
+        )
     if call is None:
-        raise exception.NotFoundError(f"no call {call_id}", hint="Results of spawned calls are kept for 7 days.")
+        raise exception.NotFoundError(f"no call {call_id}")
     return call
 
 

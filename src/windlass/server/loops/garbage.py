@@ -12,6 +12,7 @@ Core = core_module.Core
 _log = logging.getLogger(__name__)
 _EVERY = 5.0
 _SOON = 0.1
+_REMEMBER_EXPIRED = 90 * 86400.0
 
 
 async def run(core: Core) -> None:
@@ -38,8 +39,9 @@ def look(core: Core) -> bool:
         call = core.world.calls_by_n.pop(n, None)
         if call is not None:
             core.world.calls.pop(call.part, None)
-        for digest in calls.delete(core.db, n):
+        for digest in calls.delete(core.db, n, now):
             core.turn.after.append(functools.partial(core.blobs.delete, digest))
+    calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
     for n in stale[:1]:
         apps.delete(core.db, n)
     return len(old) >= 500 or bool(stale)

@@ -106,8 +106,18 @@ def expired(db: database.Database, before: float, *, sync: bool) -> list[int]:
     return [n for (n,) in db.all(_SQL["expired"], {"before": before, "sync": sync})]
 
 
-def delete(db: database.Database, n: int) -> list[str]:
+def is_expired(db: database.Database, call_id: str) -> bool:
+    """Whether it was a spawned call whose results are no longer kept."""
+    return db.one(_SQL["is_expired"], (call_id,)) is not None
+
+
+def forget_expired(db: database.Database, before: float) -> None:
+    db.run(_SQL["forget_expired"], (before,))
+
+
+def delete(db: database.Database, n: int, now: float) -> list[str]:
     """Forget a call. Returned: the blobs that only its inputs and outputs referred to."""
+    db.run(_SQL["remember_expired"], {"call": n, "now": now})
     blobs = [blob for (blob,) in db.all(_SQL["blobs"], {"call": n})]
     for name in ("delete_inputs", "delete_large", "delete_outputs"):
         db.run(_SQL[name], {"call": n})

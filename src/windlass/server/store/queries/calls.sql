@@ -34,6 +34,12 @@ SELECT 1 FROM call WHERE function = ? AND done_at IS NULL LIMIT 1;
 SELECT n FROM call WHERE done_at IS NULL AND cancelled LIMIT 20000;
 -- name: expired
 SELECT n FROM call WHERE done_at < :before AND (kind != 2) = :sync LIMIT 500;
+-- name: remember_expired
+INSERT OR IGNORE INTO expired (id, at) SELECT id, :now FROM call WHERE n = :call AND kind = 2;
+-- name: is_expired
+SELECT 1 FROM expired WHERE id = ?;
+-- name: forget_expired
+DELETE FROM expired WHERE at < ?;
 -- name: delete
 DELETE FROM call WHERE n = ?;
 -- name: delete_inputs

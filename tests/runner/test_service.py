@@ -376,7 +376,7 @@ def test_an_import_that_fails_is_reported_and_ends_the_container():
         assert failure["kind"] == "ModuleNotFoundError"
         assert [f["text"] for f in failure["frames"]] == ["import surely_not_there"]
         assert await s.exit_code() == 1
-        assert "surely_not_there" in s.err.read_text()
+        assert "surely_not_there" in s.out.read_text()
 
     scripted.play("import surely_not_there", script, ready=False)
 
@@ -392,7 +392,7 @@ def test_a_function_that_is_not_there_is_a_clear_error():
 def test_a_refused_runner_ends():
     async def script(s: scripted.Stage) -> None:
         assert await s.exit_code() == 1
-        assert "wrong token" in s.err.read_text()
+        assert "wrong token" in s.out.read_text()
 
     scripted.play("def f(): pass", script, ready=False, token="other")
 
@@ -515,10 +515,11 @@ def test_output_is_marked_with_its_input():
         await s.end_of(first)
         (second,) = s.lease((2,))
         await s.end_of(second)
-        block = "hello {}\nhalffrom a thread\nchild\n"
-        marked = [f"\x1e{name}\x1e\n" + block.format(n) for n, name in ((1, first), (2, second))]
+        aside = "\x1e>2\x1e\n{}\x1e>1\x1e\n".format
+        block = "\x1e{0}\x1e\nhello {1}\nhalffrom a thread\n" + aside("\x1e{0}\x1e\noops") + aside("\n") + "child\n"
+        marked = [block.format(name, n) for n, name in ((1, first), (2, second))]
         assert s.out.read_text() == "importing\n" + "".join(marked)
-        assert s.err.read_text() == "".join(f"\x1e{name}\x1e\noops\n" for name in (first, second))
+        assert s.err.read_text() == ""
 
     scripted.play(code, script)
 

@@ -33,6 +33,13 @@ def test_marks_are_stripped_and_attribute_what_follows_on_their_stream():
     assert texts(parser.feed(line(b"\x1e\x1e") + line(b"of none"))) == [("stdout", "of none\n", None)]
 
 
+def test_both_streams_down_one_pipe_keep_their_order():
+    data = b"".join(line(part) for part in (b"one", b"\x1e>2\x1e", b"\x1ein-1\x1e", b"two", b"\x1e>1\x1e", b"three"))
+    assert texts(streams.Parser().feed(data)) == [
+        ("stdout", "one\n", None), ("stderr", "two\n", "in-1"), ("stdout", "three\n", None),
+    ]  # fmt: skip
+
+
 def test_a_mark_that_arrives_in_pieces_is_still_a_mark():
     parser = streams.Parser()
     assert parser.feed(line(b"\x1ein", partial=True)) == []

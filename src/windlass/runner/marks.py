@@ -1,12 +1,16 @@
-"""Standard output whose lines know their input.
+"""Standard output whose lines know their input, and keep their order.
 
 Before text of another input than the last on that stream, the line ``\\x1e<input id>\\x1e\\n`` is written (empty id: of
 none). The worker takes these marks out. Only Python's own streams do so; what subprocesses write belongs to whoever
 wrote last.
+
+Two pipes have no common order. So Python's stderr goes down the pipe of stdout, between the marks ``\\x1e>2\\x1e\\n``
+and ``\\x1e>1\\x1e\\n``: what a program prints arrives in the order in which it was printed.
 """
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 from windlass.client import here
@@ -18,8 +22,7 @@ current: str | None = None
 class Stream(io.TextIOWrapper):
     """Line buffered text that marks changes of input."""
 
-    def __init__(self, descriptor: int, name: str, errors: str) -> None:
-        raw = io.FileIO(descriptor, "wb", closefd=False)
+    def __init__(self, raw: io.RawIOBase, name: str, errors: str) -> None:
         super().__init__(io.BufferedWriter(raw), "utf-8", errors, "\n", line_buffering=True)
         self._marked: str | None = None
         self._name = name
@@ -38,13 +41,36 @@ class Stream(io.TextIOWrapper):
         return super().write(text)
 
 
+class Aside(io.FileIO):
+    """Descriptor 2, whose text takes the way of stdout as long as nobody has put something else there."""
+
+    def __init__(self) -> None:
+        super().__init__(2, "wb", closefd=False)
+        self._way = os.dup(1)
+        self._place = _place(2)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
+        if _place(2) != self._place:  # redirected by user code
+            return super().write(data) or 0
+        sys.stdout.flush()
+        rest = memoryview(b"\x1e>2\x1e\n" + bytes(data) + b"\x1e>1\x1e\n")
+        while rest:
+            rest = rest[os.write(self._way, rest) :]
+        return len(data)
+
+
+def _place(descriptor: int) -> tuple[int, int]:
+    about = os.fstat(descriptor)
+    return about.st_dev, about.st_ino
+
+
 def install() -> None:
     """Replace ``sys.stdout`` and ``sys.stderr``."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    sys.stdout = sys.__stdout__ = Stream(1, "<stdout>", "surrogateescape")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = Stream(2, "<stderr>", "backslashreplace")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = Stream(io.FileIO(1, "wb", closefd=False), "<stdout>", "surrogateescape")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = Stream(Aside(), "<stderr>", "backslashreplace")  # type: ignore[misc]
 
 
 def flush() -> None:

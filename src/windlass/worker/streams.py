@@ -1,9 +1,10 @@
 """A container's output on its way to the server.
 
 The monitor appends to a log file (``time source P|F text``, one piece a line; P has no newline of its own). The tail
-follows that file, strips the runner's attribution marks (``\\x1e<input id>\\x1e\\n``: what follows on this stream is
-of that input), sends entries with the file offset behind them, and goes on when the server has them. What has been
-sent is punched out of the file, so a log takes the disk space of what is unsent.
+follows that file, strips the runner's marks (``\\x1e<input id>\\x1e\\n``: what follows on this stream is of that
+input; ``\\x1e>2\\x1e\\n`` and ``>1``: what follows is stderr, stdout), sends entries with the file offset behind
+them, and goes on when the server has them. What has been sent is punched out of the file, so a log takes the disk
+space of what is unsent.
 """
 from __future__ import annotations
 
@@ -38,11 +39,14 @@ _KEPT = 65536  # sent bytes that stay, for the next worker to learn from whose o
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Stream:
-    """State of stdout or stderr: the current input, an unfinished mark, half a character."""
+_SOURCES = {">1": "stdout", ">2": "stderr"}
 
-    def __init__(self) -> None:
-        self.input_id: str | None = None
+
+class _Stream:
+    """State of one pipe: which stream its text belongs to, an unfinished mark, half a character."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
         self.held = ""
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -51,7 +55,8 @@ class Parser:
     """Log file bytes to pieces. Pure; feed it whole lines."""
 
     def __init__(self) -> None:
-        self._streams: dict[bytes, _Stream] = {b"stdout": _Stream(), b"stderr": _Stream()}
+        self._streams = {b"stdout": _Stream("stdout"), b"stderr": _Stream("stderr")}
+        self._inputs: dict[str, str | None] = {"stdout": None, "stderr": None}
         self._second: tuple[bytes, float] = (b"", 0.0)
         self._pieces: list[workers.LogPiece] = []
 
@@ -63,10 +68,10 @@ class Parser:
             stream = self._streams.get(parts[1]) if len(parts) == 4 else None
             if stream is not None and _STAMP.match(parts[0]):  # else a line that the disk lost half of
                 text = stream.decoder.decode(parts[3]) + ("\n" if parts[2] == b"F" else "")
-                self._take(parts[1].decode(), stream, self._time(parts[0]), text)
+                self._take(stream, self._time(parts[0]), text)
         return self._pieces
 
-    def _take(self, source: str, stream: _Stream, at: float, text: str) -> None:
+    def _take(self, stream: _Stream, at: float, text: str) -> None:
         if stream.held:
             text, stream.held = stream.held + text, ""
         while (start := text.find(_MARK)) >= 0:
@@ -74,29 +79,34 @@ class Parser:
             if end < 0:
                 if len(text) - start > _MARK_LIMIT or text.endswith("\n"):
                     break  # not one of ours
-                self._add(source, stream, at, text[:start])
+                self._add(stream.source, at, text[:start])
                 stream.held = text[start:]
                 return
             if end + 1 == len(text):  # its newline is still to come
-                self._add(source, stream, at, text[:start])
+                self._add(stream.source, at, text[:start])
                 stream.held = text[start:]
                 return
             if text[end + 1] != "\n" or "\n" in text[start:end]:
                 break
-            self._add(source, stream, at, text[:start])
-            stream.input_id = text[start + 1 : end] or None
+            self._add(stream.source, at, text[:start])
+            mark = text[start + 1 : end]
+            if mark in _SOURCES:
+                stream.source = _SOURCES[mark]
+            else:
+                self._inputs[stream.source] = mark or None
             text = text[end + 2 :]
-        self._add(source, stream, at, text)
+        self._add(stream.source, at, text)
 
-    def _add(self, source: str, stream: _Stream, at: float, text: str) -> None:
+    def _add(self, source: str, at: float, text: str) -> None:
         if not text:
             return
+        input_id = self._inputs[source]
         last = self._pieces[-1] if self._pieces else None
-        joins = last is not None and last["source"] == source and last["input_id"] == stream.input_id
+        joins = last is not None and last["source"] == source and last["input_id"] == input_id
         if joins and last is not None and not last["text"].endswith("\n") and len(last["text"]) < 65536:
             last["text"] += text
             return
-        self._pieces.append({"time": at, "source": source, "text": text, "input_id": stream.input_id})
+        self._pieces.append({"time": at, "source": source, "text": text, "input_id": input_id})
 
     def _time(self, stamp: bytes) -> float:
         second, zone = stamp[:19], stamp[-6:]

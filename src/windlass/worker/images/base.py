@@ -1,27 +1,20 @@
-"""``debian_slim``: made from the machine's own Debian mirror, in a user namespace mapped like a container's.
+"""``debian_slim``: made from the machine's own package mirror, in a user namespace mapped like a container's.
 
-mmdebstrap unpacks the suite that ships the Python asked for; a script then makes it what programs expect: ``python``
-and ``pip`` as commands, a pip that may install, package sources for later steps, no caches.
+mmdebstrap unpacks the release of Debian (or, on a machine that runs it, of Ubuntu) that ships the Python asked for; a
+script then makes it what programs expect: ``python`` and ``pip`` as commands, a pip that may install, package sources
+for later steps, no caches.
 """
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.worker.images import settings
+from windlass.worker.images import settings, sources
 
-SUITES = {"3.11": "bookworm", "3.13": "trixie"}
-"""Which Debian ships which Python."""
-
-_RELEASES = frozenset({"bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable"})
-_MIRROR = "http://deb.debian.org/debian"
-_SECURITY = "http://deb.debian.org/debian-security"
-_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PACKAGES = (
     "python3", "python3-venv", "python3-dev", "build-essential", "gfortran", "ca-certificates", "netbase", "tzdata",
 )  # fmt: skip
@@ -29,32 +22,33 @@ _DROPPED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/s
 _KEPT = ("/usr/share/doc/*/copyright", "/usr/share/locale/locale.alias")
 
 
-class Mirror(NamedTuple):
-    """Where Debian comes from. ``security`` "" where the machine names none; ``keyring`` on this machine."""
+class Release(NamedTuple):
+    """What to unpack, and from where."""
 
-    main: str
-    security: str
-    keyring: str
-
-
-def suite(python: str) -> str:
-    """The Debian release with that Python. Raises ``ImageBuildError``."""
-    try:
-        return SUITES[python]
-    except KeyError:
-        possible = ", ".join(f"{version} ({release})" for version, release in SUITES.items())
-        raise exception.ImageBuildError(
-            f"debian_slim with Python {python} cannot be built on this machine: Debian ships {possible}",
-            hint=f"Choose one of these, such as Image.debian_slim(\"{next(iter(SUITES))}\").",
-        ) from None
+    suite: str
+    mirror: sources.Mirror
 
 
-def command(target: Path, python: str, *, mirror: Mirror, apt: Sequence[str], finish: Path) -> list[str]:
+def release(python: str, mirrors: Sequence[sources.Mirror]) -> Release:
+    """The release with that Python. Raises ``ImageBuildError`` that names what is possible on this machine."""
+    for mirror in mirrors:
+        if suite := mirror.distribution.pythons.get(python):
+            return Release(suite, mirror)
+    possible = sorted(
+        (version, suite) for mirror in mirrors for version, suite in mirror.distribution.pythons.items()
+    )
+    raise exception.ImageBuildError(
+        f"debian_slim with Python {python} cannot be built on this machine: its mirrors have "
+        + ", ".join(f"{version} ({suite})" for version, suite in possible),
+        hint=f"Choose one of these, such as Image.debian_slim(\"{possible[0][0] if possible else '3.11'}\").",
+    )
+
+
+def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path) -> list[str]:
     """The command line that fills the empty folder ``target``. ``finish``: the program written by ``finishing``.
 
-    Raises ``ImageBuildError`` where no release has that Python or mmdebstrap is missing.
+    Raises ``ImageBuildError`` where mmdebstrap is missing.
     """
-    release = suite(python)
     if shutil.which("mmdebstrap") is None:
         raise exception.ImageBuildError(
             "debian_slim needs the program mmdebstrap on this machine", hint="apt-get install mmdebstrap"
@@ -67,95 +61,25 @@ def command(target: Path, python: str, *, mirror: Mirror, apt: Sequence[str], fi
         *(f"--aptopt={line.rstrip(';')}" for line in apt), '--aptopt=Acquire::Languages "none"',
         '--aptopt=Acquire::Retries "3"', *drops, "--dpkgopt=force-unsafe-io",
         f"--customize-hook={finish}",
-        release, str(target), *(_one_line(entry, mirror.keyring) for entry in _entries(release, mirror)),
+        release.suite, str(target), *_lines(release),
     ]  # fmt: skip
 
 
-def mirror(texts: Iterable[str]) -> Mirror:
-    """The machine's Debian mirror, from the text of its apt sources; Debian's own where it has none."""
-    main = security = keyring = ""
-    for entry in (entry for text in texts for entry in _sources(text)):
-        for release in entry.suites:
-            name, _, part = release.replace("/", "-").partition("-")
-            if name not in _RELEASES or "main" not in entry.components:
-                continue
-            if part in ("security", "updates") and "security" in release + entry.uri:
-                security = security or entry.uri
-            elif not part:
-                main, keyring = main or entry.uri, keyring or entry.keyring
-    keyring = keyring or (_KEYRING if Path(_KEYRING).exists() else "")
-    return Mirror(main or _MIRROR, security or ("" if main else _SECURITY), keyring)
+def _lines(release: Release) -> list[str]:
+    mirror = release.mirror
+    signed = f"[signed-by={mirror.keyring}] " if mirror.keyring else ""
+    return [
+        f"deb {signed}{uri} {suite} {mirror.distribution.components}" for uri, suite in mirror.entries(release.suite)
+    ]
 
 
-def machine_sources(folder: Path = Path("/etc/apt")) -> list[str]:
-    """The texts of this machine's apt sources."""
-    listed = folder / "sources.list.d"
-    files = [folder / "sources.list", *sorted(listed.glob("*.sources")), *sorted(listed.glob("*.list"))]
-    return [file.read_text(errors="replace") for file in files if file.is_file() and os.access(file, os.R_OK)]
-
-
-class _Entry(NamedTuple):
-    uri: str
-    suites: list[str]
-    components: list[str]
-    keyring: str
-
-
-def _sources(text: str) -> Iterator[_Entry]:
-    """Entries of a sources file, whichever of the two formats it has."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    if any(line.lower().startswith("types:") for line in lines):
-        for stanza in "\n".join(lines).split("\n\n"):
-            yield from _stanza(stanza)
-        return
-    for line in lines:
-        options, words = _options(line.split())
-        if len(words) >= 4 and words[0] == "deb":
-            yield _Entry(words[1].rstrip("/"), [words[2]], words[3:], options.get("signed-by", ""))
-
-
-def _stanza(text: str) -> Iterator[_Entry]:
-    fields: dict[str, str] = {}
-    name = ""
-    for line in text.splitlines():
-        if line[:1] in (" ", "\t"):
-            fields[name] = f"{fields.get(name, '')} {line.strip()}"
-        elif ":" in line:
-            name, _, value = line.partition(":")
-            name = name.strip().lower()
-            fields[name] = value.strip()
-    if "deb" not in fields.get("types", "").split() or fields.get("enabled", "yes").lower() == "no":
-        return
-    suites, components = fields.get("suites", "").split(), fields.get("components", "").split()
-    keyring = fields.get("signed-by", "")
-    for uri in fields.get("uris", "").split():
-        yield _Entry(uri.rstrip("/"), suites, components, keyring if keyring[:1] == "/" else "")
-
-
-def _options(words: list[str]) -> tuple[dict[str, str], list[str]]:
-    if len(words) < 2 or not words[1].startswith("["):
-        return {}, words
-    end = next((at for at, word in enumerate(words) if word.endswith("]")), len(words) - 1)
-    pairs = " ".join(words[1 : end + 1]).strip("[] ").split()
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair), [words[0], *words[end + 1 :]]
-
-
-def _entries(release: str, mirror: Mirror) -> list[tuple[str, str]]:
-    entries = [(mirror.main, release), (mirror.main, f"{release}-updates")]
-    return [*entries, (mirror.security, f"{release}-security")] if mirror.security else entries
-
-
-def _one_line(entry: tuple[str, str], keyring: str) -> str:
-    signed = f"[signed-by={keyring}] " if keyring else ""
-    return f"deb {signed}{entry[0]} {entry[1]} main"
-
-
-def finishing(python: str, *, mirror: Mirror, uv: Path) -> str:
+def finishing(release: Release, *, uv: Path) -> str:
     """A program over the new tree ("$1"), run by mmdebstrap at the end. ``uv`` becomes a command, where it exists."""
-    release = suite(python)
-    sources = "\n\n".join(
-        f"Types: deb\nURIs: {uri}\nSuites: {name}\nComponents: main\nSigned-By: {_KEYRING}"
-        for uri, name in _entries(release, mirror)
+    mirror = release.mirror
+    stanzas = "\n".join(
+        f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {mirror.distribution.components}\n"
+        f"Signed-By: {mirror.distribution.keyring}\n"
+        for uri, suite in mirror.entries(release.suite)
     )
     excludes = "".join(f"path-exclude {pattern}\n" for pattern in _DROPPED)
     includes = "".join(f"path-include {pattern}\n" for pattern in _KEPT)
@@ -165,7 +89,7 @@ def finishing(python: str, *, mirror: Mirror, uv: Path) -> str:
         " --root-user-action=ignore pip setuptools"
     )
     files = {
-        "etc/apt/sources.list.d/debian.sources": sources + "\n",
+        f"etc/apt/sources.list.d/{mirror.distribution.name}.sources": stanzas,
         "etc/apt/apt.conf.d/90windlass": 'Acquire::Languages "none";\nAcquire::GzipIndexes "true";\n',
         "etc/dpkg/dpkg.cfg.d/90windlass": excludes + includes,
     }

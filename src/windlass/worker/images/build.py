@@ -16,7 +16,7 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, stack
+from windlass.worker.images import base, cache, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
@@ -108,12 +108,13 @@ class Builder:
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
-        python, mirror = recipe.get("python", ""), base.mirror(await asyncio.to_thread(base.machine_sources))
+        python, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
+        release = base.release(python, sources.mirrors(texts))
         finish = draft.aside() / "finish"
-        finish.write_text(base.finishing(python, mirror=mirror, uv=self._tools / "uv"))
+        finish.write_text(base.finishing(release, uv=self._tools / "uv"))
         finish.chmod(0o755)
-        line = base.command(draft.tree(), python, mirror=mirror, apt=base.apt_options(host), finish=finish)
-        log(f"Making debian_slim with Python {python} from this machine's Debian mirror\n")
+        line = base.command(draft.tree(), release, apt=base.apt_options(host), finish=finish)
+        log(f"Making debian_slim with Python {python} from {release.mirror.main}, {release.suite}\n")
         run = userns.run(
             line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
             timeout=recipe.get("timeout", _TIMEOUT),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,11 @@ async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[],
     """Run one input and wait for its output."""
     home = session.current()
     create, attachments = await _create(home, function._object_id or await function._ready(), "remote", data)
-    call_id = create["call_id"]
     try:
-        async for batch, received in outputs.follow(home, {"call_id": call_id, "after": 0}, create, attachments):
-            if batch["outputs"]:
-                return (await outputs.unpack(home, batch["outputs"][0], received)).open
+        return (await outputs.first(home, create, attachments)).open
     except asyncio.CancelledError:
-        home.post_request("call.cancel", {"call_id": call_id})
+        home.post_request("call.cancel", {"call_id": create["call_id"]})
         raise
-    raise exception.InternalFailure("the call ended without a result")
 
 
 async def generate(function: Function[..., Any, Any], data: bytes) -> AsyncGenerator[Callable[[], Any], None]:
@@ -61,21 +58,22 @@ async def generate(function: Function[..., Any, Any], data: bytes) -> AsyncGener
     query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0, "items_after": 0}
     over, seen = False, 0
     try:
-        async for batch, received in outputs.follow(home, query, create, attachments):
-            for output in batch["outputs"]:
-                arrived = await outputs.unpack(home, output, received)
-                if output["status"] == "item":
-                    if output["item"] < seen:  # sent again after a reconnect
-                        continue
-                    seen = output["item"] + 1
-                    yield arrived.open
-                else:
-                    over = True
-                    if output["status"] != "success":
+        async with contextlib.aclosing(outputs.follow(home, query, create, attachments)) as batches:
+            async for batch, received in batches:
+                for output in batch["outputs"]:
+                    arrived = await outputs.unpack(home, output, received)
+                    if output["status"] == "item":
+                        if output["item"] < seen:  # sent again after a reconnect
+                            continue
+                        seen = output["item"] + 1
                         yield arrived.open
-                    elif output.get("items", seen) != seen:
-                        raise exception.DataLossError(f"{output['items']} items were sent, {seen} arrived")
-                    return
+                    else:
+                        over = True
+                        if output["status"] != "success":
+                            yield arrived.open
+                        elif output.get("items", seen) != seen:
+                            raise exception.DataLossError(f"{output['items']} items were sent, {seen} arrived")
+                        return
     finally:
         if not over:
             home.post_request("call.cancel", {"call_id": create["call_id"]})
@@ -105,9 +103,10 @@ def _not_ready(call_id: str, timeout: float | None) -> exception.TimeoutError:
 
 
 async def _result(home: session.Session, query: calls.OutputQuery) -> Callable[[], Any]:
-    async for batch, received in outputs.follow(home, query):
-        for output in batch["outputs"]:
-            return (await outputs.unpack(home, output, received)).open
+    async with contextlib.aclosing(outputs.follow(home, query)) as batches:
+        async for batch, received in batches:
+            for output in batch["outputs"]:
+                return (await outputs.unpack(home, output, received)).open
     if query["wait"]:
         raise exception.NotFoundError(f"call {query['call_id']} has no input number {query['indexes'][0]}")
     raise _not_ready(query["call_id"], 0)
@@ -129,12 +128,13 @@ async def in_order(call_id: str, start: int, end: int | None) -> AsyncGenerator[
     query: calls.OutputQuery = {"call_id": call_id, "after": 0, "indexes": list(range(start, end)), "wait": True}
     if following == end:
         return
-    async for batch, received in outputs.follow(home, query):
-        for output in batch["outputs"]:
-            if output["index"] >= following:
-                early[output["index"]] = await outputs.unpack(home, output, received)
-        while following in early:
-            yield early.pop(following).open
-            following += 1
-        if following == end:
-            return
+    async with contextlib.aclosing(outputs.follow(home, query)) as batches:
+        async for batch, received in batches:
+            for output in batch["outputs"]:
+                if output["index"] >= following:
+                    early[output["index"]] = await outputs.unpack(home, output, received)
+            while following in early:
+                yield early.pop(following).open
+                following += 1
+            if following == end:
+                return

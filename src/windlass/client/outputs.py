@@ -1,7 +1,8 @@
 """Following the outputs of a call across lost connections, each output once."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 from windlass import exception
@@ -37,7 +38,7 @@ async def follow(
     query: calls.OutputQuery,
     create: calls.CallCreate | None = None,
     attachments: list[codec.Bytes] | None = None,
-) -> AsyncIterator[tuple[calls.OutputBatch, list[bytes]]]:
+) -> AsyncGenerator[tuple[calls.OutputBatch, list[bytes]], None]:
     """Batches of outputs until the call is done.
 
     With ``create`` the call is created by the same round trip. After a lost connection it is created again (which
@@ -48,12 +49,14 @@ async def follow(
     while True:
         try:
             method, body = ("call.run", create) if first else ("call.outputs", query)
-            async for reply in home.stream(method, body, (attachments or ()) if first else ()):
-                batch: calls.OutputBatch = reply.body
-                _advance(query, batch)
-                yield batch, reply.attachments
-                if batch["done"]:
-                    return
+            stream = home.stream(method, body, (attachments or ()) if first else ())
+            async with contextlib.aclosing(stream) as replies:
+                async for reply in replies:
+                    batch: calls.OutputBatch = reply.body
+                    _advance(query, batch)
+                    yield batch, reply.attachments
+                    if batch["done"]:
+                        return
             if not query.get("wait", True):
                 return
             raise exception.ServiceError("the stream of outputs ended early")
@@ -62,6 +65,23 @@ async def follow(
         if create is not None:
             first = False
             await home.request("call.create", create, attachments or ())
+
+
+async def first(home: session.Session, create: calls.CallCreate, attachments: list[codec.Bytes]) -> Arrived:
+    """Create a call and wait for its first output: ``follow`` without its layers, for the hottest of all paths."""
+    try:
+        async with contextlib.aclosing((await home.link()).stream("call.run", create, attachments)) as replies:
+            async for reply in replies:
+                for output in reply.body["outputs"]:
+                    return await unpack(home, output, reply.attachments)
+    except exception.ServiceError:
+        await home.request("call.create", create, attachments)
+    query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0}
+    async with contextlib.aclosing(follow(home, query)) as batches:
+        async for batch, received in batches:
+            for output in batch["outputs"]:
+                return await unpack(home, output, received)
+    raise exception.InternalFailure("the call ended without a result")
 
 
 def _advance(query: calls.OutputQuery, batch: calls.OutputBatch) -> None:

@@ -7,9 +7,10 @@ Lives on the library's loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 from typing import Any, NamedTuple
 
 import windlass
@@ -56,26 +57,23 @@ class Session:
         patience = Patience()
         while True:
             try:
-                link = self._peer
-                if link is None or not link.connected:
-                    link = await self.connect()
-                return await link.request(method, body, attachments)
+                return await (await self.link()).request(method, body, attachments)
             except exception.ServiceError as exc:
                 await patience.wait(exc)
 
     async def stream(
         self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()
-    ) -> AsyncIterator[peer.Reply]:
+    ) -> AsyncGenerator[peer.Reply, None]:
         """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
-        link = self._peer
-        if link is None or not link.connected:
-            link = await self.connect()
-        items = link.stream(method, body, attachments)
-        try:
+        link = await self.link()
+        async with contextlib.aclosing(link.stream(method, body, attachments)) as items:
             async for item in items:
                 yield item
-        finally:
-            await items.aclose()  # type: ignore[attr-defined]
+
+    async def link(self) -> peer.Peer:
+        """The connection, made if need be."""
+        link = self._peer
+        return link if link is not None and link.connected else await self.connect()
 
     def post(self, coro: Coroutine[Any, Any, object], name: str) -> None:
         """Run something beside the user's calls, without waiting for it."""

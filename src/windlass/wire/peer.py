@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, NamedTuple
 
 from windlass import exception
@@ -184,7 +184,7 @@ class Peer(asyncio.Protocol):
             if self._requests.pop(exchange, None) is not None and future.cancelled() and self.connected:
                 self.send({"k": codec.CANCEL, "i": exchange})
 
-    async def stream(self, method: str, body: Body, attachments: Attachments = ()) -> AsyncIterator[Reply]:
+    async def stream(self, method: str, body: Body, attachments: Attachments = ()) -> AsyncGenerator[Reply, None]:
         """Ask and iterate over the items. Leaving the loop early cancels the exchange; close the generator."""
         self._loop_or_fail()
         exchange = next(self._ids)

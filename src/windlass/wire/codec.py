@@ -14,10 +14,15 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from windlass import exception
+
+TYPE_CHECKING = False  # typing is not imported at run time: every container's start pays for this module
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+Bytes = bytes | bytearray | memoryview
 
 REQUEST, STREAM, NOTICE = "q", "s", "n"  # begin an exchange
 REPLY, ITEM, END, ERROR = "r", "i", "z", "e"  # answer it
@@ -27,12 +32,15 @@ PREFIX = struct.Struct(">II")
 MAX_HEADER = 16 * 1024 * 1024
 MAX_ATTACHMENTS = 64 * 1024 * 1024
 
-Bytes = bytes | bytearray | memoryview
 
+class Frame:
+    """One frame as it arrived."""
 
-class Frame(NamedTuple):
-    header: dict[str, Any]
-    attachments: list[bytes]
+    __slots__ = ("attachments", "header")
+
+    def __init__(self, header: dict[str, Any], attachments: list[bytes]) -> None:
+        self.header = header
+        self.attachments = attachments
 
 
 def dumps(header: dict[str, Any]) -> bytes:

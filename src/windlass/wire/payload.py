@@ -6,7 +6,6 @@ containers, never in the server.
 """
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 from collections.abc import Callable
@@ -77,4 +76,6 @@ def loads(data: Any, what: str = "value", unpickle: Callable[[Any], Any] = pickl
 
 def digest(data: bytes) -> str:
     """The blob digest of ``data``."""
+    import hashlib  # loads OpenSSL: 3 ms that most containers never need
+
     return "sha256:" + hashlib.sha256(data).hexdigest()

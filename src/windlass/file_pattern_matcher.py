@@ -8,8 +8,7 @@ Patterns are read in order and the last one that matches decides. One that match
 """
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
     import re

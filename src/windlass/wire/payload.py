@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable
-from typing import Any
 
 from windlass import exception
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 INLINE_LIMIT = 1024 * 1024
 """Bytes up to which a payload travels inside its message."""

@@ -209,9 +209,8 @@ def _dispose(coro: Awaitable[object]) -> None:
 
 def shown(error: BaseException) -> BaseException:
     """Hide the library's frames of errors that are meant for users; keep the remote ones."""
-    remote = getattr(error, "__windlass_remote__", None)
-    if remote is not None:
-        return error.with_traceback(remote)
+    if "__windlass_remote__" in getattr(error, "__dict__", ()):
+        return error.with_traceback(error.__dict__["__windlass_remote__"])
     if isinstance(error, exception.Error) and not os.environ.get("WINDLASS_TRACEBACK"):
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)

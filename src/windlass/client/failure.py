@@ -59,8 +59,7 @@ def splice(error: BaseException, failure: calls.Failure) -> BaseException:
     for frame in reversed(frames):
         shown = _frame(frame)
         tail = types.TracebackType(tail, shown, shown.f_lasti, max(frame["line"], 1))
-    if tail is not None:
-        error.__windlass_remote__ = tail  # type: ignore[attr-defined]
+    error.__windlass_remote__ = tail  # type: ignore[attr-defined]
     text = failure.get("traceback", "")
     causes = text if tail is None else max((text.rpartition(link)[0] for link in _LINKS), key=len)
     if causes and error.__cause__ is None:  # causes do not survive pickling; their text does

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pickle
+import traceback
+
+import pytest
+
+from windlass import exception
+from windlass.client import failure
+
+
+class Mine(Exception):
+    pass
+
+
+FRAMES = [
+    {"file": "/root/job.py", "line": 7, "name": "outer", "text": "    inner(x)"},
+    {"file": "/root/job.py", "line": 3, "name": "inner", "text": "    raise Mine(x)"},
+]
+
+
+def test_the_own_type_comes_back_with_the_remote_lines_in_its_traceback():
+    output = {"status": "failure", "failure": {"kind": "Mine", "frames": FRAMES, "traceback": "text"}}
+    error = failure.rebuild(output, pickle.dumps(Mine(5)))
+    assert isinstance(error, Mine)
+    try:
+        raise error
+    except Mine as caught:
+        shown = "".join(traceback.format_exception(type(caught), caught, caught.__traceback__))
+    assert 'File "/root/job.py", line 7, in outer\n    inner(x)\n' in shown
+    assert shown.rstrip().endswith('File "/root/job.py", line 3, in inner\n    raise Mine(x)\ntest_failure.Mine: 5'.replace(
+        "test_failure", Mine.__module__))
+    assert "^" not in shown.split("/root/job.py", 1)[1]
+
+
+def test_causes_are_shown_as_text():
+    text = "Traceback: first\nKeyError\n\nThe above exception was the direct cause of the following exception:\n\nsecond"
+    output = {"status": "failure", "failure": {"kind": "Mine", "frames": FRAMES, "traceback": text}}
+    error = failure.rebuild(output, pickle.dumps(Mine(5)))
+    assert "KeyError" in str(error.__cause__)
+    assert "second" not in str(error.__cause__)
+
+
+@pytest.mark.parametrize("data", [None, b"broken", pickle.dumps("no exception")])
+def test_what_cannot_be_rebuilt_is_an_execution_error_with_the_remote_traceback(data):
+    output = {"status": "failure", "failure": {"kind": "lib.Odd", "repr": "Odd(1)", "traceback": "line 9"}}
+    error = failure.rebuild(output, data)
+    assert isinstance(error, exception.ExecutionError)
+    assert "lib.Odd" in str(error)
+    assert "line 9" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        ("timeout", exception.FunctionTimeoutError),
+        ("terminated", exception.RemoteError),
+        ("crash", exception.RemoteError),
+        ("init_failure", exception.RemoteError),
+        ("internal", exception.InternalFailure),
+    ],
+)
+def test_what_no_user_code_raised_has_a_type_of_ours_and_the_reason(status, kind):
+    error = failure.rebuild({"status": status, "failure": {"reason": "because"}}, None)
+    assert type(error) is kind
+    assert str(error) == "because"

@@ -100,7 +100,13 @@ class PermissionDeniedError(Error):
 
 
 class RemoteError(Error):
-    """A failure on the remote side that has no type of its own here."""
+    """A failure on the remote side that has no type of its own here.
+
+    Where the death of a container was the reason, ``exit`` says how it died: ``exit["reason"]`` is "oom" (with
+    "memory_peak" and "memory_limit" in bytes), "exited" ("exit_code"), "signal" ("signal"), "start_failed" or "lost".
+    """
+
+    exit: dict[str, object] | None = None
 
 
 class ImageBuildError(RemoteError):

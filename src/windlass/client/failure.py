@@ -29,9 +29,11 @@ def rebuild(output: calls.Output, error: bytes | bytearray | None) -> BaseExcept
         return _raised(failure, error)
     if status == "internal":
         return exception.InternalFailure(reason or "the platform lost this input too often")
-    if status == "init_failure":
-        return exception.RemoteError(reason or "the function's containers could not start")
-    return exception.RemoteError(reason or "the container died while it ran this input")
+    unknown = "the function's containers could not start" if status == "init_failure" else "the container died under it"
+    died = exception.RemoteError(reason or unknown)
+    if "exit" in failure:
+        died.exit = dict(failure["exit"])
+    return died
 
 
 def _raised(failure: calls.Failure, error: bytes | bytearray | None) -> BaseException:

@@ -192,7 +192,7 @@ def _charge(core: Core, container: machines.Container, exit: messages.ContainerE
         if crashed:
             item.crashes += 1
         if item.crashes >= core.settings.crash_budget:
-            work_actions.fail_for(core, item, moves.Status.CRASH, _crash_story(item, exit))
+            work_actions.fail_for(core, item, moves.Status.CRASH, _crash_story(item, exit), exit)
         else:
             work_actions.requeue(core, item)
 
@@ -216,7 +216,7 @@ def start_failed(core: Core, container: machines.Container, exit: messages.Conta
 def _start_failure(core: Core, container: machines.Container, exit: messages.ContainerExit) -> bytes:
     story = attempts.exit_story(exit)
     last = logs.last_of_container(core.db, container.function.app.n, container.n, _LAST_LINES)
-    return work_actions.own_failure(f"{story}\nlast lines of its log:\n{last}" if last else story)
+    return work_actions.own_failure(f"{story}\nlast lines of its log:\n{last}" if last else story, exit)
 
 
 def fail_pending(core: Core, function: machines.Function) -> None:

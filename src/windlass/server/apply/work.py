@@ -14,6 +14,7 @@ from windlass.server.decide import admission, attempts
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, inputs
 from windlass.wire.messages import calls as call_messages
+from windlass.wire.messages import containers as container_messages
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -73,7 +74,9 @@ def _remember(core: Core, call: work.Call) -> None:
 
 def release(core: Core, call: work.Call) -> None:
     """Forget a call that nobody in memory needs and whose counts are quickly read again."""
-    if call.in_memory == 0 and not call.watchers and (call.done_at is not None or call.num_inputs <= 64):
+    if call.in_memory or call.watchers or core.world.calls.get(call.part) is not call:
+        return
+    if call.done_at is not None or call.num_inputs <= 64:
         core.world.calls.pop(call.part, None)
         core.world.calls_by_n.pop(call.n, None)
 
@@ -295,14 +298,21 @@ def failure_body(failure: Any) -> bytes:
     return _encode({"failure": failure})
 
 
-def own_failure(reason: str) -> bytes:
-    """A failure of the platform's own: no exception of the user's."""
-    return failure_body({"kind": "", "repr": "", "traceback": "", "frames": [], "reason": reason})
+def own_failure(reason: str, exit: container_messages.ContainerExit | None = None) -> bytes:
+    """A failure of the platform's own: no exception of the user's. ``exit``: the death that was its reason."""
+    failure: dict[str, Any] = {"kind": "", "repr": "", "traceback": "", "frames": [], "reason": reason}
+    return failure_body(failure if exit is None else {**failure, "exit": exit})
 
 
-def fail_for(core: Core, item: work.Input, status: moves.Status, reason: str) -> None:
+def fail_for(
+    core: Core,
+    item: work.Input,
+    status: moves.Status,
+    reason: str,
+    exit: container_messages.ContainerExit | None = None,
+) -> None:
     """End an input with a failure of the platform's own."""
-    finish(core, item, status, own_failure(reason))
+    finish(core, item, status, own_failure(reason, exit))
 
 
 def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: bytes | None, data: work.Data) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from windlass.wire.messages.common import Payload
+from windlass.wire.messages.containers import ContainerExit
 
 
 class InputItem(TypedDict):
@@ -76,6 +77,7 @@ class Failure(TypedDict, total=False):
 
     ``error`` is the pickled exception where it could be pickled; ``kind`` its qualified type name, ``repr``
     its text, ``traceback`` the remote traceback as text and ``frames`` the same as data (user's frames only).
+    ``exit`` is there when a container's death was the reason.
     """
 
     error: Payload
@@ -84,6 +86,7 @@ class Failure(TypedDict, total=False):
     traceback: str
     frames: list[Frame]
     reason: str
+    exit: ContainerExit
 
 
 class Output(TypedDict, total=False):

@@ -76,7 +76,10 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
         connection.identity = None
     for name, empty in vars(machines.World()).items():
         setattr(core.world, name, empty)
-    load.load(core)
+    try:
+        load.load(core)
+    except exception.Error as error:
+        raise SystemExit(f"the rows cannot be read: {error}") from error  # the supervisor starts another one
 
 
 @contextlib.asynccontextmanager

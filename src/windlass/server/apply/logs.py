@@ -39,10 +39,11 @@ class Follower:
     def stop(self) -> None:
         if not self.over:
             self.over = True
-            followers = self.core.followers[self.app_n]
-            followers.remove(self)
+            followers = self.core.followers.get(self.app_n, [])
+            if self in followers:
+                followers.remove(self)
             if not followers:
-                del self.core.followers[self.app_n]
+                self.core.followers.pop(self.app_n, None)
 
     def pump(self) -> None:
         """Send what is there; end when nothing more can come."""

@@ -14,7 +14,7 @@ from windlass.server.decide import admission, attempts
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, inputs
 from windlass.wire.messages import calls as call_messages
-from windlass.wire.messages import containers as container_messages
+from windlass.wire.messages import containers as deaths
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -298,7 +298,7 @@ def failure_body(failure: Any) -> bytes:
     return _encode({"failure": failure})
 
 
-def own_failure(reason: str, exit: container_messages.ContainerExit | None = None) -> bytes:
+def own_failure(reason: str, exit: deaths.ContainerExit | None = None) -> bytes:
     """A failure of the platform's own: no exception of the user's. ``exit``: the death that was its reason."""
     failure: dict[str, Any] = {"kind": "", "repr": "", "traceback": "", "frames": [], "reason": reason}
     return failure_body(failure if exit is None else {**failure, "exit": exit})
@@ -309,7 +309,7 @@ def fail_for(
     item: work.Input,
     status: moves.Status,
     reason: str,
-    exit: container_messages.ContainerExit | None = None,
+    exit: deaths.ContainerExit | None = None,
 ) -> None:
     """End an input with a failure of the platform's own."""
     finish(core, item, status, own_failure(reason, exit))

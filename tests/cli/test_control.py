@@ -72,3 +72,16 @@ def test_a_server_that_dies_at_its_start_says_why(home: Path) -> None:
     with pytest.raises(exception.ConnectionError, match="server ended at its start"):
         control.start(home)
     assert not programs.is_running(home)
+
+
+def test_a_worker_that_cannot_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDLASS_RUNTIME", "no-such-runtime")
+    with pytest.raises(exception.ConnectionError, match="worker ended at its start"):
+        control.ensure(home)
+    assert not programs.is_running(home)
+
+
+def test_a_platform_without_a_worker_answers_questions(home: Path) -> None:
+    control.start(home)
+    assert [node["runtime"] for node in control.report(home)["nodes"]] == ["process"]
+    control.ensure(home, worker=False)

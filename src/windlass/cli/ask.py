@@ -4,10 +4,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from windlass import paths
+from windlass.cli import control
+
 
 def request(method: str, body: Any) -> Any:
     """Ask the platform of this machine; the answer's body."""
     from windlass.client import bridge, session
+
+    control.ensure(paths.home(), worker=False)
 
     async def ask() -> Any:
         return (await session.current().request(method, body)).body
@@ -22,6 +27,7 @@ def print_logs(
     from windlass.cli import render
     from windlass.client import bridge, session
 
+    control.ensure(paths.home(), worker=False)
     with render.open_output(show_progress=False, timestamps=timestamps, prefix=prefix) as shown:
 
         async def stream() -> None:

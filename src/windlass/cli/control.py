@@ -1,6 +1,6 @@
 """Start, stop and look at the local platform. No terminal here: `windlass server` prints, the session only calls.
 
-"Up" means that the server answers ``hello`` on its socket. The worker connects a moment later; functions wait for it.
+"Up" means that the server answers ``hello`` on its socket and a worker has connected to it.
 """
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from windlass.wire import PROTOCOL, codec, status
 
 _ANSWER = 5.0
 _POLL = 0.02
-_SETTLE = 0.3
+_WORKER = 20.0
 _TAIL = 15
 
 
@@ -31,23 +32,33 @@ def version() -> str:
     return str(getattr(windlass, "__version__", ""))
 
 
-def ask_server(root: Path) -> dict[str, Any] | None:
-    """What the server answers to ``hello``; None where nobody listens. Blocking, without asyncio: it must be quick."""
-    body = {"role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control"}
-    decoder = codec.Decoder()
+def ask_server(root: Path, method: str = "") -> dict[str, Any] | None:
+    """What the server answers to ``hello``, or to ``method`` after it; None where nobody listens.
+
+    Blocking and without asyncio: it must be quick.
+    """
+    hello = {"role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control"}
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_ANSWER)
         try:
             connection.connect(str(paths.server_socket(root)))
-            for piece in codec.pack({"k": codec.REQUEST, "i": 1, "m": "hello", "b": body}):
-                connection.sendall(piece)
-            while data := connection.recv(65536):
-                for frame in decoder.feed(data):
-                    if frame.header["k"] == codec.ERROR:
-                        raise status.from_wire(frame.header["e"])
-                    return dict(frame.header["b"])
+            answer = _exchange(connection, "hello", hello)
+            if method and answer is not None:
+                check_version(root, answer)
+            return _exchange(connection, method, {}) if method and answer is not None else answer
         except OSError:
             return None
+
+
+def _exchange(connection: socket.socket, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
+    for piece in codec.pack({"k": codec.REQUEST, "i": 1, "m": method, "b": body}):
+        connection.sendall(piece)
+    decoder = codec.Decoder()
+    while data := connection.recv(65536):
+        for frame in decoder.feed(data):
+            if frame.header["k"] == codec.ERROR:
+                raise status.from_wire(frame.header["e"])
+            return dict(frame.header["b"])
     return None
 
 
@@ -68,17 +79,41 @@ def start(root: Path, *, timeout: float = 60.0) -> bool:
         VersionError: it runs in another version.
         ConnectionError: a program died at its start (its last log lines are in the message), or nobody answered.
     """
-    if programs.is_running(root):
-        if (answer := ask_server(root)) is not None:
-            check_version(root, answer)
-            return False
-    else:
+    fresh = not programs.is_running(root)
+    if fresh:
         _claim_folders(root)
-    marks = {name: _size(programs.log_file(root, name)) for name in (*programs.NAMES, "supervisor")}
+    elif (answer := ask_server(root)) is not None:
+        check_version(root, answer)
+        return False
+    marks = {name: _size(programs.log_file(root, name)) for name in programs.NAMES}
     _launch(root)
-    _await_server(root, marks, timeout)
-    _await_worker(root, marks)
+    try:
+        _await_server(root, marks, timeout)
+        if fresh:
+            _await_worker(root, marks)
+    except exception.ConnectionError:
+        if fresh:
+            stop(root)  # half a platform helps nobody
+        raise
     return True
+
+
+def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worker: bool = True) -> None:
+    """What a command needs before its first request: a platform of this version, and a ``worker`` unless it only asks.
+
+    ``tell`` hears what takes long, and "" when it is over.
+    """
+    answer = ask_server(root, "node.list")
+    if answer is not None and (answer["nodes"] or not worker):
+        return
+    tell("Starting the local platform" if answer is None else "Waiting for the worker")
+    try:
+        if answer is None:
+            start(root)
+        else:
+            _await_worker(root, {})
+    finally:
+        tell("")
 
 
 def stop(root: Path, *, timeout: float = 60.0) -> bool:
@@ -105,6 +140,7 @@ def report(root: Path) -> dict[str, Any]:
     state = programs.read_state(root) if running else {}
     answer = ask_server(root) if running else None
     pieces = state.get("programs", {})
+    nodes = (ask_server(root, "node.list") or {}).get("nodes", []) if answer else []
     return {
         "state": "stopping" if state.get("stopping") else "running" if answer else "starting" if running else "stopped",
         "home": str(root),
@@ -112,6 +148,7 @@ def report(root: Path) -> dict[str, Any]:
         "socket": str(paths.server_socket(root)),
         "supervisor": {"pid": state.get("pid"), "memory": _memory(state.get("pid"))} if running else None,
         **{name: _describe(pieces.get(name)) if running else None for name in programs.NAMES},
+        "nodes": nodes,
     }
 
 
@@ -171,23 +208,24 @@ def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
 
 
 def _await_worker(root: Path, marks: dict[str, int]) -> None:
-    """Give the worker a moment to die: one that cannot start (a missing package, no permission) says so at once."""
-    deadline = time.monotonic() + _SETTLE
-    before = programs.read_state(root).get("programs", {}).get("worker", {}).get("starts", 0)
-    while time.monotonic() < deadline:
+    """Wait until a worker is connected. One that cannot start (a missing package, no permission) says so at once."""
+    deadline = time.monotonic() + _WORKER
+    while not (ask_server(root, "node.list") or {"nodes": []})["nodes"]:
         program = programs.read_state(root).get("programs", {}).get("worker", {})
-        died = program.get("pid") is None or program.get("starts", 0) > before
-        if program.get("last_exit") is not None and died:
+        given_up = time.monotonic() > deadline
+        if program.get("last_exit") is not None and (given_up or marks):
             raise _died(root, "worker", marks, program["last_exit"])
+        if given_up:
+            raise exception.ConnectionError(
+                f"The worker did not connect within {_WORKER:.0f} s.", hint="See `windlass server logs worker`."
+            )
         time.sleep(_POLL)
 
 
 def _died(root: Path, name: str, marks: dict[str, int], code: int) -> exception.Error:
-    """The error for a program that does not stay alive; the platform is stopped again, half of it helps nobody."""
-    lines = tail(programs.log_file(root, name), _TAIL, marks.get(name, 0))
-    stop(root)
+    """The error for a program that does not stay alive."""
     how = f"exit code {code}" if code >= 0 else f"signal {-code}"
-    said = "".join(f"\n  {line}" for line in lines)
+    said = "".join(f"\n  {line}" for line in tail(programs.log_file(root, name), _TAIL, marks.get(name, 0)))
     return exception.ConnectionError(
         f"The {name} ended at its start ({how}). Its last words:{said}",
         hint="`windlass doctor` says what this machine lacks.",

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from windlass import exception
-from windlass.cli import failure, reference, signature
+from windlass import exception, paths
+from windlass.cli import control, failure, reference, signature
 
 if TYPE_CHECKING:
     from windlass import app as apps
@@ -66,6 +66,7 @@ def command(
     with render.open_output(show_progress=not quiet, timestamps=timestamps) as shown, output.using(shown):
         with reference.load(wanted) as module:
             call = _call(reference.choose(module, wanted), wanted, words, detach=detach)
+            control.ensure(paths.home(), shown.status)
             result = _run(call, wishes)
     if write_result is not None:
         _write(result, write_result)

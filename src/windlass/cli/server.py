@@ -64,6 +64,11 @@ def _print(report: dict[str, Any]) -> None:
         since = f", since {_when(program['started_at'])}" if program.get("started_at") else ""
         again = f", started {program['starts']} times" if program.get("starts", 1) > 1 else ""
         click.echo(f"{name:<12}process {program['pid']}, {memory}{since}{again}")
+    for node in report["nodes"]:
+        size = f"{node['cpus']:g} cores, {node['memory'] / 2**30:.0f} GiB"
+        click.echo(f"{'node':<12}{node['node']}: {size}, {node['runtime']}")
+        for gap in node["gaps"]:
+            click.echo(f"{'':<12}! {gap}")
 
 
 def _last_exit(program: dict[str, Any] | None) -> str:

@@ -1,4 +1,4 @@
-"""``container.*`` for people: list, stop, exec."""
+"""``container.*`` and ``node.*`` for people: list, stop, exec."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from windlass.server.api import door
 from windlass.server.apply import containers as actions
 from windlass.server.state import machines, moves
 from windlass.wire import peer
+from windlass.wire.messages import common
 from windlass.wire.messages import containers as messages
 
 Core = door.Core
@@ -46,6 +47,16 @@ def _info(container: machines.Container) -> messages.ContainerInfo:
         "state": moves.CONTAINER_NAMES[container.state],
         "node": container.node,
         "started_at": container.started_at,
+    }
+
+
+@door.handler("node.list")
+def nodes(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
+    return {
+        "nodes": [
+            {"node": w.node, "cpus": w.cpus, "memory": w.memory, "runtime": w.runtime, "gaps": w.gaps}
+            for w in core.world.workers.values()
+        ]
     }
 
 

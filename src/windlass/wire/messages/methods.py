@@ -57,6 +57,7 @@ METHODS: dict[str, Method] = {
     "container.stop": Method("request", USER, containers.ContainerStop, common.Empty),
     "container.exec": Method("stream", USER, containers.ContainerExec, containers.ExecOutput),
     "container.exec_input": Method("request", USER, containers.ExecInput, common.Empty),
+    "node.list": Method("request", USER, common.Empty, workers.NodeList),
     # runners
     "runner.ready": Method("request", RUNNER, work.RunnerReady, work.RunnerReadyReply),
     "runner.outputs": Method("request", RUNNER, work.RunnerOutputs, common.Empty),

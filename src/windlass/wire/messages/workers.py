@@ -116,3 +116,17 @@ class ContainerLogs(TypedDict):
     """Where to go on reading after a restart of the worker."""
 
     offsets: dict[str, int]
+
+
+class NodeInfo(TypedDict):
+    """A connected worker and its machine, as it said in ``WorkerHello``."""
+
+    node: str
+    cpus: float
+    memory: int
+    runtime: str
+    gaps: list[str]
+
+
+class NodeList(TypedDict):
+    nodes: list[NodeInfo]

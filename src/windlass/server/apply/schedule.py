@@ -79,7 +79,7 @@ def _wanted(function: machines.Function, now: float) -> int:
 def _sample(function: machines.Function, now: float) -> scale.Sample:
     window = function.autoscaler["scaledown_window"]
     busy = [c for c in function.containers.values() if c.held]
-    elapsed = min(((now - next(iter(c.held.values())).leased_at) / len(c.held) for c in busy), default=0.0)
+    elapsed = sum((now - next(iter(c.held.values())).leased_at) / len(c.held) for c in busy) / max(1, len(busy))
     if function.running or function.queued:
         function.last_active = now
     return scale.Sample(

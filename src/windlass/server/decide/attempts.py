@@ -28,10 +28,12 @@ def share(queued: int, free: int, seconds: float | None) -> int:
 
 
 def smooth(old: float | None, new: float) -> float:
-    """The running estimate of how long an input runs; quick to believe in longer, slow in shorter."""
-    if old is None:
-        return new
-    return old + (new - old) * (0.5 if new > old else 0.1)
+    """The running estimate of how long an input runs.
+
+    A geometric mean: one no-op that had to wait for a processor took a thousand times longer, and means nothing.
+    """
+    new = max(new, 1e-6)
+    return new if old is None else old * (new / old) ** 0.2
 
 
 def retry_delay(policy: functions.RetrySpec | None, retries: int) -> float | None:

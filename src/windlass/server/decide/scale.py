@@ -13,15 +13,15 @@ from typing import NamedTuple
 HORIZON = 0.5
 """Seconds of work that one container is trusted with before another is started."""
 
-LONG = 0.02
+LONG = 0.1
 """Below this many seconds, what a running input has taken so far says nothing."""
 
 
 class Sample(NamedTuple):
     """What the autoscaler sees of one function.
 
-    ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long, for each
-    input it holds, every busy container has been running by now, at least. ``active``: something was queued or ran
+    ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long
+    containers have been running by now, on average, for each input they hold. ``active``: something was queued or ran
     within the scale-down window.
     """
 

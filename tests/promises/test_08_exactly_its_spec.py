@@ -76,8 +76,9 @@ def test_proc_is_masked():
     assert sh("cat /proc/kcore /proc/timer_list /proc/keys 2>/dev/null | head -c 10") == ""
     assert sh("ls /sys/firmware 2>/dev/null; ls /sys/fs/cgroup") == ""
     assert "Read-only" in sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
-    assert sh("cat /proc/1/root/etc/hostname > /dev/null; ls /dev").split() == sorted(
-        ["core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+    devices = sh("cat /proc/1/root/etc/hostname > /dev/null; ls /dev").split()
+    assert [name for name in devices if name != "core"] == sorted(  # which is there where the host has /proc/kcore
+        ["fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import platform
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from windlass import exception, paths
-from windlass.worker import cgroups, container, library, mounts, network, node, step
+from windlass.worker import cgroups, container, library, mounts, network, node, seccomp, step
 from windlass.worker import folder as folders
 from windlass.worker.images import build
 from windlass.worker.runtime import base, handle, probe, process
@@ -58,23 +60,35 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
         )  # fmt: skip
-        yield container.Containers(parts, gaps=[*place.gaps])
+        exits.retain(living)
+        yield container.Containers(parts, gaps=[*place.gaps, *_gaps()])
+
+
+def _gaps() -> list[str]:
+    if seccomp.profile() is None:
+        return [f"system calls of containers are not filtered: there is no profile for {platform.machine()} yet"]
+    return []
 
 
 def _reachable(home: Path) -> Path:
-    """Let the users of containers pass through to their own root file systems; returns the folder of containers."""
-    folder = home / "containers"
-    folder.mkdir(exist_ok=True)
-    for path in (home, folder):
-        path.chmod(path.stat().st_mode & 0o777 | 0o111)
-    return folder
+    """Let the users of containers, and nobody else of this machine, pass through to their own root file systems.
+
+    Returns the folder of containers.
+    """
+    os.chown(home, -1, container.OWNER)
+    home.chmod(home.stat().st_mode & 0o700 | 0o010)
+    for name in ("containers", "layers", "mounts", "lib", "steps"):
+        (home / name).mkdir(exist_ok=True)
+        (home / name).chmod(0o711)
+    return home / "containers"
 
 
 def _names(run: Path, place: node.Node) -> Path:
-    """The folder with what build steps see of names: the node's resolvers and the machine's own hosts."""
-    folder = run / "names"
-    folder.mkdir(exist_ok=True)
+    """A layer with what build steps see of names: the node's resolvers and the machine's own hosts."""
+    layer = run / "names"
+    (layer / "etc").mkdir(parents=True, exist_ok=True)
     lines = [f"nameserver {address}\n" for address in place.uplink.resolvers]
-    (folder / "resolv.conf").write_text("".join(lines))
-    (folder / "hosts").write_text(Path("/etc/hosts").read_text())
-    return folder
+    (layer / "etc/resolv.conf").write_text("".join(lines))
+    (layer / "etc/hosts").write_text(Path("/etc/hosts").read_text())
+    container.give(layer)
+    return layer

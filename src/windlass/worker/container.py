@@ -30,9 +30,9 @@ Steps = step.Steps
 
 _PIDS = 4096
 _MIB = 1024 * 1024
-_OWNER = 1  # root of a container, as the node numbers it
+OWNER = 1  # root of a container, as the node numbers it
 _RUNNER = f"{spec.LIBRARY}/windlass/runner/boot.py"
-_MOUNT_POINTS = ("dev", "proc", "sys", "root", "etc", "tmp", spec.LIBRARY[1:], spec.SERVER[1:])
+_MOUNT_POINTS = ("dev", "proc", "sys", "root", "etc", "tmp")
 
 
 class Builder(Protocol):
@@ -76,7 +76,7 @@ class Containers:
         self._stub = parts.root / "lib" / "stub"
         for name in _MOUNT_POINTS:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
-        _give(self._stub)
+        give(self._stub)
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
@@ -154,7 +154,9 @@ class Containers:
             env=spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]),
             cwd=image["workdir"] or "/root",
             rootfs=folder.rootfs,
-            binds=[Bind(shared, spec.LIBRARY), Bind(self._parts.server, spec.SERVER)],
+            binds=[
+                Bind(shared, spec.LIBRARY), Bind(self._parts.server, spec.SERVER), Bind(folder.plan, spec.PLAN),
+            ],
             memory=limit,
             open_files=self._open_files,
             seccomp=self._profile,
@@ -217,26 +219,32 @@ class _Contained:
 
 
 def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
-    """The private layer's first files: the runner's plan, and names of the network."""
+    """The private layer's first files: names of the network, and where our own mounts go. They lie in the topmost
+    layer because whatever an image holds in their places, a link for example, must not count."""
     folder.path.mkdir(mode=0o711, parents=True)
-    for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.PLAN[1:]):
-        (path.parent if path.name == "plan.json" else path).mkdir(parents=True)
+    ours = folder.upper / spec.PLAN[1:]
+    for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
+        path.mkdir(parents=True)
+    (folder.upper / spec.SERVER[1:]).mkdir()
     name = folder.container_id[:63]
     texts = {
         "etc/resolv.conf": net.resolv_conf, "etc/hostname": name + "\n",
         "etc/hosts": f"{net.hosts}{net.address or '127.0.0.1'} {name}\n",
-        spec.PLAN[1:]: json.dumps(plan["runner"]),
     }  # fmt: skip
-    for name, text in texts.items():
-        (folder.upper / name).write_text(text)
-    _give(folder.upper)
+    for file, text in texts.items():
+        (folder.upper / file).write_text(text)
+    ours.touch()
+    give(folder.upper)
+    folder.plan.touch(0o400)  # holds the token
+    os.chown(folder.plan, OWNER, OWNER)
+    folder.plan.write_text(json.dumps(plan["runner"]))
     folder.log.touch(0o600)
 
 
-def _give(tree: Path) -> None:
+def give(tree: Path) -> None:
     """Hand a small tree to the container's root."""
     for path in (tree, *tree.rglob("*")):
-        os.chown(path, _OWNER, _OWNER)
+        os.chown(path, OWNER, OWNER)
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 

@@ -4,6 +4,7 @@
         record.json      pids and their start times, written once its process runs
         pid, monitor.pid written by the monitor
         log              its output (k8s-file)
+        plan.json        what its runner serves
         bundle/          config.json for the runtime, and rootfs (a mount point)
         upper/, work/    its private layer
 """
@@ -40,6 +41,7 @@ class Folder:
         self.upper = self.path / "upper"
         self.work = self.path / "work"
         self.log = self.path / "log"
+        self.plan = self.path / "plan.json"
         self.pid_file = self.path / "pid"
         self.monitor_file = self.path / "monitor.pid"
         self._record = self.path / "record.json"

@@ -1,8 +1,12 @@
 """Build steps: one command in a container on given layers, whose changes stay in a folder.
 
 Unlike other containers a step is a child of the worker and ends with it. It shares the node's network, because package
-indexes are often in private ranges. Mount points that the image lacks come from a stub below all layers, so that
-nothing of the mounts appears among the changes.
+indexes are often in private ranges.
+
+    changes  (upper)
+    names    resolv.conf and hosts of this machine: a layer, so that a step may replace them
+    layers   of the image
+    stub     mount points that the image lacks, so that none of them appears among the changes
 """
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ _PLACES = ("dev", "proc", "sys", "tmp", "root")
 
 
 class Steps:
-    """Runs steps below ``root``. ``names``: the folder with the resolv.conf and hosts that steps see."""
+    """Runs steps below ``root``. ``names``: the layer with the resolv.conf and hosts that steps see."""
 
     def __init__(
         self, root: Path, *, runtime: oci.Oci, groups: cgroups.Cgroups, names: Path, memory: int
@@ -40,7 +44,7 @@ class Steps:
         self._runtime = runtime
         self._groups = groups
         self._memory = memory
-        self._names = [spec.Bind(names / name, f"/etc/{name}") for name in ("resolv.conf", "hosts")]
+        self._names = names
         self._profile = seccomp.profile()
 
     async def run(
@@ -62,7 +66,6 @@ class Steps:
         ``upper``. Cancelling kills the step and everything it started.
         """
         name = ids.new("st")
-        binds = [*self._names, *binds]
         async with self._place(name) as place:
             os.chown(upper, _OWNER, _OWNER)
             upper.chmod(0o755)
@@ -74,7 +77,8 @@ class Steps:
             )  # fmt: skip
             (place / "config.json").touch(0o600)  # holds the secrets
             (place / "config.json").write_text(json.dumps(spec.document(box)))
-            overlay.mount(box.rootfs, lowers=[place / "stub", *lowers], upper=upper, work=place / "work")
+            stacked = [place / "stub", *lowers, self._names]
+            overlay.mount(box.rootfs, lowers=stacked, upper=upper, work=place / "work")
             try:
                 return await self._run(name, place, log, timeout)
             finally:

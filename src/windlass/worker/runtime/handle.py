@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 
@@ -49,6 +49,12 @@ class Exits:
         except FileNotFoundError:
             return None
         return int(text) if text else None
+
+    def retain(self, known: Collection[str]) -> None:
+        """Remove the files of containers that are not ``known`` any more."""
+        for file in self.path.iterdir():
+            if file.name not in known:
+                file.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def expect(self, container_id: str) -> Iterator[asyncio.Future[int]]:

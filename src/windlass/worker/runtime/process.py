@@ -91,7 +91,7 @@ class Processes:
     async def _launch(self, folder: folders.Folder, plan: containers.ContainerPlan) -> folders.Record:
         argv = [sys.executable, "-S", "-E", shim.__file__, str(folder.log), str(folder.pid_file)]
         argv += [str(self._exits.path / folder.container_id), sys.executable, str(self._boot)]
-        environment = _environment(plan["env"]) | {"WINDLASS_PLAN": str(folder.path / "plan.json")}
+        environment = _environment(plan["env"]) | {"WINDLASS_PLAN": str(folder.plan)}
         monitor = await asyncio.to_thread(_spawn, argv, environment, str(folder.path / "files" / "root"))
         deadline = time.monotonic() + _START_TIME
         while not (pid := folders.read_pid(folder.pid_file)):
@@ -123,7 +123,7 @@ def _fill(folder: folders.Folder, trees: list[Path], plan: containers.ContainerP
         shutil.copytree(tree, files, dirs_exist_ok=True)
     folder.log.touch()
     runner = plan["runner"] | {"socket": str(paths.containers_socket(root))}
-    path = folder.path / "plan.json"
+    path = folder.plan
     path.touch(0o600)
     path.write_text(json.dumps(runner))
 

@@ -71,7 +71,7 @@ class Life:
         try:
             end = await self._live(adopt=adopt)
         except (exception.Error, OSError) as exc:
-            end = self._unborn(exc)
+            end = self._unborn(exc, adopt=adopt)
         except Exception as exc:  # noqa: BLE001 - a defect here must not leave the server waiting for ever
             _log.exception("container %s", self.container_id)
             end = {"reason": "start_failed", "message": f"internal error: {type(exc).__name__}: {exc}"}
@@ -108,8 +108,8 @@ class Life:
     async def _send(self, offset: int, entries: list[workers.LogPiece]) -> None:
         await self._around.send(self.container_id, offset, entries)
 
-    def _unborn(self, exc: Exception) -> containers.ContainerExit:
-        if self.state == "running" or isinstance(exc, exception.NotFoundError):
+    def _unborn(self, exc: Exception, *, adopt: bool) -> containers.ContainerExit:
+        if self.state == "running" or adopt:
             return {"reason": "lost", "message": str(exc)}
         _log.warning("container %s could not start: %s", self.container_id, exc)
         return {"reason": "start_failed", "message": str(exc)}

@@ -105,8 +105,9 @@ class Layers:
                 raise
 
     async def sweep(self) -> None:
-        """Remove drafts that a killed worker left."""
-        for leftover in list(self.root.glob(".draft-*")):
+        """Remove drafts that a killed worker left, and what is no whole layer any more."""
+        damaged = [layer for layer in self.root.glob("im-*") if not (layer / "meta.json").exists()]
+        for leftover in [*self.root.glob(".draft-*"), *damaged]:
             await remove(leftover)
 
 

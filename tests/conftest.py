@@ -33,6 +33,9 @@ def _wipe(home: Path) -> None:
                 shutil.rmtree(entry)
             else:
                 entry.unlink()
+    for layer in (home / "layers").glob("*"):
+        if not (layer / "meta.json").exists():
+            shutil.rmtree(layer)
 
 
 @contextlib.contextmanager
@@ -59,9 +62,9 @@ def _staged(home: Path) -> Iterator[stages.Stage]:
     os.environ["WINDLASS_HOME"] = str(home)
     platform = stages.Stage(home, WINDLASS_SERVER_APP_SILENCE="25")  # a killed client is noticed sooner than by default
     platform.stop()
+    _wipe(home)
     before = leftovers.look(home)
     assert not before, f"left by an earlier session: {before}"
-    _wipe(home)
     platform.start()
     try:
         yield platform

@@ -55,6 +55,14 @@ def shell(command: str, seconds: float = 0) -> tuple[str, int, str]:
     return done.stdout, done.returncode, os.environ["MODAL_TASK_ID"]
 
 
+@app.function(max_containers=2)
+def shell_in_pairs(command: str) -> tuple[str, str]:
+    """Output of a command, and the container it ran in; slow enough that two at once are in two containers."""
+    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, text=True)
+    time.sleep(2)
+    return done.stdout, os.environ["MODAL_TASK_ID"]
+
+
 @app.function(max_containers=1)
 def reach_all(targets: list[tuple[str, int]]) -> list[str]:
     return [reach(host, port) for host, port in targets]

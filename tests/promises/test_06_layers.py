@@ -120,5 +120,6 @@ def test_a_layer_that_lost_its_record_is_not_used(stage, program):
     record.unlink()
     stage.stop()
     stage.start()
+    stage.cli("run", program("other.py", SLOW.format(mark=uuid.uuid4().hex, seconds=0)), check=0)  # the worker is there
     ran = stage.cli("run", path, check=0)
     assert "MADE whole" in ran.out and record.exists()

@@ -13,6 +13,7 @@ import pytest
 
 from leftovers import tag
 from programs import walls
+from stage import until
 
 CAPABILITIES = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT"
 NUMBERS = {
@@ -147,7 +148,7 @@ def test_the_outside_is_reached_through_nat():
             pytest.skip("needs root to stand in for the internet")
         (answer,) = walls.reach_all.remote([(address, 8080)])
         assert answer == "open welcome"
-        assert seen == [host]
+        assert until(lambda: seen) == [host]
 
 
 def test_names_are_resolved_as_on_the_host():
@@ -174,12 +175,13 @@ def test_a_blocked_network_has_nothing_but_the_loopback():
 
 
 def test_containers_of_one_function_share_no_files():
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        both = list(pool.map(lambda i: walls.shell.remote(f"echo {i} >> /tmp/mark; echo {i} >> /etc/debian_version", 1), range(2)))
-    assert len({container for _, _, container in both}) == 2
-    with concurrent.futures.ThreadPoolExecutor(2) as pool:
-        marks = list(pool.map(lambda _: walls.shell.remote("cat /tmp/mark; tail -1 /etc/debian_version", 1), range(2)))
-    assert sorted(text for text, _, _ in marks) == ["0\n0\n", "1\n1\n"]
+    def twice(command: str) -> list[tuple[str, str]]:
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            return list(pool.map(lambda i: walls.shell_in_pairs.remote(command.format(i)), range(2)))
+
+    assert len({container for _, container in twice("echo {0} >> /tmp/mark; echo {0} >> /etc/debian_version")}) == 2
+    marks = sorted(text for text, _ in twice("cat /tmp/mark; tail -1 /etc/debian_version"))
+    assert marks == ["0\n0\n", "1\n1\n"]
 
 
 # -- a stand-in for the world ---------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from windlass.server.decide import attempts, place, scale
 counts = st.integers(0, 5000)
 seconds = st.none() | st.floats(0, 1000)
 samples = st.builds(
-    scale.Sample, queued=counts, busy=counts, seconds=seconds, oldest=st.floats(0, 1000), active=st.booleans(),
+    scale.Sample, queued=counts, busy=counts, seconds=seconds, elapsed=st.floats(0, 1000), active=st.booleans(),
     minimum=st.integers(0, 50), maximum=st.integers(0, 200), buffer=st.integers(0, 20),
 )
 policies = st.fixed_dictionaries({
@@ -29,15 +29,13 @@ def test_the_number_of_containers_is_a_function_of_the_sample(sample):
     assert wanted >= sample.minimum
     if sample.maximum >= sample.minimum and sample.maximum:
         assert wanted <= sample.maximum
-    if sample.queued + sample.busy and not (sample.maximum == 0 < 1 and sample.minimum == 0) and sample.maximum:
-        assert wanted >= 1
+    if sample.queued + sample.busy:
+        assert wanted >= 1, "work is never left alone"
 
 
 @given(samples)
 def test_more_work_never_means_fewer_containers(sample):
-    assert scale.needed(sample._replace(queued=sample.queued + 1)) >= scale.needed(sample) or not (
-        sample.queued + sample.busy
-    )
+    assert scale.needed(sample._replace(queued=sample.queued + 1)) >= scale.needed(sample)
 
 
 @given(samples)
@@ -70,13 +68,23 @@ def test_a_retry_waits_within_its_bounds_and_ends(policy, retries):
         assert following is None or following >= delay
 
 
-@given(counts, st.integers(0, 10_000), st.integers(1, 10_000), counts, counts)
-def test_a_node_is_never_promised_beyond_its_memory(memory, promised, asked, containers, starting):
+wishes = st.lists(
+    st.builds(place.Wish, function_id=st.text(max_size=3), memory=st.integers(1, 4000), missing=st.integers(1, 50)),
+    max_size=6, unique_by=lambda wish: wish.function_id,
+)
+
+
+@given(counts, st.integers(0, 10_000), st.integers(0, 250), st.integers(0, 8), wishes)
+def test_a_node_is_never_promised_beyond_what_it_has(memory, promised, containers, starting, wanted):
     node = place.Node("n", memory, promised, containers, starting, 200, 6)
-    room = place.room(node, asked)
-    assert room == place.room(place.Node(*node), asked) and room >= 0
-    if memory and room:
-        assert promised + room * asked <= memory
+    granted = place.starts(node, list(wanted))
+    assert granted == place.starts(place.Node(*node), list(wanted))
+    asked = {wish.function_id: wish.memory for wish in wanted}
+    if memory and granted:
+        assert promised + sum(asked[name] for name in granted) <= memory
+    assert len(granted) <= max(0, 200 - containers) and len(granted) <= max(0, 6 - starting)
+    for wish in wanted:
+        assert granted.count(wish.function_id) <= wish.missing
 
 
 def test_thinking_imports_neither_clock_nor_loop_nor_database_nor_chance():

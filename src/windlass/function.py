@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from windlass import options
     from windlass.app import App
-    from windlass.client import map as maps
-    from windlass.client import resolver, source
+    from windlass.client import inputs, resolver, results, source
     from windlass.function_call import FunctionCall
     from windlass.wire.messages import functions
 
@@ -219,7 +218,7 @@ class Function(_Base[P, R, O]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> maps.Results[R]:
+    ) -> results.Results[R]:
         """Run it for each item of the iterables, side by side in many containers; yields the results.
 
         Args:
@@ -234,15 +233,11 @@ class Function(_Base[P, R, O]):
             >>> for result in f.map(range(100)):
             ...     print(result)
         """
-        from windlass.client import map as maps
+        from windlass.client import inputs
 
         _warn_wrapping(wrap_returned_exceptions)
-        return self._results(
-            lambda: maps.zipped(input_iterators, kwargs),
-            lambda: maps.zipped_aio(input_iterators, kwargs),
-            ordered=order_outputs,
-            return_exceptions=return_exceptions,
-        )
+        source = inputs.Zipped(input_iterators, kwargs)
+        return self._mapped(source, ordered=order_outputs, return_exceptions=return_exceptions)
 
     @faces.results
     def starmap(
@@ -253,22 +248,18 @@ class Function(_Base[P, R, O]):
         order_outputs: bool = True,
         return_exceptions: bool = False,
         wrap_returned_exceptions: bool | None = None,
-    ) -> maps.Results[R]:
+    ) -> results.Results[R]:
         """Like ``map``, but each item is unpacked into the positional arguments.
 
         Example:
             >>> list(add.starmap([(1, 2), (3, 4)]))
             [3, 7]
         """
-        from windlass.client import map as maps
+        from windlass.client import inputs
 
         _warn_wrapping(wrap_returned_exceptions)
-        return self._results(
-            lambda: maps.starred(input_iterator, kwargs),
-            lambda: maps.starred_aio(input_iterator, kwargs),
-            ordered=order_outputs,
-            return_exceptions=return_exceptions,
-        )
+        source = inputs.Starred(input_iterator, kwargs)
+        return self._mapped(source, ordered=order_outputs, return_exceptions=return_exceptions)
 
     @faces.effect
     def for_each(
@@ -276,70 +267,59 @@ class Function(_Base[P, R, O]):
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
         ignore_exceptions: bool = False,
-    ) -> maps.Effect[None]:
+    ) -> results.Effect[None]:
         """Like ``map`` without results: waits until all have ended."""
-        from windlass.client import map as maps
+        from windlass.client import inputs, results
 
-        results = self._results(
-            lambda: maps.zipped(input_iterators, kwargs),
-            lambda: maps.zipped_aio(input_iterators, kwargs),
-            ordered=False,
-            return_exceptions=ignore_exceptions,
-        )
-        return maps.Effect(results.exhaust, results.aexhaust)
+        source = inputs.Zipped(input_iterators, kwargs)
+        mapped = self._mapped(source, ordered=False, return_exceptions=ignore_exceptions)
+        return results.Effect(mapped.exhaust, mapped.aexhaust)
 
     @faces.effect
     def spawn_map(
         self,
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> maps.Effect[None]:
+    ) -> results.Effect[None]:
         """Enqueue one input for each item and return when all are with the server. They run without the caller."""
-        from windlass.client import map as maps
+        from windlass.client import inputs, results
 
-        results = self._submission(input_iterators, kwargs)
+        mapped = self._mapped(inputs.Zipped(input_iterators, kwargs), kind="spawn")
 
         def blocking() -> None:
-            results.submit()
+            mapped.submit()
 
         async def asynchronous() -> None:
-            await results.asubmit()
+            await mapped.asubmit()
 
-        return maps.Effect(blocking, asynchronous)
+        return results.Effect(blocking, asynchronous)
 
     @faces.effect
     def experimental_spawn_map(
         self,
         *input_iterators: Any,
         kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> maps.Effect[FunctionCall[R]]:
+    ) -> results.Effect[FunctionCall[R]]:
         """Like ``spawn_map``, and returns one call that holds all the inputs."""
         from windlass import function_call
-        from windlass.client import map as maps
+        from windlass.client import inputs, results
 
-        results = self._submission(input_iterators, kwargs)
+        mapped = self._mapped(inputs.Zipped(input_iterators, kwargs), kind="spawn")
 
         def blocking() -> FunctionCall[R]:
-            return function_call.of_inputs(results.submit())
+            return function_call.of_inputs(mapped.submit())
 
         async def asynchronous() -> FunctionCall[R]:
-            return function_call.of_inputs(await results.asubmit())
+            return function_call.of_inputs(await mapped.asubmit())
 
-        return maps.Effect(blocking, asynchronous)
+        return results.Effect(blocking, asynchronous)
 
-    def _submission(self, input_iterators: tuple[Any, ...], kwargs: dict[str, Any]) -> maps.Results[Any]:
-        from windlass.client import map as maps
-
-        return self._results(
-            lambda: maps.zipped(input_iterators, kwargs), lambda: maps.zipped_aio(input_iterators, kwargs), kind="spawn"
-        )
-
-    def _results(self, inputs: Any, inputs_aio: Any, **how: Any) -> maps.Results[Any]:
-        from windlass.client import map as maps
+    def _mapped(self, source: inputs.Zipped | inputs.Starred, **how: Any) -> results.Results[Any]:
+        from windlass.client import results
 
         if self._is_generator:
             raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be mapped")
-        return maps.Results(ready=self._ready, name=self._tag, inputs=inputs, inputs_aio=inputs_aio, **how)
+        return results.Results(ready=self._ready, name=self._tag, source=source, **how)
 
     # -- looking after it -----------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-    from windlass.client import map as maps
+    from windlass.client import results as results_module
 
     S = TypeVar("S")
     P = ParamSpec("P")
@@ -346,13 +346,13 @@ class BoundResults(_Typed2[P, R], _Face):
 
 
 class results(_Typed3[S, P, R], _Descriptor):
-    """Decorates a method that returns ``map.Results``."""
+    """Decorates a method that returns ``results.Results``."""
 
     _face = BoundResults
 
     if TYPE_CHECKING:
 
-        def __init__(self, function: Callable[Concatenate[S, P], maps.Results[R]]) -> None: ...
+        def __init__(self, function: Callable[Concatenate[S, P], results_module.Results[R]]) -> None: ...
 
         @overload
         def __get__(self, obj: None, owner: type[S]) -> BoundResults[Concatenate[S, P], R]: ...
@@ -368,22 +368,22 @@ class BoundEffect(_Typed2[P, R], _Face):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         bridge.refuse_loop(self._function)
-        effect: maps.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        effect: results_module.Effect[R] = self._function(*self._bound, *args, **kwargs)
         return effect.blocking()
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        effect: maps.Effect[R] = self._function(*self._bound, *args, **kwargs)
+        effect: results_module.Effect[R] = self._function(*self._bound, *args, **kwargs)
         return await effect.asynchronous()
 
 
 class effect(_Typed3[S, P, R], _Descriptor):
-    """Decorates a method that returns ``map.Effect``."""
+    """Decorates a method that returns ``results.Effect``."""
 
     _face = BoundEffect
 
     if TYPE_CHECKING:
 
-        def __init__(self, function: Callable[Concatenate[S, P], maps.Effect[R]]) -> None: ...
+        def __init__(self, function: Callable[Concatenate[S, P], results_module.Effect[R]]) -> None: ...
 
         @overload
         def __get__(self, obj: None, owner: type[S]) -> BoundEffect[Concatenate[S, P], R]: ...

@@ -5,35 +5,28 @@
       pull input, pickle ──► outbox ────────►  send: call.put, as many as have gathered
       take, unpickle     ◄── inbox  ◄────────  receive: stream of outputs, resumed after lost connections
 
-At most ``WINDOW`` inputs are outstanding, so endless iterators are fine. Results wait in the inbox in the order
-of completion; ``order_outputs`` holds back those that came early, at most ``HELD`` of them.
+At most ``WINDOW`` inputs are outstanding, so endless iterators are fine. This is the library's half; ``results`` is
+the user's.
 """
 from __future__ import annotations
 
-import _thread
 import asyncio
-import time
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Generator, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from windlass import exception
-from windlass.client import blobs, bridge, here, invoke, output, outputs, session
+from windlass.client import blobs, bridge, here, output, outputs, session
 from windlass.kit import ids, tasks
 from windlass.wire import codec
 from windlass.wire.messages import calls
 
-R = TypeVar("R")
-
 WINDOW = 1000
 """Inputs sent whose outputs have not arrived."""
 
-HELD = 10_000
-"""Outputs that wait for an earlier one, or for a consumer."""
-
 BATCH = 100
 BATCH_BYTES = 4 * 1024 * 1024
-_QUICK = 0.001  # seconds: an iterator that answers faster is read ahead even while results are ready
+QUEUED_BYTES = 64 * 1024 * 1024
+"""Bytes of inputs that wait for being sent, beyond which no more are read."""
 
 
 class Engine:
@@ -50,6 +43,8 @@ class Engine:
         self._parent = here.input_id.get()
         self._arrived = arrived
         self._outbox: deque[bytes] = deque()
+        self._put_bytes = 0
+        self._taken_bytes = 0
         self._closed = False
         self._home: session.Session | None = None
         self._work: asyncio.Event | None = None
@@ -66,6 +61,7 @@ class Engine:
     def put(self, data: bytes) -> None:
         """Hand an input over; it is sent as soon as the library's loop gets to it."""
         self.count += 1
+        self._put_bytes += len(data)
         self._outbox.append(data)
         self._signal()
 
@@ -73,6 +69,11 @@ class Engine:
         """No more inputs."""
         self._closed = True
         self._signal()
+
+    @property
+    def full(self) -> bool:
+        """Whether inputs come faster than they can be sent; ``arrived`` is called when that is over."""
+        return len(self._outbox) > WINDOW or self._put_bytes - self._taken_bytes > QUEUED_BYTES
 
     def _signal(self) -> None:
         if not self._signalled:
@@ -135,12 +136,15 @@ class Engine:
         assert self._home is not None
         items: list[calls.InputItem] = []
         attachments: list[codec.Bytes] = []
-        size, index = 0, self._sent
+        size, index, was_full = 0, self._sent, self.full
         while self._outbox and len(items) < BATCH and size < BATCH_BYTES:
             data = self._outbox.popleft()
             size += len(data)
             items.append({"index": index, "payload": await blobs.pack(self._home, data, attachments)})
             index += 1
+        self._taken_bytes += size
+        if was_full and not self.full:
+            self._arrived()
         return items, attachments
 
     async def _receive(self) -> None:
@@ -171,336 +175,3 @@ class Engine:
     def _failed(self, name: str, exc: BaseException) -> None:
         self.inbox.append(exc)
         self._arrived()
-
-
-class Results(Generic[R]):
-    """What ``map`` returns: an iterator for ``for`` and, from ``map.aio``, for ``async for``.
-
-    ``pull`` yields ``(args, kwargs)`` for each input; it is consumed in the user's thread or loop.
-    """
-
-    def __init__(
-        self,
-        *,
-        ready: Callable[[], Any],
-        name: str,
-        inputs: Callable[[], Iterator[Any]],
-        inputs_aio: Callable[[], AsyncIterator[Any]],
-        ordered: bool = True,
-        return_exceptions: bool = False,
-        kind: str = "map",
-    ) -> None:
-        self._ready = ready
-        self._name = name
-        self._inputs = inputs
-        self._inputs_aio = inputs_aio
-        self._ordered = ordered
-        self._return_exceptions = return_exceptions
-        self._kind = kind
-        self._engine: Engine | None = None
-        self._early: dict[int, outputs.Arrived] = {}
-        self._next = 0
-        self._taken = 0
-        self._begun = False
-        self._over = False
-        self._iterator: Generator[R, None, None] | None = None
-        self._aiterator: AsyncGenerator[R, None] | None = None
-
-    # -- what both faces share --
-
-    def _take(self) -> outputs.Arrived | None:
-        """The next result that may be given out now."""
-        if self._ordered and self._next in self._early:
-            self._next += 1
-            return self._early.pop(self._next - 1)
-        engine = self._engine
-        assert engine is not None
-        while engine.inbox:
-            arrived = engine.inbox.popleft()
-            if isinstance(arrived, BaseException):
-                raise arrived
-            self._taken += 1
-            index = arrived.output["index"]
-            if not self._ordered:
-                return arrived
-            if index == self._next:
-                self._next += 1
-                return arrived
-            self._early[index] = arrived
-        return None
-
-    def _has_room(self) -> bool:
-        engine = self._engine
-        assert engine is not None
-        return engine.count - self._taken < WINDOW and len(self._early) < HELD
-
-    def _open(self, arrived: outputs.Arrived) -> R:
-        result: R = arrived.open_or_error() if self._return_exceptions else arrived.open()
-        return result
-
-    # -- blocking --
-
-    def __iter__(self) -> Iterator[R]:
-        if self._iterator is None:
-            self._begun = True
-            self._iterator = self._blocking()
-        return self._iterator
-
-    def __next__(self) -> R:
-        return next(iter(self))
-
-    def close(self) -> None:
-        """Give the map up: inputs that have not ended are cancelled."""
-        if self._iterator is not None:
-            self._iterator.close()
-
-    def _blocking(self) -> Generator[R, None, None]:
-        lock = _thread.allocate_lock()
-        lock.acquire()
-
-        def arrived() -> None:
-            try:
-                lock.release()
-            except RuntimeError:  # released already: the consumer has not looked yet
-                pass
-
-        function_id = bridge.run(self._ready())
-        engine = self._engine = Engine(function_id, self._name, self._kind, arrived)
-        source: Iterator[Any] | None = None
-        quick = True
-        started = False
-        try:
-            source = self._inputs()
-            while True:
-                ready = self._take()
-                if source is not None and self._has_room() and (ready is None or quick):
-                    began = time.perf_counter()
-                    args: Any = next(source, None)
-                    if args is None:
-                        source = None
-                        if not engine.count:
-                            return
-                        engine.close()
-                    else:
-                        engine.put(invoke.pack(*args))
-                    if not started:
-                        started = True
-                        bridge.start(engine.run())
-                    quick = time.perf_counter() - began < _QUICK
-                    if ready is None:
-                        continue
-                if ready is not None:
-                    yield self._open(ready)
-                elif source is None and self._finished():
-                    return
-                else:
-                    lock.acquire()
-        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
-            raise bridge.shown(exc)
-        finally:
-            self._over = True
-            if started:
-                _leave(engine)
-
-    def _finished(self) -> bool:
-        engine = self._engine
-        assert engine is not None
-        return self._taken >= engine.count and not self._early
-
-    def exhaust(self) -> None:
-        """Run the map for its effects."""
-        for _ in iter(self):
-            pass
-
-    def submit(self) -> str | None:
-        """Only enqueue the inputs, for calls that nobody waits for. Returns the call's id, None without inputs."""
-        self._begun = True
-        function_id = bridge.run(self._ready())
-        engine = Engine(function_id, self._name, self._kind, lambda: None)
-        started = False
-        for args in self._inputs():
-            engine.put(invoke.pack(*args))
-            if not started:
-                started = True
-                bridge.run(engine.run())
-            self._raise_failure(engine)
-            while len(engine._outbox) > WINDOW:
-                time.sleep(0.002)
-        engine.close()
-        if not started:
-            return None
-        bridge.run(engine.sent())
-        self._raise_failure(engine)
-        return engine.call_id
-
-    def _raise_failure(self, engine: Engine) -> None:
-        if engine.inbox:
-            failure = engine.inbox.popleft()
-            if isinstance(failure, BaseException):
-                raise bridge.shown(failure)
-
-    # -- in the user's event loop --
-
-    def __aiter__(self) -> AsyncIterator[R]:
-        if self._aiterator is None:
-            self._begun = True
-            self._aiterator = self._asynchronous()
-        return self._aiterator
-
-    async def __anext__(self) -> R:
-        return await self.__aiter__().__anext__()
-
-    async def aclose(self) -> None:
-        """Give the map up, see ``close``."""
-        if self._aiterator is not None:
-            await self._aiterator.aclose()
-
-    async def _asynchronous(self) -> AsyncGenerator[R, None]:
-        loop = asyncio.get_running_loop()
-        news = asyncio.Event()
-
-        def arrived() -> None:
-            try:
-                loop.call_soon_threadsafe(news.set)
-            except RuntimeError:  # the user's loop was closed: nobody waits
-                pass
-
-        function_id = await bridge.hop(self._ready())
-        engine = self._engine = Engine(function_id, self._name, self._kind, arrived)
-        feeder = tasks.Tasks(on_failure=lambda name, exc: self._feeding_failed(engine, exc))
-        started = False
-        room = asyncio.Event()
-        feeding = feeder.start(self._feed(engine, room, news), "map feeder")
-        try:
-            while True:
-                ready = self._take()
-                room.set()
-                if engine.count and not started:
-                    started = True
-                    await bridge.hop(engine.run())
-                if ready is not None:
-                    yield self._open(ready)
-                elif feeding.done() and not engine.inbox and self._finished():
-                    return
-                else:
-                    await news.wait()
-                    news.clear()
-        except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
-            raise bridge.shown(exc)
-        finally:
-            self._over = True
-            await feeder.close()
-            if started:
-                _leave(engine)
-
-    async def _feed(self, engine: Engine, room: asyncio.Event, news: asyncio.Event) -> None:
-        turn = 0
-        try:
-            async for args in self._inputs_aio():
-                while not self._has_room():
-                    room.clear()
-                    await room.wait()
-                engine.put(invoke.pack(*args))
-                turn += 1
-                if turn == 1:
-                    news.set()
-                if turn % 50 == 0:
-                    await asyncio.sleep(0)  # other tasks of this loop, results included, get their turn
-        finally:
-            engine.close()
-            asyncio.get_running_loop().call_soon(news.set)
-
-    def _feeding_failed(self, engine: Engine, exc: BaseException) -> None:
-        engine.inbox.append(exc)
-        engine._arrived()
-
-    async def aexhaust(self) -> None:
-        """Run the map for its effects."""
-        async for _ in self:
-            pass
-
-    async def asubmit(self) -> str | None:
-        """Only enqueue the inputs, see ``submit``."""
-        self._begun = True
-        function_id = await bridge.hop(self._ready())
-        engine = Engine(function_id, self._name, self._kind, lambda: None)
-        started = False
-        async for args in self._inputs_aio():
-            engine.put(invoke.pack(*args))
-            if not started:
-                started = True
-                await bridge.hop(engine.run())
-            self._raise_failure(engine)
-            while len(engine._outbox) > WINDOW:
-                await asyncio.sleep(0.002)
-        engine.close()
-        if not started:
-            return None
-        await bridge.hop(engine.sent())
-        self._raise_failure(engine)
-        return engine.call_id
-
-    def __del__(self) -> None:
-        if not self._begun:
-            import warnings
-
-            warnings.warn(f"the result of {self._name}.map(...) was never iterated, so nothing ran", stacklevel=2)
-
-
-class Effect(Generic[R]):
-    """A map whose results nobody takes, in its two forms."""
-
-    def __init__(self, blocking: Callable[[], R], asynchronous: Callable[[], Coroutine[Any, Any, R]]) -> None:
-        self.blocking = blocking
-        self.asynchronous = asynchronous
-
-
-def _leave(engine: Engine) -> None:
-    """Stop the engine without waiting: also called when an abandoned map is collected."""
-    bridge.start(engine.stop())
-
-
-def zipped(iterables: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Any]:
-    """Arguments of each input of ``map``: the shortest iterable ends it."""
-    for item in iterables:
-        if not hasattr(item, "__iter__") and hasattr(item, "__aiter__"):
-            raise exception.InvalidError("an async iterable can only be mapped with map.aio(...)")
-    for args in zip(*iterables, strict=False):
-        yield args, kwargs
-
-
-async def zipped_aio(iterables: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncIterator[Any]:
-    """The same for sync and async iterables, in the user's loop."""
-    if not any(hasattr(item, "__aiter__") for item in iterables):
-        for args in zip(*iterables, strict=False):
-            yield args, kwargs
-        return
-    sources = [_as_async(item) for item in iterables]
-    while True:
-        row = []
-        for source in sources:
-            try:
-                row.append(await source.__anext__())
-            except StopAsyncIteration:
-                return
-        yield tuple(row), kwargs
-
-
-def starred(iterable: Any, kwargs: dict[str, Any]) -> Iterator[Any]:
-    """Arguments of each input of ``starmap``."""
-    for item in iterable:
-        yield tuple(item), kwargs
-
-
-async def starred_aio(iterable: Any, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
-    async for item in _as_async(iterable):
-        yield tuple(item), kwargs
-
-
-async def _as_async(iterable: Any) -> AsyncIterator[Any]:
-    if hasattr(iterable, "__aiter__"):
-        async for item in iterable:
-            yield item
-    else:
-        for item in iterable:
-            yield item

@@ -74,12 +74,7 @@ class Running:
         if not _is_interrupt(exc):
             await self._finish("error", exc)
             return False
-        if self._detach:
-            self._show.notice(
-                f"The app goes on. Follow it: windlass app logs -f {self._app_id}; "
-                f"stop it: windlass app stop {self._app_id}"
-            )
-        else:
+        if not self._detach:
             self._show.notice("Stopping the app...")
         await self._finish("interrupted", exc)
         return isinstance(exc, KeyboardInterrupt)

@@ -165,6 +165,9 @@ class PlainOutput(output.Output):
 def ending(app_id: str, reason: str) -> str:
     """What is said when an app ends."""
     if reason == "detached":
-        return f"App {app_id} runs on: follow it with `windlass app logs -f {app_id}`, end it with `windlass app stop`."
+        return (
+            f"App {app_id} goes on until its last input has ended. "
+            f"Follow it with `windlass app logs -f {app_id}`, end it with `windlass app stop {app_id}`."
+        )
     known = {"done": "App completed.", "interrupted": "App stopped: interrupted."}
     return known.get(reason, f"App stopped ({reason}).")

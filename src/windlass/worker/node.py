@@ -146,7 +146,7 @@ def _make(home: Path) -> Node:
         gaps.append(f"containers have no network, and image builds use the host's: this user may not open {TUN}")
     pid = pause.create(home, map_ids=_map_ids(), network=networked)
     node = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
-    _save(node)  # early: whatever fails from here on is found and taken away
+    _save_or_end(node)  # early: whatever fails from here on is found and taken away
     if networked:
         link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid, home / "log/slirp4netns.log")
         node = node._replace(uplink=link)
@@ -177,7 +177,7 @@ def _clear(home: Path) -> None:
         return
     pid = pause.create(home, map_ids=_map_ids(), network=False)
     bare = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
-    _save(bare)
+    _save_or_end(bare)
     try:
         folders = [str(bare.inside / "containers" / name) for name in names]
         uplink.run(enter_argv(bare, ["rm", "-rf", "--one-file-system", "--", *folders]), "")
@@ -218,6 +218,15 @@ def _end(node: Node) -> None:
         select.select([descriptor], [], [], 30)
     finally:
         os.close(descriptor)
+
+
+def _save_or_end(node: Node) -> None:
+    """Write the first record. A node that nobody could find again must not live (a full disk)."""
+    try:
+        _save(node)
+    except BaseException:
+        _end(node)
+        raise
 
 
 def _record(home: Path) -> Path:

@@ -23,6 +23,7 @@ _ANSWER = 5.0
 _POLL = 0.02
 _WORKER = 20.0
 _TAIL = 15
+_ROOM = 64 * 1024
 
 
 def version() -> str:
@@ -85,7 +86,7 @@ def start(root: Path, *, timeout: float = 60.0) -> bool:
     elif (answer := ask_server(root)) is not None:
         check_version(root, answer)
         return False
-    marks = {name: _size(programs.log_file(root, name)) for name in programs.NAMES}
+    marks = {name: _size(programs.log_file(root, name)) for name in (*programs.NAMES, "supervisor")}
     _launch(root)
     try:
         _await_server(root, marks, timeout)
@@ -169,9 +170,11 @@ def tail(path: Path, lines: int, start_at: int = 0) -> list[str]:
 def _claim_folders(root: Path) -> None:
     try:
         programs.prepare(root)
-        probe = programs.log_file(root, "supervisor")
-        with probe.open("ab"):
-            pass
+        probe = paths.run(root) / "probe"
+        try:
+            probe.write_bytes(bytes(_ROOM))
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as exc:
         raise exception.ConnectionError(
             f"Windlass cannot keep its state in {root}: {exc.strerror or exc}.",
@@ -199,6 +202,8 @@ def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
         program = programs.read_state(root).get("programs", {}).get("server", {})
         if program.get("starts", 0) >= before + 2 and program.get("last_exit") is not None:
             raise _died(root, "server", marks, program["last_exit"])
+        if not programs.is_running(root) and time.monotonic() > deadline - timeout + _ANSWER:
+            raise _died(root, "supervisor", marks, 1)
         if time.monotonic() > deadline:
             raise exception.ConnectionError(
                 f"The server did not answer within {timeout:.0f} s.",

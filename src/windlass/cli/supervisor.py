@@ -120,20 +120,19 @@ class Supervisor:
                     self._record()
 
     def _record(self) -> None:
-        programs.write_state(
-            self._root,
-            {
-                "pid": os.getpid(),
-                "version": self._version,
-                "stopping": self._stopping,
-                "programs": {
-                    p.name: {
-                        "pid": p.pid, "starts": p.starts, "last_exit": p.last_exit, "started_at": p.started_at,
-                    }
-                    for p in self._programs
-                },
+        state = {
+            "pid": os.getpid(),
+            "version": self._version,
+            "stopping": self._stopping,
+            "programs": {
+                p.name: {"pid": p.pid, "starts": p.starts, "last_exit": p.last_exit, "started_at": p.started_at}
+                for p in self._programs
             },
-        )
+        }
+        try:
+            programs.write_state(self._root, state)
+        except OSError as exc:  # a full disk is no reason to let go of the programs
+            _log(f"the state could not be written: {exc}")
 
 
 def _spawn(argv: list[str], output: int) -> int:

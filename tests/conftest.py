@@ -3,6 +3,7 @@
 ``WINDLASS_TEST_HOME`` chooses the home. The default lies in the user's cache folder: the layers of images survive there
 from session to session (the base alone takes half a minute), everything else is wiped before the platform starts.
 """
+
 from __future__ import annotations
 
 import contextlib

@@ -3,6 +3,7 @@
 Every name that outlives a process (links, tables, groups) carries the tag of its home; everything else lies in the home
 or is held by a process whose command line or environment names it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -78,9 +79,7 @@ def _network(home: Path) -> list[str]:
 def _groups(home: Path) -> list[str]:
     mark = tag(home)
     return [
-        f"control group: {folder}"
-        for folder, _, _ in os.walk("/sys/fs/cgroup")
-        if mark in os.path.basename(folder)
+        f"control group: {folder}" for folder, _, _ in os.walk("/sys/fs/cgroup") if mark in os.path.basename(folder)
     ]
 
 

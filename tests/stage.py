@@ -2,6 +2,7 @@
 
 Nothing here reaches into the programs: processes are found through `/proc`, state through `windlass ... --json`.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -62,13 +63,24 @@ class Stage:
     # -- commands -----------------------------------------------------------------------------------------
 
     def cli(
-        self, *arguments: str, cwd: Path | str = "/", timeout: float = 90.0, stdin: str = "", check: int | None = None,
+        self,
+        *arguments: str,
+        cwd: Path | str = "/",
+        timeout: float = 90.0,
+        stdin: str = "",
+        check: int | None = None,
         **environment: str,
     ) -> Ran:
         """Run ``windlass ARGUMENTS`` from another folder, without a terminal. ``check``: the exit code it must have."""
         done = subprocess.run(
-            [*COMMAND, *arguments], cwd=cwd, env={**self.environment, **environment}, input=stdin, capture_output=True,
-            text=True, timeout=timeout, check=False,
+            [*COMMAND, *arguments],
+            cwd=cwd,
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
         ran = Ran(done.returncode, done.stdout, done.stderr)
         if check is not None:
@@ -79,8 +91,14 @@ class Stage:
     def background(self, *arguments: str, cwd: Path | str = "/") -> Iterator[subprocess.Popen[str]]:
         """A command in its own process group; whatever is left of it is killed at the end."""
         process = subprocess.Popen(
-            [*COMMAND, *arguments], cwd=cwd, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            [*COMMAND, *arguments],
+            cwd=cwd,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
         )
         try:
             yield process

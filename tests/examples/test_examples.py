@@ -1,4 +1,5 @@
 """Each example runs unmodified by ``windlass run``, from another folder, and says what it promises."""
+
 from __future__ import annotations
 
 import pytest
@@ -7,13 +8,21 @@ from stage import CHECKOUT
 
 SAID = {
     "get_started": [
-        "the square of 42 in this process: 1764", "the square of 42 in a container:  1764",
-        "sum of the squares below 20: 2470", "hello 0", "hello 18", "world 1", "world 19", "hello 42",
+        "the square of 42 in this process: 1764",
+        "the square of 42 in a container:  1764",
+        "sum of the squares below 20: 2470",
+        "hello 0",
+        "hello 18",
+        "world 1",
+        "world 19",
+        "hello 42",
     ],
     "generator": ["collatz(27): 112 values", "1: to be", "2: or not to be"],
     "grid_search": ["40 fits in ", "best so far: C=", "best C="],
     "job_queue": [
-        "submitted 6 jobs", "done: frame-0000.png", "done: frame-0005.png",
+        "submitted 6 jobs",
+        "done: frame-0000.png",
+        "done: frame-0005.png",
         "frame 3 failed after its retries: frame 3 is damaged",
     ],
     "pipeline": [" 10 the"],

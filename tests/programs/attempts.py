@@ -1,4 +1,5 @@
 """Functions that are tried again, run out of time, or are stopped."""
+
 from __future__ import annotations
 
 import asyncio
@@ -12,7 +13,6 @@ import windlass
 app = windlass.App("test-attempts")
 tried: dict[str, list[float]] = {}
 events: list[str] = []
-
 
 
 @app.function(retries=windlass.Retries(max_retries=3, initial_delay=1.0, backoff_coefficient=2.0), max_containers=1)

@@ -1,4 +1,5 @@
 """Functions of each form."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """Functions whose containers die."""
+
 from __future__ import annotations
 
 import ctypes

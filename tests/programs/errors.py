@@ -1,4 +1,5 @@
 """Functions that fail in all ways that ordinary code fails."""
+
 from __future__ import annotations
 
 import threading

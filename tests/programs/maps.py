@@ -1,4 +1,5 @@
 """Functions to be mapped."""
+
 from __future__ import annotations
 
 import os

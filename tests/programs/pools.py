@@ -1,4 +1,5 @@
 """Functions whose containers are counted."""
+
 from __future__ import annotations
 
 import os

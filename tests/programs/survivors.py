@@ -1,4 +1,5 @@
 """Functions that go on while parts of the platform are killed."""
+
 from __future__ import annotations
 
 import os

@@ -1,4 +1,5 @@
 """A container from inside."""
+
 from __future__ import annotations
 
 import ctypes
@@ -17,9 +18,7 @@ NAMESPACES = ("pid", "mnt", "ipc", "uts", "net", "user")
 
 
 def facts() -> dict[str, Any]:
-    status = dict(
-        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
-    )
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     return {
         "task": os.environ["MODAL_TASK_ID"],
         "namespaces": {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in NAMESPACES},
@@ -134,4 +133,3 @@ def listen(seconds: float) -> Any:
             yield "somebody came"
         except TimeoutError:
             yield "nobody came"
-

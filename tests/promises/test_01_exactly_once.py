@@ -1,4 +1,5 @@
 """An input's result is recorded at most once, whatever dies: server, worker or containers, in the middle of a map."""
+
 from __future__ import annotations
 
 import collections

@@ -1,4 +1,5 @@
 """An accepted input ends: finished, failed or cancelled. Never forgotten, whatever was killed since."""
+
 from __future__ import annotations
 
 import os

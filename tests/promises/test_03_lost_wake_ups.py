@@ -1,4 +1,5 @@
 """Losing every wake-up makes the system slow, never wrong: each loop also ticks."""
+
 from __future__ import annotations
 
 import tempfile

@@ -1,4 +1,5 @@
 """Restarting the server loses no state and kills no container."""
+
 from __future__ import annotations
 
 import pytest
@@ -42,7 +43,9 @@ def test_output_written_meanwhile_is_not_lost_nor_doubled(stage):
         call.get(timeout=0.5)
     stage.kill("server")
     call.get(timeout=30)
-    lines = stage.cli("app", "logs", survivors.app.app_id, "--function-call", call.object_id, "--tail", "1000", check=0).lines
+    lines = stage.cli(
+        "app", "logs", survivors.app.app_id, "--function-call", call.object_id, "--tail", "1000", check=0
+    ).lines
     assert lines == [f"talk {i:04}" for i in range(150)]
 
 

@@ -1,4 +1,5 @@
 """Restarting a worker finds its containers again or reports them gone; nothing stays behind of those that are gone."""
+
 from __future__ import annotations
 
 import os
@@ -31,9 +32,11 @@ def test_logs_go_on_where_they_were(stage):
     stage.kill("worker")
     call.get(timeout=30)
     expected = [f"talk {i:04}" for i in range(150)]
-    logs = lambda: stage.cli(  # noqa: E731
-        "app", "logs", survivors.app.app_id, "--function-call", call.object_id, "--tail", "1000", check=0
-    ).lines
+
+    def logs() -> list[str]:
+        query = ["--function-call", call.object_id, "--tail", "1000"]
+        return stage.cli("app", "logs", survivors.app.app_id, *query, check=0).lines
+
     until(lambda: len(logs()) >= 150, what="all lines")
     assert logs() == expected
 

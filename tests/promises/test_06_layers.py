@@ -1,4 +1,5 @@
 """The same recipe on the same parent gives the same key; a layer that is not whole is never mounted."""
+
 from __future__ import annotations
 
 import asyncio
@@ -20,8 +21,11 @@ texts = st.text(max_size=8)
 recipes = st.fixed_dictionaries(
     {"op": st.sampled_from(["run", "apt", "pip", "env"])},
     optional={
-        "commands": st.lists(texts, max_size=3), "packages": st.lists(texts, max_size=3),
-        "env": st.dictionaries(texts, texts, max_size=3), "timeout": st.floats(1, 100), "force": st.booleans(),
+        "commands": st.lists(texts, max_size=3),
+        "packages": st.lists(texts, max_size=3),
+        "env": st.dictionaries(texts, texts, max_size=3),
+        "timeout": st.floats(1, 100),
+        "force": st.booleans(),
     },
 )
 
@@ -58,7 +62,9 @@ def test_a_draft_is_no_layer_until_it_is_published(tmp_path):
         async with layers.draft() as draft:
             (draft.folder / "files").mkdir()
             assert layers.known() == []
-            await layers.publish(name, draft, {"layers": [name], "env": {}, "workdir": "", "entrypoint": [], "python": "", "size": 0})
+            await layers.publish(
+                name, draft, {"layers": [name], "env": {}, "workdir": "", "entrypoint": [], "python": "", "size": 0}
+            )
         assert layers.known() == [name]
         (layers.root / name / "meta.json").unlink()
         assert layers.known() == []
@@ -68,9 +74,10 @@ def test_a_draft_is_no_layer_until_it_is_published(tmp_path):
     asyncio.run(make())
 
 
-SLOW = '''
+SLOW = """
 import modal
-image = modal.Image.debian_slim().run_commands("echo begun-{mark}; echo half > /made; sleep {seconds}; echo whole > /made")
+step = "echo begun-{mark}; echo half > /made; sleep {seconds}; echo whole > /made"
+image = modal.Image.debian_slim().run_commands(step)
 app = modal.App("test-half-built", image=image)
 
 @app.function()
@@ -78,7 +85,7 @@ def f(): return open("/made").read()
 
 @app.local_entrypoint()
 def main(): print("MADE", f.remote())
-'''
+"""
 
 
 def test_a_step_whose_worker_is_killed_in_the_middle_is_made_anew(stage, program):

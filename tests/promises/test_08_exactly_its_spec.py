@@ -1,4 +1,5 @@
 """A container gets exactly the resources, mounts and network that its spec says; seen from inside and from the host."""
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -17,8 +18,16 @@ from stage import until
 
 CAPABILITIES = "CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE SYS_CHROOT"
 NUMBERS = {
-    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8,
-    "NET_BIND_SERVICE": 10, "SYS_CHROOT": 18,
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "KILL": 5,
+    "SETGID": 6,
+    "SETUID": 7,
+    "SETPCAP": 8,
+    "NET_BIND_SERVICE": 10,
+    "SYS_CHROOT": 18,
 }
 
 
@@ -79,15 +88,37 @@ def test_proc_is_masked():
     assert "Read-only" in sh("echo 1 > /proc/sys/net/ipv4/ip_forward")
     devices = sh("cat /proc/1/root/etc/hostname > /dev/null; ls /dev").split()
     assert [name for name in devices if name != "core"] == sorted(  # which is there where the host has /proc/kcore
-        ["fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+        [
+            "fd",
+            "full",
+            "mqueue",
+            "null",
+            "ptmx",
+            "pts",
+            "random",
+            "shm",
+            "stderr",
+            "stdin",
+            "stdout",
+            "tty",
+            "urandom",
+            "zero",
+        ]
     )
 
 
 def test_it_has_the_mounts_of_its_spec_and_no_others(inside, stage):
     points = [line.split()[4] for line in inside["mounts"].splitlines()]
     ours = [point for point in points if not re.match(r"/(proc|sys|dev)(/|$)", point)]
-    assert set(ours) <= {"/", "/__windlass/lib", "/__windlass/run", "/__windlass/plan.json", "/etc/resolv.conf",
-                         "/etc/hosts", "/etc/hostname"}
+    assert set(ours) <= {
+        "/",
+        "/__windlass/lib",
+        "/__windlass/run",
+        "/__windlass/plan.json",
+        "/etc/resolv.conf",
+        "/etc/hosts",
+        "/etc/hostname",
+    }
     read_only = {line.split()[4] for line in inside["mounts"].splitlines() if "ro" in line.split()[5].split(",")}
     assert {"/__windlass/lib", "/__windlass/run", "/__windlass/plan.json", "/sys"} <= read_only
     assert str(stage.home / "db") not in inside["mounts"]
@@ -103,7 +134,7 @@ def test_nothing_of_the_callers_environment_gets_in(inside, monkeypatch):
 
 
 def group_file(stage, container: str, *names: str) -> str:
-    for folder, folders, files in os.walk("/sys/fs/cgroup"):
+    for folder, _, files in os.walk("/sys/fs/cgroup"):
         if os.path.basename(folder) == container and tag(stage.home) in folder:
             for name in names:
                 if name in files:
@@ -129,7 +160,13 @@ def test_the_number_of_threads_of_libraries_follows_the_request(inside):
 def test_private_ranges_the_metadata_service_and_the_host_are_refused():
     """Refused at once, not lost in a time-out."""
     with listener("0.0.0.0") as port:
-        targets = [("169.254.169.254", 80), ("10.0.0.1", 80), ("172.16.0.1", 80), ("192.168.1.1", 80), ("198.19.0.1", port)]
+        targets = [
+            ("169.254.169.254", 80),
+            ("10.0.0.1", 80),
+            ("172.16.0.1", 80),
+            ("192.168.1.1", 80),
+            ("198.19.0.1", port),
+        ]
         targets += [(address, port) for address in host_addresses()]
         answers = dict(zip(targets, walls.reach_all.remote(targets), strict=True))
     assert {target: answer for target, answer in answers.items() if answer.startswith("open")} == {}
@@ -161,7 +198,13 @@ def test_names_are_resolved_as_on_the_host():
 def test_containers_do_not_reach_each_other():
     events = walls.listen.remote_gen(6)
     address = next(events)
-    assert walls.reach_all.remote([(address, 7777)])[0] in ("ECONNREFUSED", "EHOSTUNREACH", "EACCES", "ENETUNREACH", "ECONNRESET")
+    assert walls.reach_all.remote([(address, 7777)])[0] in (
+        "ECONNREFUSED",
+        "EHOSTUNREACH",
+        "EACCES",
+        "ENETUNREACH",
+        "ECONNRESET",
+    )
     assert next(events) == "nobody came"
 
 
@@ -215,9 +258,12 @@ class outside:
             return None, None, []
         self.__exit__()
         for line in (
-            f"netns add {self.NAME}", f"link add wl-test type veth peer name eth0 netns {self.NAME}",
-            f"addr add {self.HOST}/30 dev wl-test", "link set wl-test up",
-            f"-n {self.NAME} addr add {self.ADDRESS}/30 dev eth0", f"-n {self.NAME} link set eth0 up",
+            f"netns add {self.NAME}",
+            f"link add wl-test type veth peer name eth0 netns {self.NAME}",
+            f"addr add {self.HOST}/30 dev wl-test",
+            "link set wl-test up",
+            f"-n {self.NAME} addr add {self.ADDRESS}/30 dev eth0",
+            f"-n {self.NAME} link set eth0 up",
         ):
             subprocess.run(["ip", *line.split()], check=True)
         code = (

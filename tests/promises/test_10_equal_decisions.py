@@ -1,4 +1,5 @@
 """Equal facts, equal decisions: what the server decides depends on its arguments alone, and stays within its bounds."""
+
 from __future__ import annotations
 
 import ast
@@ -13,13 +14,24 @@ from windlass.server.decide import attempts, place, scale
 counts = st.integers(0, 5000)
 seconds = st.none() | st.floats(0, 1000)
 samples = st.builds(
-    scale.Sample, queued=counts, busy=counts, seconds=seconds, elapsed=st.floats(0, 1000), active=st.booleans(),
-    minimum=st.integers(0, 50), maximum=st.integers(0, 200), buffer=st.integers(0, 20),
+    scale.Sample,
+    queued=counts,
+    busy=counts,
+    seconds=seconds,
+    elapsed=st.floats(0, 1000),
+    active=st.booleans(),
+    minimum=st.integers(0, 50),
+    maximum=st.integers(0, 200),
+    buffer=st.integers(0, 20),
 )
-policies = st.fixed_dictionaries({
-    "max_retries": st.integers(0, 20), "backoff_coefficient": st.floats(1, 10), "initial_delay": st.floats(0, 60),
-    "max_delay": st.floats(1, 60),
-})
+policies = st.fixed_dictionaries(
+    {
+        "max_retries": st.integers(0, 20),
+        "backoff_coefficient": st.floats(1, 10),
+        "initial_delay": st.floats(0, 60),
+        "max_delay": st.floats(1, 60),
+    }
+)
 
 
 @given(samples)
@@ -70,7 +82,8 @@ def test_a_retry_waits_within_its_bounds_and_ends(policy, retries):
 
 wishes = st.lists(
     st.builds(place.Wish, function_id=st.text(max_size=3), memory=st.integers(1, 4000), missing=st.integers(1, 50)),
-    max_size=6, unique_by=lambda wish: wish.function_id,
+    max_size=6,
+    unique_by=lambda wish: wish.function_id,
 )
 
 

@@ -1,4 +1,5 @@
-"""Container root is nobody on the host; a link, a path or a manifest in user hands never reaches outside its container."""
+"""Container root is nobody on the host; a link, path or manifest in user hands never reaches outside its container."""
+
 from __future__ import annotations
 
 import json
@@ -22,7 +23,9 @@ def running(stage):
 
 
 def identity(pid: int) -> tuple[set[int], set[int]]:
-    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    fields = dict(
+        line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+    )
     return {int(n) for n in fields["Uid"].split()}, {int(n) for n in fields["Gid"].split()}
 
 
@@ -37,8 +40,11 @@ def test_the_worker_itself_is_not_root_outside_its_namespace(stage, running):
     record = json.loads((stage.home / "run/node.json").read_text())
     assert os.readlink(f"/proc/{record['pid']}/ns/user") != os.readlink("/proc/self/ns/user")
     inside = [
-        pid.name for pid in Path("/proc").iterdir()
-        if pid.name.isdigit() and b"windlass.worker\0--home" in read(pid / "cmdline") and b"--inside" in read(pid / "cmdline")
+        pid.name
+        for pid in Path("/proc").iterdir()
+        if pid.name.isdigit()
+        and b"windlass.worker\0--home" in read(pid / "cmdline")
+        and b"--inside" in read(pid / "cmdline")
     ]
     assert inside
     assert all(os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user") for pid in inside)
@@ -52,7 +58,9 @@ def read(path: Path) -> bytes:
 
 
 def test_files_that_a_container_makes_belong_to_nobody(stage, running):
-    output, _, container = walls.shell.remote("echo x > /tmp/made-inside; chmod 4755 /tmp/made-inside; ls -ln /tmp/made-inside", 0)
+    output, _, container = walls.shell.remote(
+        "echo x > /tmp/made-inside; chmod 4755 /tmp/made-inside; ls -ln /tmp/made-inside", 0
+    )
     assert output.split()[2] == "0"
     seen = Path(f"/proc/{stage.payload(container)}/root/tmp/made-inside")
     assert seen.stat().st_uid > 65535
@@ -63,7 +71,8 @@ def test_links_inside_lead_nowhere_outside(stage, running, tmp_path):
     secret.write_text("of the host")
     output, _, _ = walls.shell.remote(
         f"ln -sf {secret} /tmp/a; cat /tmp/a; ln -sf /proc/1/root{secret} /tmp/b; cat /tmp/b;"
-        f" cat ../../../../../../../..{secret}; ls {stage.home}", 0
+        f" cat ../../../../../../../..{secret}; ls {stage.home}",
+        0,
     )
     assert "of the host" not in output and output.count("No such file") == 4
 
@@ -73,7 +82,7 @@ def test_links_inside_lead_nowhere_outside(stage, running, tmp_path):
     [
         "rm -rf /root && ln -s {target} /root",
         "ln -s {target} /__windlass",
-        "mkdir -p /__windlass && ln -s {target} /__windlass/lib && ln -s {target} /__windlass/run && ln -s {target}/plan /__windlass/plan.json",
+        "mkdir /__windlass; cd /__windlass && ln -s {target} lib && ln -s {target} run && ln -s {target}/plan plan.json",
         "mv /etc /etc.real && ln -s {target} /etc",
         "rm -rf /tmp && ln -s {target} /tmp",
     ],
@@ -90,7 +99,10 @@ def test_an_image_full_of_links_reaches_nothing_outside(stage, tmp_path, trick):
     file = tmp_path / "file"
     file.write_text("x")
     mounted = app.function(
-        serialized=True, startup_timeout=10, name="mounted", image=image.add_local_file(file, "/root/evil").add_local_file(file, "/tmp/evil"),
+        serialized=True,
+        startup_timeout=10,
+        name="mounted",
+        image=image.add_local_file(file, "/root/evil").add_local_file(file, "/tmp/evil"),
     )(lambda: 1)
     with app.run():
         for one in (function, mounted):
@@ -101,7 +113,9 @@ def test_an_image_full_of_links_reaches_nothing_outside(stage, tmp_path, trick):
     assert sorted(os.listdir(target)) == before
 
 
-@given(st.text(max_size=30) | st.lists(st.sampled_from(["..", ".", "a", "", "/", "\0", "b c"]), max_size=6).map("/".join))
+@given(
+    st.text(max_size=30) | st.lists(st.sampled_from(["..", ".", "a", "", "/", "\0", "b c"]), max_size=6).map("/".join)
+)
 def test_a_path_of_a_manifest_stays_below_its_tree(path):
     try:
         parts = mounts.check(path)
@@ -129,12 +143,14 @@ def test_a_forged_manifest_is_refused_and_leaves_nothing(tmp_path, path):
 
 
 def test_a_local_link_that_leads_out_of_the_folder_does_not_surprise(stage, tmp_path):
-    """Local files are the caller's own: a link is followed on this side or left out, never resolved in the container."""
+    """Local files are the caller's own: a link is followed here or left out, never resolved in the container."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "elsewhere").write_text("the caller's own file")
     (tmp_path / "folder/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "folder/dangling").symlink_to("/nowhere/at/all")
-    app = windlass.App("test-local-links", image=windlass.Image.debian_slim().add_local_dir(tmp_path / "folder", "/data"))
+    app = windlass.App(
+        "test-local-links", image=windlass.Image.debian_slim().add_local_dir(tmp_path / "folder", "/data")
+    )
 
     def look():
         import os

@@ -1,4 +1,5 @@
 """Apps, and how their code comes into containers."""
+
 from __future__ import annotations
 
 import pytest
@@ -97,7 +98,9 @@ def test_a_package_is_shipped_whole_and_run_with_m(stage, program, tmp_path):
     program("house/__init__.py", "")
     program("house/rooms/__init__.py", "NUMBER = 3\n")
     program("house/rooms/data.txt", "in the package")
-    program("house/tool.py", '''
+    program(
+        "house/tool.py",
+        """
 from pathlib import Path
 import modal
 from . import rooms
@@ -112,7 +115,8 @@ def look():
 @app.local_entrypoint()
 def main():
     print("LOOK", *look.remote())
-''')
+""",
+    )
     ran = stage.cli("run", "-m", "house.tool", cwd=tmp_path, check=0)
     assert "LOOK house.tool /root/house/tool.py 3" in ran.out
     ran = stage.cli("run", "-m", "house.tool::main", cwd=tmp_path, check=0)
@@ -122,7 +126,11 @@ def main():
 
 
 def test_import_modal_means_windlass_on_both_sides_with_its_submodules(stage, program):
-    ran = stage.cli("run", program("names.py", '''
+    ran = stage.cli(
+        "run",
+        program(
+            "names.py",
+            """
 import modal
 import modal.exception
 from modal import App, Image, Secret, Retries, FunctionCall, is_local
@@ -142,7 +150,10 @@ def there():
 @app.local_entrypoint()
 def main():
     print("SAME", same(), there.remote())
-'''), check=0)
+""",
+        ),
+        check=0,
+    )
     assert "SAME True True" in ran.out
 
 
@@ -151,7 +162,9 @@ def test_a_script_may_run_its_app_itself(stage, program):
     import subprocess
     import sys
 
-    path = program("plain.py", '''
+    path = program(
+        "plain.py",
+        """
 import windlass
 
 app = windlass.App("test-plain-script")
@@ -167,7 +180,8 @@ if __name__ == "__main__":
     with windlass.enable_output():
         with app.run():
             print(f.remote(2))
-''')
+""",
+    )
     done = subprocess.run([sys.executable, path], env=stage.environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "2\n" in done.stdout and "3\n" in done.stdout
@@ -175,7 +189,11 @@ if __name__ == "__main__":
 
 
 def test_running_an_app_while_its_module_is_imported_is_refused(stage, program):
-    ran = stage.cli("run", program("early.py", '''
+    ran = stage.cli(
+        "run",
+        program(
+            "early.py",
+            """
 import modal
 app = modal.App("test-early")
 
@@ -184,7 +202,9 @@ def f(): ...
 
 with app.run():
     f.remote()
-'''))
+""",
+        ),
+    )
     assert ran.code == 1 and "import" in ran.err.lower()
 
 
@@ -205,7 +225,8 @@ def test_app_wide_image_and_secrets_hold_for_every_function(stage):
         return os.environ["WIDE"], open("/wide").read().strip()
 
     app = windlass.App(
-        "test-wide", image=windlass.Image.debian_slim().run_commands("echo image > /wide"),
+        "test-wide",
+        image=windlass.Image.debian_slim().run_commands("echo image > /wide"),
         secrets=[windlass.Secret.from_dict({"WIDE": "secret"})],
     )
     handle = app.function(serialized=True)(look)

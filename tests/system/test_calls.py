@@ -1,4 +1,5 @@
 """Calls of every form: what goes in and what comes back is as if the call had been local."""
+
 from __future__ import annotations
 
 import asyncio
@@ -102,7 +103,9 @@ def test_code_in_a_container_knows_where_it_is():
     assert there["call"] == call.object_id and there["call"].startswith("fc-")
     assert there["input"].startswith("in-")
     assert there["task"].startswith("ta-") and there["remote"] == "1"
-    assert there["cwd"] == "/root" and there["file"] == "/root/programs/calls.py" and there["module"] == "programs.calls"
+    assert (
+        there["cwd"] == "/root" and there["file"] == "/root/programs/calls.py" and there["module"] == "programs.calls"
+    )
     assert there["host"] != os.uname().nodename
 
 

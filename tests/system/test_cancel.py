@@ -1,4 +1,5 @@
 """Cancellation really stops user code, and leaves innocents alone."""
+
 from __future__ import annotations
 
 import itertools

@@ -1,4 +1,5 @@
-"""The command line: what it lists, what it does to apps and containers, what it says of bad input, with which exit code."""
+"""The command line: what it lists and does, what it says of bad input, with which exit code."""
+
 from __future__ import annotations
 
 import json
@@ -62,7 +63,19 @@ def job(program):
 
 def test_arguments_are_typed_by_the_signature(stage, job):
     out = stage.cli(
-        "run", f"{job}::main", "--n", "3", "--ratio", "2.5", "--name", "a b", "--flag", "--when", "2026-01-02", "--kind", "b",
+        "run",
+        f"{job}::main",
+        "--n",
+        "3",
+        "--ratio",
+        "2.5",
+        "--name",
+        "a b",
+        "--flag",
+        "--when",
+        "2026-01-02",
+        "--kind",
+        "b",
         check=0,
     ).out
     assert "ARGS 3 2.5 a b True 2026-01-02 00:00:00 b" in out
@@ -72,8 +85,11 @@ def test_arguments_are_typed_by_the_signature(stage, job):
 
 def test_wrong_arguments_are_usage_errors(stage, job):
     for words, said in [
-        ([], "--n"), (["--n", "three"], "three"), (["--n", "1", "--colour", "red"], "--colour"),
-        (["--n", "1", "--kind", "c"], "c"), (["--n", "1", "extra"], "extra"),
+        ([], "--n"),
+        (["--n", "three"], "three"),
+        (["--n", "1", "--colour", "red"], "--colour"),
+        (["--n", "1", "--kind", "c"], "c"),
+        (["--n", "1", "extra"], "extra"),
     ]:
         ran = stage.cli("run", f"{job}::main", *words, check=2)
         assert said in ran.err and "Traceback" not in ran.err
@@ -95,8 +111,14 @@ def test_help_lists_the_options_of_the_function(stage, job):
 @pytest.mark.parametrize(
     ("reference", "said"),
     [
-        ("nowhere.py", "nowhere.py"), ("{job}::nothing", "nothing"), ("{job}::mian", "main"), ("{job}::plain", "plain"),
-        ("{job}:main", "::"), ("{job}::", "::"), ("{job}::stream", "generator"), ("{job}", "several"),
+        ("nowhere.py", "nowhere.py"),
+        ("{job}::nothing", "nothing"),
+        ("{job}::mian", "main"),
+        ("{job}::plain", "plain"),
+        ("{job}:main", "::"),
+        ("{job}::", "::"),
+        ("{job}::stream", "generator"),
+        ("{job}", "several"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_a_sentence(stage, job, reference, said):
@@ -116,7 +138,11 @@ def test_an_exception_of_the_program_shows_its_own_frames_only(stage, job):
 
 
 def test_a_remote_exception_shows_both_sides(stage, program):
-    ran = stage.cli("run", program("both.py", '''
+    ran = stage.cli(
+        "run",
+        program(
+            "both.py",
+            """
 import modal
 app = modal.App("test-both-sides")
 
@@ -127,7 +153,10 @@ def remote_side():
 @app.local_entrypoint()
 def main():
     remote_side.remote()  # it was called here
-'''), check=1)
+""",
+        ),
+        check=1,
+    )
     for said in ("ZeroDivisionError: division by zero", "it is here", "it was called here", "in remote_side"):
         assert said in ran.err
     assert "windlass/" not in ran.err and "__windlass" not in ran.err
@@ -179,8 +208,12 @@ def test_containers_are_listed_entered_and_stopped(stage):
     with calls.app.run() as app:
         there = calls.where.remote()
         (row,) = stage.containers(app.app_id)
-        assert row["container_id"] == there["task"] and row["app_name"] == "test-calls" and row["start_time"] != "Pending"
-        ran = stage.cli("container", "exec", there["task"], "sh", "-c", "echo out; echo err >&2; cat; exit 5", stdin="typed\n")
+        assert (
+            row["container_id"] == there["task"] and row["app_name"] == "test-calls" and row["start_time"] != "Pending"
+        )
+        ran = stage.cli(
+            "container", "exec", there["task"], "sh", "-c", "echo out; echo err >&2; cat; exit 5", stdin="typed\n"
+        )
         assert (ran.code, ran.out, ran.err.strip()) == (5, "out\ntyped\n", "err")
         stage.cli("container", "logs", there["task"], check=0)
         stage.cli("container", "stop", there["task"], "-y", check=0)
@@ -190,9 +223,12 @@ def test_containers_are_listed_entered_and_stopped(stage):
 
 def test_what_does_not_exist_is_not_found(stage):
     for command in (
-        ["app", "logs", "no-such-app"], ["app", "stop", "no-such-app", "-y"],
-        ["container", "logs", "ta-" + "0" * 22], ["container", "stop", "ta-" + "0" * 22, "-y"],
-        ["container", "exec", "ta-" + "0" * 22, "true"], ["container", "logs", "nonsense"],
+        ["app", "logs", "no-such-app"],
+        ["app", "stop", "no-such-app", "-y"],
+        ["container", "logs", "ta-" + "0" * 22],
+        ["container", "stop", "ta-" + "0" * 22, "-y"],
+        ["container", "exec", "ta-" + "0" * 22, "true"],
+        ["container", "logs", "nonsense"],
     ):
         ran = stage.cli(*command)
         assert ran.code == 1 and ran.err and "Traceback" not in ran.err, command
@@ -219,7 +255,9 @@ def test_the_doctor_tells_what_the_machine_gives(stage):
     names = {finding["name"] for finding in report["findings"]}
     assert {"python", "conmon", "home", "platform"} <= names and any("runtime" in name for name in names)
     assert all(finding["state"] in ("good", "limited", "missing") for finding in report["findings"])
-    assert all(finding["remedy"] for finding in report["findings"] if finding["state"] != "good"), "each gap has a way out"
+    assert all(finding["remedy"] for finding in report["findings"] if finding["state"] != "good"), (
+        "each gap has a way out"
+    )
     assert "Functions can run" in stage.cli("doctor", check=0).out
 
 

@@ -1,4 +1,5 @@
 """The death of a container says why, and limits are kept."""
+
 from __future__ import annotations
 
 import re

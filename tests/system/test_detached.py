@@ -1,4 +1,5 @@
 """A detached run outlives its client."""
+
 from __future__ import annotations
 
 import re
@@ -6,7 +7,7 @@ import re
 import windlass
 from stage import until
 
-SOURCE = '''
+SOURCE = """
 import time
 import modal
 
@@ -27,7 +28,7 @@ def say(text: str):
 def leave():
     call = work.spawn(3)
     print("CALL", call.object_id)
-'''
+"""
 
 
 def test_a_spawned_call_of_a_detached_run_finishes_and_then_the_app_stops(stage, program):

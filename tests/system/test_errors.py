@@ -1,4 +1,5 @@
 """Exceptions cross the border as what they are, with the remote traceback and without the platform's frames."""
+
 from __future__ import annotations
 
 import threading

@@ -1,4 +1,5 @@
 """Spawned calls: found again by their id, gathered, listed, drawn as a graph."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,5 @@
 """Images: each step does what it says, failing steps say why, and nothing of the host gets in."""
+
 from __future__ import annotations
 
 import os
@@ -46,7 +47,9 @@ def test_the_version_of_python_is_a_string_of_a_known_series():
 def test_packages_of_debian_and_of_the_index_are_installed(stage):
     image = SLIM().apt_install("tree").pip_install("iniconfig==2.0.0").uv_pip_install("idna==3.7")
     tree, old, new = inside(
-        image, "tree --version", "python -c 'import importlib.metadata as m; print(m.version(\"iniconfig\"))'",
+        image,
+        "tree --version",
+        "python -c 'import importlib.metadata as m; print(m.version(\"iniconfig\"))'",
         "python -c 'import idna; print(idna.__version__)'",
     )
     assert tree.startswith("tree v") and old == "2.0.0" and new == "3.7"
@@ -87,8 +90,13 @@ def test_local_files_folders_and_modules_are_added(stage, tmp_path, monkeypatch,
         .add_local_python_source(package, copy=copy)
     )
     got = inside(
-        image, "cat /srv/single.txt", "cat /srv/folder/one.txt", "cat /srv/data/deep/two.txt", "ls /srv/data",
-        "/srv/data/tool.sh", f"python -c 'import {package}.sub as s; print(s.value, s.__file__)'",
+        image,
+        "cat /srv/single.txt",
+        "cat /srv/folder/one.txt",
+        "cat /srv/data/deep/two.txt",
+        "ls /srv/data",
+        "/srv/data/tool.sh",
+        f"python -c 'import {package}.sub as s; print(s.value, s.__file__)'",
     )
     assert got == ["one", "one", "two", "deep\none.txt\ntool.sh", "it runs", f"42 /root/{package}/sub/__init__.py"]
 
@@ -127,7 +135,9 @@ def test_a_step_after_a_mounted_file_is_refused_with_the_way_out(stage, tmp_path
 def test_a_failing_step_shows_its_command_and_log_and_caches_nothing(stage, program):
     mark = uuid.uuid4().hex
     layers = set(os.listdir(stage.home / "layers"))
-    path = program("failing.py", f'''
+    path = program(
+        "failing.py",
+        f"""
 import modal
 image = modal.Image.debian_slim().run_commands("echo saying-{mark}; echo also-$((40+2)) >&2; exit 3")
 app = modal.App("test-failing-step", image=image)
@@ -137,7 +147,8 @@ def f(): ...
 
 @app.local_entrypoint()
 def main(): f.remote()
-''')
+""",
+    )
     for _ in range(2):  # nothing was cached: it is tried again and fails again
         ran = stage.cli("run", path, check=1)
         assert f"saying-{mark}" in ran.text and "also-42" in ran.text
@@ -182,7 +193,8 @@ def test_deletions_and_replacements_in_later_layers_hold(stage):
 def test_a_build_runs_isolated_and_leaves_the_host_alone(stage, tmp_path):
     target = tmp_path / "stolen"
     image = SLIM().run_commands(
-        f"ls {stage.home} > /seen 2>&1 || true; echo x > {target} || true; readlink /proc/self/ns/user > /ns # {uuid.uuid4().hex}"
+        f"ls {stage.home} > /seen 2>&1 || true # {uuid.uuid4().hex}",
+        f"echo x > {target} || true; readlink /proc/self/ns/user > /ns",
     )
     seen, namespace = inside(image, "cat /seen", "cat /ns")
     assert "No such file" in seen
@@ -191,7 +203,7 @@ def test_a_build_runs_isolated_and_leaves_the_host_alone(stage, tmp_path):
 
 def test_two_programs_that_build_the_same_step_join_one_build(stage, program):
     mark = uuid.uuid4().hex
-    source = f'''
+    source = f"""
 import modal
 app = modal.App("test-joined", image=modal.Image.debian_slim().run_commands("sleep 2; date +%s%N > /when # {mark}"))
 
@@ -200,17 +212,19 @@ def f(): return open("/when").read()
 
 @app.local_entrypoint()
 def main(): print("WHEN", f.remote())
-'''
+"""
     paths = [program(f"joined{i}.py", source) for i in range(2)]
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda p: stage.cli("run", p, check=0).out, paths)
-    assert [line for line in first.splitlines() if "WHEN" in line] == [line for line in second.splitlines() if "WHEN" in line]
+    assert [line for line in first.splitlines() if "WHEN" in line] == [
+        line for line in second.splitlines() if "WHEN" in line
+    ]
 
 
 def test_imports_that_only_the_image_has_are_allowed_to_fail_here(stage, program):
-    source = '''
+    source = """
 import modal
 image = modal.Image.debian_slim().pip_install("iniconfig==2.0.0")
 app = modal.App("test-imports")
@@ -229,7 +243,7 @@ def has_not(): return "parse" in globals()
 def main():
     print("GOT", has_not.remote())
     print("GOT", has.remote())
-'''
+"""
     ran = stage.cli("run", program("good.py", source.format(extra="zlib")), check=0)
     assert "GOT iniconfig._parse" in ran.out
     ran = stage.cli("run", program("bad.py", source.format(extra="no_such_module_anywhere")), check=1)

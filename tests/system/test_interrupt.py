@@ -1,4 +1,5 @@
 """Ctrl-C ends a run, everything of it, and says so with exit code 130."""
+
 from __future__ import annotations
 
 import os
@@ -8,7 +9,7 @@ import pytest
 
 from stage import until
 
-SOURCE = '''
+SOURCE = """
 import time
 import modal
 
@@ -39,7 +40,7 @@ def here():
 @app.local_entrypoint()
 async def asynchronous():
     await sleeper.remote.aio()
-'''
+"""
 
 
 @pytest.mark.parametrize("entrypoint", ["remote", "mapped", "here", "asynchronous"])

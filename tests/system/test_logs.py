@@ -1,9 +1,10 @@
 """Output of containers: complete, in order, attributed, on the terminal and afterwards."""
+
 from __future__ import annotations
 
 import re
 
-MANY = '''
+MANY = """
 import sys
 import modal
 
@@ -18,9 +19,9 @@ def chatter(n: int):
 @app.local_entrypoint()
 def main(n: int = 20000):
     chatter.remote(n)
-'''
+"""
 
-BOTH = '''
+BOTH = """
 import os, subprocess, sys
 import modal
 
@@ -42,7 +43,7 @@ def main():
     speak.remote("anna")
     speak.remote("otto")
     other.remote()
-'''
+"""
 
 
 def test_twenty_thousand_lines_arrive_in_order_and_none_is_lost_at_exit(stage, program):
@@ -86,7 +87,11 @@ def test_the_last_lines_and_a_search_are_found(stage, program):
 
 
 def test_what_a_dying_container_said_is_not_lost(stage, program):
-    ran = stage.cli("run", program("dying.py", '''
+    ran = stage.cli(
+        "run",
+        program(
+            "dying.py",
+            """
 import os, modal
 app = modal.App("test-last-words")
 
@@ -100,5 +105,8 @@ def die():
 @app.local_entrypoint()
 def main():
     die.remote()
-'''), check=1)
+""",
+        ),
+        check=1,
+    )
     assert "word 999" in ran.text

@@ -1,4 +1,5 @@
 """``map`` and its relatives: order, laziness, failures, cancellation of the rest."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,4 +1,5 @@
 """Containers come when there is work and go when there is none, within the bounds that were set."""
+
 from __future__ import annotations
 
 import time

@@ -1,4 +1,5 @@
 """Secrets reach the function's environment and nothing else that anybody could read."""
+
 from __future__ import annotations
 
 import os
@@ -35,18 +36,30 @@ def test_secrets_from_a_dict_a_file_and_the_local_environment_arrive(stage, tmp_
             windlass.Secret.from_dotenv(str(tmp_path)),
             windlass.Secret.from_local_environ(["FROM_HERE"]),
         ],
-        "FROM_DICT", "FROM_FILE", "OTHER", "FROM_HERE", "HOME_OF_CALLER",
+        "FROM_DICT",
+        "FROM_FILE",
+        "OTHER",
+        "FROM_HERE",
+        "HOME_OF_CALLER",
     )
     assert got == {
-        "FROM_DICT": VALUE, "FROM_FILE": "file value", "OTHER": "x", "FROM_HERE": "here value", "HOME_OF_CALLER": None,
+        "FROM_DICT": VALUE,
+        "FROM_FILE": "file value",
+        "OTHER": "x",
+        "FROM_HERE": "here value",
+        "HOME_OF_CALLER": None,
     }
 
 
 def test_the_later_secret_wins_and_env_comes_last(stage):
     got = run(
         [windlass.Secret.from_dict({"A": "1", "B": "1"}), windlass.Secret.from_dict({"B": "2", "C": "2"})],
-        "A", "B", "C", "D",
-        app_secrets=[windlass.Secret.from_dict({"A": "0", "D": "0"})], env={"C": "3"},
+        "A",
+        "B",
+        "C",
+        "D",
+        app_secrets=[windlass.Secret.from_dict({"A": "0", "D": "0"})],
+        env={"C": "3"},
     )
     assert got == {"A": "1", "B": "2", "C": "3", "D": "0"}
 
@@ -107,7 +120,9 @@ def readable_by_others(home: Path, value: str) -> list[str]:
     for name in holding(home, value):
         path = Path(name)
         closed = not path.stat().st_mode & 0o004
-        closed = closed or any(not folder.stat().st_mode & 0o001 for folder in path.parents if home in (folder, *folder.parents))
+        closed = closed or any(
+            not folder.stat().st_mode & 0o001 for folder in path.parents if home in (folder, *folder.parents)
+        )
         if not closed:
             open_ones.append(name)
     return open_ones
@@ -115,7 +130,8 @@ def readable_by_others(home: Path, value: str) -> list[str]:
 
 def test_a_secret_of_a_build_step_stays_out_of_the_layer(stage):
     image = windlass.Image.debian_slim().run_commands(
-        f"test \"$BUILD_TOKEN\" = {VALUE}-build", "echo built > /built.txt",
+        f'test "$BUILD_TOKEN" = {VALUE}-build',
+        "echo built > /built.txt",
         secrets=[windlass.Secret.from_dict({"BUILD_TOKEN": f"{VALUE}-build"})],
     )
     app = windlass.App("test-build-secret", image=image)

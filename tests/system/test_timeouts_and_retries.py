@@ -1,4 +1,5 @@
 """Attempts: how long one may take, how often it is made, what the caller sees of it."""
+
 from __future__ import annotations
 
 import builtins
@@ -59,7 +60,11 @@ def test_a_timeout_counts_as_a_failure():
 
 
 def test_nothing_but_numbers_within_bounds_makes_a_policy():
-    for wrong in [{"max_retries": -1}, {"max_retries": 1, "backoff_coefficient": 0.5}, {"max_retries": 1, "max_delay": 0}]:
+    for wrong in [
+        {"max_retries": -1},
+        {"max_retries": 1, "backoff_coefficient": 0.5},
+        {"max_retries": 1, "max_delay": 0},
+    ]:
         with pytest.raises(windlass.exception.InvalidError):
             windlass.Retries(**wrong)
     for seconds in (0, 100_000):

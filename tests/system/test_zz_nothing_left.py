@@ -1,4 +1,5 @@
 """The last of the system tests: a platform that is stopped leaves nothing but files in its home, and starts again."""
+
 from __future__ import annotations
 
 import tempfile

@@ -190,7 +190,10 @@ def _node_down(root: Path) -> None:
 
 
 def _log(text: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, file=sys.stderr, flush=True)
+    try:
+        print(time.strftime("%Y-%m-%dT%H:%M:%S"), text, file=sys.stderr, flush=True)
+    except OSError:  # a full disk
+        pass
 
 
 def _daemonise(root: Path) -> None:

@@ -23,7 +23,7 @@ def _boolean(text: str) -> bool:
 _SETTINGS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "async_warnings": (True, _boolean),
     "environment": ("", str),
-    "logs_timeout": (10.0, float),
+    "logs_timeout": (10.0, float),  # seconds to wait for the last logs of an app that was stopped
     "traceback": (False, _boolean),
 }
 

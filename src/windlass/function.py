@@ -183,11 +183,11 @@ class Function(_Base[P, R, O]):
         Raises:
             InvalidError: it is no generator function.
         """
-        from windlass.client import invoke
+        from windlass.client import generate, invoke
 
         if not self._is_generator:
             raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
-        return invoke.generate(self, invoke.pack(args, kwargs))
+        return generate.generate(self, invoke.pack(args, kwargs))
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
         """Call the Python function in this process."""

@@ -52,7 +52,7 @@ class FunctionCall(_Base[R]):
 
     gather = faces.opened_function(_gather)
 
-    @staticmethod
+    @faces.pure
     def from_id(function_call_id: str, client: object = None) -> FunctionCall[Any]:
         """The call with that id. Asks nobody.
 

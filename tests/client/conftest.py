@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.client import pretend
+import pretend
 from windlass import function
-from windlass.client import bridge, object as objects, session
+from windlass.client import bridge, session
+from windlass.client import object as objects
 
 
 @pytest.fixture

@@ -211,7 +211,9 @@ def shown(error: BaseException) -> BaseException:
     """Hide the library's frames of errors that are meant for users; keep the remote ones."""
     if "__windlass_remote__" in getattr(error, "__dict__", ()):
         return error.with_traceback(error.__dict__["__windlass_remote__"])
-    if isinstance(error, exception.Error) and not os.environ.get("WINDLASS_TRACEBACK"):
+    from windlass import config
+
+    if isinstance(error, exception.Error) and not config.config["traceback"]:
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     return error
@@ -233,6 +235,10 @@ def check_blocking(function: Any) -> None:
     if events is not None and events._get_running_loop() is not None:
         home = _library
         if home is None or _thread.get_ident() != home.ident:
+            from windlass import config
+
+            if not config.config["async_warnings"]:
+                return
             name = function.__qualname__
             warnings.warn(
                 f"{name}(...) blocks the event loop that runs in this thread; write `await {name}.aio(...)`",

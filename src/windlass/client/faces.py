@@ -125,6 +125,25 @@ def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundMethod[P, R]
     return BoundMethod(function)
 
 
+class Pure(_Typed2[P, R], _Face):
+    """A constructor that asks nobody. Its ``.aio`` exists only because programs use it."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self._function(*args, **kwargs)
+        return result
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        result: R = self._function(*args, **kwargs)
+        return result
+
+
+def pure(function: Callable[P, R]) -> Pure[P, R]:
+    """Decorates a function of a class, without ``self``, that does no I/O."""
+    return Pure(function)
+
+
 class BoundOpened(_Typed2[P, R], _Face):
     """Like ``BoundMethod``, for ``opened``."""
 

@@ -1,4 +1,4 @@
-"""One call with one input: ``remote``, ``remote_gen``, ``spawn``, and waiting for spawned calls.
+"""One call with one input: ``remote``, ``spawn``, and waiting for spawned calls.
 
 ``call.run`` creates the call and streams its outputs in one round trip. An interrupted wait cancels the call.
 """
@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 
 def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Arguments as bytes. Runs the user's pickling code: call in the user's thread."""
-    return payload.dumps((args, kwargs))
+    data = payload.dumps((args, kwargs))
+    if len(data) > payload.MAX_SIZE:
+        raise exception.RequestSizeError(
+            f"arguments of {len(data):,} bytes are larger than the limit of {payload.MAX_SIZE:,} bytes",
+            hint="Put large data into the image, or a place that containers can read from, and pass where it is.",
+        )
+    return data
 
 
-async def _create(
+async def describe(
     home: session.Session, function_id: str, kind: str, data: bytes
 ) -> tuple[calls.CallCreate, list[codec.Bytes]]:
+    """The message that creates a call with one input."""
     attachments: list[codec.Bytes] = []
     item: calls.InputItem = {"index": 0, "payload": await blobs.pack(home, data, attachments)}
     create: calls.CallCreate = {
@@ -43,7 +50,7 @@ async def _create(
 async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[], Any]:
     """Run one input and wait for its output."""
     home = session.current()
-    create, attachments = await _create(home, function._object_id or await function._ready(), "remote", data)
+    create, attachments = await describe(home, function._object_id or await function._ready(), "remote", data)
     try:
         return (await outputs.first(home, create, attachments)).open
     except asyncio.CancelledError:
@@ -51,38 +58,10 @@ async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[],
         raise
 
 
-async def generate(function: Function[..., Any, Any], data: bytes) -> AsyncGenerator[Callable[[], Any], None]:
-    """Run one generator input; yields its items as they come."""
-    home = session.current()
-    create, attachments = await _create(home, await function._ready(), "gen", data)
-    query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0, "items_after": 0}
-    over, seen = False, 0
-    try:
-        async with contextlib.aclosing(outputs.follow(home, query, create, attachments)) as batches:
-            async for batch, received in batches:
-                for output in batch["outputs"]:
-                    arrived = await outputs.unpack(home, output, received)
-                    if output["status"] == "item":
-                        if output["item"] < seen:  # sent again after a reconnect
-                            continue
-                        seen = output["item"] + 1
-                        yield arrived.open
-                    else:
-                        over = True
-                        if output["status"] != "success":
-                            yield arrived.open
-                        elif output.get("items", seen) != seen:
-                            raise exception.DataLossError(f"{output['items']} items were sent, {seen} arrived")
-                        return
-    finally:
-        if not over:
-            home.post_request("call.cancel", {"call_id": create["call_id"]})
-
-
 async def spawn(function: Function[..., Any, Any], data: bytes) -> str:
     """Enqueue one input; returns the call's id once the server has it."""
     home = session.current()
-    create, attachments = await _create(home, await function._ready(), "spawn", data)
+    create, attachments = await describe(home, await function._ready(), "spawn", data)
     await home.request("call.create", create, attachments)
     return create["call_id"]
 

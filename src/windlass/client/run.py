@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from windlass import exception
+from windlass import config, exception
 from windlass.client import here, names, output, resolver, session
 from windlass.client import object as objects
 from windlass.kit import ids, tasks
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from windlass.app import App
 
 HEARTBEAT = 15.0
-LOGS_PATIENCE = 10.0
-"""Seconds to wait for the last logs after the app was stopped."""
 
 
 class Running:
@@ -32,7 +30,8 @@ class Running:
     ) -> None:
         self._app = app
         self._detach = detach
-        self._environment = environment_name or ""
+        self._environment = environment_name or config.config["environment"]
+        self._patience: float = config.config["logs_timeout"]
         self._description = name or app.description or _main_name()
         self._show = output.current()
         self._app_id = ids.new("ap")
@@ -127,7 +126,7 @@ class Running:
                     body["message"] = repr(exc)[:1000]
                 await home.request("app.stop", body)
                 if self._logs is not None and not self._detach:
-                    await asyncio.wait([self._logs], timeout=LOGS_PATIENCE)
+                    await asyncio.wait([self._logs], timeout=self._patience)
         except exception.Error as failure:
             self._show.notice(f"The app could not be stopped properly: {failure}")
         finally:

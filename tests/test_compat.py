@@ -14,7 +14,8 @@ def run(code: str, *paths: Path) -> str:
 
 def test_modal_and_its_submodules_are_the_very_same_modules():
     code = (
-        "compat.install(); compat.install(); import modal, windlass, modal.exception; from modal.functions import gather;"
+        "compat.install(); compat.install(); import modal, windlass, modal.exception;"
+        "from modal.functions import gather;"
         "import windlass.functions, windlass.exception; from modal import App;"
         "print(modal is windlass, modal.exception is windlass.exception, gather is windlass.functions.gather,"
         "App is windlass.App, modal.exception.__name__, modal.exception.__spec__.name)"

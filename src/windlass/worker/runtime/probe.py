@@ -110,8 +110,9 @@ def _host(rootfs: Path) -> Sequence[spec.Bind]:
 def _run(line: list[str]) -> str:
     try:
         result = subprocess.run(
-            line, env={"PATH": _PATH}, capture_output=True, timeout=_TIME, check=False, stdin=subprocess.DEVNULL
-        )
+            line, env={"PATH": _PATH}, capture_output=True, timeout=_TIME, check=False,
+            input=b"",  # not /dev/null: runtimes give their standard streams to the container's root
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return f"did not run a container within {_TIME:g} s"
     return oci.reason(result.stderr) or f"exit code {result.returncode}" if result.returncode else ""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     class _Typed1(Generic[R]): ...
 
+    class _TypedP(Generic[P]): ...
+
     class _Typed2(Generic[P, R]): ...
 
     class _Typed3(Generic[S, P, R]): ...
@@ -42,7 +44,7 @@ else:  # typing is not worth its import in each container
         def __class_getitem__(cls, _: object) -> type:
             return cls
 
-    _Typed2 = _Typed3 = _Typed1
+    _TypedP = _Typed2 = _Typed3 = _Typed1
 
 
 class _Face:
@@ -118,6 +120,18 @@ class method(_Typed3[S, P, R], _Descriptor):
         @overload
         def __get__(self, obj: S, owner: type[S]) -> BoundMethod[P, R]: ...
         def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+class chained(_TypedP[P], _Descriptor):
+    """Decorates a coroutine method that returns its own object, whatever subclass that is."""
+
+    _face = BoundMethod
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[Concatenate[Any, P], Coroutine[Any, Any, Any]]) -> None: ...
+
+        def __get__(self, obj: S, owner: type[S]) -> BoundMethod[P, S]: ...
 
 
 def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundMethod[P, R]:

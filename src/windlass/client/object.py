@@ -102,7 +102,7 @@ class Object:
             await resolver.load(self)
         return self.object_id
 
-    @faces.method
+    @faces.chained
     async def hydrate(self, client: object = None) -> Self:
         """Ask the server for the identity now. Returns the object itself."""
         await self._ready()

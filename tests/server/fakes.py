@@ -28,8 +28,9 @@ async def connect(path: Path, serve=None, **hello) -> peer.Peer:
 
 
 class Runner:
-    """Runs each leased input through ``work(args, kwargs, lease)``, which may be slow, raise, or return ``NotImplemented``
-    (keep it)."""
+    """Runs each leased input through ``work(args, kwargs, lease)``, which may be slow or raise.
+
+    ``NotImplemented`` from it means: keep the input."""
 
     def __init__(self, home: Path, plan: dict, work, beat: bool = False) -> None:
         self.home, self.plan, self.work = home, plan, work
@@ -225,7 +226,8 @@ class Client:
     async def run(self, function: str, values: list, *, kind: str = "remote", call_id: str | None = None) -> list[dict]:
         """All outputs of a call, values unpickled, in order of arrival."""
         items, data = self.inputs(values)
-        body = {"call_id": call_id or ids.new("fc"), "function_id": function, "kind": kind, "inputs": items, "closed": True}
+        call_id = call_id or ids.new("fc")
+        body = {"call_id": call_id, "function_id": function, "kind": kind, "inputs": items, "closed": True}
         return await self.collect(self.peer.stream("call.run", body, data))
 
     async def collect(self, stream) -> list[dict]:

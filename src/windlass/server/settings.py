@@ -62,6 +62,8 @@ class Settings:
     """Finished calls whose caller waited are forgotten after so long."""
     keep_spawn: float = 7 * 86400.0
     """Results of spawned calls are kept so long."""
+    keep_logs: float = 30 * 86400.0
+    """Log entries, also of apps that live on."""
     keep_app: float = 7 * 86400.0
     """Stopped apps, with their logs."""
 

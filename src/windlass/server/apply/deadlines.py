@@ -24,7 +24,11 @@ def _check(core: Core, container: machines.Container, now: float, beat: float, r
     if container.kill_at is not None and now > container.kill_at:
         containers.kill(core, container, "it did not stop in time")
     elif container.starting:
-        if now - container.created_at > max(spec["startup_timeout"], 1.0) + core.settings.timeout_slack:
+        # Without its worker nothing can start: then it is the node that is late, not the user's code.
+        if (
+            container.node in core.world.workers
+            and now - container.created_at > max(spec["startup_timeout"], 1.0) + core.settings.timeout_slack
+        ):
             _startup_timeout(core, container)
     elif container.peer is None:
         if container.lost_at is not None and now - container.lost_at > reconnect:

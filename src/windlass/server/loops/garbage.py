@@ -6,19 +6,24 @@ import functools
 import logging
 
 from windlass.server.apply import core as core_module
-from windlass.server.store import apps, calls
+from windlass.server.store import apps, calls, logs
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
 _EVERY = 5.0
 _SOON = 0.1
+_RARELY = 60
 _REMEMBER_EXPIRED = 90 * 86400.0
 
 
 async def run(core: Core) -> None:
+    looks = 0
     while True:
+        looks += 1
         try:
             more = look(core)
+            if looks % _RARELY == 0:
+                more = rarely(core) or more
         except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
             _log.exception("forgetting old data failed")
             core.turn.abandon(exc)
@@ -32,16 +37,27 @@ def look(core: Core) -> bool:
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)
-    if not old and not stale:
-        return False
+    more = len(old) >= 500 or bool(stale)
+    if old or stale:
+        core.turn.begin()
+        _forget_calls(core, old, now)
+        for n in stale[:1]:
+            apps.delete(core.db, n)
+    return more
+
+
+def rarely(core: Core) -> bool:
+    """What needs a look once in some minutes. True when more is waiting."""
+    now = core.clock.now()
     core.turn.begin()
-    for n in old:
+    calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
+    return logs.delete_old(core.db, now - core.settings.keep_logs)
+
+
+def _forget_calls(core: Core, numbers: list[int], now: float) -> None:
+    for n in numbers:
         call = core.world.calls_by_n.pop(n, None)
         if call is not None:
             core.world.calls.pop(call.part, None)
         for digest in calls.delete(core.db, n, now):
             core.turn.after.append(functools.partial(core.blobs.delete, digest))
-    calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
-    for n in stale[:1]:
-        apps.delete(core.db, n)
-    return len(old) >= 500 or bool(stale)

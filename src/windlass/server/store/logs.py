@@ -80,6 +80,11 @@ def last_n(db: database.Database, app: int) -> int:
     return int(db.all(_SQL["last_n"], (app,))[0][0])
 
 
+def delete_old(db: database.Database, before: float) -> bool:
+    """Forget some of the entries older than ``before``. True when more may be left."""
+    return db.run(_SQL["delete_old"], (before,)).rowcount >= 5000
+
+
 def last_of_container(db: database.Database, app: int, container: int, limit: int) -> str:
     """The end of what a container printed."""
     rows = db.all(_SQL["last_of_container"], (app, container, limit))

@@ -34,6 +34,8 @@ SELECT coalesce(min(n), 1) - 1 FROM (
       AND (:until IS NULL OR l.time <= :until)
     ORDER BY l.n DESC LIMIT :tail
 );
+-- name: delete_old
+DELETE FROM log WHERE n IN (SELECT n FROM (SELECT n, time FROM log ORDER BY n LIMIT 5000) WHERE time < ?);
 -- name: last_of_container
 SELECT text FROM log WHERE app = ? AND container = ? AND source != 'system' ORDER BY n DESC LIMIT ?;
 -- name: last_n

@@ -11,15 +11,21 @@ NEWUSER = 0x10000000
 NEWPID = 0x20000000
 NEWNET = 0x40000000
 
+MS_RDONLY = 0x1
 MS_NOSUID = 0x2
 MS_NODEV = 0x4
 MS_NOEXEC = 0x8
+MS_REMOUNT = 0x20
 MS_BIND = 0x1000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 MNT_DETACH = 0x2
 
+_KEPT = {
+    MS_NOSUID: os.ST_NOSUID, MS_NODEV: os.ST_NODEV, MS_NOEXEC: os.ST_NOEXEC,
+    0x400: os.ST_NOATIME, 0x800: os.ST_NODIRATIME, 0x200000: os.ST_RELATIME,
+}  # fmt: skip
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -45,6 +51,14 @@ def mount(source: str | Path, target: str | Path, *, kind: str = "", flags: int 
 def bind(source: str | Path, target: str | Path, *, recursive: bool = False) -> None:
     """Show ``source`` at ``target`` as well."""
     mount(source, target, flags=MS_BIND | (MS_REC if recursive else 0))
+
+
+def bind_read_only(path: Path) -> None:
+    """Let nothing below this mount namespace change ``path`` (of a device: its owner and mode)."""
+    bind(path, path)
+    # What a mount forbids already may not be allowed again from inside a user namespace.
+    kept = sum(flag for flag, mounted in _KEPT.items() if os.statvfs(path).f_flag & mounted)
+    mount("none", path, flags=MS_BIND | MS_REMOUNT | MS_RDONLY | kept)
 
 
 def unmount(target: str | Path) -> None:

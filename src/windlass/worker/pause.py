@@ -24,6 +24,9 @@ from windlass import exception
 from windlass.worker import linux
 
 CONTAINER_IDS = 65535  # inside 1..65535 are a container's 0..65534
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+"""What runtimes hand to containers. Read-only inside, which does not stop writing to a device, so that nothing in the
+node (crun gives its standard streams to the container's root) can change whose they are: they are the machine's."""
 _PLACES = ("/boot", "/media", "/mnt")  # folders that nothing inside needs; the first fitting one is covered
 _START = 30.0  # seconds
 
@@ -113,6 +116,8 @@ def _mounts(home: Path, place: Path) -> None:
     # Slave: what the host mounts and unmounts later is followed, what is mounted inside stays inside.
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
     linux.mount("proc", "/proc", kind="proc", flags=linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+    for name in _DEVICES:
+        linux.bind_read_only(Path("/dev") / name)
     # Opened before its path may be covered.
     source = os.open(home, os.O_PATH | os.O_DIRECTORY)
     linux.mount("windlass", place, kind="tmpfs", flags=linux.MS_NOSUID | linux.MS_NODEV, data="mode=755,size=64m")

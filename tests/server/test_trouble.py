@@ -45,12 +45,12 @@ def test_when_the_disk_is_nearly_full_new_work_is_refused_before_it_is_too_late(
 
 
 def test_a_defect_in_a_handler_takes_back_its_turn_and_the_server_goes_on(play, monkeypatch):
-    from windlass.server.apply import work
+    from windlass.server.apply import calls
 
     async def scene(platform):
         client = await platform.client()
         function = await client.app()
-        monkeypatch.setattr(work, "put_inputs", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr(calls, "put", lambda *a, **k: 1 / 0)
         with pytest.raises(exception.InternalError, match="ZeroDivision"):
             await client.create(function, [1])
         monkeypatch.undo()

@@ -6,9 +6,9 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
+from windlass.server.apply import calls as actions
 from windlass.server.apply import cancel as cancel_actions
 from windlass.server.apply import outputs
-from windlass.server.apply import work as actions
 from windlass.server.state import moves, work
 from windlass.server.store import calls, inputs
 from windlass.wire import peer
@@ -19,7 +19,7 @@ _MAX_NODES = 5000
 
 
 def find(core: Core, call_id: str) -> work.Call:
-    call = actions.find_call(core, call_id)
+    call = actions.find(core, call_id)
     if call is None and calls.is_expired(core.db, call_id):
         days = core.settings.keep_spawn / 86400
         raise exception.OutputExpiredError(
@@ -33,7 +33,7 @@ def find(core: Core, call_id: str) -> work.Call:
 @door.handler("call.create", "call_id", "function_id")
 def create(core: Core, who: door.Who, body: messages.CallCreate, incoming: peer.Incoming) -> Any:
     core.turn.begin()
-    call = actions.create_call(core, body, incoming.attachments, who.client_id)
+    call = actions.create(core, body, incoming.attachments, who.client_id)
     if call.in_memory == 0:
         core.turn.after.append(lambda: actions.release(core, call))
     return {}
@@ -42,7 +42,7 @@ def create(core: Core, who: door.Who, body: messages.CallCreate, incoming: peer.
 @door.handler("call.run", "call_id", "function_id")
 def run(core: Core, who: door.Who, body: messages.CallCreate, incoming: peer.Incoming) -> None:
     core.turn.begin()
-    call = actions.create_call(core, body, incoming.attachments, who.client_id)
+    call = actions.create(core, body, incoming.attachments, who.client_id)
     _watch(core, outputs.Watcher(core, call, incoming))
 
 
@@ -58,7 +58,7 @@ def _watch(core: Core, watcher: outputs.Watcher) -> None:
 def put(core: Core, who: door.Who, body: messages.CallPut, incoming: peer.Incoming) -> Any:
     core.turn.begin()
     call = find(core, body["call_id"])
-    actions.put_inputs(core, call, body["inputs"], incoming.attachments, closed=body["closed"])
+    actions.put(core, call, body["inputs"], incoming.attachments, closed=body["closed"])
     return {}
 
 
@@ -129,7 +129,7 @@ def graph(core: Core, who: door.Who, body: messages.CallRef, incoming: peer.Inco
     nodes: list[messages.GraphNode] = []
     waiting = [root.n]
     while waiting and len(nodes) < _MAX_NODES:
-        call = actions.call_by_n(core, waiting.pop(0))
+        call = actions.by_n(core, waiting.pop(0))
         if call is None:
             continue
         nodes.extend(_nodes(core, call, _MAX_NODES - len(nodes)))
@@ -157,5 +157,5 @@ def _nodes(core: Core, call: work.Call, limit: int) -> list[messages.GraphNode]:
 def _parent_id(core: Core, call: work.Call) -> str | None:
     if call.parent is None:
         return None
-    parent = actions.call_by_n(core, call.parent >> work.INDEX_BITS)
+    parent = actions.by_n(core, call.parent >> work.INDEX_BITS)
     return work.Input(parent, call.parent & work.INDEX_MASK, work.NO_DATA).id if parent is not None else None

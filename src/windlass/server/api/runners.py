@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import containers, outputs
+from windlass.server.apply import calls, containers, outputs
 from windlass.server.apply import work as actions
 from windlass.server.decide import attempts
 from windlass.server.state import machines, moves, work
@@ -71,7 +71,7 @@ def failed(core: Core, who: door.Who, body: messages.RunnerFailed, incoming: pee
 
 def _take_error(failure: dict[str, Any], attachments: list[bytes]) -> work.Data:
     payload = failure.pop("error", None)
-    return work.NO_DATA if payload is None else actions.payload_of(payload, attachments)
+    return work.NO_DATA if payload is None else calls.payload_of(payload, attachments)
 
 
 @door.handler("runner.outputs")
@@ -86,7 +86,7 @@ def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incomi
         if item is None or item.attempt != output["attempt"]:
             _log.info("late output of %s, attempt %s: dropped", output["input_id"], output["attempt"])
         elif output["status"] == "item":
-            actions.record_item(core, item, output["item"], actions.payload_of(output["value"], attachments))
+            actions.record_item(core, item, output["item"], calls.payload_of(output["value"], attachments))
             hold = item.call
         else:
             _end(core, container, item, output, attachments)
@@ -110,7 +110,7 @@ def _end(
     container.served += 1
     if status == "success":
         value, items = output.get("value"), output.get("items")
-        data = actions.payload_of(value, attachments) if value is not None else work.NO_DATA
+        data = calls.payload_of(value, attachments) if value is not None else work.NO_DATA
         actions.finish(core, item, moves.Status.SUCCESS, None if items is None else b'{"items":%d}' % items, data)
     elif status in _FAILED:
         failure = dict(output.get("failure") or {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from windlass.server.apply import calls as call_actions
 from windlass.server.apply import containers, pending
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
@@ -63,7 +64,7 @@ def tell(container: machines.Container, running: list[work.Input]) -> None:
 def cancel_for_client(core: Core, client: str) -> None:
     """A caller has gone: nobody waits for its calls any more."""
     for n in calls.open_of_client(core.db, client):
-        call = work_actions.call_by_n(core, n)
+        call = call_actions.by_n(core, n)
         if call is not None:
             cancel(core, call, why="its caller has gone")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
@@ -73,7 +74,7 @@ def refill(core: Core, function: machines.Function) -> None:
     core.turn.flush()
     rows = inputs.ready(core.db, function.n, min(_REFILL, core.settings.window))
     for row in rows:
-        call = work_actions.call_by_n(core, row.key >> work.INDEX_BITS)
+        call = call_actions.by_n(core, row.key >> work.INDEX_BITS)
         if call is None:
             continue
         item = work.Input(call, row.key & work.INDEX_MASK, row.data)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from windlass.server.apply import calls as call_actions
 from windlass.server.apply import cancel
 from windlass.server.apply import core as core_module
-from windlass.server.apply import work as work_actions
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, containers, inputs
 
@@ -22,7 +22,7 @@ def load(core: Core) -> None:
         if (function := core.world.functions_by_n.get(n)) is not None:
             function.spilled, function.last_active = count, now
     for n in calls.cancelled_unfinished(core.db):
-        if (call := work_actions.call_by_n(core, n)) is not None:
+        if (call := call_actions.by_n(core, n)) is not None:
             core.world.cancelling[n] = call
             call.cancelled_at = now
     for function in core.world.functions.values():
@@ -68,7 +68,7 @@ def _held(core: Core, by_n: dict[int, machines.Container], now: float) -> None:
     """Leases stay with their containers; those whose container is unknown are given back."""
     orphans = []
     for row in inputs.held(core.db):
-        call = work_actions.call_by_n(core, row.key >> work.INDEX_BITS)
+        call = call_actions.by_n(core, row.key >> work.INDEX_BITS)
         if call is None:
             continue
         item = work.Input(call, row.key & work.INDEX_MASK, row.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
-from windlass.server.state import machines
+from windlass.server.state import machines, work
 from windlass.server.store import calls, containers, logs
 from windlass.wire import peer
 from windlass.wire.messages import apps, workers
@@ -139,4 +139,18 @@ def system(core: Core, container: machines.Container, text: str) -> None:
             )
         ],
     )
+    tell_later(core, app.n)
+
+
+def attempt(core: Core, item: work.Input, text: str) -> None:
+    """The platform says something about an attempt, while it is still its container's."""
+    container, call = item.container, item.call
+    if container is None:
+        return
+    core.turn.begin()
+    app = call.function.app
+    entry = logs.New(
+        app.n, call.function.n, container.n, call.n, item.id, core.clock.now(), "system", _clean(text) + "\n"
+    )
+    _insert(core, [entry])
     tell_later(core, app.n)

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
-from windlass.server.apply import work as work_actions
 from windlass.server.bus import link
 from windlass.server.state import moves, work
 from windlass.server.store import calls, inputs
@@ -61,7 +61,7 @@ class Watcher:
         if not self.over:
             self.over = True
             self.call.watchers.remove(self)
-            work_actions.release(self.core, self.call)
+            call_actions.release(self.core, self.call)
 
     def push(self, fresh: list[work.Output]) -> None:
         """Take what this turn brought."""
@@ -163,7 +163,7 @@ def push(core: Core, fresh: dict[work.Call, list[work.Output]]) -> None:
         if call.held_back:
             release_held_back(core, call)
         if not call.watchers and call.in_memory == 0:
-            work_actions.release(core, call)
+            call_actions.release(core, call)
 
 
 def behind(call: work.Call) -> int:

@@ -6,6 +6,7 @@ A million rows are ended over many turns, so that they do not stop the server: w
 
 from __future__ import annotations
 
+from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import dispatch
 from windlass.server.apply import work as work_actions
@@ -64,7 +65,7 @@ def end_function(core: Core, function: machines.Function, ending: machines.Endin
     core.turn.flush()
     rows = inputs.ready(core.db, function.n, CHUNK_OF_CALLS)
     for row in rows:
-        call = work_actions.call_by_n(core, row.key >> work.INDEX_BITS)
+        call = call_actions.by_n(core, row.key >> work.INDEX_BITS)
         if call is not None:
             _end_row(core, call, row, ending)
     dispatch.recount(core, function)
@@ -85,6 +86,6 @@ def _close_books(core: Core, function: machines.Function) -> None:
     """Calls that were closed by cancelling them and wait for nothing any more."""
     core.turn.flush()
     for n in calls.open_and_cancelled(core.db, function.n):
-        call = work_actions.call_by_n(core, n)
+        call = call_actions.by_n(core, n)
         if call is not None:
             work_actions.check_done(core, call)

@@ -70,5 +70,19 @@ def exit_story(exit: containers.ContainerExit) -> str:
     return exit.get("message") or "the container was lost"
 
 
+def failure_story(failure: Mapping[str, Any], *, retry: int, most: int, delay: float | None, waited_for: bool) -> str:
+    """What the log says of a failed attempt. Nothing where the caller gets the exception itself anyway."""
+    if delay is not None:
+        return f"{_short(failure)}; retry {retry} of {most} in {delay:g} s"
+    if waited_for:
+        return ""
+    return (failure.get("traceback") or _short(failure)).rstrip()
+
+
+def _short(failure: Mapping[str, Any]) -> str:
+    text = failure.get("reason") or failure.get("repr") or "the attempt failed"
+    return text if len(text) <= _MOST_SHORT else text[: _MOST_SHORT - 1] + "…"
+
+
 def _mib(size: int) -> str:
     return f"{size / 1024 / 1024:,.0f} MiB" if size else "unknown memory"

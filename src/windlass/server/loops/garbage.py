@@ -56,8 +56,11 @@ def rarely(core: Core) -> bool:
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:
     for n in numbers:
-        call = core.world.calls_by_n.pop(n, None)
+        call = core.world.calls_by_n.get(n)
+        if call is not None and call.watchers:
+            continue  # somebody still reads
         if call is not None:
             core.world.calls.pop(call.part, None)
+            del core.world.calls_by_n[n]
         for digest in calls.delete(core.db, n, now):
             core.turn.after.append(functools.partial(core.blobs.delete, digest))

@@ -47,7 +47,7 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         shared = await held.enter_async_context(library.Library(place.inside))
         trees = mounts.Mounts(place.inside, owner=True)
         steps = step.Steps(
-            place.inside, runtime=runtime, groups=groups, names=_names(run, place), memory=memory
+            place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
         builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns)
         await steps.sweep()
@@ -83,9 +83,9 @@ def _reachable(home: Path) -> Path:
     return home / "containers"
 
 
-def _names(run: Path, place: node.Node) -> Path:
+def _names(place: node.Node) -> Path:
     """A layer with what build steps see of names: the node's resolvers and the machine's own hosts."""
-    layer = run / "names"
+    layer = place.inside / "lib" / "names"
     (layer / "etc").mkdir(parents=True, exist_ok=True)
     lines = [f"nameserver {address}\n" for address in place.uplink.resolvers]
     (layer / "etc/resolv.conf").write_text("".join(lines))

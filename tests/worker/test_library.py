@@ -22,6 +22,19 @@ def test_it_holds_what_the_runner_needs_compiled_and_nothing_of_the_servers(tmp_
     assert len(list((tmp_path / "lib").iterdir())) == 1
 
 
+def test_earlier_versions_go_and_nothing_else(tmp_path):
+    for name in ("0123456789abcdef", "stub"):
+        (tmp_path / "lib" / name).mkdir(parents=True)
+
+    async def scene():
+        async with library.Library(tmp_path) as staged:
+            await staged.prune()
+            return staged.path.name
+
+    kept = asyncio.run(scene())
+    assert {entry.name for entry in (tmp_path / "lib").iterdir()} == {kept, "stub"}
+
+
 def test_byte_code_of_another_python_is_taken_in_once_and_only_for_known_modules(tmp_path):
     calls = []
 

@@ -54,6 +54,8 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         await builder.sweep()
         await trees.sweep()
         living = folders.known(place.inside)
+        if not living:
+            await shared.prune()
         pool.retain(living)
         groups.retain(living)
         parts = container.Parts(

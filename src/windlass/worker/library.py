@@ -11,6 +11,7 @@ import compileall
 import hashlib
 import importlib.util
 import py_compile
+import re
 import shutil
 import sys
 import tempfile
@@ -50,6 +51,12 @@ class Library:
 
     async def __aexit__(self, *_: object) -> None:
         return None
+
+    async def prune(self) -> None:
+        """Remove libraries of earlier versions. Only when no container is left that may use one."""
+        for other in sorted((self._root / "lib").iterdir()):
+            if re.fullmatch(r"[0-9a-f]{16}", other.name) and other != self.path:
+                await asyncio.to_thread(shutil.rmtree, other, True)
 
     async def compiled_for(self, python: str, compile_with: Compile) -> Path:
         """The library, with byte code for ``python`` ("3.13"; "" where the image has none)."""

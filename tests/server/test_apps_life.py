@@ -171,3 +171,22 @@ def test_strangers_are_refused_at_each_door(play):
             await fakes.connect(paths.server_socket(platform.home), role="user", protocol=99)
 
     play(scene)
+
+
+def test_failures_that_no_caller_sees_are_in_the_log(play):
+    async def scene(platform):
+        def work(args, kwargs, lease):
+            raise ValueError("no")
+
+        await platform.worker(work)
+        client = await platform.client()
+        policy = {"max_retries": 1, "backoff_coefficient": 1.0, "initial_delay": 1.0, "max_delay": 60.0}
+        function = await client.app(retries=policy)
+        await client.run(function, [1])
+        seen = [entry["text"] for entry in await read_logs(client, app_id=client.app_id)]
+        assert [text for text in seen if "retry 1 of 1 in 1 s" in text] == seen, "the caller has the last one itself"
+        await client.run(function, [1], kind="spawn")
+        last = (await read_logs(client, app_id=client.app_id))[-1]
+        assert last["source"] == "system" and last["text"] == "tb\n" and last["input_id"], "the whole traceback"
+
+    play(scene)

@@ -149,6 +149,5 @@ def _say(core: Core, item: work.Input, body: bytes | None, delay: float | None) 
         retry=item.retries + 1,
         most=policy["max_retries"] if policy else 0,
         delay=delay,
-        waited_for=waited_for,
     )
     log_actions.attempt(core, item, story)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-from windlass.wire.messages import containers, functions
+from windlass.wire.messages import calls, containers, functions
 
 SHORT = 0.005
 """Below this many seconds an input is short: its container may hold several."""
 BATCH_SECONDS = 0.010
 BATCH_MAX = 64
+_MOST_SHORT = 300  # characters of an exception in one line of the log
 
 
 def capacity(seconds: float | None, *, single_use: bool) -> int:
@@ -70,16 +71,14 @@ def exit_story(exit: containers.ContainerExit) -> str:
     return exit.get("message") or "the container was lost"
 
 
-def failure_story(failure: Mapping[str, Any], *, retry: int, most: int, delay: float | None, waited_for: bool) -> str:
-    """What the log says of a failed attempt. Nothing where the caller gets the exception itself anyway."""
+def failure_story(failure: calls.Failure, *, retry: int, most: int, delay: float | None) -> str:
+    """What the log says of a failed attempt; ``delay``: seconds before the next one."""
     if delay is not None:
         return f"{_short(failure)}; retry {retry} of {most} in {delay:g} s"
-    if waited_for:
-        return ""
     return (failure.get("traceback") or _short(failure)).rstrip()
 
 
-def _short(failure: Mapping[str, Any]) -> str:
+def _short(failure: calls.Failure) -> str:
     text = failure.get("reason") or failure.get("repr") or "the attempt failed"
     return text if len(text) <= _MOST_SHORT else text[: _MOST_SHORT - 1] + "…"
 

@@ -77,6 +77,17 @@ def test_a_killed_node_is_made_again(place: node.Node) -> None:
     assert again.pid != place.pid and again.alive
 
 
+def test_the_machines_devices_cannot_be_given_away_inside(place: node.Node) -> None:
+    before = os.stat("/dev/null")
+    script = "chown 1:1 /dev/null || chmod 600 /dev/null || echo written > /dev/null && echo usable"
+    done = subprocess.run(
+        node.enter_argv(place, ["sh", "-c", script]), capture_output=True, text=True, timeout=20, check=False
+    )
+    after = os.stat("/dev/null")
+    assert done.stdout == "usable\n" and done.stderr.count("Read-only") == 2
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
+
+
 def test_two_homes_live_side_by_side(place: node.Node, tmp_path_factory: pytest.TempPathFactory) -> None:
     home = tmp_path_factory.mktemp("other")
     other = node.up(home)

@@ -166,11 +166,16 @@ def bench_idle() -> list[tuple[str, str]]:
     sizes = {name: sum(memory(p)[0] for p in found) for name, found in programs.items()}
     text = " + ".join(f"{name} {size:.0f} MB" for name, size in sizes.items())
     rows.append(("idle server and worker (resident)", f"{text} = {sum(sizes.values()):.0f} MB, {share:.2%} of a core"))
-    runners, monitors = processes("runner/boot.py"), processes("conmon ", home)
-    if runners:
-        inside = statistics.median(memory(p)[0] for p in runners)
-        outside = statistics.median(memory(p)[1] for p in monitors) if monitors else 0.0
-        rows.append(("idle container (resident; monitor's share)", f"{inside:.1f} MB + {outside:.1f} MB"))
+    insides: dict[str, list[int]] = {}
+    for pid in processes("runner/boot.py"):
+        insides.setdefault(os.readlink(f"/proc/{pid}/ns/pid"), []).append(pid)
+    monitors = processes("conmon ", home)
+    if insides:
+        sums = [[sum(column) for column in zip(*map(memory, pids), strict=True)] for pids in insides.values()]
+        resident, proportional = (statistics.median(column) for column in zip(*sums, strict=True))
+        monitor = statistics.median(memory(p)[1] for p in monitors) if monitors else 0.0
+        text = f"{proportional:.1f} MB (sum of resident sizes {resident:.1f} MB), its monitor {monitor:.1f} MB"
+        rows.append(("idle container", text))
     return rows
 
 

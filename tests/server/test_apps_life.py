@@ -187,6 +187,7 @@ def test_failures_that_no_caller_sees_are_in_the_log(play):
         assert [text for text in seen if "retry 1 of 1 in 1 s" in text] == seen, "the caller has the last one itself"
         await client.run(function, [1], kind="spawn")
         last = (await read_logs(client, app_id=client.app_id))[-1]
-        assert last["source"] == "system" and last["text"] == "tb\n" and last["input_id"], "the whole traceback"
+        assert last["source"] == "system" and last["input_id"]
+        assert last["text"] == "f failed:\ntb\n", "the whole traceback"
 
     play(scene)

@@ -110,3 +110,37 @@ def main():
         check=1,
     )
     assert "word 999" in ran.text
+
+
+UNSEEN = """
+import modal
+
+app = modal.App()
+
+@app.function(retries=modal.Retries(max_retries=1, initial_delay=1.0))
+def again():
+    raise ValueError("seen by the caller")
+
+@app.function()
+def alone():
+    raise KeyError("seen by nobody")
+
+@app.local_entrypoint()
+def main():
+    call = alone.spawn()
+    try:
+        again.remote()
+    except ValueError:
+        pass
+    try:
+        call.get()
+    except KeyError:
+        print("both ended")
+"""
+
+
+def test_failures_that_no_caller_sees_are_in_the_log_and_an_app_without_a_name_is_called_like_its_file(stage, program):
+    ran = stage.cli("run", program("unseen.py", UNSEEN), check=0)
+    assert "again: ValueError('seen by the caller'); retry 1 of 1 in 1 s" in ran.err
+    assert re.search(r"alone failed:\nTraceback .*\n.*unseen.py.*\n.*\nKeyError: 'seen by nobody'", ran.err), ran.err
+    assert re.search(r"Initialized app \S*unseen\.py ", ran.err)

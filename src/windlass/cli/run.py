@@ -19,7 +19,8 @@ INTERRUPTED = 130
 class Wishes(NamedTuple):
     """How to run, as the options say."""
 
-    name: str | None
+    name: str
+    """In lists."""
     detach: bool
     interactive: bool
     environment: str | None
@@ -57,7 +58,6 @@ def command(
         raise exception.InvalidError("--interactive and --quiet cannot be combined.")
     _check_writable(write_result)
     wanted = reference.parse(ref, is_module=is_module)
-    wishes = Wishes(name=name, detach=detach, interactive=interactive, environment=env)
     from windlass import compat
     from windlass.cli import render
     from windlass.client import output
@@ -66,6 +66,12 @@ def command(
     with render.open_output(show_progress=not quiet, timestamps=timestamps) as shown, output.using(shown):
         with reference.load(wanted) as module:
             call = _call(reference.choose(module, wanted), wanted, words, detach=detach)
+            wishes = Wishes(
+                name=name or call.app.description or str(wanted),
+                detach=detach,
+                interactive=interactive,
+                environment=env,
+            )
             control.ensure(paths.home(), shown.status)
             result = _run(call, wishes)
     if write_result is not None:

@@ -129,28 +129,19 @@ def _call(core: Core, input_id: str | None) -> int | None:
 
 def system(core: Core, container: machines.Container, text: str) -> None:
     """The platform says something about a container."""
-    core.turn.begin()
-    app = container.function.app
-    _insert(
-        core,
-        [
-            logs.New(
-                app.n, container.function.n, container.n, None, None, core.clock.now(), "system", _clean(text) + "\n"
-            )
-        ],
-    )
-    tell_later(core, app.n)
+    _said(core, container, f"{container.function.spec['tag']}: {text}", None, None)
 
 
 def attempt(core: Core, item: work.Input, text: str) -> None:
     """The platform says something about an attempt, while it is still its container's."""
-    container, call = item.container, item.call
-    if container is None:
-        return
+    if item.container is not None:
+        _said(core, item.container, text, item.call.n, item.id)
+
+
+def _said(core: Core, container: machines.Container, text: str, call: int | None, input_id: str | None) -> None:
     core.turn.begin()
-    app = call.function.app
-    entry = logs.New(
-        app.n, call.function.n, container.n, call.n, item.id, core.clock.now(), "system", _clean(text) + "\n"
-    )
+    function = container.function
+    now = core.clock.now()
+    entry = logs.New(function.app.n, function.n, container.n, call, input_id, now, "system", _clean(text) + "\n")
     _insert(core, [entry])
-    tell_later(core, app.n)
+    tell_later(core, function.app.n)

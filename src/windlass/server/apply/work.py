@@ -145,6 +145,7 @@ def _say(core: Core, item: work.Input, body: bytes | None, delay: float | None) 
         return
     policy = call.function.spec["retries"]
     story = attempts.failure_story(
+        call.function.spec["tag"],
         _decode(body)["failure"] if body else {},
         retry=item.retries + 1,
         most=policy["max_retries"] if policy else 0,

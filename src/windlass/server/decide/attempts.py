@@ -71,11 +71,11 @@ def exit_story(exit: containers.ContainerExit) -> str:
     return exit.get("message") or "the container was lost"
 
 
-def failure_story(failure: calls.Failure, *, retry: int, most: int, delay: float | None) -> str:
-    """What the log says of a failed attempt; ``delay``: seconds before the next one."""
+def failure_story(tag: str, failure: calls.Failure, *, retry: int, most: int, delay: float | None) -> str:
+    """What the log says of a failed attempt of the function ``tag``; ``delay``: seconds before the next one."""
     if delay is not None:
-        return f"{_short(failure)}; retry {retry} of {most} in {delay:g} s"
-    return (failure.get("traceback") or _short(failure)).rstrip()
+        return f"{tag}: {_short(failure)}; retry {retry} of {most} in {delay:g} s"
+    return f"{tag} failed:\n{(failure.get('traceback') or _short(failure)).rstrip()}"
 
 
 def _short(failure: calls.Failure) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 import windlass
 from programs import survivors
+from stage import until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,10 +44,13 @@ def test_output_written_meanwhile_is_not_lost_nor_doubled(stage):
         call.get(timeout=0.5)
     stage.kill("server")
     call.get(timeout=30)
-    lines = stage.cli(
-        "app", "logs", survivors.app.app_id, "--function-call", call.object_id, "--tail", "1000", check=0
-    ).lines
-    assert lines == [f"talk {i:04}" for i in range(150)]
+
+    def logs() -> list[str]:
+        query = ["--function-call", call.object_id, "--tail", "1000"]
+        return stage.cli("app", "logs", survivors.app.app_id, *query, check=0).lines
+
+    until(lambda: len(logs()) >= 150, what="all lines")
+    assert logs() == [f"talk {i:04}" for i in range(150)]
 
 
 def test_the_platform_stops_and_starts_without_losing_what_was_accepted(stage):

@@ -15,8 +15,8 @@ IMPURE = {"time", "datetime", "asyncio", "sqlite3", "random", "logging", "secret
 
 samples = st.builds(
     scale.Sample, queued=st.integers(0, 10**6), busy=st.integers(0, 200), seconds=st.none() | st.floats(0, 1e4),
-    elapsed=st.floats(0, 1e4), active=st.booleans(), minimum=st.integers(0, 20), maximum=st.just(0) | st.integers(20, 300),
-    buffer=st.integers(0, 20),
+    elapsed=st.floats(0, 1e4), active=st.booleans(), minimum=st.integers(0, 20),
+    maximum=st.just(0) | st.integers(20, 300), buffer=st.integers(0, 20),
 )
 
 
@@ -32,7 +32,8 @@ def test_decisions_cannot_know_the_time_or_the_dice():
 def test_what_is_needed_lies_between_the_bounds_and_is_always_the_same(sample):
     wanted = scale.needed(sample)
     assert wanted == scale.needed(sample)
-    assert sample.minimum <= wanted <= (sample.maximum or max(sample.minimum, sample.queued + sample.busy + sample.buffer))
+    most = sample.maximum or max(sample.minimum, sample.queued + sample.busy + sample.buffer)
+    assert sample.minimum <= wanted <= most
     if sample.queued:
         assert wanted >= 1
 
@@ -54,7 +55,8 @@ def test_retries_wait_between_one_second_and_the_maximum(count, factor, first, m
 
 
 def test_the_same_recipe_on_the_same_parent_has_the_same_key_and_secrets_count_by_name_only():
-    one = images.key("im-a", {"op": "run", "commands": ["x"], "secrets": ["st-1"], "timeout": 5.0, "force": True}, ["N"])
+    recipe = {"op": "run", "commands": ["x"], "secrets": ["st-1"], "timeout": 5.0, "force": True}
+    one = images.key("im-a", recipe, ["N"])
     two = images.key("im-a", {"commands": ["x"], "op": "run", "secrets": ["st-2"], "env": {}}, ["N"])
     assert one == two and images.image_id(one) == images.image_id(two)
     assert one != images.key("im-b", {"op": "run", "commands": ["x"]}, ["N"])

@@ -188,13 +188,14 @@ def test_a_stopped_container_gives_its_input_back(play):
         worker = await platform.worker(keep)
         client = await platform.client()
         function = await client.app(autoscaler=LIMIT_ONE)
-        asyncio.ensure_future(client.run(function, [1]))
+        running = asyncio.ensure_future(client.run(function, [1]))
         await until(lambda: any(r.seen for r in worker.runners.values()))
         (first,) = worker.runners
         (info,) = (await client.request("container.list"))["containers"]
         assert info["container_id"] == first and info["state"] == "ready"
         await client.request("container.stop", container_id=first)
         await until(lambda: any(r.seen for c, r in worker.runners.items() if c != first))
+        running.cancel()
 
     play(scene)
 

@@ -50,7 +50,7 @@ def test_a_defect_in_a_handler_takes_back_its_turn_and_the_server_goes_on(play, 
     async def scene(platform):
         client = await platform.client()
         function = await client.app()
-        monkeypatch.setattr(calls, "put", lambda *a, **k: 1 / 0)
+        monkeypatch.setattr(calls, "_add", lambda *a, **k: 1 / 0)
         with pytest.raises(exception.InternalError, match="ZeroDivision"):
             await client.create(function, [1])
         monkeypatch.undo()
@@ -179,3 +179,40 @@ def test_an_old_result_is_expired_and_not_unknown(play):
             await client.outputs(ids.new("fc"))
 
     play(scene, keep_spawn=0.0)
+
+
+def test_a_request_that_is_refused_leaves_no_half_of_itself(play):
+    async def scene(platform):
+        client = await platform.client()
+        function = await client.app()
+        with pytest.raises(exception.ResourceExhaustedError, match="at most 10"):
+            await client.create(function, list(range(11)), kind="map")
+        call_id = ids.new("fc")
+        items = [{"index": 0, "payload": {"at": 0, "size": 1}}, {"index": 1, "payload": {"at": 7, "size": 1}}]
+        body = {"call_id": call_id, "function_id": function, "kind": "map", "inputs": items, "closed": True}
+        with pytest.raises(exception.InvalidError, match="no attachment"):
+            await client.peer.request("call.create", body, [b"x"])
+        with pytest.raises(exception.NotFoundError):
+            await client.request("call.get", call_id=call_id)
+        assert platform.core.db.one("SELECT count(*) FROM call") == (0,)
+        call_id = await client.create(function, [1])
+        with pytest.raises(exception.ConflictError, match="no more inputs"):
+            await client.create(function, [1, 2], call_id=call_id)
+
+    play(scene, sync_queued=10)
+
+
+def test_inputs_may_arrive_in_any_order(play):
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: args[0])
+        client = await platform.client()
+        function = await client.app()
+        call_id = await client.create(function, [], kind="map", closed=False)
+        for first, closed in ((3, False), (0, False), (3, False), (6, True)):
+            items, data = client.inputs([first, first + 1, first + 2], first=first)
+            body = {"call_id": call_id, "inputs": items, "closed": closed}
+            await client.peer.request("call.put", body, data)
+        outputs = await client.outputs(call_id)
+        assert sorted(o["data"] for o in outputs) == list(range(9))
+
+    play(scene)

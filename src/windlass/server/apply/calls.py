@@ -77,21 +77,30 @@ def release(core: Core, call: work.Call) -> None:
 
 
 def create(core: Core, request: call_messages.CallCreate, attachments: list[bytes], client: str | None) -> work.Call:
-    """Record a call with its first inputs. Repeating it changes nothing."""
+    """Record a call with its first inputs, or nothing at all. Repeating it changes nothing."""
     call = find(core, request["call_id"])
+    known = call is not None
     if call is None:
-        call = _new_call(core, request, client)
-    else:
+        call = _described(core, request)
+    fresh = _fresh(core, call, request.get("inputs") or [], attachments)
+    if not known:
+        call.n = core.counters.call
         call.client = client
-    put(core, call, request.get("inputs") or [], attachments, closed=request.get("closed", False))
+        call.closed = bool(fresh) and request.get("closed", False)
+        calls.insert(core.db, call)
+        core.counters.call += 1
+        _remember(core, call)
+    call.client = client
+    _add(core, call, fresh, closed=request.get("closed", False))
     return call
 
 
-def _new_call(core: Core, request: call_messages.CallCreate, client: str | None) -> work.Call:
+def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
+    """A new call, not yet recorded."""
     call_id = request["call_id"]
     if not ids.is_id(call_id, "fc"):
         raise exception.InvalidError(f"not a call id: {call_id[:60]!r}")
-    if work.call_part(call_id) in core.world.calls:
+    if work.call_part(call_id) in core.world.calls or calls.by_part(core.db, work.call_part(call_id)) is not None:
         raise exception.AlreadyExistsError(f"another call has an id like {call_id}")
     kind = KINDS.get(request.get("kind", "remote"))
     if kind is None:
@@ -100,13 +109,8 @@ def _new_call(core: Core, request: call_messages.CallCreate, client: str | None)
     if function is None or not function.app.alive:
         raise _no_function(core, request["function_id"])
     parent = request.get("parent_input_id")
-    parent_key = _input_key(core, parent) if parent else None
-    n = core.counters.call
-    call = work.Call(n=n, identity=call_id, function=function, kind=kind, created_at=core.clock.now())
-    call.client, call.parent = client, parent_key
-    calls.insert(core.db, call)
-    core.counters.call = n + 1
-    _remember(core, call)
+    call = work.Call(n=0, identity=call_id, function=function, kind=kind, created_at=core.clock.now())
+    call.parent = _input_key(core, parent) if parent else None
     return call
 
 
@@ -132,59 +136,75 @@ def _input_key(core: Core, input_id: str) -> int | None:
 def put(
     core: Core, call: work.Call, items: list[call_messages.InputItem], attachments: list[bytes], *, closed: bool
 ) -> None:
-    """Add inputs to a call; an index that is known already is ignored."""
+    """Add inputs to a call, all or none; an index that is known already is ignored."""
+    _add(core, call, _fresh(core, call, items, attachments), closed=closed)
+
+
+def _fresh(
+    core: Core, call: work.Call, items: list[call_messages.InputItem], attachments: list[bytes]
+) -> list[tuple[int, work.Data]]:
+    """What of ``items`` is new, once it is clear that all of it may be accepted."""
+    expected, fresh = call.next_index, []
+    for item in items:
+        index = item["index"]
+        if index < expected and not _fills_gap(core, call, index):
+            continue
+        if index > work.INDEX_MASK:
+            raise exception.InvalidError(f"a call has at most {work.INDEX_MASK:,} inputs")
+        expected = max(expected, index + 1)
+        data = payload_of(item["payload"], attachments)
+        if data.blob is not None and not core.blobs.has(data.blob):
+            raise exception.InvalidError(f"blob {data.blob} was not uploaded")
+        fresh.append((index, data))
+    if fresh:
+        _admit(core, call, len(fresh))
+    return fresh
+
+
+def _fills_gap(core: Core, call: work.Call, index: int) -> bool:
+    if index < 0:
+        raise exception.InvalidError("inputs are counted from 0")
+    if not call.gaps or index >= call.next_index:
+        return False
+    core.turn.flush()
+    return not inputs.exists(core.db, call.key(index))
+
+
+def _admit(core: Core, call: work.Call, more: int) -> None:
     function = call.function
-    if items:
-        _admit(core, call, len(items))
-        limit = core.settings.window
-        ready = function.ready
-        for item in items:
-            index = item["index"]
-            if index != call.next_index and not _is_new(core, call, index):
-                continue
-            new = work.Input(call, index, payload_of(item["payload"], attachments))
-            new.fresh = True
-            call.num_inputs += 1
-            call.next_index = max(call.next_index, index + 1)
-            core.turn.inserted.append(new)
-            if function.spilled or len(ready) >= limit:
-                function.spilled += 1
-            else:
-                call.in_memory += 1
-                ready.append(new)
+    if call.cancelled or call.closed:
+        raise exception.ConflictError(f"call {call.id} takes no more inputs")
+    if not function.app.alive:
+        raise _no_function(core, function.id)
+    if core.low_disk:
+        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    limit = core.settings.spawn_queued if call.kind == moves.Kind.SPAWN else core.settings.sync_queued
+    admission.check_queue(queued=function.queued, more=more, limit=limit, tag=function.tag)
+
+
+def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, closed: bool) -> None:
+    function, inserted = call.function, core.turn.inserted
+    ready, limit = function.ready, core.settings.window
+    for index, data in fresh:
+        new = work.Input(call, index, data)
+        new.fresh = True
+        call.num_inputs += 1
+        if index != call.next_index:
+            call.gaps = True
+        call.next_index = max(call.next_index, index + 1)
+        inserted.append(new)
+        if function.spilled or len(ready) >= limit:
+            function.spilled += 1
+        else:
+            call.in_memory += 1
+            ready.append(new)
+    if fresh:
         function.last_active = core.clock.now()
         core.turn.dispatch[function] = None
     if closed and not call.closed:
         call.closed = True
         calls.set_closed(core.db, call)
         work_actions.check_done(core, call)
-
-
-def _admit(core: Core, call: work.Call, more: int) -> None:
-    if call.cancelled or call.closed:
-        # A repeated request may come after the call was closed: then all its indexes are known.
-        if call.cancelled or call.next_index == 0:
-            raise exception.ConflictError(f"call {call.id} takes no more inputs")
-        return
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    function = call.function
-    limit = core.settings.spawn_queued if call.kind == moves.Kind.SPAWN else core.settings.sync_queued
-    admission.check_queue(queued=function.queued, more=more, limit=limit, tag=function.tag)
-    if not function.app.alive:
-        raise _no_function(core, function.id)
-
-
-def _is_new(core: Core, call: work.Call, index: int) -> bool:
-    if not 0 <= index <= work.INDEX_MASK:
-        raise exception.InvalidError(f"a call has at most {work.INDEX_MASK:,} inputs")
-    if index >= call.next_index:
-        call.gaps = True
-        return True
-    if not call.gaps:
-        return False
-    core.turn.flush()
-    return not inputs.exists(core.db, call.key(index))
 
 
 def payload_of(payload: Any, attachments: list[bytes]) -> work.Data:

@@ -1,0 +1,52 @@
+"""The database file: old ones are brought up to date, foreign and damaged ones refused."""
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from windlass import exception
+from windlass.server.store import database
+
+
+def test_a_database_of_every_older_release_is_migrated(tmp_path):
+    scripts = database.migrations()
+    for version in range(1, len(scripts) + 1):
+        path = tmp_path / f"{version}.sqlite3"
+        with sqlite3.connect(path) as old:
+            for script in scripts[:version]:
+                old.executescript(script)
+            old.execute(f"PRAGMA user_version = {version}")
+            old.execute("INSERT INTO secret (id, keys, env, created_at) VALUES ('st-1', '[]', x'00', 1.0)")
+        db = database.Database(str(path))
+        assert db.one("PRAGMA user_version") == (len(scripts),)
+        assert db.one("SELECT id FROM secret") == ("st-1",)
+        db.close()
+
+
+def test_a_newer_database_is_refused_untouched(tmp_path):
+    path = tmp_path / "new.sqlite3"
+    with sqlite3.connect(path) as new:
+        new.execute("PRAGMA user_version = 77")
+    with pytest.raises(exception.VersionError, match="newer Windlass"):
+        database.Database(str(path))
+    with sqlite3.connect(path) as new:
+        assert new.execute("PRAGMA user_version").fetchone() == (77,)
+
+
+def test_something_that_is_no_database_is_named(tmp_path):
+    path = tmp_path / "text.sqlite3"
+    path.write_text("hello " * 1000)
+    with pytest.raises(exception.DataLossError, match=r"text\.sqlite3 is damaged"):
+        database.Database(str(path))
+
+
+def test_every_named_statement_is_valid_sql(tmp_path):
+    db = database.Database(str(tmp_path / "db.sqlite3"))
+    nouns = ["apps", "calls", "containers", "images", "inputs", "logs", "secrets"]
+    for noun in nouns:
+        for name, text in database.queries(noun).items():
+            names = {word.strip("(),;<>=") for word in text.replace(":", " :").split() if word.startswith(":")}
+            parameters = {n[1:]: 0 for n in names} if names else (0,) * text.count("?")
+            assert db.run(f"EXPLAIN {text}", parameters), name
+    db.close()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from windlass.app import App
 
 HEARTBEAT = 15.0
+_GLANCE = 0.5  # seconds for logs that are under way
 
 
 class Running:
@@ -125,8 +126,8 @@ class Running:
                 if exc is not None:
                     body["message"] = repr(exc)[:1000]
                 await home.request("app.stop", body)
-                if self._logs is not None and not self._detach:
-                    await asyncio.wait([self._logs], timeout=self._patience)
+                if self._logs is not None:
+                    await asyncio.wait([self._logs], timeout=await self._logs_patience(home, reason))
         except exception.Error as failure:
             self._show.notice(f"The app could not be stopped properly: {failure}")
         finally:
@@ -136,6 +137,14 @@ class Running:
                 for function in self._app._functions.values():
                     function._unhydrate()
             self._show.app_ended(self._app_id, "detached" if self._detach else reason)
+
+    async def _logs_patience(self, home: session.Session, reason: str) -> float:
+        """How long to wait for the last logs: those of a detached app that goes on have no end."""
+        if self._detach:
+            info: apps.AppInfo = (await home.request("app.get", {"app": self._app_id, "any_state": True})).body
+            if reason != "done" or info["state"] not in ("stopping", "stopped"):
+                return _GLANCE
+        return self._patience
 
     async def _beat(self) -> None:
         assert self._home is not None

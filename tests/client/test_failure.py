@@ -55,7 +55,6 @@ def test_what_cannot_be_rebuilt_is_an_execution_error_with_the_remote_traceback(
     ("status", "kind"),
     [
         ("timeout", exception.FunctionTimeoutError),
-        ("terminated", exception.RemoteError),
         ("crash", exception.RemoteError),
         ("init_failure", exception.RemoteError),
         ("internal", exception.InternalFailure),
@@ -65,3 +64,8 @@ def test_what_no_user_code_raised_has_a_type_of_ours_and_the_reason(status, kind
     error = failure.rebuild({"status": status, "failure": {"reason": "because"}}, None)
     assert type(error) is kind
     assert str(error) == "because"
+
+
+def test_a_cancelled_input_says_so_and_by_what():
+    error = failure.rebuild({"status": "terminated", "failure": {"reason": "the app was stopped"}}, None)
+    assert str(error) == "the input was cancelled before it ended: the app was stopped"

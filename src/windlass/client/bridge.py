@@ -13,6 +13,7 @@ No import of asyncio, typing or threading here: containers import this module ev
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextvars
 import os
 import sys
@@ -42,6 +43,7 @@ class Library:
         self.loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self.ident = 0
+        self.closed = False
         self.thread = threading.Thread(target=self._main, name="windlass", daemon=True)
         self.thread.start()
         self._ready.wait()
@@ -53,6 +55,17 @@ class Library:
         asyncio.set_event_loop(self.loop)
         self.loop.call_soon(self._ready.set)
         self.loop.run_forever()
+        left = asyncio.all_tasks(self.loop)
+        for task in left:
+            task.cancel()
+        if left:
+            self.loop.run_until_complete(asyncio.wait(left, timeout=EXIT_PATIENCE))
+
+    def close(self) -> None:
+        """Python ends: end what still runs, or it would complain of being destroyed."""
+        self.closed = True
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(EXIT_PATIENCE)
 
 
 _library: Library | None = None
@@ -68,6 +81,7 @@ def library() -> Library:
             if _library is None:
                 if not _abandoned:
                     os.register_at_fork(after_in_child=_forked)
+                    atexit.register(_close)
                 _library = Library()
     return _library
 
@@ -75,6 +89,11 @@ def library() -> Library:
 def started() -> bool:
     """Whether there is a library thread."""
     return _library is not None
+
+
+def _close() -> None:
+    if _library is not None:
+        _library.close()
 
 
 def _forked() -> None:
@@ -135,9 +154,12 @@ class _Outcome:
 CANCEL_PATIENCE = 5.0
 """Seconds that an interrupted thread waits for its coroutine to clean up."""
 
+EXIT_PATIENCE = 1.0
+"""Seconds that the end of Python waits for what still runs."""
+
 
 def wait(coro: Awaitable[object]) -> _Outcome:
-    home = library()
+    home = _open(coro)
     if _thread.get_ident() == home.ident:
         _dispose(coro)
         raise exception.ExecutionError(
@@ -168,7 +190,7 @@ async def hop(coro: Awaitable[R]) -> R:
     """Run ``coro`` on the library's thread and await it from any event loop."""
     import asyncio
 
-    home = library()
+    home = _open(coro)
     loop = asyncio.get_running_loop()
     if loop is home.loop:
         return await coro
@@ -198,7 +220,19 @@ async def hop(coro: Awaitable[R]) -> R:
 
 def start(coro: Coroutine[Any, Any, object]) -> None:
     """Run ``coro`` on the library's thread; nobody waits (errors are dropped)."""
-    _Outcome(library(), coro, lambda: None)
+    home = library()
+    if home.closed:
+        _dispose(coro)
+    else:
+        _Outcome(home, coro, lambda: None)
+
+
+def _open(coro: Awaitable[object]) -> Library:
+    home = library()
+    if home.closed:
+        _dispose(coro)
+        raise exception.ClientClosed("Python is ending: nothing can be asked any more")
+    return home
 
 
 def _dispose(coro: Awaitable[object]) -> None:

@@ -24,7 +24,8 @@ def rebuild(output: calls.Output, error: bytes | bytearray | None) -> BaseExcept
     if status == "timeout":
         return exception.FunctionTimeoutError(reason or "the function ran longer than its timeout")
     if status == "terminated":
-        return exception.RemoteError(reason or "the call was cancelled before it ended")
+        why = f": {reason}" if reason and reason != "cancelled" else ""
+        return exception.RemoteError(f"the input was cancelled before it ended{why}")
     if error is not None or failure.get("kind"):
         return _raised(failure, error)
     if status == "internal":

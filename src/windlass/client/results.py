@@ -140,6 +140,8 @@ class Results(Generic[R]):
                     return
                 else:
                     lock.acquire()
+        except GeneratorExit:
+            raise
         except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
             raise bridge.shown(exc)
         finally:
@@ -230,6 +232,8 @@ class Results(Generic[R]):
                 else:
                     await news.wait()
                     news.clear()
+        except GeneratorExit:
+            raise
         except BaseException as exc:  # noqa: BLE001 - edge of user code: raised again without our frames
             raise bridge.shown(exc)
         finally:

@@ -82,10 +82,10 @@ def _unwrapped(raw_f: Any) -> Any:
 
 
 def is_interactive(raw_f: Any) -> bool:
-    """Defined at a prompt or in a notebook: there is no file to ship."""
+    """Defined at a prompt, in a notebook or in a script on stdin: there is no file to ship."""
     module = sys.modules.get(getattr(raw_f, "__module__", None) or "__main__")
     spec = getattr(module, "__spec__", None)
-    return getattr(module, "__file__", None) is None and (spec is None or spec.origin is None)
+    return getattr(module, "__file__", None) in (None, "<stdin>") and (spec is None or spec.origin is None)
 
 
 def _locate(raw_f: Any, serialized: bool) -> tuple[str, str, str, str]:

@@ -1,0 +1,32 @@
+"""Promise 9: scale to zero and back costs no request an error."""
+from __future__ import annotations
+
+import asyncio
+import random
+
+import fakes
+
+
+def test_calls_that_come_just_as_containers_go_all_succeed(act):
+    async def scene(server):
+        worker = await fakes.Worker(server.home, lambda args, kwargs, lease: args[0]).start()
+        client = await fakes.Client(server.home).start()
+        window = {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 0.05}
+        function = await client.app(autoscaler=window)
+        dice = random.Random(3)
+
+        async def caller(number: int):
+            for turn in range(12):
+                await asyncio.sleep(dice.uniform(0.0, 0.2))
+                (output,) = await client.run(function, [(number, turn)])
+                assert output["status"] == "success" and output["data"] == (number, turn)
+
+        await asyncio.gather(*[caller(number) for number in range(4)])
+        assert len(worker.started) > 4, "nothing was scaled down in this test"
+        for _ in range(200):
+            if not worker.runners:
+                break
+            await asyncio.sleep(0.02)
+        assert not worker.runners
+
+    act(scene)

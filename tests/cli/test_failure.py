@@ -26,6 +26,11 @@ def test_a_user_traceback_has_only_the_users_frames(capsys: pytest.CaptureFixtur
     assert "UserCodeError" not in err and "windlass/cli" not in err
 
 
+def test_a_relative_import_in_a_script_is_told_how_to_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    failure.show_user_traceback(ImportError("attempted relative import with no known parent package"))
+    assert "windlass run -m package.module" in capsys.readouterr().err
+
+
 def test_an_error_without_message_shows_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     failure.show(RuntimeError())
     assert "RuntimeError" in capsys.readouterr().err

@@ -7,6 +7,7 @@ import pytest
 
 import windlass
 from windlass import exception
+from windlass.client import bridge, mount
 
 
 def at_top(x: int = 0) -> int:
@@ -76,3 +77,13 @@ def test_an_exception_stops_the_app_and_is_raised(platform):
     (body,) = [body for method, body in served.seen if method == "app.stop"]
     assert body["reason"] == "error"
     assert "mine" in body["message"]
+
+
+def test_a_local_file_that_is_missing_is_told_without_our_frames(tmp_path):
+    missing = mount.Mount(mount.File(tmp_path / "missing", "x"))
+    with pytest.raises(FileNotFoundError, match="missing") as caught:
+        missing.files()
+    assert bridge.shown(caught.value).__traceback__ is None
+    with pytest.raises(FileNotFoundError) as caught:
+        (tmp_path / "another").read_text()
+    assert bridge.shown(caught.value).__traceback__ is not None, "the user's own"

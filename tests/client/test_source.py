@@ -63,6 +63,11 @@ def test_what_is_typed_at_a_prompt_is_pickled(tmp_path):
     assert describe(tmp_path, "-c", BODY) == "serialized __main__  []"
 
 
+def test_a_script_on_stdin_has_no_file_to_ship(tmp_path):
+    done = subprocess.run([sys.executable, "-"], input=BODY, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.strip() == "serialized __main__  []"
+
+
 def test_pickled_functions_carry_their_module_along():
     made = source.Source(top, serialized=True, is_generator=None)
     data = made.pickled("f")

@@ -163,3 +163,25 @@ def test_an_async_map_reads_async_iterators():
         await maps.weighted.spawn_map.aio(range(3))
 
     asyncio.run(everything())
+
+
+ABANDONED = """
+import modal
+
+app = modal.App("test-abandoned-map")
+
+@app.function()
+def same(x):
+    return x
+
+@app.local_entrypoint()
+def main():
+    global results
+    results = iter(same.map(range(10_000)))
+    print("first", next(results))
+"""
+
+
+def test_a_map_that_nobody_finishes_says_nothing_when_python_ends(stage, program):
+    ran = stage.cli("run", "-q", program("abandoned.py", ABANDONED), check=0)
+    assert ran.out == "first 0\n" and ran.err == ""

@@ -54,6 +54,8 @@ def show_user_traceback(exc: BaseException) -> None:
     sys.stderr.write(user_traceback(exc))
     if isinstance(exc, ModuleNotFoundError):
         _say_hint(_missing_there(exc.name) if hasattr(exc, "__windlass_remote__") else _missing_here(exc.name))
+    elif isinstance(exc, ImportError) and "attempted relative import" in str(exc):
+        _say_hint("A file that belongs to a package is run as its module: `windlass run -m package.module`.")
     sys.stderr.flush()
 
 

@@ -247,10 +247,19 @@ def shown(error: BaseException) -> BaseException:
         return error.with_traceback(error.__dict__["__windlass_remote__"])
     from windlass import config
 
-    if isinstance(error, exception.Error) and not config.config["traceback"]:
+    ours = isinstance(error, exception.Error) or (isinstance(error, OSError) and _raised_here(error))
+    if ours and not config.config["traceback"]:
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     return error
+
+
+def _raised_here(error: BaseException) -> bool:
+    """By the library itself, about a file of the user's that is not there or cannot be read."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and place.tb_frame.f_globals.get("__name__", "").startswith("windlass.")
 
 
 def refuse_loop(function: Any) -> None:

@@ -23,14 +23,24 @@ def current_function_call_id() -> str | None:
 
 
 def interact() -> None:
-    """Attach the user's terminal to this container.
+    """Attach the user's terminal to this container until the current input ends; it has no timeout meanwhile.
+
+    Afterwards ``input()``, ``print()``, debuggers and programs that are started from here use that terminal.
+    The app must run with ``windlass run -i`` or ``app.run(interactive=True)``.
 
     Raises:
-        InvalidError: not in a container.
-        UnimplementedError: this platform cannot do it yet.
+        InvalidError: not in a container, or the app does not run interactively.
+        InteractiveTimeoutError: another container has the terminal for 60 s.
+
+    Example:
+        >>> @app.function()
+        ... def ask():
+        ...     windlass.interact()
+        ...     return input("What shall it be? ")
     """
-    if is_local():
-        raise exception.InvalidError("interact() works only in a container of an app that runs interactively")
-    raise exception.UnimplementedError(
-        "interact() is not supported yet", hint="`windlass container exec --pty` opens a shell."
-    )
+    if is_local() or here.interact is None:
+        raise exception.InvalidError(
+            "interact() works only in a function that runs in a container",
+            hint="Start the app with `windlass run -i`, and call it inside the function.",
+        )
+    here.interact()

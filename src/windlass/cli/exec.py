@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+from windlass.cli import terminal
 from windlass.client import bridge, session
 from windlass.kit import ids, tasks
 
@@ -47,7 +48,7 @@ class _Exec:
             with _resizes(loop, self._input) if self._pty else contextlib.nullcontext():
                 async for reply in session.current().stream("container.exec", self._begin):
                     for data in reply.attachments:
-                        _write(2 if reply.body.get("source") == "stderr" else 1, data)
+                        terminal.write(2 if reply.body.get("source") == "stderr" else 1, data)
                     code = reply.body.get("exit_code", code)
         return code
 
@@ -104,20 +105,9 @@ def _raw_terminal(pty: bool) -> Iterator[None]:
     if not pty or not sys.stdin.isatty():
         yield
         return
-    import termios
-    import tty
-
-    before = termios.tcgetattr(0)
     previous = signal.signal(signal.SIGWINCH, lambda *_: [call() for call in list(_on_resize)] and None)
-    tty.setraw(0)
     try:
-        yield
+        with terminal.raw():
+            yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
         signal.signal(signal.SIGWINCH, previous)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

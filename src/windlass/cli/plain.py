@@ -5,14 +5,18 @@ our own progress go to stderr. So ``windlass run job.py > result.txt`` holds wha
 """
 from __future__ import annotations
 
+import collections
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from windlass.cli import terminal
 from windlass.client import output
-from windlass.wire.messages import apps
+from windlass.wire.messages import apps, terminals
+
+_MOST_HELD = 10_000  # lines that wait while a container has the terminal
 
 
 class Line(NamedTuple):
@@ -95,6 +99,9 @@ class PlainOutput(output.Output):
         self._lock = threading.RLock()
         self._gone = False
         self._app_id = ""
+        self._lent: terminal.Lent | None = None
+        self._held: collections.deque[Line] = collections.deque(maxlen=_MOST_HELD)
+        """What is to be shown when the terminal is ours again."""
 
     # -- what the SDK calls -------------------------------------------------------------------------
 
@@ -130,6 +137,29 @@ class PlainOutput(output.Output):
             for line in joined(self._lines.feed(entries)):
                 self._write(line)
 
+    def terminal_about(self) -> terminals.TerminalAttach:
+        return terminal.about()
+
+    def terminal_opened(self, container_id: str, keys: output.Keys) -> None:
+        with self._lock:
+            if sys.stdin.isatty():
+                self.notice(f"Container {container_id} has the terminal now; Ctrl-\\ ends the run.")
+            self._lent = terminal.Lent(keys)
+
+    def terminal_data(self, data: bytes) -> None:
+        lent = self._lent
+        if lent is not None:
+            lent.show(data)
+
+    def terminal_closed(self) -> None:
+        with self._lock:
+            lent, self._lent = self._lent, None
+            if lent is None:
+                return
+            lent.close()
+            while self._held:
+                self._write(self._held.popleft())
+
     # -- what the command line calls -----------------------------------------------------------------
 
     def flush(self) -> None:
@@ -139,6 +169,7 @@ class PlainOutput(output.Output):
                 self._write(line)
 
     def close(self) -> None:
+        self.terminal_closed()
         self.flush()
 
     # -- inside --------------------------------------------------------------------------------------
@@ -150,7 +181,9 @@ class PlainOutput(output.Output):
     def _write(self, line: Line) -> None:
         """Hooks must not raise: when nobody reads us any more, later lines are dropped."""
         with self._lock:
-            if not self._gone:
+            if self._lent is not None:
+                self._held.append(line)
+            elif not self._gone:
                 try:
                     self._put(line)
                 except (OSError, ValueError):

@@ -59,6 +59,8 @@ class TerminalOutput(plain.PlainOutput):
         """What is being made: key → text; a text that ends in an ellipsis is still in work."""
         self._status = ""
         self._creating = False
+        self._lending = False
+        """A container has the terminal: nothing of ours may move on it."""
         self._bars: rich.progress.Progress | None = None
         self._tasks: dict[str, rich.progress.TaskID] = {}
 
@@ -139,6 +141,18 @@ class TerminalOutput(plain.PlainOutput):
                 self._bars = None
             self._update()
 
+    def terminal_opened(self, container_id: str, keys: output.Keys) -> None:
+        with self._lock:
+            self._lending = True
+            self._update()
+            super().terminal_opened(container_id, keys)
+
+    def terminal_closed(self) -> None:
+        with self._lock:
+            super().terminal_closed()
+            self._lending = False
+            self._update()
+
     def close(self) -> None:
         with self._lock:
             self._status, self._creating, self._bars = "", False, None
@@ -168,7 +182,7 @@ class TerminalOutput(plain.PlainOutput):
 
     def _update(self) -> None:
         """Begin, redraw or end the live region, as what is going on demands."""
-        wanted = self._show_progress and bool(self._creating or self._status or self._bars)
+        wanted = self._show_progress and not self._lending and bool(self._creating or self._status or self._bars)
         if wanted and self._live is None:
             import rich.live
 

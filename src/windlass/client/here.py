@@ -9,6 +9,8 @@ import contextvars
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from windlass.wire.messages import containers
 
 plan: containers.RunnerPlan | None = None
@@ -16,6 +18,9 @@ plan: containers.RunnerPlan | None = None
 
 pid: int | None = None
 """The process that serves it: its children are not "in the container" for ``is_local``."""
+
+interact: Callable[[], None] | None = None
+"""The runner's way to attach the user's terminal, once it serves."""
 
 importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""

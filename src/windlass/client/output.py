@@ -11,8 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
     from types import TracebackType
+    from typing import Protocol
 
-    from windlass.wire.messages import apps
+    from windlass.wire.messages import apps, terminals
+
+    class Keys(Protocol):
+        """Where typed keys and new sizes of the terminal go, from any thread. False: the keyboard shall wait;
+        ask again with nothing."""
+
+        def __call__(self, body: terminals.TerminalInput, data: bytes = b"") -> bool: ...
 
 
 class Output:
@@ -65,6 +72,19 @@ class Output:
 
     def logs(self, entries: Sequence[apps.LogEntry]) -> None:
         """Output of containers, in order."""
+
+    def terminal_about(self) -> terminals.TerminalAttach:
+        """``rows``, ``cols`` and ``term`` of the terminal that containers may borrow."""
+        return {}
+
+    def terminal_opened(self, container_id: str, keys: Keys) -> None:
+        """A container has the terminal until ``terminal_closed``: what is typed goes to ``keys``."""
+
+    def terminal_data(self, data: bytes) -> None:
+        """Output for the terminal that a container has."""
+
+    def terminal_closed(self) -> None:
+        """The terminal is ours again. May be called when it was all along."""
 
 
 _SILENT = Output()

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from windlass import config, exception
-from windlass.client import here, names, output, resolver, session
+from windlass.client import here, names, output, resolver, session, terminal
 from windlass.client import object as objects
 from windlass.kit import ids, tasks
 from windlass.wire.messages import apps
@@ -40,6 +40,7 @@ class Running:
         self._home: session.Session | None = None
         self._logs: asyncio.Task[None] | None = None
         self._interactive = interactive
+        self._lender: terminal.Lender | None = None
 
     def check(self) -> None:
         """Misuse is refused in the caller's thread, before anything is created."""
@@ -95,6 +96,9 @@ class Running:
         self._owner.start(self._beat(), "heartbeat")
         if self._show.enabled:
             self._logs = self._owner.start(follow_logs(home, self._app_id, self._show), "logs")
+        if self._interactive:
+            self._lender = terminal.Lender(home, self._app_id, self._show)
+            await self._lender.begin()
         await self._create_all(home)
         self._show.app_ready(self._app_id)
 
@@ -121,6 +125,8 @@ class Running:
         """Stop the app, show its last logs, forget its functions. Must end even where the platform is gone."""
         home = self._home
         try:
+            if self._lender is not None:
+                await self._lender.end()
             if home is not None and self._app._app_id == self._app_id:
                 body: apps.AppStop = {"app_id": self._app_id, "reason": reason}
                 if exc is not None:

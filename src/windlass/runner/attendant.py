@@ -115,7 +115,7 @@ class Attendant:
         if running is None:
             return min(self._beat_at, work.die_at)
         # Read after ``running``: if the main thread has gone on meanwhile, this start is too late, never too early.
-        ends = work.started + self._timeout
+        ends = work.started + (math.inf if work.untimed else self._timeout)
         if now >= ends:
             work.interrupts.request(
                 running, interrupts_module.TIMEOUT, f"the function ran longer than its timeout of {self._timeout:g} s"

@@ -27,7 +27,7 @@ class Interrupts:
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
         self._lock = _thread.allocate_lock()
-        self._main = _thread.get_ident()
+        self.main = _thread.get_ident()
         self._current: object = None
         self._open = False
         self._raised = False
@@ -65,6 +65,10 @@ class Interrupts:
     def shut(self) -> None:
         self._open = False
 
+    @property
+    def is_open(self) -> bool:
+        return self._open
+
     def async_begin(self, cancel: Callable[[], object]) -> None:
         """From now on ``cancel`` (called from any thread) instead of a signal."""
         with self._lock:
@@ -88,7 +92,7 @@ class Interrupts:
             if self._canceller is not None:
                 self._canceller()
             else:
-                signal.pthread_kill(self._main, signal.SIGUSR1)
+                signal.pthread_kill(self.main, signal.SIGUSR1)
 
     def stop(self) -> None:
         """Interrupt what runs and whatever would begin."""
@@ -100,6 +104,13 @@ class Interrupts:
     def _signalled(self, signum: int, frame: object) -> None:
         if self._open and self.wanted:
             self._raise()
+
+    def typed(self, signum: int, frame: object) -> None:
+        """Ctrl-C at the terminal that user code has: for user code alone."""
+        if self._canceller is not None:
+            self._canceller()
+        elif self._open:
+            raise KeyboardInterrupt
 
     def _asked_to_stop(self, signum: int, frame: object) -> None:
         self._stopped = True

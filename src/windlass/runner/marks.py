@@ -15,6 +15,10 @@ import sys
 
 from windlass.client import here
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 current: str | None = None
 """The input that runs now: for threads, whose context knows of none."""
 
@@ -71,6 +75,19 @@ def install() -> None:
             stream.flush()
     sys.stdout = sys.__stdout__ = Stream(io.FileIO(1, "wb", closefd=False), "<stdout>", "surrogateescape")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = Stream(Aside(), "<stderr>", "backslashreplace")  # type: ignore[misc]
+
+
+def quiet() -> Callable[[], None]:
+    """Write no marks until the returned function is called: descriptors 1 and 2 are a terminal meanwhile."""
+    before = [(s, s._marked) for s in (sys.__stdout__, sys.__stderr__) if isinstance(s, Stream)]
+    for stream, _ in before:
+        stream._marked = here.input_id.get() or current
+
+    def undo() -> None:
+        for stream, marked in before:
+            stream._marked = marked
+
+    return undo
 
 
 def flush() -> None:

@@ -35,9 +35,16 @@ def place(plan: containers.RunnerPlan) -> None:
     """Tell the SDK where it is. Before user code is imported."""
     here.plan = plan
     here.pid = os.getpid()
+    sys.breakpointhook = _breakpoint
     from windlass import compat
 
     compat.install()
+
+
+def _breakpoint(*args: Any, **kwargs: Any) -> Any:
+    from windlass.runner import debugger  # only programs that are being debugged pay for it
+
+    return debugger.stop(sys._getframe(1), args, kwargs)
 
 
 def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Callable[..., Any]:

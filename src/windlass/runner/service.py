@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from windlass.runner import link as link_module
+    from windlass.runner import terminal as terminal_module
     from windlass.wire.messages import functions
 
 _HURRY = 0.001  # after an input that ran longer than this, its result does not wait for others
@@ -43,11 +44,13 @@ class Service:
         self._invoker = invoke.Invoker(
             function, is_generator=spec["is_generator"], is_async=spec["is_async"], interrupts=work.interrupts
         )
+        self._terminal: terminal_module.Terminal | None = None
 
     def run(self) -> None:
         """Raises ``SystemExit`` (or ``KeyboardInterrupt``) when user code left by it."""
         link, work, outputs = self._link, self._work, self._outputs
         work.interrupts.install(link.main_wake.write_fd)
+        here.interact = self._interact
         if link.up:  # it was needed to fetch the function
             work.announce()
         self._attendant.start()
@@ -95,6 +98,14 @@ class Service:
             self._invoker.loop.close()
         marks.flush()
 
+    def _interact(self) -> None:
+        """Attach the user's terminal (user code calls it)."""
+        if self._terminal is None:
+            from windlass.runner import terminal  # few programs need it
+
+            self._terminal = terminal.Terminal(self._work)
+        self._terminal.attach()
+
     # -- one input ------------------------------------------------------------------------------------------
 
     def _serve(self, lease: work_module.Lease) -> float:
@@ -136,10 +147,14 @@ class Service:
         except invoke.Ended as ended:
             work.running = None
             seconds = time.monotonic() - start
+            if self._terminal is not None:
+                self._terminal.detach()
             self._ended(lease, ended, seconds)
             return seconds
         finally:
             work.running = None
+            if self._terminal is not None:
+                self._terminal.detach()
             marks.flush()
             marks.current = None
         if self._spec["is_generator"]:
@@ -160,6 +175,8 @@ class Service:
             self._work.give_back(lease)
         elif isinstance(cause, SystemExit):
             raise cause.with_traceback(None)
+        elif isinstance(cause, KeyboardInterrupt) and self._terminal is not None and self._terminal.lease is lease:
+            self._fail(lease, cause, seconds)  # typed by the user: at the other end it is Ctrl-C as well
         elif isinstance(cause, (KeyboardInterrupt, GeneratorExit)):
             failure.show(failure.of(cause)[0])
             raise SystemExit(130 if isinstance(cause, KeyboardInterrupt) else 1)

@@ -56,6 +56,8 @@ class Work:
         """All that the server thinks is here, until it has committed its end."""
         self.running: Lease | None = None
         self.started = 0.0
+        self.untimed = False
+        """Somebody sits at its terminal: what runs has no timeout."""
         self.stopping = ""
         """"", "graceful" or "now"."""
         self.die_at = math.inf

@@ -48,6 +48,9 @@ class Settings:
     timeout_slack: float = 10.0
     """The runner enforces ``timeout``; after so much more the server kills the container."""
 
+    terminal_patience: float = 60.0
+    """A container waits so long for the user's terminal while another one has it."""
+
     app_silence: float = 45.0
     """An ephemeral app without a heartbeat for so long is stopped."""
     caller_gone: float = 60.0

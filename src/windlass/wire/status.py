@@ -19,6 +19,7 @@ _TABLE: list[tuple[str, type[exception.Error]]] = [
     ("version", exception.VersionError),
     ("data_loss", exception.DataLossError),
     ("expired", exception.OutputExpiredError),
+    ("interactive_timeout", exception.InteractiveTimeoutError),
     ("timeout", exception.TimeoutError),
     ("execution", exception.ExecutionError),
     ("remote", exception.RemoteError),

@@ -10,7 +10,7 @@ from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, keyring
-from windlass.server.state import machines
+from windlass.server.state import machines, terminals
 from windlass.server.store import calls, containers, database, logs
 
 
@@ -40,6 +40,7 @@ class Core:
     tasks: tasks.Tasks
     execs: dict[str, machines.Worker] = dataclasses.field(default_factory=dict)
     """Where each running command of ``container.exec`` runs."""
+    terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""
     dirty_logs: set[int] = dataclasses.field(default_factory=set)

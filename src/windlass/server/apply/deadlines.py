@@ -37,7 +37,7 @@ def _check(core: Core, container: machines.Container, now: float, beat: float, r
         containers.kill(core, container, "heartbeat timeout: the runner has been silent")
     elif container.held and any(_deaf(core, item, now) for item in container.held.values()):
         containers.kill(core, container, "it did not stop a cancelled input", say=False)
-    elif container.held:
+    elif container.held and not core.terminals.involve(container.id):
         _check_timeout(core, container, now, spec["timeout"])
 
 

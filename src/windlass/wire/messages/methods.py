@@ -8,11 +8,24 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from windlass.wire.messages import apps, blobs, calls, common, containers, functions, images, secrets, work, workers
+from windlass.wire.messages import (
+    apps,
+    blobs,
+    calls,
+    common,
+    containers,
+    functions,
+    images,
+    secrets,
+    terminals,
+    work,
+    workers,
+)
 
 USER = frozenset({"user"})
 CALLER = frozenset({"user", "container"})
 RUNNER = frozenset({"runner"})
+CONTAINER = frozenset({"container"})
 WORKER = frozenset({"worker"})
 ALL = frozenset({"user", "container", "runner", "worker"})
 
@@ -58,6 +71,11 @@ METHODS: dict[str, Method] = {
     "container.exec": Method("stream", USER, containers.ContainerExec, containers.ExecOutput),
     "container.exec_input": Method("request", USER, containers.ExecInput, common.Empty),
     "node.list": Method("request", USER, common.Empty, workers.NodeList),
+    # a user's terminal, lent to containers
+    "terminal.attach": Method("stream", USER, terminals.TerminalAttach, terminals.TerminalEvent),
+    "terminal.input": Method("request", USER, terminals.TerminalInput, common.Empty),
+    "terminal.open": Method("stream", CONTAINER, terminals.TerminalOpen, terminals.TerminalKeys),
+    "terminal.output": Method("request", CONTAINER, terminals.TerminalOutput, common.Empty),
     # runners
     "runner.ready": Method("request", RUNNER, work.RunnerReady, work.RunnerReadyReply),
     "runner.outputs": Method("request", RUNNER, work.RunnerOutputs, common.Empty),

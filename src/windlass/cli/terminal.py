@@ -1,0 +1,110 @@
+"""Our terminal in somebody else's hands: raw, every key handed on, and put back in order in any case."""
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from windlass.client import output
+    from windlass.wire.messages import terminals
+
+_CHUNK = 32 * 1024
+_LOOK = 0.25  # seconds between looks at the window's size; signals are the main thread's, and that is the user's
+_FULL = 0.02  # the same while the other end takes no more
+_ESCAPE = b"\x1c"  # Ctrl-\
+
+
+def about() -> terminals.TerminalAttach:
+    """The terminal that could be lent."""
+    size = shutil.get_terminal_size()
+    return {"rows": size.lines, "cols": size.columns, "term": os.environ.get("TERM", "")}
+
+
+@contextlib.contextmanager
+def raw() -> Iterator[None]:
+    """Our terminal, if we have one, hands every key on inside the block."""
+    if not os.isatty(0):
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    tty.setraw(0)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """All of it."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+class Lent:
+    """Our stdin and stdout while a container has them; a thread reads what is typed."""
+
+    def __init__(self, keys: output.Keys) -> None:
+        self._keys = keys
+        self._stop, self._stopping = os.pipe()
+        self._column = False
+        self._stack = contextlib.ExitStack()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._stack.enter_context(raw())
+        self._thread = threading.Thread(target=self._read, name="keyboard", daemon=True)
+        self._thread.start()
+
+    def show(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            write(1, data)
+            self._column = not data.endswith(b"\n")
+
+    def close(self) -> None:
+        """Ours again; what was typed but not read stays for whoever reads next."""
+        os.close(self._stopping)
+        self._thread.join()
+        os.close(self._stop)
+        if self._column:
+            self.show(b"\r\n")
+        self._stack.close()
+
+    def _read(self) -> None:
+        typing, size = True, (0, 0)
+        while True:
+            room = self._keys({})
+            if room and size != (size := shutil.get_terminal_size()):
+                self._keys({"rows": size[1], "cols": size[0]})
+            watched = [self._stop, 0] if typing and room else [self._stop]
+            ready, _, _ = select.select(watched, [], [], _LOOK if room else _FULL)
+            if self._stop in ready:
+                return
+            if 0 in ready:
+                typing = self._hand_on(_typed())
+
+    def _hand_on(self, data: bytes) -> bool:
+        """Whether more may follow."""
+        if not data:
+            self._keys({"eof": True})
+            return False
+        if _ESCAPE in data and os.isatty(0):
+            os.kill(os.getpid(), signal.SIGINT)
+        self._keys({}, data)
+        return True
+
+
+def _typed() -> bytes:
+    try:
+        return os.read(0, _CHUNK)
+    except OSError:
+        return b""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _COLOURS = {"stderr": "\x1b[34m", "system": "\x1b[2m", "build": "\x1b[2m", "notice": "\x1b[33m"}
 _STYLES = {"stderr": "blue", "system": "dim", "build": "dim", "notice": "yellow"}
 _PLAIN = "\x1b[0m"
+_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[+-]\d\d:\d\d$")  # on a terminal: local, and short
 _REFRESH = 10
 
 
@@ -244,9 +246,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = rich.table.Table(box=rich.box.ROUNDED)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column.endswith(" ID"))  # ids are there to be copied
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*[_TIME.sub(r"\1 \2", cell) for cell in row])
     rich.console.Console(highlight=False, markup=False).print(table)
 
 

@@ -82,7 +82,7 @@ def test_links_inside_lead_nowhere_outside(stage, running, tmp_path):
     [
         "rm -rf /root && ln -s {target} /root",
         "ln -s {target} /__windlass",
-        "mkdir /__windlass; cd /__windlass && ln -s {target} lib && ln -s {target} run && ln -s {target}/plan plan.json",
+        "mkdir /__windlass; cd /__windlass && ln -s {target} lib; ln -s {target} run; ln -s {target}/plan plan.json",
         "mv /etc /etc.real && ln -s {target} /etc",
         "rm -rf /tmp && ln -s {target} /tmp",
     ],

@@ -280,8 +280,8 @@ def check_blocking(function: Any) -> None:
         if home is None or _thread.get_ident() != home.ident:
             from windlass import config
 
-            if not config.config["async_warnings"]:
-                return
+            if not config.config["async_warnings"] or "ipykernel" in sys.modules:
+                return  # a notebook's loop waits for its cell anyway
             name = function.__qualname__
             warnings.warn(
                 f"{name}(...) blocks the event loop that runs in this thread; write `await {name}.aio(...)`",

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import contextvars
+import sys
 import threading
 import warnings
 

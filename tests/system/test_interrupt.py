@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
@@ -69,6 +70,7 @@ def test_a_detached_run_lives_on_after_ctrl_c(stage, program):
         os.kill(process.pid, signal.SIGINT)
         said = process.communicate(timeout=30)[0]
     assert app_id in said, "it is said how to follow or stop it"
+    time.sleep(2)
     assert len(stage.containers(app_id)) == 1
     stage.cli("app", "stop", app_id, "-y", check=0)
     until(lambda: not stage.containers(app_id), 20, "its containers are gone")

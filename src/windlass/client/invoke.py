@@ -60,7 +60,9 @@ async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[],
     try:
         return (await outputs.first(home, create, attachments)).open
     except asyncio.CancelledError:
-        home.post_request("call.cancel", {"call_id": create["call_id"]})
+        running = None if function._app is None else function._app._running
+        if running is None or not running.detached:  # in a detached app a call outlives whoever made it
+            home.post_request("call.cancel", {"call_id": create["call_id"]})
         raise
 
 

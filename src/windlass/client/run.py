@@ -30,7 +30,7 @@ class Running:
         self, app: App, *, name: str | None, detach: bool, interactive: bool, environment_name: str | None
     ) -> None:
         self._app = app
-        self._detach = detach
+        self.detached = detach
         self._environment = environment_name or config.config["environment"]
         self._patience: float = config.config["logs_timeout"]
         self._description = name or app.description or _main_name()
@@ -75,7 +75,7 @@ class Running:
         if not _is_interrupt(exc):
             await self._finish("error", exc)
             return False
-        if not self._detach:
+        if not self.detached:
             self._show.notice("Stopping the app...")
         await self._finish("interrupted", exc)
         return isinstance(exc, KeyboardInterrupt)
@@ -86,7 +86,7 @@ class Running:
             "app_id": self._app_id,
             "name": self._app.name,
             "description": self._description,
-            "state": "detached" if self._detach else "ephemeral",
+            "state": "detached" if self.detached else "ephemeral",
             "environment": self._environment,
             "tags": self._app._tags,
         }
@@ -139,14 +139,14 @@ class Running:
         finally:
             await self._owner.close()
             self._app._running = None
-            if not self._detach:
+            if not self.detached:
                 for function in self._app._functions.values():
                     function._unhydrate()
-            self._show.app_ended(self._app_id, "detached" if self._detach else reason)
+            self._show.app_ended(self._app_id, "detached" if self.detached else reason)
 
     async def _logs_patience(self, home: session.Session, reason: str) -> float:
         """How long to wait for the last logs: those of a detached app that goes on have no end."""
-        if self._detach:
+        if self.detached:
             info: apps.AppInfo = (await home.request("app.get", {"app": self._app_id, "any_state": True})).body
             if reason != "done" or info["state"] not in ("stopping", "stopped"):
                 return _GLANCE

@@ -62,10 +62,12 @@ def tell(container: machines.Container, running: list[work.Input]) -> None:
 
 
 def cancel_for_client(core: Core, client: str) -> None:
-    """A caller has gone: nobody waits for its calls any more."""
+    """A caller has gone: nobody waits for its calls any more. Single calls of a detached app go on all the same."""
     for n in calls.open_of_client(core.db, client):
         call = call_actions.by_n(core, n)
-        if call is not None:
+        if call is None:
+            continue
+        if call.kind != moves.Kind.REMOTE or call.function.app.state != moves.AppState.DETACHED:
             cancel(core, call, why="its caller has gone")
 
 

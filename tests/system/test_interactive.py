@@ -231,6 +231,15 @@ def test_ctrl_backslash_ends_the_run_whatever_the_function_does(terminal):
     assert typist.leaves() == 130, typist.seen
 
 
+def test_the_end_of_the_run_is_the_end_of_its_debuggers(stage, terminal):
+    typist = terminal("debugged")
+    typist.sees("-> x = x * 2")
+    app_id = stage.app_id("test-interactive")
+    typist.types("\x1c")
+    assert typist.leaves() == 130, typist.seen
+    stages.until(lambda: not stage.containers(app_id), 8, "its container does not wait for keys")
+
+
 def test_programs_that_the_function_starts_have_a_real_terminal(terminal):
     typist = terminal("shelled")
     typist.sees("# ")

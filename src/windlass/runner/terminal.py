@@ -229,6 +229,8 @@ class Line:
                 await self.open()
                 self._resize(self.about)
                 return
+            except exception.ConflictError:  # the app was stopped: a debugger that waits for keys shall not wait on
+                raise
             except exception.Error as exc:
                 await patience.wait(exc)
 

@@ -67,8 +67,12 @@ def pack(
 
 def split(header: dict[str, Any], body: bytes) -> list[bytes]:
     """Cut the attachments out of the bytes behind a header."""
-    parts, start = [], 0
-    for size in header.get("a", ()):
+    parts, start, sizes = [], 0, header.get("a", ())
+    if not isinstance(sizes, (list, tuple)):
+        raise exception.InvalidError("malformed frame: no attachment sizes")
+    for size in sizes:
+        if not isinstance(size, int) or size < 0:
+            raise exception.InvalidError("malformed frame: no attachment size")
         parts.append(body[start : start + size])
         start += size
     if start != len(body):
@@ -82,6 +86,8 @@ class Decoder:
     def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
         self._buffer = bytearray()
         self._decode = decode
+        self.limit = MAX_HEADER + MAX_ATTACHMENTS
+        """Bytes of a frame; less for those of whom nobody knows who they are."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Frames completed by ``data``. Raises ``InvalidError`` on what cannot be a frame."""
@@ -90,7 +96,7 @@ class Decoder:
         frames, start, end = [], 0, len(buffer)
         while end - start >= PREFIX.size:
             head, tail = PREFIX.unpack_from(buffer, start)
-            if head > MAX_HEADER or tail > MAX_ATTACHMENTS:
+            if head > MAX_HEADER or tail > MAX_ATTACHMENTS or head + tail > self.limit:
                 raise exception.InvalidError("malformed frame: too large")
             begin = start + PREFIX.size
             stop = begin + head + tail
@@ -108,8 +114,10 @@ class Decoder:
 def decode_header(data: bytes, decode: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:
     try:
         header = decode(data)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise exception.InvalidError(f"malformed frame: {exc}") from None
     if not isinstance(header, dict) or not isinstance(header.get("k"), str):
         raise exception.InvalidError("malformed frame: no kind")
+    if not isinstance(header.get("i", 0), int):
+        raise exception.InvalidError("malformed frame: no exchange")
     return header

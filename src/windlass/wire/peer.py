@@ -16,10 +16,11 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from windlass import exception
 from windlass.wire import codec, status
+from windlass.wire.messages import common
 
 Body = Any
 Attachments = Sequence[codec.Bytes]
@@ -241,6 +242,10 @@ class Peer(asyncio.Protocol):
             raise exception.ServiceError("not connected")
         return self._loop
 
+    def limit(self, size: int | None) -> None:
+        """Take no frames of more than ``size`` bytes; None: no more than the protocol allows."""
+        self._decoder.limit = codec.MAX_HEADER + codec.MAX_ATTACHMENTS if size is None else size
+
     def _drop(self, exc: BaseException) -> None:
         if self._transport is not None:
             self._transport.abort()
@@ -262,7 +267,7 @@ class Peer(asyncio.Protocol):
 
     def _begin(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
         method = header.get("m")
-        if not isinstance(method, str) or not isinstance(exchange, int):
+        if not isinstance(method, str):
             raise exception.InvalidError("malformed frame: no method")
         incoming = Incoming(self, kind, exchange, method, header.get("b"), attachments)
         if kind != codec.NOTICE:
@@ -273,7 +278,10 @@ class Peer(asyncio.Protocol):
             self._serve(incoming)
 
     def _finish(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
-        error = status.from_wire(header.get("e", {})) if kind == codec.ERROR else None
+        error = None
+        if kind == codec.ERROR:
+            body = header.get("e")
+            error = status.from_wire(cast("common.ErrorBody", body if isinstance(body, dict) else {}))
         if (future := self._requests.get(exchange)) is not None:
             if future.done():
                 return

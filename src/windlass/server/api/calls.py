@@ -69,7 +69,7 @@ def query(core: Core, who: door.Who, body: messages.OutputQuery, incoming: peer.
     indexes = body.get("indexes")
     if indexes is not None:
         for index in indexes:
-            if index < 0 or (call.closed and index >= call.next_index):
+            if not 0 <= index <= work.INDEX_MASK or (call.closed and index >= call.next_index):
                 raise exception.InvalidError(f"call {call.id} has no input {index}; it has {call.num_inputs}")
         watcher.wanted = set(indexes)
         if core.turn.is_open:

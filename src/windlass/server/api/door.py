@@ -6,8 +6,10 @@ changed something; a handler that returns None answers by itself (streams, held 
 
 from __future__ import annotations
 
+import collections
 import json
 import logging
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,7 @@ import msgspec
 
 import windlass
 from windlass import exception, wire
+from windlass.server.api import shapes
 from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
@@ -25,6 +28,10 @@ from windlass.wire.messages import common, methods
 _log = logging.getLogger(__name__)
 Core = core_module.Core
 VERSION: str = getattr(windlass, "__version__", "0.1.0")
+
+_GUESTS = 512  # connections that have not said hello
+_GUEST_FRAME = 65536  # bytes of what they may say
+_MEMBERS = 256  # connections of one container: it must not take all that the server may open
 
 _fast_encode = msgspec.json.Encoder().encode
 _fast_decode = msgspec.json.Decoder().decode
@@ -69,8 +76,19 @@ def encode(header: dict[str, Any]) -> bytes:
 def decode(data: bytes) -> Any:
     try:
         return _fast_decode(data)
-    except msgspec.DecodeError:  # lone surrogates, NaN: what the standard library sends
-        return json.loads(data.decode("utf-8", "surrogatepass"))
+    except (msgspec.DecodeError, UnicodeDecodeError):  # lone surrogates, NaN: what the standard library sends
+        return _storable(json.loads(data.decode("utf-8", "surrogatepass")))
+
+
+def _storable(value: Any) -> Any:
+    """``value`` without what neither the database nor JSON can hold: half characters, numbers that are none."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_storable(key): _storable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_storable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Door:
@@ -81,9 +99,24 @@ class Door:
         self._roles = roles
         self._links = links
 
+        self._guests: dict[peer.Peer, None] = {}
+        self._whose: dict[peer.Peer, str] = {}
+        self._members: collections.Counter[str] = collections.Counter()
+
     def connection(self) -> link.Link:
         """A protocol for a new connection."""
-        return link.Link(serve=self._serve, made=self._links.add, lost=self._lost, encode=encode, decode=decode)
+        return link.Link(serve=self._serve, made=self._made, lost=self._lost, encode=encode, decode=decode)
+
+    def _made(self, made: peer.Peer) -> None:
+        """Somebody of whom we know nothing yet: such may cost little, and the oldest of too many must go."""
+        assert isinstance(made, link.Link)
+        self._links.add(made)
+        made.limit(_GUEST_FRAME)
+        self._guests[made] = None
+        if len(self._guests) > _GUESTS:
+            oldest = next(iter(self._guests))
+            del self._guests[oldest]
+            oldest.close()
 
     def _serve(self, incoming: peer.Incoming) -> None:
         try:
@@ -123,7 +156,7 @@ class Door:
         if who.role not in known.roles:
             raise exception.PermissionDeniedError(f"a {who.role} may not use {method}")
         try:
-            body = msgspec.convert(incoming.body, known.request)
+            body = msgspec.convert(incoming.body, shapes.bounded(known.request))
         except msgspec.ValidationError as exc:
             raise exception.InvalidError(f"{method}: {exc}") from None
         for key in _NEEDS[method]:
@@ -133,7 +166,7 @@ class Door:
 
     def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
         try:
-            body = msgspec.convert(incoming.body, common.HelloRequest)
+            body = msgspec.convert(incoming.body, shapes.bounded(common.HelloRequest))
         except msgspec.ValidationError as exc:
             raise exception.InvalidError(f"hello: {exc}") from None
         if body.get("protocol") != wire.PROTOCOL:
@@ -148,11 +181,19 @@ class Door:
         who = Who(role, body.get("client_id", ""), None)
         if role in ("runner", "container"):
             who.container = self._container(body)
+            if self._members[who.container.id] >= _MEMBERS:
+                raise exception.ResourceExhaustedError(f"a container may have {_MEMBERS} connections")
             if role == "container" and who.container.function.spec["restrict_access"]:
                 raise exception.PermissionDeniedError(
                     "this function was made with restrict_modal_access: no platform access"
                 )
+        if incoming.peer in self._guests:
+            del self._guests[incoming.peer]
         incoming.peer.identity = who
+        incoming.peer.limit(None)
+        if who.container is not None:
+            self._whose[incoming.peer] = who.container.id
+            self._members[who.container.id] += 1
         if role in ("user", "container"):
             clients = self._core.world.clients
             clients[who.client_id] = clients.get(who.client_id, 0) + 1
@@ -177,6 +218,9 @@ class Door:
     def _lost(self, lost: peer.Peer, exc: BaseException | None) -> None:
         assert isinstance(lost, link.Link)
         self._links.discard(lost)
+        self._guests.pop(lost, None)
+        if (container_id := self._whose.pop(lost, None)) is not None:
+            self._members -= collections.Counter([container_id])
         self._core.blobs.abandon(lost)
         who: Who | None = lost.identity
         if who is None:

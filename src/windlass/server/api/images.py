@@ -42,6 +42,8 @@ def put(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: peer.I
 
 @door.handler("blob.get")
 def get(core: Core, who: door.Who, body: blob_messages.BlobGet, incoming: peer.Incoming) -> None:
+    if body["offset"] < 0:
+        raise exception.InvalidError("a blob begins at byte 0")
     core.blobs.size(body["digest"])
     _Download(core, body["digest"], body["offset"], incoming).pump()
 

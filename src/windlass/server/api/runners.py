@@ -17,6 +17,8 @@ from windlass.wire.messages import work as messages
 Core = door.Core
 _log = logging.getLogger(__name__)
 _FAILED = {"failure": moves.Status.FAILURE, "timeout": moves.Status.TIMEOUT}
+_OUTPUT = {"input_id", "attempt", "status"}
+_ITEM = {*_OUTPUT, "item", "value"}
 
 
 def _container(who: door.Who) -> machines.Container:
@@ -77,6 +79,9 @@ def _take_error(failure: dict[str, Any], attachments: list[bytes]) -> work.Data:
 @door.handler("runner.outputs")
 def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incoming: peer.Incoming) -> Any:
     container = _container(who)
+    for output in body["outputs"]:
+        if not output.keys() >= (_ITEM if output.get("status") == "item" else _OUTPUT):
+            raise exception.InvalidError("an output lacks what belongs to it")
     core.turn.begin()
     container.seen_at = core.clock.now()
     attachments, held = incoming.attachments, container.held

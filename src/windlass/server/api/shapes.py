@@ -1,0 +1,34 @@
+"""Messages as the door accepts them: the shapes of ``wire.messages`` with bounds on their numbers.
+
+Whole numbers end where JSON's do (2**53): beyond that they fit neither into the database nor into the keys that are
+computed from them, and one row that cannot be written fails the turn of everybody.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+import types
+import typing
+from typing import Annotated, Any
+
+import msgspec
+
+_LIMIT = 2**53
+_INT = Annotated[int, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
+
+
+@functools.cache
+def bounded(shape: Any) -> Any:
+    """``shape``, a type of a message or of a part of one, with every ``int`` in it bounded."""
+    if shape is int:
+        return _INT
+    if hasattr(shape, "__total__"):
+        fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
+        return typing.TypedDict(shape.__name__, fields, total=shape.__total__)  # type: ignore[operator]
+    parts = typing.get_args(shape)
+    if not parts:
+        return shape
+    origin = typing.get_origin(shape)
+    new = tuple(bounded(part) for part in parts)
+    return functools.reduce(operator.or_, new) if origin in (typing.Union, types.UnionType) else origin[new]

@@ -156,6 +156,7 @@ class Line:
         self._input_id = input_id
         self._stream: AsyncGenerator[peer.Reply, None] | None = None
         self._master = -1
+        self._lost = False
         self._pump: asyncio.Task[None] | None = None
         self.about: dict[str, Any] = {}
         """What the user's terminal is."""
@@ -168,7 +169,7 @@ class Line:
             stream = self._home.stream("terminal.open", {"input_id": self._input_id})
             try:
                 self.about = (await stream.__anext__()).body
-                self._stream = stream
+                self._stream, self._lost = stream, False
                 return
             except exception.ServiceError as exc:
                 await stream.aclose()
@@ -186,7 +187,7 @@ class Line:
     async def end(self) -> None:
         """After our side of the pty is closed: what was printed last arrives, then the terminal is given back."""
         if self._pump is not None:
-            await asyncio.wait([self._pump], timeout=_LAST_WORDS)
+            await asyncio.wait([self._pump], timeout=0 if self._lost else _LAST_WORDS)
             self._pump.cancel()  # a program that user code left behind still holds the pty
             await asyncio.wait([self._pump], timeout=_LAST_WORDS)
 
@@ -223,13 +224,14 @@ class Line:
 
     async def _again(self) -> None:
         """The connection, or the user's, was lost: both ends come back if they can."""
+        self._lost = True
         patience = session.Patience(_AGAIN)
         while True:
             try:
                 await self.open()
                 self._resize(self.about)
                 return
-            except exception.ConflictError:  # the app was stopped: a debugger that waits for keys shall not wait on
+            except exception.ConflictError:  # stopped or cancelled: a debugger that waits for keys shall not wait on
                 raise
             except exception.Error as exc:
                 await patience.wait(exc)

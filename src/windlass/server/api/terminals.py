@@ -26,7 +26,7 @@ def feed(core: Core, who: door.Who, body: messages.TerminalInput, incoming: peer
 def open(core: Core, who: door.Who, body: messages.TerminalOpen, incoming: peer.Incoming) -> None:
     assert who.container is not None
     if body["input_id"] not in who.container.held:
-        raise exception.InvalidError("a terminal is attached for an input, and this one does not run here")
+        raise exception.ConflictError("the input that asks for a terminal does not run here any more")
     actions.open(core, who.container, incoming)
 
 

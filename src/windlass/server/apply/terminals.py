@@ -46,10 +46,7 @@ def _abandon(core: Core, desk: terminals.Desk) -> None:
 
 def open(core: Core, container: machines.Container, incoming: peer.Incoming) -> None:
     """Lend the terminal to ``container``, as soon as it is free."""
-    app = container.function.app
-    if not app.alive:
-        raise exception.ConflictError("the app was stopped")
-    desk = core.terminals.desks.get(app.id)
+    desk = core.terminals.desks.get(container.function.app.id)
     if desk is None:
         raise exception.InvalidError(
             "there is no terminal to attach: this app does not run interactively",

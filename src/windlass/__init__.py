@@ -70,7 +70,7 @@ def __getattr__(name: str) -> object:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _REMOVED:
         return _removed(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r} (perhaps it comes with a later version)")
+    raise AttributeError(f"Windlass {__version__} has no {name!r}; what is not there yet stands in its README")
 
 
 def _removed(name: str) -> object:

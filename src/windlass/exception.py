@@ -37,6 +37,8 @@ class Error(Exception):
         super().__init__(*args)
         if hint:
             self.hint = hint
+            if hasattr(self, "add_note"):  # Python 3.11: plain tracebacks show it, too
+                self.add_note(f"Hint: {hint}")
 
 
 class AlreadyExistsError(Error):

@@ -130,7 +130,8 @@ def stop(root: Path, *, timeout: float = 60.0) -> bool:
                 break
             time.sleep(_POLL)
         _await_end(pid)
-    if not running or programs.is_running(root) or programs.state_file(root).exists():
+    node_left = (paths.run(root) / "node.json").exists()  # the supervisor could not run its last command
+    if not running or programs.is_running(root) or programs.state_file(root).exists() or node_left:
         _clear_up(root)
     return running
 

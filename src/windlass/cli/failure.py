@@ -46,7 +46,9 @@ def show(exc: BaseException) -> None:
     if not str(exc):
         traceback.print_exception(type(exc), exc, exc.__traceback__)
         return
-    _show_box("Error", _describe(exc) + place, getattr(exc, "hint", ""), getattr(exc, "__notes__", []))
+    hint = getattr(exc, "hint", "")
+    notes = [note for note in getattr(exc, "__notes__", []) if note != f"Hint: {hint}"]
+    _show_box("Error", _describe(exc) + place, hint, notes)
 
 
 def show_user_traceback(exc: BaseException) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.kit import clock
 from windlass.wire.messages import workers
-from windlass.worker import agent, compose, node
+from windlass.worker import agent, compose, node, programs
 from windlass.worker.runtime import base
 
 _INSIDE = "--inside"
@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument(_INSIDE, action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     home: Path = options.home.absolute()
+    programs.look_everywhere()
     try:
         if options.runtime != "process" and not options.inside:
             _enter(home, options.runtime)
@@ -41,14 +42,17 @@ def main() -> None:
         with _only_one(home), contextlib.suppress(asyncio.CancelledError):
             asyncio.run(_work(home, options.runtime))
     except exception.Error as exc:
-        sys.exit(f"the worker cannot run: {exc}{' ' + exc.hint if exc.hint else ''}")
+        sys.exit(f"the worker cannot run: {exc}{'. ' + exc.hint if exc.hint else ''}")
 
 
 def _enter(home: Path, runtime: str) -> None:
     """Become the same program inside the node namespace."""
     again = [sys.executable, "-m", "windlass.worker", "--home", str(home), "--runtime", runtime, _INSIDE]
     line = node.enter_argv(node.up(home), again)
-    os.execvp(line[0], line)
+    try:
+        os.execvp(line[0], line)
+    except FileNotFoundError:
+        raise programs.missing(line[0]) from None
 
 
 async def _work(home: Path, choice: str) -> None:

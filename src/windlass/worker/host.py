@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from windlass import exception, paths
-from windlass.worker import cgroups, network, node, overlay, pause, userns
+from windlass.worker import cgroups, network, node, overlay, pause, programs, userns
 from windlass.worker.runtime import probe
 
 MUST = "functions"  # without it no function runs
@@ -31,20 +31,8 @@ NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
 
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PROGRAMS = {
-    "nsenter": ("util-linux", MUST),
-    "setpriv": ("util-linux", MUST),
-    "ip": ("iproute2", MUST),
-    "nft": ("nftables", MUST),
-    "conmon": ("conmon", MUST),
-    "mmdebstrap": ("mmdebstrap", IMAGES),
-}
-_USER_PROGRAMS = {
-    "newuidmap": ("uidmap", MUST),
-    "newgidmap": ("uidmap", MUST),
-    "slirp4netns": ("slirp4netns", NETWORK),
-}
+_PROGRAMS = {"nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES}
+_USER_PROGRAMS = {"newuidmap": MUST, "newgidmap": MUST, "slirp4netns": NETWORK}
 
 
 class Check(TypedDict):
@@ -129,7 +117,8 @@ async def _network(place: node.Node) -> Check:
 async def _mapped(place: node.Node) -> Check:
     lines: list[str] = []
     try:
-        code = await userns.run(["true"], namespace=place.userns, env={"PATH": _PATH}, log=lines.append, timeout=10)
+        env = {"PATH": programs.PATH}
+        code = await userns.run(["true"], namespace=place.userns, env=env, log=lines.append, timeout=10)
     except (exception.Error, OSError) as exc:
         code, lines = 1, [str(exc)]
     detail = "".join(lines).strip() or ("host programs run as a container's root" if not code else f"exit code {code}")
@@ -150,9 +139,10 @@ def _runtime(place: node.Node) -> Check:
 
 
 def _programs() -> Iterator[Check]:
-    for name, (package, need) in (_PROGRAMS | (_USER_PROGRAMS if os.geteuid() else {})).items():
-        place = shutil.which(name, path=_PATH)
-        yield _check(name, place is not None, need, place or "not installed", f"As root: apt-get install {package}")
+    for name, need in (_PROGRAMS | (_USER_PROGRAMS if os.geteuid() else {})).items():
+        place = shutil.which(name)
+        remedy = f"As root: apt-get install {programs.PACKAGES[name]}"
+        yield _check(name, place is not None, need, place or "not installed", remedy)
 
 
 def _kernel() -> Check:
@@ -233,6 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="as data")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    programs.look_everywhere()
     if options.inside:
         print(json.dumps(inside(options.home)))
         return 0

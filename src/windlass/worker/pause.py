@@ -73,7 +73,10 @@ def _expect(said: int, *, end: bool = False) -> str:
     text = os.read(said, 4096).decode()
     _, complaint, reason = text.partition("!")
     if complaint or bool(text) == end:
-        raise exception.ExecutionError(f"the node namespace could not be made: {reason.strip() or 'no reason given'}")
+        raise exception.ExecutionError(
+            f"the node namespace could not be made: {reason.strip() or 'no reason given'}",
+            hint="User namespaces are off, or used up: see windlass doctor." if "unshare" in reason else "",
+        )
     return text
 
 

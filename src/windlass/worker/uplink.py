@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.worker import folder
+from windlass.worker import folder, programs
 
 NAME = "uplink"
 _RANGE = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks (RFC 2544); its other half is for containers
@@ -173,7 +173,7 @@ def connect_user(pid: int, log: Path) -> Uplink:
         if not os.read(said, 1):
             raise exception.ExecutionError(f"slirp4netns failed: {log.read_text().strip()}")
     except FileNotFoundError:
-        raise exception.ExecutionError("slirp4netns is not installed", hint="run: windlass doctor") from None
+        raise programs.missing("slirp4netns") from None
     finally:
         os.close(said)
     return Uplink("slirp", (_SLIRP_RESOLVER,), _SLIRP_MTU, helper.pid, folder.start_time(helper.pid))
@@ -192,7 +192,7 @@ def run(argv: Sequence[str], script: str) -> None:
     try:
         done = subprocess.run(argv, input=script + "\n", capture_output=True, text=True)
     except FileNotFoundError:
-        raise exception.ExecutionError(f"{argv[0]} is not installed", hint="run: windlass doctor") from None
+        raise programs.missing(argv[0]) from None
     if done.returncode:
         raise exception.ExecutionError(f"{' '.join(argv)} failed: {done.stderr.strip()}")
 

@@ -58,3 +58,16 @@ def test_a_blob_that_is_not_there_is_said(tmp_path, store):
         tree(tmp_path, "sha256:" + "0" * 64)
     with pytest.raises(exception.InvalidError):
         tree(tmp_path, "sha256:../../../etc/passwd")
+
+
+@pytest.mark.parametrize("files", [
+    None, "x", ["x"], [{"path": 5, "digest": "d"}], [{"path": "a"}],
+    [{"path": "\ud800", "digest": "of x", "size": 1, "mode": 0}],
+    [{"path": "a", "digest": "of x", "size": 1, "mode": "0777"}],
+    [{"path": "a", "digest": "sha256:../x", "size": 1, "mode": 0}],
+])  # fmt: skip
+def test_a_manifest_made_by_hand_is_refused_and_leaves_nothing(tmp_path, store, files):
+    text = json.dumps({"files": files}).replace("of x", store(b"x"))
+    with pytest.raises(exception.InvalidError):
+        tree(tmp_path, store(text.encode()))
+    assert not [*tmp_path.glob("mounts/*")]

@@ -12,7 +12,8 @@ import os
 import shutil
 import tempfile
 from pathlib import Path, PurePosixPath
-from typing import Any
+
+import msgspec
 
 from windlass import exception
 from windlass.wire.messages import images
@@ -53,6 +54,8 @@ class Mounts:
             draft.rename(target)
         except FileExistsError as exc:
             raise exception.InvalidError(f"a mount names {exc.filename} both as file and as folder") from None
+        except UnicodeEncodeError as exc:
+            raise exception.InvalidError(f"a mount names a file in no encoding: {exc}") from None
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
@@ -101,10 +104,6 @@ def _hex(digest: str) -> str:
 
 def _manifest(path: Path) -> images.MountManifest:
     try:
-        manifest: Any = json.loads(path.read_bytes())
-    except ValueError:
-        manifest = None
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), list):
-        raise exception.InvalidError("malformed mount manifest")
-    result: images.MountManifest = {"files": manifest["files"]}
-    return result
+        return msgspec.convert(json.loads(path.read_bytes()), images.MountManifest)
+    except (ValueError, RecursionError) as exc:
+        raise exception.InvalidError(f"malformed mount manifest: {exc}") from None

@@ -47,6 +47,7 @@ def test_a_container_that_died_while_nobody_looked_is_replaced(stage):
     worker = stage.pid("worker")
     os.kill(worker, signal.SIGKILL)
     os.kill(payload, signal.SIGKILL)
+    until(lambda: container not in stage.payloads().values(), 10, "it is dead")
     after = survivors.nap.remote(0)
     assert after != container
     until(lambda: not (stage.home / "containers" / container).exists(), 20, "its folder is gone")

@@ -32,3 +32,10 @@ def test_a_missing_module_is_named():
     data = b"cno_such_module\nThing\n."
     with pytest.raises(exception.DeserializationError, match="no_such_module"):
         payload.loads(data)
+
+
+@pytest.mark.parametrize("value", [b"x" * 100, {"x" * 100}], ids=["plain", "cloudpickled"])
+def test_what_is_larger_than_the_limit_is_refused_however_it_is_pickled(monkeypatch, value):
+    monkeypatch.setattr(payload, "MAX_SIZE", 50)
+    with pytest.raises(exception.RequestSizeError, match="larger than the limit of 50 bytes"):
+        payload.dumps(value)

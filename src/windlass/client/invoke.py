@@ -22,18 +22,12 @@ if TYPE_CHECKING:
 def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """Arguments as bytes. Runs the user's pickling code: call in the user's thread."""
     try:
-        data = payload.dumps((args, kwargs))
+        return payload.dumps((args, kwargs))
     except exception.SerializationError as exc:
         raise exception.SerializationError(
             f"the arguments cannot be pickled: {exc.__cause__ or exc}",
             hint="Pass plain data, or objects that can be pickled.",
         ) from None
-    if len(data) > payload.MAX_SIZE:
-        raise exception.RequestSizeError(
-            f"arguments of {len(data):,} bytes are larger than the limit of {payload.MAX_SIZE:,} bytes",
-            hint="Put large data into the image, or a place that containers can read from, and pass where it is.",
-        )
-    return data
 
 
 async def describe(

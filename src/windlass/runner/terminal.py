@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass import exception
 from windlass.client import bridge, session
+from windlass.kit import descriptors
 from windlass.runner import marks
 from windlass.wire import peer
 
@@ -238,7 +239,7 @@ class Line:
 
     async def _output(self) -> None:
         while True:
-            await _ready(self._master)
+            await descriptors.ready(self._master)
             try:
                 data = os.read(self._master, _CHUNK)
             except BlockingIOError:
@@ -260,26 +261,10 @@ class Line:
             try:
                 data = data[os.write(self._master, data) :]
             except BlockingIOError:
-                await _ready(self._master, writing=True)
+                await descriptors.ready(self._master, writing=True)
             except OSError:
                 return
 
     def _resize(self, size: dict[str, Any]) -> None:
         if size.get("rows") and size.get("cols"):
             fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", size["rows"], size["cols"], 0, 0))
-
-
-async def _ready(descriptor: int, *, writing: bool = False) -> None:
-    """Wait until it can be read (or written)."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def act() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    (loop.add_writer if writing else loop.add_reader)(descriptor, act)
-    try:
-        await future
-    finally:
-        (loop.remove_writer if writing else loop.remove_reader)(descriptor)

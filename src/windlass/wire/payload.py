@@ -40,9 +40,20 @@ def _is_plain(value: Any, depth: int = 3) -> bool:
 
 
 def dumps(value: Any) -> bytes:
-    """Pickle ``value`` (protocol 4). Raises ``SerializationError`` with the reason."""
-    if _is_plain(value):
-        return pickle.dumps(value, 4)
+    """Pickle ``value`` (protocol 4).
+
+    Raises ``SerializationError`` with the reason, ``RequestSizeError`` for what is larger than ``MAX_SIZE``.
+    """
+    data = pickle.dumps(value, 4) if _is_plain(value) else _cloudpickle(value)
+    if len(data) > MAX_SIZE:
+        raise exception.RequestSizeError(
+            f"a value of {len(data):,} bytes is larger than the limit of {MAX_SIZE:,} bytes",
+            hint="Put large data into the image, or a place that containers can read from, and pass where it is.",
+        )
+    return data
+
+
+def _cloudpickle(value: Any) -> bytes:
     import cloudpickle
 
     buffer = io.BytesIO()
@@ -55,13 +66,7 @@ def dumps(value: Any) -> bytes:
             f"cannot pickle a value of type {type(value).__qualname__}: {exc}",
             hint="Pass plain data, or objects that can be pickled, to and from functions.",
         ) from exc
-    data = buffer.getvalue()
-    if len(data) > MAX_SIZE:
-        raise exception.RequestSizeError(
-            f"a value of {len(data):,} bytes is larger than the limit of {MAX_SIZE:,} bytes",
-            hint="Put large data into a Volume or a file and pass its path.",
-        )
-    return data
+    return buffer.getvalue()
 
 
 def loads(data: Any, what: str = "value", unpickle: Callable[[Any], Any] = pickle.loads) -> Any:

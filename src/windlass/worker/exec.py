@@ -16,7 +16,7 @@ import termios
 from collections.abc import Iterator
 
 from windlass import exception
-from windlass.kit import tasks
+from windlass.kit import descriptors, tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import containers
 from windlass.worker import folder as folders
@@ -84,7 +84,7 @@ class _Session:
             try:
                 data = data[os.write(self._input, data) :]
             except BlockingIOError:
-                await _ready(self._input, writing=True)
+                await descriptors.ready(self._input, writing=True)
             except OSError:  # nobody will ever read
                 return
 
@@ -101,7 +101,7 @@ class _Session:
         """The exit code, as a shell would say it. Holds no thread: a shell may stay open for days."""
         descriptor = os.pidfd_open(self.process.pid)
         try:
-            await _ready(descriptor)
+            await descriptors.ready(descriptor)
         finally:
             os.close(descriptor)
         code = self.process.wait()
@@ -185,7 +185,7 @@ async def _pump(descriptor: int, source: str, incoming: peers.Incoming) -> None:
         try:
             data = os.read(descriptor, _CHUNK)
         except BlockingIOError:
-            await _ready(descriptor)
+            await descriptors.ready(descriptor)
             continue
         except OSError:  # a terminal whose other end is closed
             return
@@ -193,19 +193,3 @@ async def _pump(descriptor: int, source: str, incoming: peers.Incoming) -> None:
             return
         incoming.item({"source": source}, [data])
         await incoming.peer.drain()
-
-
-async def _ready(descriptor: int, *, writing: bool = False) -> None:
-    """Wait until a descriptor can be read (or written)."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[None] = loop.create_future()
-
-    def act() -> None:
-        if not future.done():
-            future.set_result(None)
-
-    (loop.add_writer if writing else loop.add_reader)(descriptor, act)
-    try:
-        await future
-    finally:
-        (loop.remove_writer if writing else loop.remove_reader)(descriptor)

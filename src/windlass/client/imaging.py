@@ -13,10 +13,24 @@ from windlass.wire.messages import images
 
 
 class Built(NamedTuple):
-    """``python`` is "3.11", or "" where the image has none."""
+    """``python``: "3.11", or "" where the image has none. ``env``, ``workdir``: what a next step begins with."""
 
     image_id: str
     python: str
+    env: dict[str, str]
+    workdir: str
+
+
+class Around:
+    """What a step may ask while it becomes recipes: the steps before it, built if need be."""
+
+    def __init__(self, context: resolver.Context) -> None:
+        self.context = context
+        self.chain: list[images.Recipe] = []
+
+    async def parent(self) -> Built | None:
+        """The image that the step stands on; None for a base."""
+        return await _built(list(self.chain), self.context) if self.chain else None
 
 
 async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resolver.Context) -> Built:
@@ -29,7 +43,13 @@ async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resol
             f"the build step {misplaced!r} follows local files that are attached only when a container starts",
             hint="Move add_local_* to the end of the image, or pass copy=True to make the files part of the image.",
         )
-    chain = [await _resolved(step, context.session) for step in steps]
+    around = Around(context)
+    for step in steps:
+        around.chain += await _resolved(step, around)
+    return await _built(around.chain, context)
+
+
+async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built:
     name = _name(chain)
     body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
     patience = sessions.Patience()
@@ -53,19 +73,24 @@ async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Conte
             context.output.image_log(name, event["text"])
         elif event["kind"] == "done":
             context.output.image_done(name, event["image_id"])
-            return Built(event["image_id"], event.get("python", ""))
+            return Built(
+                event["image_id"], event.get("python", ""), event.get("env", {}), event.get("workdir", "")
+            )  # fmt: skip
     raise exception.ServiceError("the build ended without a result")
 
 
-async def _resolved(step: recipes.Step, session: sessions.Session) -> images.Recipe:
+async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
     recipe = cast(images.Recipe, dict(step.recipe))
     if step.secrets:
         recipe["secrets"] = [secret.object_id for secret in step.secrets]
+    if step.expand is not None:
+        del recipe["op"]
+        return [cast(images.Recipe, {**recipe, **expanded}) for expanded in await step.expand(around)]
     if step.requirements:
         recipe["requirements"] = [await asyncio.to_thread(recipes.requirements, path) for path in step.requirements]
     if step.mount is not None:
-        recipe["mount"] = await step.mount.upload(session)
-    return recipe
+        recipe["mount"] = await step.mount.upload(around.context.session)
+    return [recipe]
 
 
 def _name(chain: Sequence[images.Recipe]) -> str:

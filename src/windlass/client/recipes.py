@@ -6,9 +6,10 @@ from windlass import exception
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
     from pathlib import Path
 
+    from windlass.client import imaging
     from windlass.client import mount as mounts
     from windlass.client import object as objects
     from windlass.wire.messages import images
@@ -17,9 +18,13 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 
 
 class Step:
-    """One recipe of an image, and what must be resolved before it can be sent."""
+    """One recipe of an image, and what must be resolved before it can be sent.
 
-    __slots__ = ("mount", "recipe", "requirements", "secrets")
+    ``expand``: makes the recipes that stand in this step's place when the image is built; ``recipe`` then holds only
+    what is common to all of them. ``needs``: objects that must be hydrated before.
+    """
+
+    __slots__ = ("expand", "mount", "needs", "recipe", "requirements", "secrets")
 
     def __init__(
         self,
@@ -28,11 +33,15 @@ class Step:
         secrets: Collection[objects.Object] = (),
         mount: mounts.Mount | None = None,
         requirements: Sequence[str | os.PathLike[str]] = (),
+        expand: Callable[[imaging.Around], Awaitable[list[images.Recipe]]] | None = None,
+        needs: Sequence[objects.Object] = (),
     ) -> None:
         self.recipe = recipe
         self.secrets = tuple(secrets)
         self.mount = mount
         self.requirements = tuple(requirements)
+        self.expand = expand
+        self.needs = tuple(needs)
 
 
 def series(python_version: object) -> str:

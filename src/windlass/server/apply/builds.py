@@ -51,7 +51,7 @@ class Chain:
             self._step += 1
         if self._parent is not None:
             meta = images.meta(self._core.db, self._parent)
-            self._incoming.item({"kind": "done", "image_id": self._parent, "python": meta["python"] if meta else ""})
+            self._incoming.item({"kind": "done", "image_id": self._parent, **_told(meta)})
         self._incoming.end()
 
     def _known(self, key: str) -> str | None:
@@ -110,6 +110,13 @@ class Chain:
             if not build.waiters:
                 self._core.world.builds.pop(build.id, None)
                 _want_all(self._core)
+
+
+def _told(meta: workers.ImageMeta | None) -> dict[str, Any]:
+    """What a client needs to know of an image."""
+    if meta is None:
+        return {}
+    return {"python": meta["python"], "env": meta["env"], "workdir": meta["workdir"]}
 
 
 def _secret_names(core: Core, recipe: messages.Recipe) -> list[str]:

@@ -44,7 +44,8 @@ class ImageBuild(TypedDict):
 
 class BuildEvent(TypedDict, total=False):
     """``kind``: "step" (``step`` of ``steps`` began, ``command`` says what), "log" (``text``),
-    "done" (``image_id``, ``python``). A failure ends the stream with an error of status "image_build"."""
+    "done" (``image_id``, ``python``, ``env``, ``workdir``). A failure ends the stream with an error of status
+    "image_build"."""
 
     kind: str
     step: int
@@ -53,6 +54,8 @@ class BuildEvent(TypedDict, total=False):
     text: str
     image_id: str
     python: str
+    env: dict[str, str]
+    workdir: str
 
 
 class MountFile(TypedDict):

@@ -1,0 +1,152 @@
+"""The chain that an image is: steps one after the other, files attached on top, and how it comes into being."""
+from __future__ import annotations
+
+from windlass import exception
+from windlass.client import object as objects
+from windlass.client import recipes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from typing import Any
+
+    from typing_extensions import Self
+
+    from windlass.client import imaging, resolver
+    from windlass.client import mount as mounts
+    from windlass.secret import Secret
+    from windlass.wire.messages import images
+
+
+class Chain(objects.Object):
+    """What all parts of ``Image`` share. Never changed once made: each step gives a new one."""
+
+    _prefix = "im"
+    _steps: tuple[recipes.Step, ...]
+    _mounts: tuple[mounts.Mount, ...]  # attached when a container starts
+    _misplaced: str = ""  # a build step that was put behind attached files
+    _deferred: list[BaseException]  # of imports(); shared with images that differ in attached files only
+    _mount_digests: tuple[str, ...] = ()
+    _python: str = ""
+
+    @classmethod
+    def _start(cls, step: recipes.Step) -> Self:
+        image = cls._new()
+        image._steps, image._mounts, image._deferred = (step,), (), []
+        return image
+
+    def _derived(self) -> Self:
+        image = self._new()
+        image._steps, image._mounts, image._misplaced = self._steps, self._mounts, self._misplaced
+        image._deferred = []
+        return image
+
+    def _step(
+        self,
+        recipe: images.Recipe,
+        *,
+        requirements: Sequence[str | os.PathLike[str]] = (),
+        force_build: bool = False,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: object = None,
+    ) -> Self:
+        check_gpu(gpu)
+        if env:
+            recipe["env"] = recipes.variables(f"{recipe['op']} step (env=…)", env, optional=True)
+        step = recipes.Step(forced(recipe, force_build), secrets=checked(secrets or ()), requirements=requirements)
+        return self._append(step)
+
+    def _append(self, step: recipes.Step) -> Self:
+        image = self._derived()
+        image._steps += (step,)
+        if self._mounts and not self._misplaced:
+            image._misplaced = _named(step.recipe)
+        return image
+
+    def _later(
+        self,
+        name: str,
+        expand: Callable[[imaging.Around], Awaitable[list[images.Recipe]]],
+        *,
+        force_build: bool = False,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: object = None,
+        needs: Sequence[objects.Object] = (),
+    ) -> Self:
+        """A step whose recipes are known only when the image is built: it reads local files, or asks for its parent.
+
+        ``needs``: objects that must be hydrated before.
+        """
+        common: images.Recipe = {}
+        if env:
+            common["env"] = recipes.variables(f"{name} step (env=…)", env, optional=True)
+        check_gpu(gpu)
+        step = recipes.Step(
+            {"op": name, **forced(common, force_build)}, secrets=checked(secrets or ()), expand=expand, needs=needs
+        )
+        return self._append(step)
+
+    def _add(self, mount: mounts.Mount, copy: bool) -> Self:
+        if copy:
+            return self._append(recipes.Step({"op": "copy"}, mount=mount))
+        image = self._derived()
+        image._deferred = self._deferred
+        image._mounts += (mount,)
+        return image
+
+    def _describe(self) -> str:
+        return "Image"
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"python": self._python, "mounts": list(self._mount_digests)}
+
+    def _apply_metadata(self, metadata: dict[str, Any]) -> None:
+        self._python = metadata["python"]
+        self._mount_digests = tuple(metadata["mounts"])
+        if not hasattr(self, "_steps"):  # the handle travelled
+            self._steps, self._mounts, self._deferred = (), (), []
+
+    def _deps(self) -> Sequence[objects.Object]:
+        return [needed for step in self._steps for needed in (*step.secrets, *step.needs)]
+
+    async def _load(self, context: resolver.Context) -> None:
+        from windlass.client import imaging
+
+        built = await imaging.build(self._steps, misplaced=self._misplaced, context=context)
+        digests = [await mount.upload(context.session) for mount in self._mounts]
+        self._hydrate(built.image_id, {"python": built.python, "mounts": digests})
+
+    def _entered(self) -> None:
+        """Called by the runner when the user's module is imported and this is the image of its container.
+
+        Raises the first failure of an ``imports()`` block.
+        """
+        if self._deferred:
+            raise self._deferred[0]
+
+
+def check_gpu(gpu: object) -> None:
+    if gpu is not None:
+        raise exception.UnimplementedError("a GPU during a build step is not available in this version of Windlass")
+
+
+def forced(recipe: images.Recipe, force: bool) -> images.Recipe:
+    if force:
+        recipe["force"] = True
+    return recipe
+
+
+def checked(secrets: Collection[Secret]) -> Collection[Secret]:
+    from windlass.secret import Secret
+
+    if not isinstance(secrets, (list, tuple, set)) or not all(isinstance(secret, Secret) for secret in secrets):
+        raise exception.InvalidError("secrets takes a list of Secret objects")
+    return secrets
+
+
+def _named(recipe: images.Recipe) -> str:
+    detail = recipe.get("commands") or recipe.get("packages") or [recipe.get("path", "")]
+    return f"{recipe['op']} {' '.join(detail)}".strip()

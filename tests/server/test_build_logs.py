@@ -1,4 +1,4 @@
-"""Output of build steps: told to everybody who waits, kept within bounds, readable later whatever became of the build."""
+"""Output of build steps: told to all who wait, kept within bounds, readable later whatever became of the build."""
 from __future__ import annotations
 
 import asyncio

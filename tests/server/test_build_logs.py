@@ -204,3 +204,37 @@ def test_old_logs_are_forgotten_and_the_image_stays(play):
         assert (await client.request("image.get", image_id=image_id))["image_id"] == image_id
 
     play(scene)
+
+
+def test_one_who_does_not_keep_up_costs_a_bounded_buffer_and_gets_what_is_kept(play):
+    chunk = "".join(f"{i:09}\n" for i in range(20_000))
+
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client, slow = await platform.client(), await platform.client()
+        worker.build_texts, worker.build_gate = [chunk] * 60, asyncio.Event()
+        building = asyncio.ensure_future(build(client, BASE))
+        await when(lambda: platform.core.world.builds)
+        slowly = asyncio.ensure_future(build(slow, BASE))
+        (waiting,) = platform.core.world.builds.values()
+        await when(lambda: len(waiting.waiters) == 2)
+        slow.peer._transport.pause_reading()
+        largest = 0
+
+        def all_has_come():
+            nonlocal largest
+            for waiter in waiting.waiters:
+                largest = max(largest, waiter.incoming.peer._transport.get_write_buffer_size())
+            return platform.core.counters.build_log > 60 * 7
+
+        await when(all_has_come)
+        assert largest < 3 << 20, "its connection holds no more than it is allowed to"
+        worker.build_gate.set()
+        events = await building
+        assert "".join(event["text"] for event in events if event["kind"] == "log") == chunk * 60
+        slow.peer._transport.resume_reading()
+        text = "".join(event["text"] for event in await slowly if event["kind"] == "log")
+        assert text.startswith(chunk) and text.endswith(chunk) and "faster than it could be sent" in text
+        assert len(text) < 6 << 20
+
+    play(scene)

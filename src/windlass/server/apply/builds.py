@@ -33,6 +33,7 @@ class Chain:
         self._incoming = incoming
         self._step = 0
         self._parent: str | None = None
+        self._passed: list[str] = []
         self._forced = False
         self._build: machines.Build | None = None
         incoming.on_cancel = self.leave
@@ -47,12 +48,16 @@ class Chain:
             if known is None:
                 self._join(key, recipe)
                 return
-            self._parent = known
-            self._step += 1
+            self._pass(known)
         if self._parent is not None:
             meta = images.meta(self._core.db, self._parent)
-            self._incoming.item({"kind": "done", "image_id": self._parent, **_told(meta)})
+            self._incoming.item({"kind": "done", "image_id": self._parent, "chain": self._passed, **_told(meta)})
         self._incoming.end()
+
+    def _pass(self, image_id: str) -> None:
+        self._parent = image_id
+        self._passed.append(image_id)
+        self._step += 1
 
     def _known(self, key: str) -> str | None:
         if self._forced and (self._app_id, key) not in self._core.forced:
@@ -89,8 +94,7 @@ class Chain:
         self._build = None
         if self._forced:
             self._core.forced.add((self._app_id, key))
-        self._parent = image_id
-        self._step += 1
+        self._pass(image_id)
         self.advance()
 
     def failed(self, build: machines.Build, error: str) -> None:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 from windlass.kit import ids
 from windlass.wire.messages import images
 
 BUILDER_VERSION = "2026.11"
-_NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
 
 
 def key(parent: str | None, recipe: images.Recipe, secret_names: list[str]) -> str:
     """``parent`` is an image id. Secrets count by identity (their names or variable names), never by value."""
-    content: dict[str, Any] = {k: v for k, v in recipe.items() if k not in _NOT_CONTENT and v not in (None, [], {}, "")}
-    document = [BUILDER_VERSION, parent or "", content, secret_names]
+    document = [BUILDER_VERSION, parent or "", images.content(recipe), secret_names]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -61,6 +61,7 @@ METHODS: dict[str, Method] = {
     "call.graph": Method("request", CALLER, calls.CallRef, calls.CallGraph),
     # images, blobs, secrets
     "image.build": Method("stream", USER, images.ImageBuild, images.BuildEvent),
+    "image.contents": Method("request", USER, images.ImageQuery, images.ImageContents),
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
@@ -100,6 +101,7 @@ TO: dict[str, dict[str, Method]] = {
     },
     "worker": {
         "worker.want": Method("notice", frozenset(), workers.WorkerWant, None),
+        "image.contents": Method("request", frozenset(), images.ImageQuery, images.ImageContents),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
     },

@@ -137,7 +137,11 @@ class Keeping:
             built = await plain(chain)
             if built.chain == ids:
                 return built
-        built = await plain([pinned(recipe, step) for recipe, step in zip(chain, steps, strict=True)])
+        try:
+            built = await plain([pinned(recipe, step) for recipe, step in zip(chain, steps, strict=True)])
+        except exception.ImageBuildError as exc:
+            exc.hint = f"The step was held to the versions of {self._name}; `windlass image lock` accepts newer ones."
+            raise
         if said := difference(steps, await contents(session, built.chain), built.chain):
             raise exception.ImageBuildError(
                 f"the image built is not the one in {self._name}: {said}",

@@ -7,12 +7,15 @@ from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, options
+from windlass.cli import ask, listing, lock, options
 
 
 @click.group(name="image", help="Images: list, names, how they were built.")
 def group() -> None:
     pass
+
+
+group.add_command(lock.command)
 
 
 @group.command(name="list", help="Images, those used last first.")

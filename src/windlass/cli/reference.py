@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any]
 
 
+_STDIN = "stdin_script.py"
+
+
 class Reference(NamedTuple):
     """``source`` is a path, a module name, or "-"; ``name`` the object inside it, "" where none was given."""
 
@@ -67,7 +70,7 @@ def load(reference: Reference) -> Iterator[types.ModuleType]:
         yield _import_module(reference.source)
     elif reference.source == "-":
         with tempfile.TemporaryDirectory(prefix="windlass-stdin-") as folder:
-            script = Path(folder) / "stdin_script.py"
+            script = Path(folder) / _STDIN
             script.write_bytes(sys.stdin.buffer.read())
             yield _import_file(script)
     else:
@@ -95,6 +98,19 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
         f"{reference.source} has nothing to run.",
         hint="Decorate a function with `@app.function()` or `@app.local_entrypoint()`.",
     )
+
+
+def program(module: types.ModuleType) -> Path:
+    """The file that a module was imported from. Raises ``InvalidError`` for one that came from stdin."""
+    path = Path(module.__file__ or "")
+    if not path.is_file() or path.name == _STDIN:
+        raise exception.InvalidError("A script on stdin has no place for a lock beside it.", hint="Write it to a file.")
+    return path
+
+
+def apps(module: types.ModuleType) -> list[Any]:
+    """All apps that a module knows, each once."""
+    return list({id(app): app for app in _apps(module).values()}.values())
 
 
 # -- text -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from windlass import config, exception
-from windlass.client import recipes, resolver
+from windlass.client import lock, recipes, resolver
 from windlass.client import session as sessions
 from windlass.kit import ids
 from windlass.wire.messages import built, images
@@ -19,6 +19,7 @@ class Built(NamedTuple):
     python: str
     env: dict[str, str]
     workdir: str
+    chain: list[str]  # the image after each step
 
 
 class Around:
@@ -50,6 +51,13 @@ async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resol
 
 
 async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built:
+    keeper = lock.current()
+    if keeper is None:
+        return await _plain(chain, context)
+    return await keeper.build(chain, lambda changed: _plain(changed, context), context.session)
+
+
+async def _plain(chain: list[images.Recipe], context: resolver.Context) -> Built:
     if len(chain) == 1 and chain[0].get("base") == "image":
         return await _found(chain[0].get("image", ""), context)
     name = _name(chain)
@@ -69,7 +77,7 @@ async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built
 async def _found(image_id: str, context: resolver.Context) -> Built:
     """An image that exists: a question, also from inside of containers, where nothing is built."""
     found: built.ImageFound = (await context.session.request("image.get", {"image_id": image_id})).body
-    return Built(found["image_id"], found["python"], found["env"], found["workdir"])
+    return Built(found["image_id"], found["python"], found["env"], found["workdir"], [found["image_id"]])
 
 
 def _request(chain: list[images.Recipe], context: resolver.Context) -> images.ImageBuild:
@@ -93,7 +101,8 @@ async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Conte
         elif event["kind"] == "done":
             context.output.image_done(name, event["image_id"])
             return Built(
-                event["image_id"], event.get("python", ""), event.get("env", {}), event.get("workdir", "")
+                event["image_id"], event.get("python", ""), event.get("env", {}), event.get("workdir", ""),
+                event.get("chain", []),
             )  # fmt: skip
     raise exception.ServiceError("the build ended without a result")
 

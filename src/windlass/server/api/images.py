@@ -76,6 +76,23 @@ def logs(core: Core, who: door.Who, body: built.ImageLogs, incoming: peer.Incomi
     build_logs.Follower(core, body, incoming).start()
 
 
+@door.handler("image.contents")
+def contents(core: Core, who: door.Who, body: messages.ImageQuery, incoming: peer.Incoming) -> None:
+    core.tasks.start(_contents(core, set(body["image_ids"]), incoming), "image.contents")
+
+
+async def _contents(core: Core, wanted: set[str], incoming: peer.Incoming) -> None:
+    """Each worker tells of what it has."""
+    found: dict[str, messages.Contents] = {}
+    try:
+        for worker in list(core.world.workers.values()):
+            if here := sorted((wanted & worker.images) - found.keys()):
+                found.update((await worker.peer.request("image.contents", {"image_ids": here})).body["images"])
+        incoming.reply({"images": found})
+    except exception.Error as exc:
+        incoming.fail(exc)
+
+
 @door.handler("blob.missing")
 def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
     return {"missing": [digest for digest in body["digests"] if not core.blobs.has(digest)]}

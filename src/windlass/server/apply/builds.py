@@ -39,6 +39,7 @@ class Chain(build_logs.Pump):
         self._ignores = request.get("ignore_cache", False)
         self._at = 0
         self._parent: str | None = None
+        self._passed: list[str] = []
         self._forced = False
         self._build: machines.Build | None = None
         self._reading: build_logs.Reading | None = None
@@ -60,14 +61,18 @@ class Chain(build_logs.Pump):
                 self._join(key, recipe)
                 break
             passed.append(known)
-            self._parent = known
-            self._at += 1
+            self._pass(known)
         image_actions.touch(self._core, *passed)
         if self._at == len(self._recipes):
             if self._parent is not None:
                 meta = images.meta(self._core.db, self._parent)
-                self.incoming.item({"kind": "done", "image_id": self._parent, **_told(meta)})
+                self.incoming.item({"kind": "done", "image_id": self._parent, "chain": self._passed, **_told(meta)})
             self.incoming.end()
+
+    def _pass(self, image_id: str) -> None:
+        self._parent = image_id
+        self._passed.append(image_id)
+        self._at += 1
 
     def _known(self, key: str) -> str | None:
         if self._forced or self._ignores:
@@ -114,8 +119,7 @@ class Chain(build_logs.Pump):
         self._ended()
         if self._forced or self._ignores:
             self._core.anew[self._scope, key] = image_id
-        self._parent = image_id
-        self._at += 1
+        self._pass(image_id)
         try:
             self.advance()
         except exception.Error as exc:  # nobody else would tell it

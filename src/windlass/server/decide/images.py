@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 from windlass.kit import ids
 from windlass.wire.messages import images
@@ -15,15 +14,12 @@ BUILDER_VERSION = "2026.11"
 KNOWN_VERSIONS = ("2023.12", "2024.04", "2024.10", "2025.06", "2026.10", BUILDER_VERSION)
 """Names that may be asked for. All are built in the same way; each has layers of its own."""
 
-_NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
-
 
 def key(
     parent: str | None, recipe: images.Recipe, secret_names: list[str], builder_version: str = BUILDER_VERSION
 ) -> str:
     """``parent`` is an image id. Secrets count by identity (their names or variable names), never by value."""
-    content: dict[str, Any] = {k: v for k, v in recipe.items() if k not in _NOT_CONTENT and v not in (None, [], {}, "")}
-    document = [builder_version, parent or "", content, secret_names]
+    document = [builder_version, parent or "", images.content(recipe), secret_names]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 

@@ -67,6 +67,7 @@ METHODS: dict[str, Method] = {
     "image.list": Method("request", USER, built.ImageList, built.ImageListReply),
     "image.info": Method("request", USER, built.ImageGet, built.ImageInfo),
     "image.logs": Method("stream", USER, built.ImageLogs, built.ImageLogEvent),
+    "image.contents": Method("request", USER, images.ImageQuery, images.ImageContents),
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
@@ -106,6 +107,7 @@ TO: dict[str, dict[str, Method]] = {
     },
     "worker": {
         "worker.want": Method("notice", frozenset(), workers.WorkerWant, None),
+        "image.contents": Method("request", frozenset(), images.ImageQuery, images.ImageContents),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
     },

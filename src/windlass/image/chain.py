@@ -19,8 +19,40 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 
+class _OfImages:
+    """A method that says so when it is called on the class. ``Image.method(image, …)`` works as for any class."""
+
+    def __init__(self, kept: Any) -> None:
+        self._kept = kept
+
+    def __get__(self, obj: object, owner: type[Chain]) -> Any:
+        if obj is not None:
+            return self._kept.__get__(obj, owner)
+        return _refusing(self._kept, owner)
+
+
+def _refusing(method: Any, owner: type[Chain]) -> Any:
+    import functools
+
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if not args or not isinstance(args[0], Chain):
+            raise exception.InvalidError(
+                f"{owner.__name__}.{method.__name__}() was called on the class, not on an image",
+                hint=f"Begin with a base: {owner.__name__}.debian_slim().{method.__name__}(…).",
+            )
+        return method(*args, **kwargs)
+
+    return checked
+
+
 class Chain(objects.Object):
     """What all parts of ``Image`` share. Never changed once made: each step gives a new one."""
+
+    def __init_subclass__(cls) -> None:
+        for name, value in list(vars(cls).items()):
+            if type(value).__name__ == "function" and not name.startswith("_"):
+                setattr(cls, name, _OfImages(value))
 
     _prefix = "im"
     _steps: tuple[recipes.Step, ...]

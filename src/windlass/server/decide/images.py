@@ -10,7 +10,12 @@ from windlass.kit import ids
 from windlass.wire.messages import images
 
 BUILDER_VERSION = "2026.11"
-_NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
+_NOT_CONTENT = frozenset({"force", "function", "timeout", "secrets"})
+
+_INSTALL = {
+    "apt": "apt-get install", "pip": "pip install", "private_pip": "pip install", "uv_pip": "uv pip install",
+    "uv_sync": "uv sync", "poetry": "poetry install",
+}  # fmt: skip
 
 
 def key(parent: str | None, recipe: images.Recipe, secret_names: list[str]) -> str:
@@ -38,9 +43,11 @@ def command(recipe: images.Recipe) -> str:
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":
         return " && ".join(recipe.get("commands", []))
-    if op in ("apt", "pip", "uv_pip"):
-        name = {"apt": "apt-get install", "pip": "pip install", "uv_pip": "uv pip install"}[op]
-        return " ".join([name, *recipe.get("options", []), *recipe.get("packages", [])])
+    if op in _INSTALL:
+        return " ".join([_INSTALL[op], *recipe.get("options", []), *recipe.get("packages", [])])
+    if op == "function":
+        function = recipe.get("function")
+        return f"run_function {function['qualname'] if function else ''}"
     if op == "env":
         return "ENV " + " ".join(sorted(recipe.get("env", {})))
     if op == "workdir":

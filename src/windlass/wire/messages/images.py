@@ -4,6 +4,20 @@ from __future__ import annotations
 from typing import TypedDict
 
 
+class BuildFunction(TypedDict):
+    """How a function gets into the step that runs it; fields as in ``FunctionSpec``. ``serialized``, ``arguments``:
+    digests of pickles, if any. ``mounts``: digests of manifests, seen during the step. None of it is content: what the
+    function is known by is the recipe's ``fingerprint``."""
+
+    module: str
+    qualname: str
+    definition: str
+    python: str
+    serialized: str | None
+    arguments: str | None
+    mounts: list[str]
+
+
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
@@ -14,8 +28,12 @@ class Recipe(TypedDict, total=False):
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "copy": ``mount`` (digest of a manifest) baked into the image
+    * "private_pip": as "pip"; ``packages`` are repositories ("github.com/owner/name@ref"), ``git_user`` reads them
+    * "uv_sync" / "poetry": ``files`` of the project (text by name), ``options`` of that program, ``uv`` / ``poetry``
+      (version to use, if a special one was asked for)
+    * "function": ``function``, known by its ``fingerprint``; ``cpu`` (cores) and ``memory`` (MiB): request and limit
 
-    ``secrets`` (ids) and ``env`` of a "run"/"apt"/"pip" are visible only during the step.
+    ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step.
     ``force``: build it even if the key is known. ``timeout`` in seconds.
     """
 
@@ -27,6 +45,13 @@ class Recipe(TypedDict, total=False):
     options: list[str]
     requirements: list[str]
     uv: str
+    poetry: str
+    git_user: str
+    files: dict[str, str]
+    function: BuildFunction
+    fingerprint: str
+    cpu: list[float]
+    memory: list[int]
     env: dict[str, str]
     secrets: list[str]
     path: str

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from windlass import exception
 from windlass.wire.messages import images
-from windlass.worker.images import settings
+from windlass.worker.images import function, private, projects
 
 TREE = "/__windlass/copy"
 """Where a step finds the files that a "copy" puts into the image."""
@@ -47,6 +47,13 @@ def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> li
         return [_pip(recipe, has_uv)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
+    if op == "private_pip":
+        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), has_uv)]
+    if op in ("uv_sync", "poetry"):
+        line = projects.line(recipe)
+        return [Command([*_SHELL, line.text], line.shown)]
+    if op == "function":
+        return [Command(list(function.COMMAND), "run_function")]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
 
 
@@ -77,10 +84,10 @@ def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
 
 
 def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip install") -> Command:
-    program = [settings.UV]
-    if version := recipe.get("uv"):
-        program += ["tool", "run", "--no-cache", f"uv@{version}"]
-    argv = [*program, "pip", "install", "--system", "--break-system-packages", "--no-cache", "--no-progress", *flags]
+    argv = [
+        *projects.uv(recipe.get("uv")), "pip", "install", "--system", "--break-system-packages", "--no-cache",
+        "--no-progress", *flags,
+    ]  # fmt: skip
     return Command([*argv, *_what(recipe, without=("--no-cache-dir", "--no-cache"))], _shown(shown, recipe))
 
 
@@ -105,4 +112,5 @@ def environment(
 ) -> dict[str, str]:
     """The variables of a step; later ones win: ours, the machine's, the image's, the step's, its secrets."""
     ours = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
-    return {**ours, **host, **image, **recipe.get("env", {}), **secrets}
+    found = {**ours, **host, **image, **recipe.get("env", {}), **secrets}
+    return {**found, **private.environment(recipe, found)} if recipe.get("op") == "private_pip" else found

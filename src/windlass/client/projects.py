@@ -68,7 +68,7 @@ def uv(folder: Path) -> dict[str, str]:
 
 
 def poetry(pyproject: Path, lockfile: Path | None, *, ignore_lockfile: bool) -> dict[str, str]:
-    """The files that ``poetry install`` reads. Without ``lockfile`` it is expected beside ``pyproject``.
+    """The files that Poetry reads. Without ``lockfile`` it is expected beside ``pyproject``.
 
     Raises ``FileNotFoundError``, ``NotFoundError`` where the lock file is missing.
     """
@@ -82,6 +82,20 @@ def poetry(pyproject: Path, lockfile: Path | None, *, ignore_lockfile: bool) -> 
             hint="Make it with `poetry lock`, name it by poetry_lockfile=, or pass ignore_lockfile=True.",
         )
     return {**files, "poetry.lock": lock.read_text("utf-8")}
+
+
+def poetry_groups(pyproject: Path, *, with_: list[str], without: list[str], only: list[str]) -> list[str]:
+    """Options of ``poetry export`` for what ``poetry install`` would install: all groups that are not optional."""
+    if only:
+        return ["--only", ",".join(only)]
+    document = read(pyproject)[1]
+    tables = _table(document, "tool", "poetry", "group")
+    found = {*tables, *_table(document, "dependency-groups")}
+    if _table(document, "tool", "poetry", "dev-dependencies"):
+        found.add("dev")
+    wanted = {name for name in found if not _table(tables, name).get("optional")} | set(with_)
+    chosen = [("--with", sorted(wanted - set(without))), ("--without", without)]
+    return [word for flag, names in chosen if names for word in (flag, ",".join(names))]
 
 
 def _table(document: dict[str, Any], *names: str) -> dict[str, Any]:

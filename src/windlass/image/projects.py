@@ -94,18 +94,19 @@ class Projects(chain.Chain):
     ) -> Self:
         """Install the dependencies of a Poetry project. Changing one of its two files builds the step again.
 
-        Poetry itself does not become part of the image.
+        Poetry chooses the versions, and does not become part of the image; the packages are installed by uv.
 
         Args:
             poetry_pyproject_toml: the local file.
             poetry_lockfile: its lock file; by default ``poetry.lock`` beside it.
-            ignore_lockfile: choose versions anew.
+            ignore_lockfile: choose versions anew, when the image is built. For this Poetry asks pypi.org or the sources
+                of the project, not the index that this machine uses for pip.
             force_build: run the step, and those after it, even if they are in the cache.
             with_: optional groups to install as well.
             without: groups to leave out.
             only: install these groups and nothing else.
-            poetry_version: the version of Poetry to use; None for the one that the image has.
-            old_installer: has Poetry 1 install by pip, as it did before its version 1.4.
+            poetry_version: the version of Poetry to use, 1.2 or later.
+            old_installer: has no effect.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
             gpu: not available yet.
@@ -113,19 +114,19 @@ class Projects(chain.Chain):
         Raises:
             NotFoundError: when the image is built: there is no lock file.
         """
-        options = []
-        for flag, groups in (("--with", with_), ("--without", without), ("--only", only)):
-            if recipes.strings(f"poetry_install_from_file({flag[2:]}=…)", groups):
-                options += [flag, ",".join(groups)]
-        recipe: images.Recipe = {"op": "poetry", "options": options, "poetry": poetry_version or "installed"}
-        if old_installer:
-            env = {"POETRY_INSTALLER_MODERN_INSTALLATION": "false", **(env or {})}
+        groups = {"with_": with_, "without": without, "only": only}
+        for name, given in groups.items():
+            recipes.strings(f"poetry_install_from_file({name}=…)", given)
+        recipe: images.Recipe = {"op": "poetry"}
+        if poetry_version not in (None, "latest"):
+            recipe["poetry"] = str(poetry_version)
         path, lock = _local(poetry_pyproject_toml), None if poetry_lockfile is None else _local(poetry_lockfile)
 
         async def expand(around: imaging.Around) -> list[images.Recipe]:
             from windlass.client import projects
 
-            return [{**recipe, "files": projects.poetry(path, lock, ignore_lockfile=ignore_lockfile)}]
+            files = projects.poetry(path, lock, ignore_lockfile=ignore_lockfile)
+            return [{**recipe, "files": files, "options": projects.poetry_groups(path, **groups)}]
 
         return self._later(
             f"poetry_install_from_file {path.name}", expand,

@@ -29,8 +29,8 @@ class Recipe(TypedDict, total=False):
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "copy": ``mount`` (digest of a manifest) baked into the image
     * "private_pip": as "pip"; ``packages`` are repositories ("github.com/owner/name@ref"), ``git_user`` reads them
-    * "uv_sync" / "poetry": ``files`` of the project (text by name), ``options`` of that program, ``uv`` / ``poetry``
-      (version to use, if a special one was asked for)
+    * "uv_sync" / "poetry": ``files`` of the project (text by name), ``options`` of ``uv sync`` / ``poetry export``,
+      ``uv`` / ``poetry`` (version to use, if a special one was asked for)
     * "function": ``function``, known by its ``fingerprint``; ``cpu`` (cores) and ``memory`` (MiB): request and limit
 
     ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step.

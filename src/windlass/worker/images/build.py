@@ -110,6 +110,8 @@ class Builder:
                 ),
                 among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
+        if recipe.get("op") == "function":
+            function.settle(upper, stack.lowers(self._home, plan["parent"] or ""))
         if not (upper / "tmp").is_symlink():  # a step may have made it lead anywhere
             for leftover in (upper / "tmp").glob("uv-*.lock"):
                 leftover.unlink()

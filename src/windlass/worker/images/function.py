@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from windlass import exception
 from windlass.wire.messages import images
 from windlass.worker import spec
+from windlass.worker.images import stack
 
 STEP = "/__windlass/step"
 COMMAND = ("python3", f"{spec.LIBRARY}/windlass/runner/build_step.py", STEP)
@@ -38,6 +39,13 @@ def check(recipe: images.Recipe, python: str) -> None:
         raise exception.ImageBuildError("run_function needs an image with Python")
     if not recipe.get("function"):
         raise exception.ImageBuildError("the step names no function")
+
+
+def settle(upper: Path, layers: Sequence[Path]) -> None:
+    """Give ``HOME`` the permissions that it has in the image: it was copied up from the folder of the sources."""
+    folder, mode = upper / HOME[1:], stack.mode(layers, Path(HOME[1:]))
+    if mode is not None and folder.is_dir() and not folder.is_symlink():
+        folder.chmod(mode)
 
 
 def memory(recipe: images.Recipe) -> int:

@@ -17,7 +17,6 @@ FILES = "/__windlass/project"
 
 _KNOWN = frozenset({"pyproject.toml", "uv.lock", "poetry.lock"})
 _VENV = "/.uv/.venv"
-_INSTALLED = "installed"  # the poetry that the image has
 
 
 class Line(NamedTuple):
@@ -31,8 +30,8 @@ def line(recipe: images.Recipe) -> Line:
     """What to run for a "uv_sync" or a "poetry"."""
     options = recipe.get("options", [])
     if recipe.get("op") == "uv_sync":
-        return Line(_beside(_uv(recipe)), shlex.join(["uv", "sync", *options]))
-    return Line(_beside(_poetry(recipe)), shlex.join(["poetry", "install", *options]))
+        return Line(_in_project(_uv(recipe)), shlex.join(["uv", "sync", *options]))
+    return Line(_in_project(_poetry(recipe)), shlex.join(["poetry", "install", *options]))
 
 
 def files(recipe: images.Recipe) -> dict[str, str]:
@@ -50,11 +49,16 @@ def path(recipe: images.Recipe, before: str) -> Mapping[str, str]:
     return {"PATH": f"{_VENV}/bin:{before}"}
 
 
-def _beside(command: str) -> str:
+def beside(command: str) -> str:
+    """The line for a command that fetches programs of its own: into a folder, ``$folder``, that goes with it."""
     return (
-        f"folder=$(mktemp -d) && cp {FILES}/* \"$folder\" && cd \"$folder\" && {{ {command}; code=$?; }}; "
-        "cd / && rm -rf \"$folder\"; exit ${code:-1}"
+        'folder=$(mktemp -d) && export UV_TOOL_DIR="$folder/.tools" && '
+        f'{{ {command}; code=$?; }}; rm -rf "$folder"; exit ${{code:-1}}'
     )
+
+
+def _in_project(command: str) -> str:
+    return beside(f'cp {FILES}/* "$folder" && cd "$folder" && {command}')
 
 
 def _uv(recipe: images.Recipe) -> str:
@@ -68,15 +72,22 @@ def _uv(recipe: images.Recipe) -> str:
 
 
 def _poetry(recipe: images.Recipe) -> str:
-    """Poetry takes an active virtual environment for the place to install to; here it is the Python of the image."""
+    """Poetry says which versions, uv installs them: from the indexes that this machine uses, which Poetry knows not.
+    What both fetch lies in the folder that goes."""
     version = recipe.get("poetry", "")
-    program = ["poetry"]
-    if version != _INSTALLED:
-        wanted = "poetry" if version in ("", "latest") else f"poetry=={version}"
-        program = [settings.UV, "tool", "run", "--no-cache", "--from", wanted, "poetry"]
-    argv = [*program, "install", "--no-root", "--no-interaction", "--no-ansi", *recipe.get("options", [])]
-    variables = "VIRTUAL_ENV=$(python3 -c 'import sys; print(sys.prefix)') POETRY_CACHE_DIR=\"$folder/.cache\""
-    return f"{variables} {shlex.join(argv)}"
+    poetry = shlex.join([
+        settings.UV, "tool", "run", "--from", f"poetry=={version}" if version else "poetry",
+        "--with", "poetry-plugin-export", "poetry",
+    ])  # fmt: skip
+    export = ["export", "--no-interaction", "--with-credentials", "--output", "wanted.txt", *recipe.get("options", [])]
+    install = [
+        settings.UV, "pip", "install", "--break-system-packages", "--no-progress", "--compile-bytecode", "--no-deps",
+        "--index-strategy", "unsafe-best-match", "-r", "wanted.txt",
+    ]  # fmt: skip
+    steps = [] if "poetry.lock" in recipe.get("files", {}) else [f"{poetry} lock --no-interaction"]
+    steps += [f"{poetry} {shlex.join(export)}", f'{shlex.join(install)} --python "$(command -v python3)"']
+    variables = 'UV_CACHE_DIR="$folder/.uv" UV_LINK_MODE=copy POETRY_CACHE_DIR="$folder/.poetry"'
+    return f"export {variables} && " + " && ".join(steps)
 
 
 def uv(version: str | None) -> list[str]:

@@ -17,6 +17,9 @@ REQUIREMENTS = "/__windlass/requirements"
 
 _SHELL = ("/bin/sh", "-c")
 
+# The first Python of the PATH, be it of a virtual environment: left alone, uv takes no such one.
+_INTO_FIRST = '"$@" --python "$(command -v python3 || command -v python || echo python3)"'
+
 # Options that mean the same to uv as to pip; with any other the step is left to pip.
 _UV_KNOWS = frozenset({
     "--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index", "--pre", "--upgrade", "-U",
@@ -36,6 +39,8 @@ class Command(NamedTuple):
 def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> list[Command]:
     """What to run, one after the other, until one fails."""
     op = recipe.get("op", "")
+    if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
+        raise exception.ImageBuildError("this machine has no uv", hint="Install it beside Windlass: pip install uv")
     if op == "run":
         prefix = list(shell) or list(_SHELL)
         return [Command([*prefix, line], line) for line in recipe.get("commands", [])]
@@ -84,11 +89,13 @@ def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
 
 
 def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip install") -> Command:
+    version = recipe.get("uv")
     argv = [
-        *projects.uv(recipe.get("uv")), "pip", "install", "--system", "--break-system-packages", "--no-cache",
-        "--no-progress", *flags,
+        *projects.uv(version), "pip", "install", "--break-system-packages", "--no-cache", "--no-progress", *flags,
+        *_what(recipe, without=("--no-cache-dir", "--no-cache")),
     ]  # fmt: skip
-    return Command([*argv, *_what(recipe, without=("--no-cache-dir", "--no-cache"))], _shown(shown, recipe))
+    line = projects.beside(_INTO_FIRST) if version else f"exec {_INTO_FIRST}"
+    return Command([*_SHELL, line, "sh", *argv], _shown(shown, recipe))
 
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:

@@ -32,6 +32,12 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
+def mode(layers: Sequence[Path], inside: Path) -> int | None:
+    """The permissions of a folder in a stack of layers; None where there is no such folder."""
+    entry = _look(layers, inside)
+    return stat.S_IMODE(entry.state.st_mode) if entry is not None and stat.S_ISDIR(entry.state.st_mode) else None
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 

@@ -156,7 +156,7 @@ content-hash = "db4143f8b41b015aded9c51eb726b455ce7930291c06e967c67fcabe31afb351
 NAMES = ("iniconfig", "sniffio", "idna", "demo", "poetry")
 
 
-def test_poetry_installs_what_is_locked_in_the_groups_asked_for_and_is_not_kept(stage, tmp_path):
+def test_poetry_installs_what_is_locked_and_is_not_kept(stage, tmp_path):
     path = tmp_path / "pyproject.toml"
     path.write_text(fresh(POETRY))
     (tmp_path / "poetry.lock").write_text(LOCK)
@@ -166,8 +166,6 @@ def test_poetry_installs_what_is_locked_in_the_groups_asked_for_and_is_not_kept(
     files = stage.home / "layers" / layer / "files"
     kept = {str(p.relative_to(files)) for p in (*files.glob("*"), *files.glob("*/*"))}
     assert kept <= {"usr", "usr/local", "tmp", "root"}, kept
-    chosen = SLIM().poetry_install_from_file(path, with_=["extra"], without=["dev"])
-    assert inside(chosen, found(*NAMES), "command -v poetry") == ["iniconfig idna", ""]
     path.write_text(POETRY.replace('"2.0.0"', '"2.0.1"'))
     with pytest.raises(windlass.exception.ImageBuildError, match=r"poetry\.lock was last generated"):
         SLIM().poetry_install_from_file(path).build()

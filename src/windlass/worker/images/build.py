@@ -101,7 +101,8 @@ class Builder:
         binds = [*host.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "", await self._sources(recipe))
         upper = draft.tree()
-        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        told = [*held["env"], *recipe.get("env", {}), *plan["secrets"]]
+        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv, variables=told)
         for command in commands:
             await _checked(
                 self._steps.run(

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from windlass import exception
@@ -28,6 +28,12 @@ _UV_KNOWS = frozenset({
     "--trusted-host", "--config-settings", "-C", "--no-compile", "--quiet", "-q", "--verbose", "-v", "--target", "-t",
 })  # fmt: skip
 
+# Variables for pip are for pip to obey, but for these, which make no difference to what is installed.
+_PIP_TRIFLES = frozenset({
+    "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_PROGRESS_BAR", "PIP_NO_INPUT",
+    "PIP_DEFAULT_TIMEOUT", "PIP_BREAK_SYSTEM_PACKAGES",
+})  # fmt: skip
+
 
 class Command(NamedTuple):
     """``shown`` is what people read when it fails."""
@@ -36,11 +42,14 @@ class Command(NamedTuple):
     shown: str
 
 
-def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> list[Command]:
-    """What to run, one after the other, until one fails."""
+def commands(
+    recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool, variables: Iterable[str] = ()
+) -> list[Command]:
+    """What to run, one after the other, until one fails. ``variables``: names of those that image and step set."""
     op = recipe.get("op", "")
     if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
         raise exception.ImageBuildError("this machine has no uv", hint="Install it beside Windlass: pip install uv")
+    by_uv = has_uv and not any(name.startswith("PIP_") and name not in _PIP_TRIFLES for name in variables)
     if op == "run":
         prefix = list(shell) or list(_SHELL)
         return [Command([*prefix, line], line) for line in recipe.get("commands", [])]
@@ -49,11 +58,11 @@ def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> li
     if op == "copy":
         return [Command([*_SHELL, _copy()], "COPY local files")]
     if op == "pip":
-        return [_pip(recipe, has_uv)]
+        return [_pip(recipe, by_uv)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
     if op == "private_pip":
-        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), has_uv)]
+        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), by_uv)]
     if op in ("uv_sync", "poetry"):
         line = projects.line(recipe)
         return [Command([*_SHELL, line.text], line.shown)]

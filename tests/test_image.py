@@ -256,7 +256,7 @@ def _generator() -> Any:
 
 
 def test_methods_called_on_the_class_say_how_to_begin() -> None:
-    for name in ("pip_install", "run_commands", "run_function", "imports", "add_local_dir", "env", "pipe"):
+    for name in ("pip_install", "run_commands", "run_function", "imports", "add_local_dir", "env", "pipe", "build"):
         with pytest.raises(exception.InvalidError, match=rf"Image\.{name}\(\)") as caught:
             getattr(Image, name)("x")
         assert f"Image.debian_slim().{name}" in caught.value.hint

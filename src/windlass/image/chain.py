@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from windlass import exception
+from windlass.client import faces, recipes
 from windlass.client import object as objects
-from windlass.client import recipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class _OfImages:
     def __get__(self, obj: object, owner: type[Chain]) -> Any:
         if obj is not None:
             return self._kept.__get__(obj, owner)
+        if isinstance(self._kept, faces._Descriptor):
+            return self._kept._face(_refusing(self._kept._function, owner))
         return _refusing(self._kept, owner)
 
 
@@ -50,8 +52,9 @@ class Chain(objects.Object):
     """What all parts of ``Image`` share. Never changed once made: each step gives a new one."""
 
     def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
         for name, value in list(vars(cls).items()):
-            if type(value).__name__ == "function" and not name.startswith("_"):
+            if not name.startswith("_") and isinstance(value, (type(check_gpu), faces._Descriptor)):
                 setattr(cls, name, _OfImages(value))
 
     _prefix = "im"

@@ -28,9 +28,8 @@ class _OfImages:
     def __get__(self, obj: object, owner: type[Chain]) -> Any:
         if obj is not None:
             return self._kept.__get__(obj, owner)
-        if isinstance(self._kept, faces._Descriptor):
-            return self._kept._face(_refusing(self._kept._function, owner))
-        return _refusing(self._kept, owner)
+        face = getattr(self._kept, "_face", None)
+        return face(_refusing(self._kept._function, owner)) if face else _refusing(self._kept, owner)
 
 
 def _refusing(method: Any, owner: type[Chain]) -> Any:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import faces
+from windlass.client import faces, here
 from windlass.image import chain
 
 TYPE_CHECKING = False
@@ -24,13 +24,18 @@ class Eager(chain.Chain):
 
         Raises:
             ImageBuildError: a step failed.
-            InvalidError: ``app`` does not run.
+            InvalidError: ``app`` does not run, or it is called while the module is imported.
 
         Example:
             >>> image = windlass.Image.debian_slim().pip_install("numpy")
             >>> with windlass.enable_output():
             ...     image.build()
         """
+        if here.importing or (here.in_container() and here.input_id.get() is None):
+            raise exception.InvalidError(
+                "Image.build() was called while the module is imported",
+                hint='Put it below `if __name__ == "__main__":`, or into a local entrypoint.',
+            )
         if app is None:
             from windlass.app import App
             from windlass.client import run as running

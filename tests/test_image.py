@@ -272,3 +272,111 @@ def test_what_was_not_built_has_neither_a_name_nor_logs():
         image.logs.fetch()
     with pytest.raises(exception.InvalidError, match="positive"):
         image.logs.tail(0)
+
+
+def _named() -> None: ...
+
+
+async def _coroutine() -> None: ...
+
+
+def _generator() -> Any:
+    yield
+
+
+def test_methods_called_on_the_class_say_how_to_begin() -> None:
+    for name in ("pip_install", "run_commands", "run_function", "imports", "add_local_dir", "env", "pipe", "build"):
+        with pytest.raises(exception.InvalidError, match=rf"Image\.{name}\(\)") as caught:
+            getattr(Image, name)("x")
+        assert f"Image.debian_slim().{name}" in caught.value.hint
+    assert recipes(Image.pip_install(Image.debian_slim("3.11"), "six"))[1]["packages"] == ["six"]
+    assert recipes(Image.debian_slim("3.11").pipe(Image.pip_install, "six"))[1]["packages"] == ["six"]
+
+
+def test_methods_keep_their_signature_and_description() -> None:
+    import inspect
+
+    assert list(inspect.signature(Image.uv_sync).parameters)[:2] == ["self", "uv_project_dir"]
+    assert next(iter(inspect.signature(Image.debian_slim("3.11").uv_sync).parameters)) == "uv_project_dir"
+    assert Image.run_function.__doc__
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [(lambda: None, "lambda"), (_generator, "generator"), ("f", "str"), (int, "type"), ([].append, "builtin")],
+)
+def test_run_function_takes_plain_functions_only(given: Any, why: str) -> None:
+    with pytest.raises(exception.InvalidError, match=why):
+        Image.debian_slim("3.11").run_function(given)
+
+
+def test_run_function_checks_its_arguments_at_once() -> None:
+    base = Image.debian_slim("3.11")
+    with pytest.raises(exception.InvalidError, match="2,097,152"):
+        base.run_function(_named, args=(b"x" * (2 * 1024 * 1024),))
+    for wrong in ({"args": "x"}, {"kwargs": {1: 2}}, {"timeout": 0}, {"cpu": -1}, {"memory": 1.5}):
+        with pytest.raises(exception.InvalidError):
+            base.run_function(_named, **wrong)  # type: ignore[arg-type]
+    for name in ("volumes", "network_file_systems"):
+        with pytest.raises(exception.UnimplementedError, match=name):
+            base.run_function(_named, **{name: {"/x": object()}})  # type: ignore[arg-type]
+    with pytest.raises(exception.UnimplementedError, match="GPU"):
+        base.run_function(_named, gpu="any")
+
+
+def test_a_function_is_a_step_known_by_its_fingerprint(tmp_path: Path) -> None:
+    secret = Secret.from_dict({"A": "1"})
+    secret._hydrate("st-1")
+    image = Image.debian_slim("3.11").run_function(
+        _coroutine, args=(1,), env={"E": "1"}, secrets=[secret], cpu=2, memory=(128, 256), timeout=60, force_build=True
+    )
+    session = Session()
+    load(image, session)
+    step = session.asked[0]["recipes"][1]
+    assert (step["op"], step["cpu"], step["memory"], step["timeout"]) == ("function", [2.0, 0], [128, 256], 60.0)
+    assert step["env"] == {"E": "1"} and step["secrets"] == ["st-1"] and step["force"] is True
+    assert len(step["fingerprint"]) == 64 and step["function"]["qualname"] == "_coroutine"
+    assert step["function"]["arguments"].startswith("sha256:") and step["function"]["mounts"]
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["bitbucket.org/a/b", "github.com/a", "https://github.com/a/b", "github.com/a/b@x y", "github.com/a/b;rm", "", 3],
+)
+def test_private_repositories_are_references_of_known_hosts(reference: Any) -> None:
+    secret = Secret.from_dict({"GITHUB_TOKEN": "1"})
+    with pytest.raises(exception.InvalidError, match="repository"):
+        Image.debian_slim("3.11").pip_install_private_repos(reference, git_user="me", secrets=[secret])
+
+
+def test_private_repositories_need_secrets_and_a_user() -> None:
+    base, secret = Image.debian_slim("3.11"), Secret.from_dict({"GITHUB_TOKEN": "1"})
+    with pytest.raises(exception.InvalidError, match="secrets"):
+        base.pip_install_private_repos("github.com/a/b", git_user="me")
+    with pytest.raises(exception.InvalidError, match="git_user"):
+        base.pip_install_private_repos("github.com/a/b", git_user="", secrets=[secret])
+    found = base.pip_install_private_repos(
+        "gitlab.com/a/b/c@v1.0#subdirectory=x/y", "github.com/a/b.git", git_user="me", secrets=[secret]
+    )
+    assert recipes(found)[1]["packages"] == ["github.com/a/b.git", "gitlab.com/a/b/c@v1.0#subdirectory=x/y"]
+
+
+def test_files_of_a_project_are_read_when_the_image_is_built(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    image = Image.debian_slim("3.11").pip_install_from_pyproject(path, ["x"]).uv_sync(tmp_path, groups=["g"])
+    path.write_text('[project]\ndependencies = ["b"]\n[project.optional-dependencies]\nx = ["a"]\n')
+    (tmp_path / "uv.lock").write_text("lock")
+    session = Session()
+    load(image, session)
+    _, pip, sync = session.asked[0]["recipes"]
+    assert pip == {"op": "pip", "packages": ["a", "b"], "options": []}
+    assert sync["options"] == ["--frozen", "--group=g"] and sync["files"]["uv.lock"] == "lock"
+
+
+def test_build_needs_a_running_app_and_there_is_no_dashboard() -> None:
+    from windlass.app import App
+
+    with pytest.raises(exception.InvalidError, match="does not run"):
+        Image.debian_slim("3.11").build(App("x"))
+    with pytest.raises(exception.UnimplementedError, match="dashboard"):
+        Image.debian_slim("3.11").get_dashboard_url()

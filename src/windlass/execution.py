@@ -8,8 +8,8 @@ from windlass.client import here
 
 
 def is_local() -> bool:
-    """False in the process that runs a function in a container, True everywhere else."""
-    return here.plan is None or (here.pid is not None and here.pid != os.getpid())
+    """False in the process that runs a function in a container or as a build step, True everywhere else."""
+    return not here.in_container() or (here.pid is not None and here.pid != os.getpid())
 
 
 def current_input_id() -> str | None:

@@ -22,6 +22,9 @@ pid: int | None = None
 interact: Callable[[], None] | None = None
 """The runner's way to attach the user's terminal, once it serves."""
 
+building = False
+"""Set where a function runs as a step of an image: in a container, but with no platform to talk to."""
+
 importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""
 
@@ -30,4 +33,4 @@ call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_c
 
 
 def in_container() -> bool:
-    return plan is not None
+    return plan is not None or building

@@ -202,6 +202,11 @@ def address() -> Address:
         "version": windlass.__version__,
         "client_id": ids.new("cl"),
     }
+    if here.building:
+        raise exception.ExecutionError(
+            "a function that runs as a build step cannot use the platform",
+            hint="Do that in a function of the app; run_function() is for what the image shall hold.",
+        )
     if here.plan is not None:
         hello["role"] = "container"
         hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]

@@ -3,12 +3,12 @@
 An image is an immutable chain of steps. Nothing happens when it is described; when an app that uses it runs, the
 client uploads the local files it needs, and the server builds the steps that it does not know yet.
 
-One module per verb: ``bases`` begin a chain, ``packages`` and ``commands`` add steps, ``files`` bring local files,
-``named`` finds what exists, ``chain`` is what they share.
+One module per verb: ``bases`` begin a chain; ``packages``, ``private``, ``projects``, ``commands`` and ``function`` add
+steps; ``files`` bring local files; ``named`` finds what exists; ``eager`` builds at once; ``chain`` is what they share.
 """
 from __future__ import annotations
 
-from windlass.image import bases, commands, files, named, packages
+from windlass.image import bases, commands, eager, files, function, named, packages, private, projects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ class _Imports:
         return True
 
 
-class Image(bases.Bases, packages.Packages, commands.Commands, files.Files, named.Named):
+class Image(
+    bases.Bases, packages.Packages, private.Private, projects.Projects, commands.Commands, function.Functions,
+    files.Files, named.Named, eager.Eager,
+):  # fmt: skip
     """The file system and environment of containers, as a chain of steps. Each method returns a new image.
 
     Example:

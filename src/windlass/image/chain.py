@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 from windlass import exception
+from windlass.client import faces, recipes
 from windlass.client import object as objects
-from windlass.client import recipes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,8 +19,42 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 
+class _OfImages:
+    """A method that says so when it is called on the class. ``Image.method(image, …)`` works as for any class."""
+
+    def __init__(self, kept: Any) -> None:
+        self._kept = kept
+
+    def __get__(self, obj: object, owner: type[Chain]) -> Any:
+        if obj is not None:
+            return self._kept.__get__(obj, owner)
+        face = getattr(self._kept, "_face", None)
+        return face(_refusing(self._kept._function, owner)) if face else _refusing(self._kept, owner)
+
+
+def _refusing(method: Any, owner: type[Chain]) -> Any:
+    import functools
+
+    @functools.wraps(method)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if not args or not isinstance(args[0], Chain):
+            raise exception.InvalidError(
+                f"{owner.__name__}.{method.__name__}() was called on the class, not on an image",
+                hint=f"Begin with a base: {owner.__name__}.debian_slim().{method.__name__}(…).",
+            )
+        return method(*args, **kwargs)
+
+    return checked
+
+
 class Chain(objects.Object):
     """What all parts of ``Image`` share. Never changed once made: each step gives a new one."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name, value in list(vars(cls).items()):
+            if not name.startswith("_") and isinstance(value, (type(check_gpu), faces._Descriptor)):
+                setattr(cls, name, _OfImages(value))
 
     _prefix = "im"
     _steps: tuple[recipes.Step, ...]

@@ -18,7 +18,7 @@ def _library() -> str:
     return os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120 - pathlib costs 3 ms
 
 
-def _leave_process_1() -> None:
+def leave_process_1() -> None:
     """Go on as a child. Process 1 of a namespace is immune to signals it does not handle, even ``SIGKILL`` from
     inside, and inherits all orphans; user code expects neither. What stays behind passes signals on and waits."""
     child = os.fork()
@@ -35,24 +35,24 @@ def _leave_process_1() -> None:
 
 def main() -> int:
     if os.getpid() == 1:
-        _leave_process_1()
+        leave_process_1()
     # Before anything else is set up, the end is asked for as by Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan_path = os.environ.pop("WINDLASS_PLAN", _PLAN)
     library = _library()
-    _forget_ourselves()
+    forget_script()
     # Our own modules come from the library even if the image holds another Windlass; all else from the user first.
     sys.path.insert(0, library)
     from windlass.runner import life
 
     sys.path.remove(library)
-    _put_user_first(in_container=plan_path == _PLAN)
+    put_user_first(in_container=plan_path == _PLAN)
     if library not in sys.path:
         sys.path.append(library)
     return life.main(plan_path)
 
 
-def _forget_ourselves() -> None:
+def forget_script() -> None:
     folder = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     sys.path[:] = [path for path in sys.path if os.path.abspath(path) != folder]  # noqa: PTH100
     sys.modules["__windlass_boot__"] = sys.modules["__main__"]  # keeps our globals alive
@@ -60,7 +60,7 @@ def _forget_ourselves() -> None:
     sys.argv[:] = [""]
 
 
-def _put_user_first(*, in_container: bool) -> None:
+def put_user_first(*, in_container: bool) -> None:
     front = [_CODE] if in_container else []
     cwd = os.getcwd()  # noqa: PTH109
     if cwd not in (*front, "/"):

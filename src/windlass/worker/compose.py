@@ -49,7 +49,9 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         steps = step.Steps(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
-        builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns)
+        builder = build.Builder(
+            place.inside, steps=steps, mounts=trees, namespace=place.userns, library=shared.path
+        )
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

@@ -43,6 +43,10 @@ class Mounts:
                     await asyncio.to_thread(self._make, digest, target)
         return target
 
+    def blob(self, digest: str) -> Path:
+        """Where the bytes of ``digest`` are. Raises ``NotFoundError``."""
+        return blob(self._root, digest)
+
     def _make(self, digest: str, target: Path) -> None:
         manifest = _manifest(blob(self._root, digest))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@ import resource
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from windlass import exception
 from windlass.kit import ids, tasks
@@ -28,10 +29,22 @@ from windlass.worker.runtime import oci
 
 Log = Callable[[str], None]
 
+_MIB = 1024 * 1024
 _PIDS = 16384
+_KILLED = 137
+_NEARLY = 0.98  # of the limit: where the kernel kills, the last page was not had
 _OWNER = 1  # root of a container, as the node numbers it
 _DRAIN = 2.0  # seconds that the output may stay open after the command's end
 _PLACES = ("dev", "proc", "sys", "tmp", "root")
+
+
+class Limits(NamedTuple):
+    """What a step may use: bytes, cores, seconds."""
+
+    memory: int
+    cpu_request: float
+    cpu: float | None
+    timeout: float | None
 
 
 class Steps:
@@ -58,8 +71,13 @@ class Steps:
         binds: Sequence[spec.Bind] = (),
         log: Log,
         timeout: float | None = None,
+        memory: int = 0,
+        cpus: tuple[float, float | None] = (1.0, None),
     ) -> int:
-        """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``.
+        """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``,
+        ``ResourceExhaustedError`` where the memory did not suffice.
+
+        ``memory``: the limit in bytes, 0 for the machine's. ``cpus``: request and limit, in cores.
 
         ``lowers``: bottom first, as in ``ImageMeta.layers``. ``upper``: an existing folder (it is handed to the
         container's root here) on the file system of the layers. Neither ``binds`` nor their mount points appear in
@@ -72,7 +90,7 @@ class Steps:
             _stub(place / "stub", binds)
             box = spec.Box(
                 name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds,
-                memory=self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+                memory=memory or self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 seccomp=self._profile, building=True, cgroup=self._groups.oci_path(name),
             )  # fmt: skip
             (place / "config.json").touch(0o600)  # holds the secrets
@@ -80,7 +98,8 @@ class Steps:
             stacked = [place / "stub", *lowers, self._names]
             overlay.mount(box.rootfs, lowers=stacked, upper=upper, work=place / "work")
             try:
-                return await self._run(name, place, log, timeout)
+                limits = Limits(memory or self._memory, *cpus, timeout)
+                return await self._run(name, place, log, limits)
             finally:
                 overlay.unmount(box.rootfs)
 
@@ -106,9 +125,9 @@ class Steps:
         await asyncio.to_thread(self._runtime.forget, name)
         await asyncio.to_thread(shutil.rmtree, place, True)
 
-    async def _run(self, name: str, place: Path, log: Log, timeout: float | None) -> int:
+    async def _run(self, name: str, place: Path, log: Log, limits: Limits) -> int:
         group = self._groups.create(
-            name, cpu_request=1.0, cpu_limit=None, memory_limit=self._memory, pids_limit=_PIDS
+            name, cpu_request=limits.cpu_request, cpu_limit=limits.cpu, memory_limit=limits.memory, pids_limit=_PIDS
         )
         line = group.enter_argv(self._runtime.run_command(name, place, place / "pid"))
         try:
@@ -117,7 +136,12 @@ class Steps:
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             try:
-                return await _finish(process, log, timeout)
+                code = await _finish(process, log, limits.timeout)
+                if code == _KILLED and group.peak() >= limits.memory * _NEARLY:
+                    raise exception.ResourceExhaustedError(
+                        f"ran out of memory: it may use {limits.memory / _MIB:,.0f} MiB"
+                    )
+                return code
             finally:
                 folders.kill_by_files(name, place / "pid")
                 with contextlib.suppress(ProcessLookupError):

@@ -14,6 +14,11 @@ BUILDER_VERSION = "2026.11"
 KNOWN_VERSIONS = ("2023.12", "2024.04", "2024.10", "2025.06", "2026.10", BUILDER_VERSION)
 """Names that may be asked for. All are built in the same way; each has layers of its own."""
 
+_INSTALL = {
+    "apt": "apt-get install", "pip": "pip install", "private_pip": "pip install", "uv_pip": "uv pip install",
+    "uv_sync": "uv sync", "poetry": "poetry install",
+}  # fmt: skip
+
 
 def key(
     parent: str | None, recipe: images.Recipe, secret_names: list[str], builder_version: str = BUILDER_VERSION
@@ -43,9 +48,11 @@ def command(recipe: images.Recipe) -> str:
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":
         return " && ".join(recipe.get("commands", []))
-    if op in ("apt", "pip", "uv_pip"):
-        name = {"apt": "apt-get install", "pip": "pip install", "uv_pip": "uv pip install"}[op]
-        return " ".join([name, *recipe.get("options", []), *recipe.get("packages", [])])
+    if op in _INSTALL:
+        return " ".join([_INSTALL[op], *recipe.get("options", []), *recipe.get("packages", [])])
+    if op == "function":
+        function = recipe.get("function")
+        return f"run_function {function['qualname'] if function else ''}"
     if op == "env":
         return "ENV " + " ".join(sorted(recipe.get("env", {})))
     if op == "workdir":

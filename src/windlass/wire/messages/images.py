@@ -11,6 +11,20 @@ class Inventory(TypedDict):
     python: dict[str, str]
 
 
+class BuildFunction(TypedDict):
+    """How a function gets into the step that runs it; fields as in ``FunctionSpec``. ``serialized``, ``arguments``:
+    digests of pickles, if any. ``mounts``: digests of manifests, seen during the step. None of it is content: what the
+    function is known by is the recipe's ``fingerprint``."""
+
+    module: str
+    qualname: str
+    definition: str
+    python: str
+    serialized: str | None
+    arguments: str | None
+    mounts: list[str]
+
+
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
@@ -21,9 +35,13 @@ class Recipe(TypedDict, total=False):
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "copy": ``mount`` (digest of a manifest) baked into the image
+    * "private_pip": as "pip"; ``packages`` are repositories ("github.com/owner/name@ref"), ``git_user`` reads them
+    * "uv_sync" / "poetry": ``files`` of the project (text by name), ``options`` of ``uv sync`` / ``poetry export``,
+      ``uv`` / ``poetry`` (version to use, if a special one was asked for)
+    * "function": ``function``, known by its ``fingerprint``; ``cpu`` (cores) and ``memory`` (MiB): request and limit
 
     ``pins``: exact versions by package that a step must keep to, as a lock says (``Inventory``).
-    ``secrets`` (ids) and ``env`` of a "run"/"apt"/"pip" are visible only during the step.
+    ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step.
     ``force``: build it even if the key is known. ``timeout`` in seconds.
     """
 
@@ -37,6 +55,13 @@ class Recipe(TypedDict, total=False):
     options: list[str]
     requirements: list[str]
     uv: str
+    poetry: str
+    git_user: str
+    files: dict[str, str]
+    function: BuildFunction
+    fingerprint: str
+    cpu: list[float]
+    memory: list[int]
     env: dict[str, str]
     secrets: list[str]
     path: str
@@ -46,7 +71,7 @@ class Recipe(TypedDict, total=False):
     timeout: float
 
 
-_NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
+_NOT_CONTENT = frozenset({"force", "function", "timeout", "secrets"})
 
 
 def content(recipe: Recipe) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, pins, script, settings, sources, stack
+from windlass.worker.images import base, cache, function, pins, projects, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
@@ -32,6 +32,9 @@ class Trees(Protocol):
     async def tree(self, digest: str) -> Path:
         """The folder with the files of manifest ``digest``."""
 
+    def blob(self, digest: str) -> Path:
+        """Where the bytes of ``digest`` are."""
+
 
 class Builder:
     """Makes layers below ``home``.
@@ -41,17 +44,20 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        library: what Python functions that run as a step may import (``Library.path``).
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, environ: Mapping[str, str] = os.environ
-    ) -> None:
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, library: Path = Path("/"),
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:  # fmt: skip
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._library = library
         self._environ = environ
 
     async def sweep(self) -> None:
@@ -86,6 +92,8 @@ class Builder:
             await self._bootstrap(recipe, draft, host, log)
             return
         held = _needed(parent)
+        if recipe.get("op") == "function":
+            function.check(recipe, held["python"])
         has_uv = (self._tools / "uv").exists()
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
@@ -95,19 +103,23 @@ class Builder:
             env |= pins.environment()
             binds.append(spec.Bind(draft.aside("pins"), pins.PLACE))
             pins.write(draft.aside("pins"), recipe["pins"], apt=host.apt)
-        lowers = stack.lowers(self._home, plan["parent"] or "")
+        lowers = stack.lowers(self._home, plan["parent"] or "", await self._sources(recipe))
         upper = draft.tree()
-        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        told = [*held["env"], *recipe.get("env", {}), *plan["secrets"]]
+        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv, variables=told)
         for command in commands:
             await _checked(
                 self._steps.run(
-                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
-                    log=log, timeout=recipe.get("timeout", _TIMEOUT),
+                    command.argv, lowers=lowers, upper=upper, env=env, cwd=_cwd(held, recipe), binds=binds, log=log,
+                    timeout=recipe.get("timeout", _TIMEOUT), memory=function.memory(recipe), cpus=function.cpus(recipe),
                 ),
                 among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
-        for leftover in (upper / "tmp").glob("uv-*.lock"):
-            leftover.unlink()
+        if recipe.get("op") == "function":
+            function.settle(upper, stack.lowers(self._home, plan["parent"] or ""))
+        if not (upper / "tmp").is_symlink():  # a step may have made it lead anywhere
+            for leftover in (upper / "tmp").glob("uv-*.lock"):
+                leftover.unlink()
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
@@ -128,12 +140,24 @@ class Builder:
     async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
         if recipe.get("op") == "copy":
             return [spec.Bind(await self._mounts.tree(recipe.get("mount", "")), script.TREE)]
-        if not recipe.get("requirements"):
-            return []
+        if recipe.get("op") == "function":
+            return await asyncio.to_thread(self._function, recipe["function"], draft.aside())
+        texts = {f"{number}.txt": text for number, text in enumerate(recipe.get("requirements", []))}
+        place = script.REQUIREMENTS if texts else projects.FILES
+        texts = texts or projects.files(recipe)
         folder = draft.aside()
-        for number, text in enumerate(recipe["requirements"]):
-            (folder / f"{number}.txt").write_text(text)
-        return [spec.Bind(folder, script.REQUIREMENTS)]
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+        return [spec.Bind(folder, place)] if texts else []
+
+    def _function(self, code: images.BuildFunction, folder: Path) -> list[spec.Bind]:
+        function.prepare(code, folder, self._mounts.blob)
+        return [spec.Bind(folder, function.STEP), spec.Bind(self._library, spec.LIBRARY)]
+
+    async def _sources(self, recipe: images.Recipe) -> list[Path]:
+        """Local files of the caller that a step sees and the layer does not hold."""
+        code = recipe.get("function")
+        return [await self._mounts.tree(digest) for digest in code["mounts"]] if code else []
 
     @property
     def _tools(self) -> Path:
@@ -191,7 +215,8 @@ async def _grown(
     held: cache.Record = parent or {
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip
-    return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
+    env = {**held["env"], **projects.path(recipe, held["env"].get("PATH", spec.PATH))}
+    return {**held, "layers": [*held["layers"], image_id], "env": env, "size": await cache.size(draft.files)}
 
 
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
@@ -206,6 +231,10 @@ def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
     if op == "shell":
         return {**parent, "shell": words, "size": 0}
     return {**parent, "cmd": words, "size": 0}
+
+
+def _cwd(held: cache.Record, recipe: images.Recipe) -> str:
+    return held["workdir"] or (function.HOME if recipe.get("op") == "function" else "/")
 
 
 def _needed(parent: cache.Record | None) -> cache.Record:

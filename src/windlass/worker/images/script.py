@@ -2,12 +2,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from windlass import exception
 from windlass.wire.messages import images
-from windlass.worker.images import settings
+from windlass.worker.images import function, private, projects
 
 TREE = "/__windlass/copy"
 """Where a step finds the files that a "copy" puts into the image."""
@@ -17,12 +17,21 @@ REQUIREMENTS = "/__windlass/requirements"
 
 _SHELL = ("/bin/sh", "-c")
 
+# The first Python of the PATH, be it of a virtual environment: left alone, uv takes no such one.
+_INTO_FIRST = '"$@" --python "$(command -v python3 || command -v python || echo python3)"'
+
 # Options that mean the same to uv as to pip; with any other the step is left to pip.
 _UV_KNOWS = frozenset({
     "--index-url", "-i", "--extra-index-url", "--find-links", "-f", "--no-index", "--pre", "--upgrade", "-U",
     "--upgrade-package", "--no-deps", "--force-reinstall", "--reinstall", "--no-build-isolation", "--no-binary",
     "--only-binary", "--require-hashes", "--constraint", "-c", "--requirement", "-r", "--no-cache-dir", "--no-cache",
     "--trusted-host", "--config-settings", "-C", "--no-compile", "--quiet", "-q", "--verbose", "-v", "--target", "-t",
+})  # fmt: skip
+
+# Variables for pip are for pip to obey, but for these, which make no difference to what is installed.
+_PIP_TRIFLES = frozenset({
+    "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_PROGRESS_BAR", "PIP_NO_INPUT",
+    "PIP_DEFAULT_TIMEOUT", "PIP_BREAK_SYSTEM_PACKAGES",
 })  # fmt: skip
 
 
@@ -33,9 +42,14 @@ class Command(NamedTuple):
     shown: str
 
 
-def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> list[Command]:
-    """What to run, one after the other, until one fails."""
+def commands(
+    recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool, variables: Iterable[str] = ()
+) -> list[Command]:
+    """What to run, one after the other, until one fails. ``variables``: names of those that image and step set."""
     op = recipe.get("op", "")
+    if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
+        raise exception.ImageBuildError("this machine has no uv", hint="Install it beside Windlass: pip install uv")
+    by_uv = has_uv and not any(name.startswith("PIP_") and name not in _PIP_TRIFLES for name in variables)
     if op == "run":
         prefix = list(shell) or list(_SHELL)
         return [Command([*prefix, line], line) for line in recipe.get("commands", [])]
@@ -44,9 +58,16 @@ def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> li
     if op == "copy":
         return [Command([*_SHELL, _copy()], "COPY local files")]
     if op == "pip":
-        return [_pip(recipe, has_uv)]
+        return [_pip(recipe, by_uv)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
+    if op == "private_pip":
+        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), by_uv)]
+    if op in ("uv_sync", "poetry"):
+        line = projects.line(recipe)
+        return [Command([*_SHELL, line.text], line.shown)]
+    if op == "function":
+        return [Command(list(function.COMMAND), "run_function")]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
 
 
@@ -77,11 +98,13 @@ def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
 
 
 def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip install") -> Command:
-    program = [settings.UV]
-    if version := recipe.get("uv"):
-        program += ["tool", "run", "--no-cache", f"uv@{version}"]
-    argv = [*program, "pip", "install", "--system", "--break-system-packages", "--no-cache", "--no-progress", *flags]
-    return Command([*argv, *_what(recipe, without=("--no-cache-dir", "--no-cache"))], _shown(shown, recipe))
+    version = recipe.get("uv")
+    argv = [
+        *projects.uv(version), "pip", "install", "--break-system-packages", "--no-cache", "--no-progress", *flags,
+        *_what(recipe, without=("--no-cache-dir", "--no-cache")),
+    ]  # fmt: skip
+    line = projects.beside(_INTO_FIRST) if version else f"exec {_INTO_FIRST}"
+    return Command([*_SHELL, line, "sh", *argv], _shown(shown, recipe))
 
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:
@@ -105,4 +128,5 @@ def environment(
 ) -> dict[str, str]:
     """The variables of a step; later ones win: ours, the machine's, the image's, the step's, its secrets."""
     ours = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
-    return {**ours, **host, **image, **recipe.get("env", {}), **secrets}
+    found = {**ours, **host, **image, **recipe.get("env", {}), **secrets}
+    return {**found, **private.environment(recipe, found)} if recipe.get("op") == "private_pip" else found

@@ -38,6 +38,12 @@ def find(layers: Sequence[Path], inside: Path) -> Path | None:
     return entry.path if entry is not None else None
 
 
+def mode(layers: Sequence[Path], inside: Path) -> int | None:
+    """The permissions of a folder in a stack of layers; None where there is no such folder."""
+    entry = _look(layers, inside)
+    return stat.S_IMODE(entry.state.st_mode) if entry is not None and stat.S_ISDIR(entry.state.st_mode) else None
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 

@@ -30,7 +30,15 @@ class Around:
 
     async def parent(self) -> Built | None:
         """The image that the step stands on; None for a base."""
-        return await _built(list(self.chain), self.context) if self.chain else None
+        return await self.image(self.chain) if self.chain else None
+
+    async def image(self, chain: Sequence[images.Recipe]) -> Built:
+        """Another image, built if need be."""
+        return await _built(list(chain), self.context)
+
+    def note(self, chain: Sequence[images.Recipe], text: str) -> None:
+        """A line in the log of the image that ``chain`` makes."""
+        self.context.output.image_log(_name(chain), f"{text}\n")
 
 
 async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resolver.Context) -> Built:

@@ -4,11 +4,12 @@ An image is an immutable chain of steps. Nothing happens when it is described; w
 client uploads the local files it needs, and the server builds the steps that it does not know yet.
 
 One module per verb: ``bases`` begin a chain, ``packages`` and ``commands`` add steps, ``files`` bring local files,
-``chain`` is what they share.
+``dockerfiles`` do all of it in their own language, ``chain`` is what they share.
 """
 from __future__ import annotations
 
-from windlass.image import bases, commands, files, packages
+from windlass.image import bases, commands, dockerfiles, files, packages
+from windlass.image.dockerfiles import AUTO_DOCKERIGNORE as AUTO_DOCKERIGNORE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class _Imports:
         return True
 
 
-class Image(bases.Bases, packages.Packages, commands.Commands, files.Files):
+class Image(bases.Bases, dockerfiles.Dockerfiles, packages.Packages, commands.Commands, files.Files):
     """The file system and environment of containers, as a chain of steps. Each method returns a new image.
 
     Example:

@@ -52,7 +52,6 @@ class Bases(chain.Chain):
         return start(base, force_build=force_build)
 
     from_registry = _later("from_registry")
-    from_dockerfile = _later("from_dockerfile")
     from_aws_ecr = _later("from_aws_ecr")
     from_gcp_artifact_registry = _later("from_gcp_artifact_registry")
     from_scratch = _later("from_scratch")

@@ -37,14 +37,27 @@ def command(recipe: images.Recipe) -> str:
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":
-        return " && ".join(recipe.get("commands", []))
+        program = recipe.get("script", "").partition("\n")[0]
+        return " ".join(recipe.get("argv", [])) or program or " && ".join(recipe.get("commands", []))
     if op in ("apt", "pip", "uv_pip"):
         name = {"apt": "apt-get install", "pip": "pip install", "uv_pip": "uv pip install"}[op]
         return " ".join([name, *recipe.get("options", []), *recipe.get("packages", [])])
     if op == "env":
         return "ENV " + " ".join(sorted(recipe.get("env", {})))
-    if op == "workdir":
+    if op in ("workdir", "folder"):
         return f"WORKDIR {recipe.get('path', '')}"
-    if op == "copy":
-        return "COPY local files"
+    if op in ("copy", "fetch"):
+        return _copied(recipe)
+    if op == "user":
+        return f"USER {recipe.get('user', '')}"
     return " ".join([op.upper(), *recipe.get("commands", [])])
+
+
+def _copied(recipe: images.Recipe) -> str:
+    if recipe.get("op") == "fetch":
+        return f"ADD {recipe.get('url', '')} {recipe.get('path', '')}"
+    sources = recipe.get("sources")
+    if not sources:
+        return "COPY local files"
+    origin = ["--from=" + recipe["image"]] if recipe.get("image") else []
+    return " ".join(["COPY", *origin, *sources, recipe.get("path", "/")])

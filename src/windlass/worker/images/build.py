@@ -9,28 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, sources, stack
+from windlass.worker.images import base, cache, copying, running, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
-_METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
-
-
-class Trees(Protocol):
-    """Materialised mount manifests (``worker.mounts.Mounts``)."""
-
-    async def tree(self, digest: str) -> Path:
-        """The folder with the files of manifest ``digest``."""
+_METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell", "user"})
 
 
 class Builder:
@@ -45,8 +37,9 @@ class Builder:
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, environ: Mapping[str, str] = os.environ
-    ) -> None:
+        self, home: Path, *, steps: step.Steps, mounts: copying.Trees, namespace: Path,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:  # fmt: skip
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
@@ -86,19 +79,28 @@ class Builder:
             await self._bootstrap(recipe, draft, host, log)
             return
         held = _needed(parent)
-        has_uv = (self._tools / "uv").exists()
-        env = script.environment(
-            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
-        )
-        binds = [*host.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
         upper = draft.tree()
+        if recipe.get("op") in copying.OPS:
+            target = copying.Target(self._home, lowers=lowers, workdir=held["workdir"], draft=draft)
+            await copying.run(
+                recipe, target, trees=self._mounts, namespace=self._namespace, host=host,
+                timeout=recipe.get("timeout", _TIMEOUT),
+            )  # fmt: skip
+            return
+        has_uv = (self._tools / "uv").exists()
+        user = running.user(recipe, held, lowers)
+        env = script.environment(
+            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH, home=user.home
+        )
+        extra = await running.binds(recipe, draft, workdir=held["workdir"], user=user, trees=self._mounts)
+        binds = [*host.binds, *extra]
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
         for command in commands:
             await _checked(
                 self._steps.run(
                     command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
-                    log=log, timeout=recipe.get("timeout", _TIMEOUT),
+                    log=log, timeout=recipe.get("timeout", _TIMEOUT), user=user,
                 ),
                 among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
@@ -120,16 +122,6 @@ class Builder:
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
         await _checked(run)
-
-    async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
-        if recipe.get("op") == "copy":
-            return [spec.Bind(await self._mounts.tree(recipe.get("mount", "")), script.TREE)]
-        if not recipe.get("requirements"):
-            return []
-        folder = draft.aside()
-        for number, text in enumerate(recipe["requirements"]):
-            (folder / f"{number}.txt").write_text(text)
-        return [spec.Bind(folder, script.REQUIREMENTS)]
 
     @property
     def _tools(self) -> Path:
@@ -201,6 +193,8 @@ def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
         return {**parent, "entrypoint": words, "size": 0}
     if op == "shell":
         return {**parent, "shell": words, "size": 0}
+    if op == "user":
+        return {**parent, "user": recipe.get("user", ""), "size": 0}
     return {**parent, "cmd": words, "size": 0}
 
 

@@ -32,6 +32,7 @@ class Record(workers.ImageMeta, total=False):
 
     shell: list[str]
     cmd: list[str]
+    user: str
 
 
 class Draft:

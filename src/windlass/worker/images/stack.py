@@ -32,6 +32,20 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
+class Texts:
+    """Small files of an image, read from its ``layers`` (bottom first) without stacking them."""
+
+    def __init__(self, layers: Sequence[Path]) -> None:
+        self._layers = layers
+
+    def text(self, path: str) -> str:
+        """A file's text; "" where there is none."""
+        entry = _look(self._layers, _resolve(self._layers, Path(path.lstrip("/"))))
+        if entry is None or not stat.S_ISREG(entry.state.st_mode):
+            return ""
+        return entry.path.read_text("utf-8", "replace")
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 
@@ -83,7 +97,7 @@ def _fit(layers: Sequence[Path], tree: Path, draft: Path) -> None:
         inside = Path(folder).relative_to(tree)
         resolved = _resolve(layers, inside)
         place = _make(layers, draft, resolved)
-        for name in files:
+        for name in [*files, *(name for name in names if (Path(folder) / name).is_symlink())]:
             target = place / name
             target.unlink(missing_ok=True)
             os.link(Path(folder) / name, target, follow_symlinks=False)

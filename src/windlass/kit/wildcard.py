@@ -17,6 +17,11 @@ def is_pattern(text: str) -> bool:
     return any(char in text for char in "*?[\\")
 
 
+def escape(text: str) -> str:
+    """A pattern for exactly ``text``."""
+    return "".join(f"\\{char}" if is_pattern(char) else char for char in text)
+
+
 def expand(pattern: str, names: Callable[[str], Iterable[str]]) -> list[str]:
     """The paths that ``pattern`` matches, sorted; one without wildcards is returned as it is.
 

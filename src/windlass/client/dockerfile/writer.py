@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from windlass.client import mount as mounts
 from windlass.client.dockerfile import context, runs
+from windlass.kit import wildcard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -203,7 +204,8 @@ class Writer:
                 file = Path(folder) / str(number)
                 file.write_bytes(text.encode("utf-8", "surrogateescape"))
                 picked.add(f"{_HEREDOCS}/{number}/{posixpath.basename(heredoc.name)}", file)
-            return {**recipe, "mount": await self._upload(picked), "sources": [*dict.fromkeys(picked.sources)]}
+            named = [wildcard.escape(source) for source in dict.fromkeys(picked.sources)]
+            return {**recipe, "mount": await self._upload(picked), "sources": named}
 
     async def _upload(self, picked: context.Picked) -> str:
         return await mounts.Mount(picked).upload(self._around.context.session)

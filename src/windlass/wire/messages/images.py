@@ -24,7 +24,7 @@ class Recipe(TypedDict, total=False):
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "user": ``user`` of later "run"
-    * "copy": ``sources`` (paths, all by default) of ``mount`` (digest of a manifest) or of ``image`` (id of a built
+    * "copy": ``sources`` (patterns, all by default) of ``mount`` (digest of a manifest) or of ``image`` (id of a built
       one) go to ``path`` ("/" by default; relative to the working folder), which is a folder if it ends in a slash. A
       source that is a folder stands for what it holds. ``owner`` (names or numbers, ``user:group``) and ``mode``
       (permission bits) instead of their own

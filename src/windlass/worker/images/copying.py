@@ -17,6 +17,7 @@ from typing import Protocol
 
 import windlass
 from windlass import exception
+from windlass.kit import wildcard
 from windlass.wire.messages import images
 from windlass.worker import spec
 from windlass.worker.images import cache, fetch, settings, stack, transfer
@@ -53,7 +54,7 @@ class Target:
         path = absolute(recipe.get("path", "/"), self._workdir)
         image = recipe.get("image", "")
         return {
-            "namespace": str(namespace), "place": str(place), "lowers": [str(lower) for lower in self._lowers],
+            "namespace": str(namespace) if namespace.name else "", "place": str(place), "lowers": [str(lower) for lower in self._lowers],
             "upper": str(self._draft.files), "tree": str(tree or ""),
             "layers": [str(lower) for lower in stack.lowers(self.home, image)] if image else [],
             "sources": recipe.get("sources", [] if recipe.get("op") == "folder" else ["."]),
@@ -77,7 +78,7 @@ async def run(
     tree, mode = None, -1
     if recipe.get("op") == "fetch":
         tree, name = await fetch.fetched(recipe, target.aside, env=host.env, bundle=host.bundle, timeout=timeout)
-        recipe, mode = {**recipe, "sources": [name]}, fetch.MODE
+        recipe, mode = {**recipe, "sources": [wildcard.escape(name)]}, fetch.MODE
     elif recipe.get("mount"):
         tree = await trees.tree(recipe["mount"])
     order = await asyncio.to_thread(target.order, recipe, namespace=namespace, tree=tree, mode=mode)

@@ -38,13 +38,10 @@ async def fetched(
     Raises ``ImageBuildError`` with the reason.
     """
     url, stop = recipe.get("url", ""), threading.Event()
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise exception.ImageBuildError(f"{url!r} is no http or https URL")
-    name = posixpath.basename(urllib.parse.unquote(urllib.parse.urlsplit(url).path))
-    if name in ("", ".", "..") or "\0" in name:
-        if recipe.get("path", "").endswith("/"):
-            raise exception.ImageBuildError(f"{url} names no file: give the path of one, without a slash at the end")
-        name = "file"
+    name = _name(url)
+    if not name and recipe.get("path", "").endswith("/"):
+        raise exception.ImageBuildError(f"{url} names no file: give the path of one, without a slash at the end")
+    name = name or "file"
     place = folder / "fetched"
     place.mkdir()
     place.chmod(0o755)
@@ -56,6 +53,18 @@ async def fetched(
     if recipe.get("checksum") and recipe["checksum"] != f"sha256:{digest}":
         raise exception.ImageBuildError(f"{url} has the checksum sha256:{digest}, not {recipe['checksum']}")
     return place, name
+
+
+def _name(url: str) -> str:
+    """Of the file at ``url``; "" where it has none."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as exc:
+        raise exception.ImageBuildError(f"{url!r} is no URL: {exc}") from None
+    if parts.scheme not in ("http", "https"):
+        raise exception.ImageBuildError(f"{url!r} is no http or https URL")
+    name = posixpath.basename(urllib.parse.unquote(parts.path))
+    return "" if name in (".", "..") or "\0" in name or "/" in name else name
 
 
 def _opener(env: Mapping[str, str], bundle: Path | None) -> urllib.request.OpenerDirector:

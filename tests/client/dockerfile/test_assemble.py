@@ -180,7 +180,7 @@ def test_named_files_are_there_for_copy(here: Path) -> None:
 
 def test_a_url_is_fetched_by_the_builder() -> None:
     checksum = "sha256:" + "0" * 64
-    assert commands(f"ARG V=2", f"ADD --checksum={checksum} https://x.y/f-$V.bin /b/")[-1] == {
+    assert commands("ARG V=2", f"ADD --checksum={checksum} https://x.y/f-$V.bin /b/")[-1] == {
         "op": "fetch", "url": "https://x.y/f-2.bin", "path": "/b/", "checksum": checksum,
     }  # fmt: skip
 
@@ -303,7 +303,8 @@ def test_what_is_no_text_shows_its_line(here: Path) -> None:
         ("COPY *.txt /x", "several files match"), ("COPY --chmod=u+x a.txt /x", "octal"), ("COPY $NO /x", "empty"),
         ("COPY --from=img ../x /y", "outside of the image"), ("COPY --from=img <<E /y\nE", "heredoc"),
         ("COPY 'a /x b", "source and a destination"), ("COPY a' /x", "source and a destination"),
-        ("ADD http://a/x http://a/y /z/", "one http"), ("ADD git@x.y:z /z", "one http"), ("ADD ftp://a/b /c", "one http"),
+        ("ADD http://a/x http://a/y /z/", "one http"), ("ADD git@x.y:z /z", "one http"),
+        ("ADD ftp://a/b /c", "one http"),
         ("ADD http://u:p@a/b /c", "password"), ("ADD --checksum=md5:1 http://a/b /c", "sha256"),
         ("ADD --checksum=sha256:1 a.txt /c", "for URLs"), ("ADD a.tar /x/", "does not unpack"),
         ("WORKDIR $NO", "empty"), ("SHELL bash", "JSON list"), ("ENV A='x", "single quote"), ("RUN []", "no program"),

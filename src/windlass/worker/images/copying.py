@@ -54,7 +54,8 @@ class Target:
         path = absolute(recipe.get("path", "/"), self._workdir)
         image = recipe.get("image", "")
         return {
-            "namespace": str(namespace) if namespace.name else "", "place": str(place), "lowers": [str(lower) for lower in self._lowers],
+            "namespace": str(namespace) if namespace.name else "", "place": str(place),
+            "lowers": [str(lower) for lower in self._lowers],
             "upper": str(self._draft.files), "tree": str(tree or ""),
             "layers": [str(lower) for lower in stack.lowers(self.home, image)] if image else [],
             "sources": recipe.get("sources", [] if recipe.get("op") == "folder" else ["."]),

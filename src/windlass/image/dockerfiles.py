@@ -4,7 +4,7 @@ from __future__ import annotations
 from windlass import exception
 from windlass.client import recipes
 from windlass.file_pattern_matcher import FilePatternMatcher, as_ignore
-from windlass.image import chain
+from windlass.image import bases, chain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class Dockerfiles(chain.Chain):
 
         _check(context_mount, gpu)
         options = _Options(context_dir, ignore, build_args, secrets, env, force_build)
-        chain.checked([registry_secret] if registry_secret is not None else [])
+        signed = bases.registry_secret(registry_secret)
+        python = None if add_python is None else recipes.added_python(add_python)
 
         async def expand(around: imaging.Around) -> list[images.Recipe]:
             import asyncio
@@ -95,15 +96,12 @@ class Dockerfiles(chain.Chain):
             found = await asyncio.to_thread(reading.dockerfile, file, options.build_args)
             if unused := found.unused(options.build_args):
                 around.note([], f"{file}: no ARG declares {', '.join(unused)} of build_args")
-            secret = registry_secret.object_id if registry_secret is not None else ""
+            secret = next((one.object_id for one in signed), "")
             return await assemble.whole(found, options.given(file), around, registry_secret=secret)
 
-        needs = [*options.secrets, *([registry_secret] if registry_secret is not None else [])]
         common = chain.forced({"op": "from_dockerfile"}, force_build)
-        image = Image._start(recipes.Step(common, expand=expand, needs=needs))
-        if add_python is not None:
-            image = image._step({"op": "python", "python": recipes.series(add_python)}, force_build=force_build)
-        return image
+        image = Image._start(recipes.Step(common, expand=expand, needs=[*options.secrets, *signed]))
+        return image if python is None else image._step({"op": "python", "python": python})
 
     def dockerfile_commands(
         self,

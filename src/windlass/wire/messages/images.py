@@ -15,7 +15,8 @@ class RecipeBind(TypedDict):
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
-    * "base": ``base`` "debian_slim", ``python`` "3.11"
+    * "base": ``base`` "debian_slim", ``python`` "3.11"; "registry", ``tag`` its name, ``secrets`` sign in there;
+      "scratch", which is empty
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure), or ``argv`` (a program, without shell), or
       ``script`` (a program's text that begins with ``#!``). ``scratch``: folders that are empty and not kept;
       ``binds``: what is seen read-only
@@ -37,6 +38,7 @@ class Recipe(TypedDict, total=False):
 
     op: str
     base: str
+    tag: str
     python: str
     commands: list[str]
     packages: list[str]
@@ -47,7 +49,6 @@ class Recipe(TypedDict, total=False):
     secrets: list[str]
     path: str
     mount: str
-    tag: str
     image: str
     sources: list[str]
     owner: str

@@ -9,19 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, copying, running, script, settings, sources, stack
+from windlass.worker import outside, spec, step, userns
+from windlass.worker.images import (
+    base,
+    cache,
+    contents,
+    copying,
+    registry,
+    running,
+    script,
+    settings,
+    skopeo,
+    sources,
+    stack,
+)
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
+_SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
+_FOUND = frozenset({"registry", "scratch"})  # bases that are not made on this machine
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell", "user"})
 
 
@@ -33,18 +47,26 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        outer: starts programs in the machine's own network.
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: copying.Trees, namespace: Path,
+        self,
+        home: Path,
+        *,
+        steps: step.Steps,
+        mounts: copying.Trees,
+        namespace: Path,
+        outer: outside.Outside,
         environ: Mapping[str, str] = os.environ,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._outer = outer
         self._environ = environ
 
     async def sweep(self) -> None:
@@ -61,6 +83,9 @@ class Builder:
             async with self._layers.draft() as draft:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
+                elif recipe.get("op") == "base" and recipe.get("base") in _FOUND:
+                    with Lines(log, without=_SKOPEO_NOISE) as lines:
+                        record = await self._find(plan, draft, lines)
                 else:
                     with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
                         await self._make(plan, parent, draft, lines)
@@ -80,6 +105,7 @@ class Builder:
             return
         held = _needed(parent)
         lowers = stack.lowers(self._home, plan["parent"] or "")
+        files = [self._layers.files(layer) for layer in held["layers"]]
         upper = draft.tree()
         if recipe.get("op") in copying.OPS:
             target = copying.Target(self._home, lowers=lowers, workdir=held["workdir"], draft=draft)
@@ -96,6 +122,7 @@ class Builder:
         extra = await running.binds(recipe, draft, workdir=held["workdir"], user=user, trees=self._mounts)
         binds = [*host.binds, *extra]
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        _runnable(commands, files)
         for command in commands:
             await _checked(
                 self._steps.run(
@@ -106,6 +133,19 @@ class Builder:
             )  # fmt: skip
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
+
+    async def _find(self, plan: workers.BuildPlan, draft: cache.Draft, log: Log) -> cache.Record:
+        """The record of a base that is not made here."""
+        recipe = plan["recipe"]
+        if recipe.get("base") == "scratch":
+            return contents.described({}, layers=[], size=0)
+        host = await asyncio.to_thread(self._settings)
+        access = skopeo.Access(self._outer, self._environ, host, self._home, self._namespace)
+        record = await registry.pull(
+            recipe.get("tag", ""), layers=self._layers, draft=draft, access=access, secrets=plan["secrets"] or None,
+            log=log, timeout=recipe.get("timeout", _TIMEOUT),
+        )  # fmt: skip
+        return {**record, "python": _python_of(record)}
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
@@ -182,6 +222,21 @@ async def _grown(
     return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
 
 
+def _runnable(commands: Sequence[script.Command], files: Sequence[Path]) -> None:
+    """Say clearly what an image lacks, where that is the program that shall run all others."""
+    program = commands[0].argv[0] if commands else ""
+    if program.startswith("/") and not program.startswith("/__windlass/") and not stack.exists(files, program[1:]):
+        raise exception.ImageBuildError(
+            f"the image has no {program}, which would have to do this" if files else "the image is empty",
+            hint="Begin with a base that has a shell; without one, files and settings can still be added.",
+        )
+
+
+def _python_of(record: cache.Record) -> str:
+    """The Python of an image from a registry."""
+    return ""
+
+
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
     """The record of an image that differs from its parent in words only."""
     op, words = recipe.get("op"), recipe.get("commands", [])
@@ -206,7 +261,10 @@ def _needed(parent: cache.Record | None) -> cache.Record:
 
 def _meta(record: cache.Record) -> workers.ImageMeta:
     """What travels of a record."""
-    return {
+    meta: workers.ImageMeta = {
         "layers": record["layers"], "env": record["env"], "workdir": record["workdir"],
         "entrypoint": record["entrypoint"], "python": record["python"], "size": record["size"],
     }  # fmt: skip
+    if "digest" in record:
+        meta["digest"] = record["digest"]
+    return meta

@@ -46,6 +46,11 @@ class Texts:
         return entry.path.read_text("utf-8", "replace")
 
 
+def exists(layers: Sequence[Path], inside: str) -> bool:
+    """Whether the layers (bottom first) hold something at ``inside``, links followed as in a container."""
+    return _look(layers, _resolve(layers, Path(inside))) is not None
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 

@@ -50,6 +50,7 @@ class Order(TypedDict):
 
 def main() -> None:
     """Carry out the order on standard input."""
+    linux.die_with_parent()
     order: Order = json.load(sys.stdin)
     sys.setrecursionlimit(_DEEPEST)
     try:
@@ -93,6 +94,7 @@ def _become(namespace: Path) -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
+    linux.die_with_parent()
 
 
 def carry_out(order: Order, source: rooted.Root, target: rooted.Root) -> None:

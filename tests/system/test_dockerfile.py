@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from pathlib import Path
 
 import pytest
 
+import registries
 import windlass
 
 SLIM = windlass.Image.debian_slim
@@ -22,6 +25,21 @@ def inside(image, *commands: str):
     handle = app.function(serialized=True)(sh)
     with app.run():
         return handle.remote(*commands)
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory):
+    with registries.running(tmp_path_factory.mktemp("public")) as running:
+        yield running
+
+
+def built(stage, image) -> list[Path]:
+    """The folders of an image's layers, bottom first, for an image in which no function can run."""
+    app = windlass.App("test-dockerfile")
+    app.function(image=image, serialized=True)(sh)
+    with app.run():
+        meta = json.loads((stage.home / "layers" / image.object_id / "meta.json").read_text())
+        return [stage.home / "layers" / layer / "files" for layer in meta["layers"]]
 
 
 @pytest.fixture
@@ -181,3 +199,43 @@ def test_an_unchanged_dockerfile_builds_nothing_and_a_changed_file_its_own_step(
     (context / "f").write_text("two")
     second = inside(image, "cat /first", "cat /f", "cat /last")
     assert second[0] == first[0] and second[1] == "two" and second[2] != first[2]
+
+
+def test_stages_from_a_registry_end_in_an_image_of_nothing_but_what_was_copied(stage, context, public):
+    public.push("tools/box", [registries.busybox()], config={"Env": ["PATH=/bin", "GREETING=hello"], "User": "7:8"})
+    (context / "local.txt").write_text("local")
+    (context / "Dockerfile").write_text(f"""
+ARG REGISTRY
+FROM ${{REGISTRY}}/tools/box AS build
+ENV WORD="$GREETING $REGISTRY there"
+USER 0
+RUN mkdir /made && echo "$WORD" > /made/word && id -u > /made/root
+USER 5:6
+RUN ["/bin/sh", "-c", "test ! -w /made && id -u > /tmp/mine && id -g >> /tmp/mine"]
+FROM scratch
+WORKDIR /place
+COPY --from=build --chown=3:4 /made /tmp/mine ./
+COPY --from={public.host}/tools/box /bin/busybox /bin/sh
+COPY local.txt /
+ENV A=b
+""")
+    image = windlass.Image.from_dockerfile("Dockerfile", build_args={"REGISTRY": public.host})
+    layers = built(stage, image)
+    files = {str(path.relative_to(layer)): path for layer in layers for path in layer.rglob("*") if path.is_file()}
+    assert sorted(files) == ["bin/sh", "local.txt", "place/mine", "place/root", "place/word"]
+    assert files["place/word"].read_text() == "hello  there\n" and files["place/mine"].read_text() == "5\n6\n"
+    inside = {name: path.stat().st_uid - layers[0].stat().st_uid for name, path in files.items()}
+    assert inside == {"bin/sh": 0, "local.txt": 0, "place/mine": 3, "place/root": 3, "place/word": 3}
+
+
+def test_a_private_base_is_opened_by_the_registry_secret(stage, context, tmp_path_factory):
+    with registries.running(tmp_path_factory.mktemp("private"), private=True) as private:
+        private.push("box", [registries.busybox()])
+        (context / "Dockerfile").write_text(f"FROM {private.host}/box\nRUN echo {uuid.uuid4().hex} > /made\n")
+        login = windlass.Secret.from_dict(
+            {"REGISTRY_USERNAME": registries.USER, "REGISTRY_PASSWORD": registries.PASSWORD}
+        )
+        with pytest.raises(windlass.exception.ImageBuildError):
+            built(stage, windlass.Image.from_dockerfile("Dockerfile"))
+        layers = built(stage, windlass.Image.from_dockerfile("Dockerfile", registry_secret=login))
+        assert (layers[-1] / "made").exists()

@@ -239,3 +239,22 @@ def test_a_private_base_is_opened_by_the_registry_secret(stage, context, tmp_pat
             built(stage, windlass.Image.from_dockerfile("Dockerfile"))
         layers = built(stage, windlass.Image.from_dockerfile("Dockerfile", registry_secret=login))
         assert (layers[-1] / "made").exists()
+
+
+def test_a_url_is_added_through_the_machines_own_settings(stage, context):
+    import os
+
+    from windlass.worker.images import settings
+
+    index = os.environ.get("PIP_INDEX_URL") or settings.pip_config(os.environ).get("index_url", "https://pypi.org/simple")
+    if "@" in index or not index.startswith("http"):
+        pytest.skip("the index of this machine needs a password, or is no server")
+    page = f"{index.rstrip('/')}/iniconfig/"
+    image = SLIM().dockerfile_commands(f"ADD {page} /page.html", f"ADD --chmod=644 --chown=5 {page} /other.html")
+    found, first, second = inside(
+        image, "grep -c iniconfig /page.html", "stat -c '%a %u' /page.html", "stat -c '%a %u' /other.html"
+    )
+    assert int(found) > 0 and (first, second) == ("600 0", "644 5")
+    wrong = SLIM().dockerfile_commands(f"ADD --checksum=sha256:{'0' * 64} {page} /page.html")
+    with pytest.raises(windlass.exception.ImageBuildError, match="has the checksum"):
+        inside(wrong)

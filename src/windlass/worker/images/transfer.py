@@ -24,6 +24,7 @@ from windlass.kit import wildcard
 from windlass.worker import linux, overlay
 from windlass.worker.images import owners, rooted
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _CHUNK = 16 * 1024 * 1024
 _DEEPEST = 20_000  # more than the folders of any path that the kernel takes
 
@@ -162,18 +163,19 @@ class _Copier:
             path = posixpath.join(path, posixpath.basename(one))
         parent, name = posixpath.split(posixpath.normpath(path))
         self.folder(parent)
-        self._file(one, parent, name)
+        with self._source.opened(one, os.O_RDONLY | os.O_NONBLOCK) as like, self._target.opened(parent, _FOLDER) as there:
+            self._file(like, there, parent, name)
 
     def _merge(self, one: str, path: str) -> None:
         """What the folder ``one`` holds goes into the folder ``path``; folders that are there stay as they are."""
-        with self._source.opened(one, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            with os.scandir(descriptor) as entries:
-                kinds = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
-        for name, state in sorted(kinds.items()):
+        with self._source.opened(one, _FOLDER) as here, self._target.opened(path, _FOLDER) as there:
+            with os.scandir(here) as entries:
+                kinds = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
+            for name, state in kinds:
+                if not stat.S_ISDIR(state.st_mode):
+                    self._entry(here, there, path, name, state)
+        for name in [name for name, state in kinds if stat.S_ISDIR(state.st_mode)]:
             inside, goal = posixpath.join(one, name), posixpath.join(path, name)
-            if not stat.S_ISDIR(state.st_mode):
-                self._entry(one, path, name, state)
-                continue
             is_new = bool(self._target.make(goal))
             self.folder(goal)
             self._merge(inside, goal)
@@ -181,56 +183,47 @@ class _Copier:
                 with self._target.opened(goal) as made, self._source.opened(inside) as like:
                     self._dress(made, like)
 
-    def _entry(self, one: str, path: str, name: str, state: os.stat_result) -> None:
-        with self._source.opened(one, os.O_RDONLY | os.O_DIRECTORY) as from_folder:
-            if stat.S_ISREG(state.st_mode):
-                self._file(posixpath.join(one, name), path, name)
-            elif stat.S_ISLNK(state.st_mode):
-                with self._cleared(path, name) as folder:
-                    os.symlink(os.readlink(name, dir_fd=from_folder), name, dir_fd=folder)
-                    uid, gid = self._wanted.owner or (state.st_uid, state.st_gid)
-                    os.chown(name, uid, gid, dir_fd=folder, follow_symlinks=False)
-            elif stat.S_ISFIFO(state.st_mode):
-                with self._cleared(path, name) as folder:
-                    os.mkfifo(name, dir_fd=folder)
-            elif not stat.S_ISSOCK(state.st_mode):
-                raise exception.InvalidError(f"/{one.strip('/')}/{name} is a device, which cannot be copied")
-
-    def _file(self, one: str, parent: str, name: str) -> None:
-        with self._source.opened(one, os.O_RDONLY | os.O_NONBLOCK) as like, self._cleared(parent, name) as folder:
-            state = os.fstat(like)
-            if not stat.S_ISREG(state.st_mode):
-                raise exception.InvalidError(f"/{one.lstrip('/')} is neither file nor folder")
-            key = (state.st_dev, state.st_ino)
-            if state.st_nlink > 1 and key in self._seen:
-                self._link(self._seen[key], folder, name)
-                return
-            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    def _entry(self, here: int, there: int, path: str, name: str, state: os.stat_result) -> None:
+        """What is no folder goes from the folder ``here`` into ``there``, which is ``path`` in the image."""
+        if stat.S_ISREG(state.st_mode):
+            like = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
             try:
-                _pour(like, made)
-                self._dress(made, like)
+                self._file(like, there, path, name)
             finally:
-                os.close(made)
-            if state.st_nlink > 1:
-                self._seen[key] = posixpath.join(parent, name)
+                os.close(like)
+        elif stat.S_ISLNK(state.st_mode):
+            _clear(there, path, name)
+            os.symlink(os.readlink(name, dir_fd=here), name, dir_fd=there)
+            uid, gid = self._wanted.owner or (state.st_uid, state.st_gid)
+            os.chown(name, uid, gid, dir_fd=there, follow_symlinks=False)
+        elif stat.S_ISFIFO(state.st_mode):
+            _clear(there, path, name)
+            os.mkfifo(name, dir_fd=there)
+        elif not stat.S_ISSOCK(state.st_mode):
+            raise exception.InvalidError(f"{posixpath.join(path, name)} would be a device, which cannot be copied")
+
+    def _file(self, like: int, there: int, path: str, name: str) -> None:
+        state = os.fstat(like)
+        if not stat.S_ISREG(state.st_mode):
+            raise exception.InvalidError(f"{posixpath.join(path, name)} would be neither file nor folder")
+        _clear(there, path, name)
+        key = (state.st_dev, state.st_ino)
+        if state.st_nlink > 1 and key in self._seen:
+            self._link(self._seen[key], there, name)
+            return
+        made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=there)
+        try:
+            _pour(like, made)
+            self._dress(made, like)
+        finally:
+            os.close(made)
+        if state.st_nlink > 1:
+            self._seen[key] = posixpath.join(path, name)
 
     def _link(self, first: str, folder: int, name: str) -> None:
         parent, known = posixpath.split(first)
-        with self._target.opened(parent, os.O_RDONLY | os.O_DIRECTORY) as there:
+        with self._target.opened(parent, _FOLDER) as there:
             os.link(known, name, src_dir_fd=there, dst_dir_fd=folder, follow_symlinks=False)
-
-    @contextlib.contextmanager
-    def _cleared(self, parent: str, name: str) -> Iterator[int]:
-        """The folder ``parent`` without a file or link called ``name``."""
-        with self._target.opened(parent, os.O_RDONLY | os.O_DIRECTORY) as folder:
-            try:
-                os.unlink(name, dir_fd=folder)
-            except FileNotFoundError:
-                pass
-            except IsADirectoryError:
-                path = posixpath.join(parent, name)
-                raise exception.InvalidError(f"{path} is a folder in the image, not a file") from None
-            yield folder
 
     def _dress(self, made: int, like: int | None) -> None:
         """Owner, permissions, attributes and time of a new file or folder: as wanted, else as ``like`` has them."""
@@ -246,6 +239,16 @@ class _Copier:
         if like is not None and state is not None:
             _attributes(like, made)
             os.utime(made, ns=(state.st_mtime_ns, state.st_mtime_ns))
+
+
+def _clear(folder: int, path: str, name: str) -> None:
+    """Take the file or link called ``name`` out of the folder, which is ``path`` in the image."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        pass
+    except IsADirectoryError:
+        raise exception.InvalidError(f"{posixpath.join(path, name)} is a folder in the image, not a file") from None
 
 
 def _attributes(like: int, made: int) -> None:

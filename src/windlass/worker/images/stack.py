@@ -20,6 +20,7 @@ from windlass.worker.images import cache
 _OPAQUE = "user.overlay.opaque"
 _LINKS = 40  # that may follow each other
 _PLAIN = 0o755
+_SMALL = 4 * 1024 * 1024  # bytes that are read of a text
 
 
 def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]:
@@ -43,7 +44,8 @@ class Texts:
         entry = _look(self._layers, _resolve(self._layers, Path(path.lstrip("/"))))
         if entry is None or not stat.S_ISREG(entry.state.st_mode):
             return ""
-        return entry.path.read_text("utf-8", "replace")
+        with entry.path.open("rb") as file:
+            return file.read(_SMALL).decode("utf-8", "replace")
 
 
 def exists(layers: Sequence[Path], inside: str) -> bool:

@@ -163,8 +163,9 @@ class _Copier:
             path = posixpath.join(path, posixpath.basename(one))
         parent, name = posixpath.split(posixpath.normpath(path))
         self.folder(parent)
-        with self._source.opened(one, os.O_RDONLY | os.O_NONBLOCK) as like, self._target.opened(parent, _FOLDER) as there:
-            self._file(like, there, parent, name)
+        with self._target.opened(parent, _FOLDER) as there:
+            with self._source.opened(one, os.O_RDONLY | os.O_NONBLOCK) as like:
+                self._file(like, there, parent, name)
 
     def _merge(self, one: str, path: str) -> None:
         """What the folder ``one`` holds goes into the folder ``path``; folders that are there stay as they are."""

@@ -163,9 +163,9 @@ class _Copier:
             path = posixpath.join(path, posixpath.basename(one))
         parent, name = posixpath.split(posixpath.normpath(path))
         self.folder(parent)
-        with self._target.opened(parent, _FOLDER) as there:
+        with self._target.opened(parent, _FOLDER) as folder:
             with self._source.opened(one, os.O_RDONLY | os.O_NONBLOCK) as like:
-                self._file(like, there, parent, name)
+                self._file(like, folder, parent, name)
 
     def _merge(self, one: str, path: str) -> None:
         """What the folder ``one`` holds goes into the folder ``path``; folders that are there stay as they are."""

@@ -258,3 +258,9 @@ def test_a_url_is_added_through_the_machines_own_settings(stage, context):
     wrong = SLIM().dockerfile_commands(f"ADD --checksum=sha256:{'0' * 64} {page} /page.html")
     with pytest.raises(windlass.exception.ImageBuildError, match="has the checksum"):
         inside(wrong)
+
+
+def test_a_working_folder_that_is_there_makes_no_layer(stage, context):
+    base = built(stage, SLIM())
+    assert built(stage, SLIM().dockerfile_commands("WORKDIR /usr/lib", "WORKDIR /lib")) == base
+    assert len(built(stage, SLIM().dockerfile_commands("WORKDIR /new"))) == len(base) + 1

@@ -219,6 +219,9 @@ async def _grown(
     held: cache.Record = parent or {
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip
+    if recipe.get("op") == "folder" and not any(draft.files.iterdir()):
+        draft.files.rmdir()  # the folder was there: no layer is needed
+        return {**held, "size": 0}
     return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 
 import pytest
 
@@ -71,3 +72,32 @@ def test_a_manifest_made_by_hand_is_refused_and_leaves_nothing(tmp_path, store, 
     with pytest.raises(exception.InvalidError):
         tree(tmp_path, store(text.encode()))
     assert not [*tmp_path.glob("mounts/*")]
+
+
+def whole(store, **parts):
+    return store(json.dumps({"files": [], **parts}).encode())
+
+
+def test_links_and_empty_folders_are_made(tmp_path, store):
+    link = {"path": "a/l", "target": "/etc/passwd"}
+    made = tree(tmp_path, whole(store, folders=["a", "b/c"], links=[link, {"path": "d/m", "target": "../b"}]))
+    assert (made / "b/c").is_dir()
+    assert os.readlink(made / "a/l") == "/etc/passwd" and os.readlink(made / "d/m") == "../b"
+
+
+@pytest.mark.parametrize("target", ["outside", "."])
+def test_nothing_is_placed_behind_a_link(tmp_path, store, target):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = {"path": "a", "target": str(outside) if target == "outside" else target}
+    data = store(b"x")
+    file = {"path": "a/b", "digest": data, "size": 1, "mode": 0o644}
+    for parts in (
+        {"files": [file], "links": [link]}, {"links": [link, {"path": "a/b", "target": "x"}]},
+        {"folders": ["a/b"], "links": [link]}, {"links": [link, link]}, {"folders": ["../x"]},
+        {"links": [{"path": "../x", "target": "y"}]}, {"links": [{"path": "x", "target": ""}]},
+        {"links": [{"path": "x", "target": "a\0b"}]},
+    ):  # fmt: skip
+        with pytest.raises(exception.InvalidError):
+            tree(tmp_path, whole(store, **parts))
+    assert not list(outside.iterdir()) and not list((tmp_path / "mounts").iterdir())

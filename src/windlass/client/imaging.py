@@ -31,7 +31,15 @@ class Around:
 
     async def parent(self) -> Built | None:
         """The image that the step stands on; None for a base."""
-        return await _built(list(self.chain), self.context) if self.chain else None
+        return await self.image(self.chain) if self.chain else None
+
+    async def image(self, chain: Sequence[images.Recipe]) -> Built:
+        """Another image, built if need be."""
+        return await _built(list(chain), self.context)
+
+    def note(self, chain: Sequence[images.Recipe], text: str) -> None:
+        """A line in the log of the image that ``chain`` makes."""
+        self.context.output.image_log(_name(chain), f"{text}\n")
 
 
 async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resolver.Context) -> Built:
@@ -124,6 +132,6 @@ async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
 def _name(chain: Sequence[images.Recipe]) -> str:
     """How the image is called in this run: by its base and what was added."""
     packages = [package for recipe in chain for package in recipe.get("packages", ())]
-    base = (chain[0].get("image") or chain[0].get("base", "")) if chain else ""
+    base = (chain[0].get("image") or chain[0].get("tag") or chain[0].get("base", "")) if chain else ""
     shown = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
     return f"{base} with {shown}" if shown else base

@@ -27,7 +27,7 @@ _FORMAT = 1
 _SUFFIX = ".images.lock"
 _SHOWN = 8  # differences that an error lists
 _NOT_PINNED = frozenset({
-    "base", "env", "workdir", "entrypoint", "cmd", "shell", "user", "label", "copy", "copy_from", "add_url",
+    "base", "env", "workdir", "entrypoint", "cmd", "shell", "user", "copy", "fetch", "folder",
 })  # fmt: skip
 
 
@@ -76,7 +76,7 @@ def place(program: Path) -> Path:
 
 def definition(recipe: images.Recipe) -> dict[str, Any]:
     """What a recipe says, without what differs from run to run."""
-    left_out = {"pins"} | ({"image"} if recipe.get("op") == "copy_from" else set())
+    left_out = {"pins"} | ({"image"} if recipe.get("op") == "copy" else set())
     said = {name: value for name, value in images.content(recipe).items() if name not in left_out}
     plain: dict[str, Any] = json.loads(json.dumps(said, sort_keys=True))
     return plain

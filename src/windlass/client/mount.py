@@ -38,6 +38,14 @@ class Source:
         """Raises ``FileNotFoundError`` where what was named does not exist."""
         raise NotImplementedError
 
+    def links(self) -> Iterator[tuple[str, str]]:
+        """Pairs of path inside and where a symbolic link there leads."""
+        return iter(())
+
+    def folders(self) -> Iterator[str]:
+        """Paths of folders that are there also when nothing is in them."""
+        return iter(())
+
     def watched(self) -> Path:
         """The file or folder whose changes matter."""
         raise NotImplementedError
@@ -160,8 +168,8 @@ class Mount:
         import asyncio
         import json
 
-        files, local = await asyncio.to_thread(self._read)
-        text = json.dumps({"files": files}, separators=(",", ":"), sort_keys=True).encode()
+        manifest, local = await asyncio.to_thread(self._read)
+        text = json.dumps(manifest, separators=(",", ":"), sort_keys=True).encode()
         digest = payload.digest(text)
         lacking = await _missing(server, [*local, digest])
         gate = asyncio.Semaphore(_AT_ONCE)
@@ -175,7 +183,7 @@ class Mount:
             await _again(lambda: _put(server, digest, iter([text])))
         return digest
 
-    def _read(self) -> tuple[list[images.MountFile], dict[str, Path]]:
+    def _read(self) -> tuple[images.MountManifest, dict[str, Path]]:
         local: dict[str, Path] = {}
         listed: list[images.MountFile] = []
         for remote, path in sorted(self.files().items()):
@@ -183,7 +191,12 @@ class Mount:
             local[digest] = path
             mode = 0o755 if state.st_mode & 0o111 else 0o644
             listed.append({"path": remote, "digest": digest, "size": state.st_size, "mode": mode})
-        return listed, local
+        manifest: images.MountManifest = {"files": listed}
+        if links := dict(link for source in self.sources for link in source.links()):
+            manifest["links"] = [{"path": path, "target": links[path]} for path in sorted(links)]
+        if folders := {folder for source in self.sources for folder in source.folders()}:
+            manifest["folders"] = sorted(folders)
+        return manifest, local
 
 
 async def _missing(server: Requests, digests: list[str]) -> set[str]:

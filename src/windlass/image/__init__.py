@@ -4,11 +4,13 @@ An image is an immutable chain of steps. Nothing happens when it is described; w
 client uploads the local files it needs, and the server builds the steps that it does not know yet.
 
 One module per verb: ``bases`` begin a chain; ``packages``, ``private``, ``projects``, ``commands`` and ``function`` add
-steps; ``files`` bring local files; ``named`` finds what exists; ``eager`` builds at once; ``chain`` is what they share.
+steps; ``dockerfiles`` do all of it in their own language; ``files`` bring local files; ``named`` finds what exists;
+``eager`` builds at once; ``chain`` is what they share.
 """
 from __future__ import annotations
 
-from windlass.image import bases, commands, eager, files, function, named, packages, private, projects
+from windlass.image import bases, commands, dockerfiles, eager, files, function, named, packages, private, projects
+from windlass.image.dockerfiles import AUTO_DOCKERIGNORE as AUTO_DOCKERIGNORE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,8 +45,8 @@ class _Imports:
 
 
 class Image(
-    bases.Bases, packages.Packages, private.Private, projects.Projects, commands.Commands, function.Functions,
-    files.Files, named.Named, eager.Eager,
+    bases.Bases, dockerfiles.Dockerfiles, packages.Packages, private.Private, projects.Projects, commands.Commands,
+    function.Functions, files.Files, named.Named, eager.Eager,
 ):  # fmt: skip
     """The file system and environment of containers, as a chain of steps. Each method returns a new image.
 

@@ -1,8 +1,9 @@
 """Local files of a caller as a tree that containers stack over their image.
 
 A manifest (a blob) names files by path and digest. It becomes ``mounts/<digest>/`` once, whole or not at all, and is
-never changed again. Paths come from users: only plain relative ones are accepted, and since the tree starts empty
-and holds nothing but the files and folders written here, no link can lead outside.
+never changed again. Paths come from users: only plain relative ones are accepted, and since the tree starts empty and
+gets its links last, with nothing behind them, nothing is written outside. A link may lead anywhere: only containers
+follow it.
 """
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -55,6 +57,10 @@ class Mounts:
             self._claim(draft, 0o755)
             for file in manifest["files"]:
                 self._place(draft, file)
+            for folder in manifest.get("folders", []):
+                self._folder(draft, check(folder))
+            for link in manifest.get("links", []):  # last: nothing is ever placed behind a link
+                self._link(draft, link)
             draft.rename(target)
         except FileExistsError as exc:
             raise exception.InvalidError(f"a mount names {exc.filename} both as file and as folder") from None
@@ -65,16 +71,28 @@ class Mounts:
 
     def _place(self, draft: Path, file: images.MountFile) -> None:
         parts = check(file["path"])
-        folder = draft
-        for part in parts[:-1]:
-            folder = folder / part
-            if not folder.is_dir():
-                folder.mkdir()
-                self._claim(folder, 0o755)
-        path = folder / parts[-1]
+        path = self._folder(draft, parts[:-1]) / parts[-1]
         with blob(self._root, file["digest"]).open("rb") as source, path.open("xb") as sink:
             shutil.copyfileobj(source, sink, 1024 * 1024)
         self._claim(path, file.get("mode", 0o644) & 0o777 | 0o400)
+
+    def _link(self, draft: Path, link: images.MountLink) -> None:
+        parts = check(link["path"])
+        path = self._folder(draft, parts[:-1]) / parts[-1]
+        if not link["target"] or "\0" in link["target"]:
+            raise exception.InvalidError(f"a mount's link {link['path']!r} leads nowhere")
+        path.symlink_to(link["target"])
+        if self._owner:
+            os.lchown(path, _OWNER, _OWNER)
+
+    def _folder(self, draft: Path, parts: Sequence[str]) -> Path:
+        folder = draft
+        for part in parts:
+            folder = folder / part
+            if folder.is_symlink() or not folder.is_dir():
+                folder.mkdir()  # fails where a file or a link stands
+                self._claim(folder, 0o755)
+        return folder
 
     def _claim(self, path: Path, mode: int) -> None:
         if self._owner:

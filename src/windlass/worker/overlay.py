@@ -15,8 +15,11 @@ _LONGEST = 4000  # bytes of mount options that fit into one page
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(target: Path, *, lowers: Sequence[Path], upper: Path, work: Path) -> None:
-    """Stack ``lowers`` (bottom first) and ``upper`` at ``target``. Works inside a user namespace."""
+def mount(target: Path, *, lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> None:
+    """Stack ``lowers`` (bottom first) and ``upper`` at ``target``. Works inside a user namespace.
+
+    Without ``upper`` (and its ``work``) nothing can be changed; there must be two ``lowers`` then.
+    """
     with contextlib.ExitStack() as held:
         layers = [_escape(path) for path in reversed(lowers)]
         options = _options(layers, upper, work)
@@ -43,8 +46,11 @@ def _mount(target: Path, options: str) -> None:
         )
 
 
-def _options(layers: Sequence[str], upper: Path, work: Path) -> str:
-    return f"userxattr,lowerdir={':'.join(layers)},upperdir={_escape(upper)},workdir={_escape(work)}"
+def _options(layers: Sequence[str], upper: Path | None, work: Path | None) -> str:
+    options = f"userxattr,lowerdir={':'.join(layers)}"
+    if upper is not None and work is not None:
+        options += f",upperdir={_escape(upper)},workdir={_escape(work)}"
+    return options
 
 
 def _escape(path: Path) -> str:

@@ -37,10 +37,11 @@ _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tr
 
 
 class Bind(NamedTuple):
-    """A file or folder of the node, seen read-only at ``target`` inside."""
+    """A file or folder of the node, seen read-only at ``target`` inside unless it is ``writable``."""
 
     source: Path
     target: str
+    writable: bool = False
 
 
 class Box(NamedTuple):
@@ -62,6 +63,10 @@ class Box(NamedTuple):
     """What to show as /sys. The runtime cannot make one: that takes the owner of the network namespace, the node."""
     cgroup: str = ""
     """The control group to make, or "" for the runtime's choice."""
+    uid: int = 0
+    gid: int = 0
+    groups: Sequence[int] = ()
+    """Further groups of the process."""
 
 
 def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: float) -> dict[str, str]:
@@ -102,7 +107,7 @@ def _process(box: Box) -> dict[str, Any]:
     files = min(_OPEN_FILES, box.open_files)
     return {
         "terminal": False,
-        "user": {"uid": 0, "gid": 0},
+        "user": {"uid": box.uid, "gid": box.gid, **({"additionalGids": list(box.groups)} if box.groups else {})},
         "args": list(box.argv),
         "env": [f"{name}={value}" for name, value in box.env.items()],
         "cwd": box.cwd or "/",
@@ -123,8 +128,13 @@ def _mounts(box: Box) -> list[dict[str, Any]]:
         _mount("/dev/shm", "tmpfs", [*safe, "mode=1777", f"size={shared}"], source="shm"),
         _mount("/dev/mqueue", "mqueue", safe),
         _mount("/sys", "none", ["rbind", "nosuid", "noexec", "nodev", "ro"], source=str(box.sys)),
-        *(_mount(b.target, "none", ["rbind", "ro", "nosuid", "nodev"], source=str(b.source)) for b in box.binds),
+        *(_bind(bind) for bind in box.binds),
     ]
+
+
+def _bind(bind: Bind) -> dict[str, Any]:
+    options = ["rbind", "rw" if bind.writable else "ro", "nosuid", "nodev"]
+    return _mount(bind.target, "none", options, source=str(bind.source))
 
 
 def _mount(target: str, kind: str, options: list[str], *, source: str = "") -> dict[str, Any]:

@@ -25,6 +25,7 @@ from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.worker import cgroups, overlay, seccomp, spec
 from windlass.worker import folder as folders
+from windlass.worker.images import owners
 from windlass.worker.runtime import oci
 
 Log = Callable[[str], None]
@@ -73,6 +74,7 @@ class Steps:
         timeout: float | None = None,
         memory: int = 0,
         cpus: tuple[float, float | None] = (1.0, None),
+        user: owners.User = owners.ROOT,
     ) -> int:
         """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``,
         ``ResourceExhaustedError`` where the memory did not suffice.
@@ -92,6 +94,7 @@ class Steps:
                 name=name, argv=argv, env=env, cwd=cwd, rootfs=place / "rootfs", binds=binds,
                 memory=memory or self._memory, open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
                 seccomp=self._profile, building=True, cgroup=self._groups.oci_path(name),
+                uid=user.uid, gid=user.gid, groups=user.groups,
             )  # fmt: skip
             (place / "config.json").touch(0o600)  # holds the secrets
             (place / "config.json").write_text(json.dumps(spec.document(box)))

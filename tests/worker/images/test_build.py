@@ -44,7 +44,8 @@ class Trees:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "CONTAINER_ROOT", os.getuid())
     folder = tmp_path / "layers" / BASE
-    (folder / "files").mkdir(parents=True)
+    (folder / "files/bin").mkdir(parents=True)
+    (folder / "files/bin/sh").touch()
     meta = (
         f'{{"layers": ["{BASE}"], "env": {{"A": "1"}}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}}'
     )
@@ -53,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), environ={})  # type: ignore[arg-type]
+    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), outer=None, environ={})  # type: ignore[arg-type]
 
 
 def plan(recipe: images.Recipe, image_id: str = LAYER, parent: str | None = BASE) -> workers.BuildPlan:
@@ -152,10 +153,38 @@ def test_a_missing_parent_is_said(home: Path) -> None:
         made(home, Steps(), plan({"op": "run", "commands": ["a"]}, parent=OTHER))
 
 
-def test_local_files_are_copied_from_their_tree(home: Path) -> None:
+def test_commands_run_as_the_images_user_and_installations_as_root(home: Path) -> None:
+    etc = home / "layers" / BASE / "files/etc"
+    etc.mkdir()
+    (etc / "passwd").write_text("app:x:1000:1000::/home/app:/bin/sh\n")
     steps = Steps()
-    made(home, steps, plan({"op": "copy", "mount": "sha256:1"}))
-    assert (Path("/tree/sha256:1"), "/__windlass/copy") in steps.seen[0]["binds"]
+    made(
+        home,
+        steps,
+        plan({"op": "user", "user": "app"}),
+        plan({"op": "run", "commands": ["x"]}, OTHER, LAYER),
+        plan({"op": "apt", "packages": ["x"]}, "im-" + "d" * 22, OTHER),
+    )
+    assert [(seen["user"].uid, seen["env"]["HOME"]) for seen in steps.seen] == [(1000, "/home/app"), (0, "/root")]
+
+
+def test_a_user_that_the_image_does_not_have_is_said(home: Path) -> None:
+    with pytest.raises(exception.ImageBuildError, match="no user 'app'"):
+        made(
+            home,
+            Steps(),
+            plan({"op": "user", "user": "app"}),
+            plan({"op": "run", "commands": ["x"]}, OTHER, LAYER),
+        )
+
+
+def test_a_script_and_scratch_folders_are_seen_and_not_kept(home: Path) -> None:
+    steps = Steps()
+    made(home, steps, plan({"op": "run", "script": "#!/bin/sh\ntrue\n", "scratch": ["cache", "/t/"]}))
+    assert steps.seen[0]["argv"] == ["/__windlass/program"]
+    targets = {bind.target: bind.writable for bind in steps.seen[0]["binds"]}
+    assert targets["/cache"] and targets["/t"] and not targets["/__windlass/program"]
+    assert not (home / "layers" / LAYER / "aside").exists()
 
 
 def test_drafts_of_a_killed_worker_are_swept_and_not_known(home: Path) -> None:

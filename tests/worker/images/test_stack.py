@@ -93,3 +93,19 @@ def test_links_in_a_circle_are_refused(home: Path) -> None:
 def test_an_unknown_image_is_not_found(home: Path) -> None:
     with pytest.raises(exception.NotFoundError):
         stack.lowers(home, "im-" + "z" * 22)
+
+
+def test_a_text_is_read_where_the_image_has_it(tmp_path):
+    below, above = tmp_path / "below", tmp_path / "above"
+    (below / "usr/etc").mkdir(parents=True)
+    (below / "usr/etc/passwd").write_text("below")
+    (below / "usr/etc/group").symlink_to("/../../../../etc/group")
+    (above / "usr/etc").mkdir(parents=True)
+    (above / "etc").symlink_to("usr/etc")
+    texts = stack.Texts([below, above])
+    assert texts.text("etc/passwd") == "below"
+    (above / "usr/etc/passwd").write_text("above")
+    assert texts.text("/etc/passwd") == "above"
+    assert texts.text("etc") == texts.text("etc/none") == ""
+    with pytest.raises(exception.InvalidError):  # it leads to itself, not to the machine's own
+        texts.text("etc/group")

@@ -44,10 +44,13 @@ def command(recipe: images.Recipe) -> str:
     op = recipe.get("op", "")
     if op == "base" and recipe.get("base") == "image":
         return f"image {recipe.get('image', '')}"
+    if op == "base" and recipe.get("base") in ("registry", "scratch"):
+        return f"FROM {recipe.get('tag') or 'scratch'}"
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":
-        return " && ".join(recipe.get("commands", []))
+        program = recipe.get("script", "").partition("\n")[0]
+        return " ".join(recipe.get("argv", [])) or program or " && ".join(recipe.get("commands", []))
     if op in _INSTALL:
         return " ".join([_INSTALL[op], *recipe.get("options", []), *recipe.get("packages", [])])
     if op == "function":
@@ -55,8 +58,20 @@ def command(recipe: images.Recipe) -> str:
         return f"run_function {function['qualname'] if function else ''}"
     if op == "env":
         return "ENV " + " ".join(sorted(recipe.get("env", {})))
-    if op == "workdir":
+    if op in ("workdir", "folder"):
         return f"WORKDIR {recipe.get('path', '')}"
-    if op == "copy":
-        return "COPY local files"
+    if op in ("copy", "fetch"):
+        return _copied(recipe)
+    if op == "user":
+        return f"USER {recipe.get('user', '')}"
     return " ".join([op.upper(), *recipe.get("commands", [])])
+
+
+def _copied(recipe: images.Recipe) -> str:
+    if recipe.get("op") == "fetch":
+        return f"ADD {recipe.get('url', '')} {recipe.get('path', '')}"
+    sources = recipe.get("sources")
+    if not sources:
+        return "COPY local files"
+    origin = ["--from=" + recipe["image"]] if recipe.get("image") else []
+    return " ".join(["COPY", *origin, *sources, recipe.get("path", "/")])

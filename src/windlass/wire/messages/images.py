@@ -25,16 +25,33 @@ class BuildFunction(TypedDict):
     mounts: list[str]
 
 
+class RecipeBind(TypedDict):
+    """``source`` in the tree of ``mount`` (digest of a manifest), seen at ``path`` during a step."""
+
+    mount: str
+    source: str
+    path: str
+
+
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
-    * "base": ``base`` "debian_slim", ``python`` "3.11"; or ``base`` "image", ``image`` an id: one that exists
-    * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure)
+    * "base": ``base`` "debian_slim", ``python`` "3.11"; "image", ``image`` an id: one that exists; "registry", ``tag``
+      its name, ``secrets`` sign in there; "scratch", which is empty
+    * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure), or ``argv`` (a program, without shell), or
+      ``script`` (a program's text that begins with ``#!``). ``scratch``: folders that are empty and not kept;
+      ``binds``: what is seen read-only
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
-    * "copy": ``mount`` (digest of a manifest) baked into the image
+    * "user": ``user`` of later "run"
+    * "copy": ``sources`` (patterns, all by default) of ``mount`` (digest of a manifest) or of ``image`` (id of a built
+      one) go to ``path`` ("/" by default; relative to the working folder), which is a folder if it ends in a slash. A
+      source that is a folder stands for what it holds. ``owner`` (names or numbers, ``user:group``) and ``mode``
+      (permission bits) instead of their own
+    * "fetch": what is at ``url`` goes to ``path`` as with "copy"; ``checksum`` ("sha256:…") must hold
+    * "folder": ``path`` exists
     * "private_pip": as "pip"; ``packages`` are repositories ("github.com/owner/name@ref"), ``git_user`` reads them
     * "uv_sync" / "poetry": ``files`` of the project (text by name), ``options`` of ``uv sync`` / ``poetry export``,
       ``uv`` / ``poetry`` (version to use, if a special one was asked for)
@@ -47,7 +64,6 @@ class Recipe(TypedDict, total=False):
 
     op: str
     base: str
-    image: str
     tag: str
     python: str
     commands: list[str]
@@ -67,6 +83,17 @@ class Recipe(TypedDict, total=False):
     path: str
     mount: str
     pins: Inventory
+    image: str
+    sources: list[str]
+    owner: str
+    mode: int
+    url: str
+    checksum: str
+    user: str
+    argv: list[str]
+    script: str
+    scratch: list[str]
+    binds: list[RecipeBind]
     force: bool
     timeout: float
 
@@ -134,7 +161,22 @@ class MountFile(TypedDict):
     mode: int
 
 
-class MountManifest(TypedDict):
-    """The files of a mount, sorted by path. Stored as a blob: its digest is the mount's identity."""
+class MountLink(TypedDict):
+    """A symbolic link at ``path``. ``target`` means something inside the container only."""
 
+    path: str
+    target: str
+
+
+class _MountFiles(TypedDict):
     files: list[MountFile]
+
+
+class MountManifest(_MountFiles, total=False):
+    """The files of a mount, sorted by path. Stored as a blob: its digest is the mount's identity.
+
+    ``links``: symbolic links. ``folders``: those that are there also when they are empty.
+    """
+
+    links: list[MountLink]
+    folders: list[str]

@@ -11,29 +11,32 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, function, pins, projects, script, settings, sources, stack
+from windlass.worker import outside, spec, step, userns
+from windlass.worker.images import (
+    base,
+    cache,
+    contents,
+    copying,
+    registry,
+    running,
+    script,
+    settings,
+    skopeo,
+    sources,
+    stack,
+)
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
-_METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
-
-
-class Trees(Protocol):
-    """Materialised mount manifests (``worker.mounts.Mounts``)."""
-
-    async def tree(self, digest: str) -> Path:
-        """The folder with the files of manifest ``digest``."""
-
-    def blob(self, digest: str) -> Path:
-        """Where the bytes of ``digest`` are."""
+_SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
+_FOUND = frozenset({"registry", "scratch"})  # bases that are not made on this machine
+_METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell", "user"})
 
 
 class Builder:
@@ -44,20 +47,26 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
-        library: what Python functions that run as a step may import (``Library.path``).
+        outer: starts programs in the machine's own network.
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, library: Path = Path("/"),
+        self,
+        home: Path,
+        *,
+        steps: step.Steps,
+        mounts: copying.Trees,
+        namespace: Path,
+        outer: outside.Outside,
         environ: Mapping[str, str] = os.environ,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
-        self._library = library
+        self._outer = outer
         self._environ = environ
 
     async def sweep(self) -> None:
@@ -74,6 +83,9 @@ class Builder:
             async with self._layers.draft() as draft:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
+                elif recipe.get("op") == "base" and recipe.get("base") in _FOUND:
+                    with Lines(log, without=_SKOPEO_NOISE) as lines:
+                        record = await self._find(plan, draft, lines)
                 else:
                     with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
                         await self._make(plan, parent, draft, lines)
@@ -92,34 +104,48 @@ class Builder:
             await self._bootstrap(recipe, draft, host, log)
             return
         held = _needed(parent)
-        if recipe.get("op") == "function":
-            function.check(recipe, held["python"])
-        has_uv = (self._tools / "uv").exists()
-        env = script.environment(
-            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
-        )
-        binds = [*host.binds, *await self._extra(recipe, draft)]
-        if "pins" in recipe:
-            env |= pins.environment()
-            binds.append(spec.Bind(draft.aside("pins"), pins.PLACE))
-            pins.write(draft.aside("pins"), recipe["pins"], apt=host.apt)
-        lowers = stack.lowers(self._home, plan["parent"] or "", await self._sources(recipe))
+        lowers = stack.lowers(self._home, plan["parent"] or "")
+        files = [self._layers.files(layer) for layer in held["layers"]]
         upper = draft.tree()
-        told = [*held["env"], *recipe.get("env", {}), *plan["secrets"]]
-        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv, variables=told)
+        if recipe.get("op") in copying.OPS:
+            target = copying.Target(self._home, lowers=lowers, workdir=held["workdir"], draft=draft)
+            await copying.run(
+                recipe, target, trees=self._mounts, namespace=self._namespace, host=host,
+                timeout=recipe.get("timeout", _TIMEOUT),
+            )  # fmt: skip
+            return
+        has_uv = (self._tools / "uv").exists()
+        user = running.user(recipe, held, lowers)
+        env = script.environment(
+            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH, home=user.home
+        )
+        extra = await running.binds(recipe, draft, workdir=held["workdir"], user=user, trees=self._mounts)
+        binds = [*host.binds, *extra]
+        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        _runnable(commands, files)
         for command in commands:
             await _checked(
                 self._steps.run(
-                    command.argv, lowers=lowers, upper=upper, env=env, cwd=_cwd(held, recipe), binds=binds, log=log,
-                    timeout=recipe.get("timeout", _TIMEOUT), memory=function.memory(recipe), cpus=function.cpus(recipe),
+                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
+                    log=log, timeout=recipe.get("timeout", _TIMEOUT), user=user,
                 ),
                 among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
-        if recipe.get("op") == "function":
-            function.settle(upper, stack.lowers(self._home, plan["parent"] or ""))
-        if not (upper / "tmp").is_symlink():  # a step may have made it lead anywhere
-            for leftover in (upper / "tmp").glob("uv-*.lock"):
-                leftover.unlink()
+        for leftover in (upper / "tmp").glob("uv-*.lock"):
+            leftover.unlink()
+
+    async def _find(self, plan: workers.BuildPlan, draft: cache.Draft, log: Log) -> cache.Record:
+        """The record of a base that is not made here."""
+        recipe = plan["recipe"]
+        if recipe.get("base") == "scratch":
+            return contents.described({}, layers=[], size=0)
+        host = await asyncio.to_thread(self._settings)
+        access = skopeo.Access(self._outer, self._environ, host, self._home, self._namespace)
+        record = await registry.pull(
+            recipe.get("tag", ""), layers=self._layers, draft=draft, access=access, secrets=plan["secrets"] or None,
+            log=log, timeout=recipe.get("timeout", _TIMEOUT),
+        )  # fmt: skip
+        return {**record, "python": _python_of(record)}
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
@@ -136,28 +162,6 @@ class Builder:
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
         await _checked(run)
-
-    async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
-        if recipe.get("op") == "copy":
-            return [spec.Bind(await self._mounts.tree(recipe.get("mount", "")), script.TREE)]
-        if recipe.get("op") == "function":
-            return await asyncio.to_thread(self._function, recipe["function"], draft.aside())
-        texts = {f"{number}.txt": text for number, text in enumerate(recipe.get("requirements", []))}
-        place = script.REQUIREMENTS if texts else projects.FILES
-        texts = texts or projects.files(recipe)
-        folder = draft.aside()
-        for name, text in texts.items():
-            (folder / name).write_text(text, "utf-8")
-        return [spec.Bind(folder, place)] if texts else []
-
-    def _function(self, code: images.BuildFunction, folder: Path) -> list[spec.Bind]:
-        function.prepare(code, folder, self._mounts.blob)
-        return [spec.Bind(folder, function.STEP), spec.Bind(self._library, spec.LIBRARY)]
-
-    async def _sources(self, recipe: images.Recipe) -> list[Path]:
-        """Local files of the caller that a step sees and the layer does not hold."""
-        code = recipe.get("function")
-        return [await self._mounts.tree(digest) for digest in code["mounts"]] if code else []
 
     @property
     def _tools(self) -> Path:
@@ -215,8 +219,25 @@ async def _grown(
     held: cache.Record = parent or {
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip
-    env = {**held["env"], **projects.path(recipe, held["env"].get("PATH", spec.PATH))}
-    return {**held, "layers": [*held["layers"], image_id], "env": env, "size": await cache.size(draft.files)}
+    if recipe.get("op") == "folder" and not any(draft.files.iterdir()):
+        draft.files.rmdir()  # the folder was there: no layer is needed
+        return {**held, "size": 0}
+    return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
+
+
+def _runnable(commands: Sequence[script.Command], files: Sequence[Path]) -> None:
+    """Say clearly what an image lacks, where that is the program that shall run all others."""
+    program = commands[0].argv[0] if commands else ""
+    if program.startswith("/") and not program.startswith("/__windlass/") and not stack.exists(files, program[1:]):
+        raise exception.ImageBuildError(
+            f"the image has no {program}, which would have to do this" if files else "the image is empty",
+            hint="Begin with a base that has a shell; without one, files and settings can still be added.",
+        )
+
+
+def _python_of(record: cache.Record) -> str:
+    """The Python of an image from a registry."""
+    return ""
 
 
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
@@ -230,11 +251,9 @@ def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
         return {**parent, "entrypoint": words, "size": 0}
     if op == "shell":
         return {**parent, "shell": words, "size": 0}
+    if op == "user":
+        return {**parent, "user": recipe.get("user", ""), "size": 0}
     return {**parent, "cmd": words, "size": 0}
-
-
-def _cwd(held: cache.Record, recipe: images.Recipe) -> str:
-    return held["workdir"] or (function.HOME if recipe.get("op") == "function" else "/")
 
 
 def _needed(parent: cache.Record | None) -> cache.Record:
@@ -245,7 +264,10 @@ def _needed(parent: cache.Record | None) -> cache.Record:
 
 def _meta(record: cache.Record) -> workers.ImageMeta:
     """What travels of a record."""
-    return {
+    meta: workers.ImageMeta = {
         "layers": record["layers"], "env": record["env"], "workdir": record["workdir"],
         "entrypoint": record["entrypoint"], "python": record["python"], "size": record["size"],
     }  # fmt: skip
+    if "digest" in record:
+        meta["digest"] = record["digest"]
+    return meta

@@ -9,8 +9,8 @@ from windlass import exception
 from windlass.wire.messages import images
 from windlass.worker.images import function, private, projects
 
-TREE = "/__windlass/copy"
-"""Where a step finds the files that a "copy" puts into the image."""
+PROGRAM = "/__windlass/program"
+"""Where a step finds the program that a ``script`` is."""
 
 REQUIREMENTS = "/__windlass/requirements"
 """Where a step finds requirement files, by number."""
@@ -50,13 +50,15 @@ def commands(
     if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
         raise exception.ImageBuildError("this machine has no uv", hint="Install it beside Windlass: pip install uv")
     by_uv = has_uv and not any(name.startswith("PIP_") and name not in _PIP_TRIFLES for name in variables)
+    if op == "run" and recipe.get("argv"):
+        return [Command(recipe["argv"], shlex.join(recipe["argv"]))]
+    if op == "run" and recipe.get("script"):
+        return [Command([PROGRAM], recipe["script"].partition("\n")[0])]
     if op == "run":
         prefix = list(shell) or list(_SHELL)
         return [Command([*prefix, line], line) for line in recipe.get("commands", [])]
     if op == "apt":
         return [_apt(recipe.get("packages", []))]
-    if op == "copy":
-        return [Command([*_SHELL, _copy()], "COPY local files")]
     if op == "pip":
         return [_pip(recipe, by_uv)]
     if op == "uv_pip":
@@ -76,14 +78,6 @@ def _apt(packages: Sequence[str]) -> Command:
     install = "apt-get install -y -q -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-unsafe-io"
     line = f"apt-get update -q && {install} {names} && apt-get clean"
     return Command([*_SHELL, line], f"apt-get install {names}")
-
-
-def _copy() -> str:
-    """Through tar, because it leaves folders that exist, and links to folders, as they are."""
-    return (
-        f"tar -C {TREE} --owner=0 --group=0 --sort=name -cf - . | "
-        "tar -C / --same-owner --keep-directory-symlink --no-overwrite-dir -xpf -"
-    )
 
 
 def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
@@ -124,9 +118,15 @@ def _name(option: str) -> str:
 
 
 def environment(
-    *, host: Mapping[str, str], image: Mapping[str, str], recipe: images.Recipe, secrets: Mapping[str, str], path: str
+    *,
+    host: Mapping[str, str],
+    image: Mapping[str, str],
+    recipe: images.Recipe,
+    secrets: Mapping[str, str],
+    path: str,
+    home: str = "/root",
 ) -> dict[str, str]:
     """The variables of a step; later ones win: ours, the machine's, the image's, the step's, its secrets."""
-    ours = {"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
+    ours = {"PATH": path, "HOME": home, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "TERM": "dumb"}
     found = {**ours, **host, **image, **recipe.get("env", {}), **secrets}
     return {**found, **private.environment(recipe, found)} if recipe.get("op") == "private_pip" else found

@@ -20,6 +20,7 @@ from windlass.worker.images import cache
 _OPAQUE = "user.overlay.opaque"
 _LINKS = 40  # that may follow each other
 _PLAIN = 0o755
+_SMALL = 4 * 1024 * 1024  # bytes that are read of a text
 
 
 def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]:
@@ -42,6 +43,24 @@ def mode(layers: Sequence[Path], inside: Path) -> int | None:
     """The permissions of a folder in a stack of layers; None where there is no such folder."""
     entry = _look(layers, inside)
     return stat.S_IMODE(entry.state.st_mode) if entry is not None and stat.S_ISDIR(entry.state.st_mode) else None
+class Texts:
+    """Small files of an image, read from its ``layers`` (bottom first) without stacking them."""
+
+    def __init__(self, layers: Sequence[Path]) -> None:
+        self._layers = layers
+
+    def text(self, path: str) -> str:
+        """A file's text; "" where there is none."""
+        entry = _look(self._layers, _resolve(self._layers, Path(path.lstrip("/"))))
+        if entry is None or not stat.S_ISREG(entry.state.st_mode):
+            return ""
+        with entry.path.open("rb") as file:
+            return file.read(_SMALL).decode("utf-8", "replace")
+
+
+def exists(layers: Sequence[Path], inside: str) -> bool:
+    """Whether the layers (bottom first) hold something at ``inside``, links followed as in a container."""
+    return _look(layers, _resolve(layers, Path(inside))) is not None
 
 
 class _Entry(NamedTuple):
@@ -95,7 +114,7 @@ def _fit(layers: Sequence[Path], tree: Path, draft: Path) -> None:
         inside = Path(folder).relative_to(tree)
         resolved = _resolve(layers, inside)
         place = _make(layers, draft, resolved)
-        for name in files:
+        for name in [*files, *(name for name in names if (Path(folder) / name).is_symlink())]:
             target = place / name
             target.unlink(missing_ok=True)
             os.link(Path(folder) / name, target, follow_symlinks=False)

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from windlass import exception
@@ -32,11 +32,25 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
-class _Entry(NamedTuple):
-    """What a path is in a stack of layers."""
+class Entry(NamedTuple):
+    """What a path is in a stack of layers. ``path``: on this machine; ``inside``: relative to the container's root."""
 
     state: os.stat_result
     path: Path
+    inside: Path
+
+
+def find(layers: Sequence[Path], inside: PurePosixPath) -> Entry | None:
+    """What ``inside`` is in the stack, all links followed as in the container; None where it is nothing."""
+    try:
+        return _look(layers, _resolve(layers, Path(*inside.parts[1:])))
+    except exception.InvalidError:
+        return None
+
+
+def names(layers: Sequence[Path], inside: Path) -> set[str]:
+    """What the folder ``inside``, a place without links, may hold: names in any layer, removed ones included."""
+    return {name for folder in _folders(layers, inside) for name in os.listdir(folder)}
 
 
 def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
@@ -59,7 +73,7 @@ def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
     return fitted
 
 
-def _shared(layers: Sequence[Path], tree: Path) -> Iterator[tuple[Path, _Entry]]:
+def _shared(layers: Sequence[Path], tree: Path) -> Iterator[tuple[Path, Entry]]:
     """Folders of ``tree`` that are something in the image, with what they are there."""
     waiting = [Path()]
     while waiting:
@@ -124,31 +138,40 @@ def _resolve(layers: Sequence[Path], inside: Path) -> Path:
             raise exception.InvalidError(f"the image's links at /{inside} lead nowhere")
         goal = entry.path.readlink()
         if goal.is_absolute():
-            walked, goal = Path(), goal.relative_to("/")
+            walked, goal = Path(), Path(*goal.parts[1:])
         rest = [*(piece for piece in goal.parts if piece != "."), *rest]
     return walked
 
 
-def _look(layers: Sequence[Path], inside: Path) -> _Entry | None:
+def _look(layers: Sequence[Path], inside: Path) -> Entry | None:
     """What ``inside`` is in the stack, links not followed; None where it is nothing."""
-    seen, found = list(reversed(layers)), None
+    for path, state in _kinds(_folders(layers, inside.parent), inside.name):
+        return Entry(state, path, inside)
+    return None
+
+
+def _folders(layers: Sequence[Path], inside: Path) -> list[Path]:
+    """The folders of layers that are seen together as the folder ``inside``, topmost first."""
+    seen = list(reversed(layers))
     for part in inside.parts:
-        candidates, seen, found = seen, [], None
-        for folder in candidates:
-            path = folder / part
-            try:
-                state = path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0:
-                break  # removed by this layer
-            found = found or _Entry(state, path)
-            if not stat.S_ISDIR(state.st_mode):
-                break
-            seen.append(path)
-            if _is_opaque(path):
-                break
-    return found
+        kinds = list(_kinds(seen, part))
+        seen = [path for path, state in kinds if stat.S_ISDIR(state.st_mode)]
+    return seen
+
+
+def _kinds(folders: Iterable[Path], name: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """What ``name`` is in each of ``folders``, from the topmost down to where it hides what is below."""
+    for folder in folders:
+        path = folder / name
+        try:
+            state = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0:
+            return  # removed by this layer
+        yield path, state
+        if not stat.S_ISDIR(state.st_mode) or _is_opaque(path):
+            return
 
 
 def _is_opaque(folder: Path) -> bool:

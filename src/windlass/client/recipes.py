@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+_FREE_SINCE = 13  # minor version of the first Python without the global lock
 
 
 class Step:
@@ -66,6 +67,22 @@ def series(python_version: object) -> str:
     if found not in PYTHONS:
         raise exception.InvalidError(f"Python {found} is not supported; choose one of {', '.join(PYTHONS)}")
     return found
+
+
+def added_python(version: object) -> images.Recipe:
+    """The step of ``add_python=…``: a series such as "3.12", or "3.14t" without the global lock.
+
+    Raises:
+        TypeError: the version is no string.
+        InvalidError: it is no series, or not a supported one.
+    """
+    free = isinstance(version, str) and version.endswith("t")
+    found = series(version[:-1] if free and isinstance(version, str) else version)
+    if version is None or (isinstance(version, str) and version.count(".") != 1):
+        raise exception.InvalidError(f"add_python takes a series such as \"{found}\", not {version!r}")
+    if free and int(found.split(".")[1]) < _FREE_SINCE:
+        raise exception.InvalidError(f"there is no free-threaded Python {found}")
+    return {"op": "python", "python": f"{found}t" if free else found}
 
 
 def packages(method: str, given: Sequence[object]) -> list[str]:

@@ -59,7 +59,7 @@ class Library:
                 await asyncio.to_thread(shutil.rmtree, other, True)
 
     async def compiled_for(self, python: str, compile_with: Compile) -> Path:
-        """The library, with byte code for ``python`` ("3.13"; "" where the image has none)."""
+        """The library, with byte code for ``python`` ("3.13", "3.13t"; "" where the image has none)."""
         if python and python not in self._compiled:
             async with self._locks.setdefault(python, asyncio.Lock()):
                 if python not in self._compiled:
@@ -78,7 +78,8 @@ class Library:
 
 
 def _here() -> str:
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+    free = "t" if "t" in sys.abiflags else ""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}{free}"
 
 
 def _stage(folder: Path) -> Path:

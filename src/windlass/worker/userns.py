@@ -35,7 +35,7 @@ async def run(
         timeout: seconds; then all is killed and ``exception.TimeoutError`` raised.
         mount_ns: with its own mounts, /proc and processes; otherwise only another user (quicker).
     """
-    return await _supervise(command(argv, namespace=namespace, mount_ns=mount_ns), env=env, log=log, timeout=timeout)
+    return await supervise(command(argv, namespace=namespace, mount_ns=mount_ns), env=env, log=log, timeout=timeout)
 
 
 def command(argv: Sequence[str], *, namespace: Path, mount_ns: bool = True) -> list[str]:
@@ -59,9 +59,10 @@ async def remove_tree(path: Path) -> None:
         raise OSError(errors.decode(errors="replace").strip())
 
 
-async def _supervise(
+async def supervise(
     line: Sequence[str], *, env: Mapping[str, str], log: Callable[[str], None], timeout: float | None
 ) -> int:
+    """Run a command line as ``run`` does, but as the worker itself and without a namespace."""
     process = await asyncio.create_subprocess_exec(
         *line,
         env=dict(env),

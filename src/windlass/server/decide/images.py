@@ -36,6 +36,8 @@ def command(recipe: images.Recipe) -> str:
     op = recipe.get("op", "")
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
+    if op == "python":
+        return f"add Python {recipe.get('python', '')}"
     if op == "run":
         return " && ".join(recipe.get("commands", []))
     if op in ("apt", "pip", "uv_pip"):

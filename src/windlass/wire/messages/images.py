@@ -8,6 +8,7 @@ class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
     * "base": ``base`` "debian_slim", ``python`` "3.11"
+    * "python": ``python`` "3.12" (or "3.14t"), put into /usr/local
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure)
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``

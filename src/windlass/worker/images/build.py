@@ -8,6 +8,7 @@ A step that fails, is stopped or takes too long leaves nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, sources, stack
+from windlass.worker.images import base, cache, python, script, settings, sources, stack, standalone
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
+_ANSWER = 30.0  # seconds for a Python to say its version
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
@@ -53,10 +55,12 @@ class Builder:
         self._mounts = mounts
         self._namespace = namespace
         self._environ = environ
+        self._pythons = standalone.Pythons(home, namespace=namespace, environ=environ)
 
     async def sweep(self) -> None:
         """Remove what a killed worker left half-made. Call before the first build."""
         await self._layers.sweep()
+        await self._pythons.sweep()
 
     async def build(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
         """Make the layer of ``plan``. Raises ``ImageBuildError`` with the reason, the hint included."""
@@ -69,9 +73,10 @@ class Builder:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
                 else:
-                    with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
+                    with Lines(log, without=_NOISE if recipe.get("op") in ("base", "python") else ()) as lines:
                         await self._make(plan, parent, draft, lines)
                     record = await _grown(parent, recipe, image_id, draft)
+                record = await self._with_python(record, image_id, draft)
                 await self._layers.publish(image_id, draft, record)
         except exception.Error as exc:
             raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
@@ -86,6 +91,9 @@ class Builder:
             await self._bootstrap(recipe, draft, host, log)
             return
         held = _needed(parent)
+        if recipe.get("op") == "python":
+            await self._add_python(recipe, held, draft, host, log)
+            return
         has_uv = (self._tools / "uv").exists()
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
@@ -93,7 +101,9 @@ class Builder:
         binds = [*host.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
         upper = draft.tree()
-        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        commands = script.commands(
+            recipe, shell=held.get("shell", []), has_uv=has_uv, python=held.get("program", python.NAMES[0])
+        )
         for command in commands:
             await _checked(
                 self._steps.run(
@@ -120,6 +130,31 @@ class Builder:
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
         await _checked(run)
+
+    async def _add_python(
+        self, recipe: images.Recipe, parent: cache.Record, draft: cache.Draft, host: settings.Settings, log: Log
+    ) -> None:
+        """Into ``/usr/local``, as later layers and the image's PATH expect it."""
+        series, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
+        layers = [self._layers.files(layer) for layer in parent["layers"]]
+        tree = await self._pythons.tree(series, host=host, mirrors=sources.mirrors(texts), log=log)
+        standalone.check(tree, series, layers)
+        await asyncio.to_thread(standalone.place, tree, series, layers, draft.tree())
+
+    async def _with_python(self, record: cache.Record, image_id: str, draft: cache.Draft) -> cache.Record:
+        """The record with the Python that the image has now, whatever the step did."""
+        layers = [draft.files if layer == image_id else self._layers.files(layer) for layer in record["layers"]]
+
+        async def run(argv: list[str]) -> str:
+            said: list[str] = []
+            upper = draft.aside() / "asked"
+            upper.mkdir()
+            env = {"HOME": "/root", "PATH": spec.PATH, **record["env"]}
+            with contextlib.suppress(exception.TimeoutError):
+                await self._steps.run(argv, lowers=layers, upper=upper, env=env, log=said.append, timeout=_ANSWER)
+            return "".join(said)
+
+        return await python.described(record, layers, run)
 
     async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
         if recipe.get("op") == "copy":
@@ -185,7 +220,7 @@ async def _grown(
 ) -> cache.Record:
     """The record of an image with one more layer."""
     held: cache.Record = parent or {
-        "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
+        "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": "", "size": 0
     }  # fmt: skip
     return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
 

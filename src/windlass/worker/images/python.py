@@ -23,7 +23,7 @@ ASK = "import sys; sys.stdout.write('Python %d.%d' % sys.version_info[:2] + 't' 
 _SERIES = r"\d+\.\d+t?"
 _NAMED = re.compile(rf"(?:python|pypy)({_SERIES})")
 _SAID = re.compile(rf"Python ({_SERIES})")
-_CONFIGURED = re.compile(r"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
+_CONFIGURED = re.compile(rb"^version(?:_info)?\s*=\s*(\d+\.\d+)", re.MULTILINE)
 
 
 class Found(NamedTuple):
@@ -73,9 +73,8 @@ def _version(layers: Sequence[Path], folder: PurePosixPath, program: stack.Entry
     if named := _NAMED.fullmatch(program.inside.name):
         return named.group(1)
     for place in (folder, folder.parent):
-        config = stack.find(layers, place / "pyvenv.cfg")
-        if config is not None and (told := _CONFIGURED.search(config.path.read_text("utf-8", "replace"))):
-            return told.group(1)
+        if told := _CONFIGURED.search(stack.read(layers, place / "pyvenv.cfg")):
+            return told.group(1).decode()
     return _beside(layers, program.inside.parent.parent / "lib")
 
 

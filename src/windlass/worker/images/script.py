@@ -33,8 +33,10 @@ class Command(NamedTuple):
     shown: str
 
 
-def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> list[Command]:
-    """What to run, one after the other, until one fails."""
+def commands(
+    recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool, python: str = "python3"
+) -> list[Command]:
+    """What to run, one after the other, until one fails. ``python``: the command that starts the image's."""
     op = recipe.get("op", "")
     if op == "run":
         prefix = list(shell) or list(_SHELL)
@@ -44,7 +46,7 @@ def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> li
     if op == "copy":
         return [Command([*_SHELL, _copy()], "COPY local files")]
     if op == "pip":
-        return [_pip(recipe, has_uv)]
+        return [_pip(recipe, has_uv, python)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
@@ -65,14 +67,14 @@ def _copy() -> str:
     )
 
 
-def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
+def _pip(recipe: images.Recipe, has_uv: bool, python: str) -> Command:
     if has_uv and all(_name(option) in _UV_KNOWS for option in recipe.get("options", []) if option.startswith("-")):
         # Of several indexes pip takes the best version of all; uv by itself that of the first.
         flags = ["--index-strategy", "unsafe-best-match"]
         if "--no-compile" not in recipe.get("options", []):
             flags.append("--compile-bytecode")
         return _uv(recipe, flags, shown="pip install")
-    argv = ["python3", "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
+    argv = [python, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
     return Command([*argv, *_what(recipe)], _shown("pip install", recipe))
 
 

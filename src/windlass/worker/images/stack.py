@@ -20,6 +20,7 @@ from windlass.worker.images import cache
 _OPAQUE = "user.overlay.opaque"
 _LINKS = 40  # that may follow each other
 _PLAIN = 0o755
+_READ = 16 * 1024 * 1024  # bytes of a file that are looked at
 
 
 def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]:
@@ -43,9 +44,23 @@ class Entry(NamedTuple):
 def find(layers: Sequence[Path], inside: PurePosixPath) -> Entry | None:
     """What ``inside`` is in the stack, all links followed as in the container; None where it is nothing."""
     try:
-        return _look(layers, _resolve(layers, Path(*inside.parts[1:])))
+        return _look(layers, resolved(layers, inside))
     except exception.InvalidError:
         return None
+
+
+def read(layers: Sequence[Path], inside: PurePosixPath) -> bytes:
+    """The beginning of the file ``inside``; nothing where there is no plain file."""
+    entry = find(layers, inside)
+    if entry is None or not stat.S_ISREG(entry.state.st_mode):
+        return b""
+    with entry.path.open("rb") as file:
+        return file.read(_READ)
+
+
+def resolved(layers: Sequence[Path], inside: PurePosixPath) -> Path:
+    """Where ``inside`` lies, relative to the root, with all links followed. Raises ``InvalidError`` for a circle."""
+    return _resolve(layers, Path(*inside.parts[1:]))
 
 
 def names(layers: Sequence[Path], inside: Path) -> set[str]:
@@ -63,7 +78,7 @@ def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=tree.parent))
     try:
         _dress(draft, tree.stat())
-        _fit(layers, tree, draft)
+        graft(layers, tree, draft)
         draft.rename(fitted)
     except OSError:
         if not fitted.exists():  # another start was quicker
@@ -92,16 +107,21 @@ def _is_plain(state: os.stat_result) -> bool:
     return state.st_uid == cache.CONTAINER_ROOT and not stat.S_IMODE(state.st_mode) & ~_PLAIN
 
 
-def _fit(layers: Sequence[Path], tree: Path, draft: Path) -> None:
+def graft(layers: Sequence[Path], tree: Path, draft: Path) -> None:
+    """Link the files of ``tree`` into the new layer ``draft``, where the links of the image lead their paths to."""
     for folder, names, files in os.walk(tree):
         inside = Path(folder).relative_to(tree)
-        resolved = _resolve(layers, inside)
-        place = _make(layers, draft, resolved)
-        for name in files:
+        place = _make(layers, draft, _resolve(layers, inside))
+        for name in [*files, *(name for name in names if (Path(folder) / name).is_symlink())]:
             target = place / name
             target.unlink(missing_ok=True)
             os.link(Path(folder) / name, target, follow_symlinks=False)
         names.sort()
+
+
+def hide_below(folder: Path) -> None:
+    """Let the folder of a new layer hide all that earlier layers have in it."""
+    os.setxattr(folder, _OPAQUE, b"y")
 
 
 def _make(layers: Sequence[Path], draft: Path, inside: Path) -> Path:

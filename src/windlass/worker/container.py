@@ -184,8 +184,8 @@ class Containers:
             upper.mkdir()
             code = await self._parts.steps.run(
                 argv, lowers=stack.lowers(self._parts.root, image_id), upper=upper,
-                env={"PATH": spec.PATH, **image["env"], "PYTHONPYCACHEPREFIX": "/compiled"}, binds=[Bind(source, spec.LIBRARY)],
-                log=said.append, timeout=60,
+                env={"PATH": spec.PATH, **image["env"], "PYTHONPYCACHEPREFIX": "/compiled"},
+                binds=[Bind(source, spec.LIBRARY)], log=said.append, timeout=60,
             )  # fmt: skip
             if code:
                 raise exception.ExecutionError(f"the image's Python cannot compile the library: {''.join(said)}")

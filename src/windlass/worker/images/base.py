@@ -70,7 +70,8 @@ def _mmdebstrap(
 ) -> list[str]:
     if shutil.which("mmdebstrap") is None:
         raise exception.ImageBuildError(
-            "images made from a Debian mirror need the program mmdebstrap on this machine", hint="apt-get install mmdebstrap"
+            "images from a mirror of Debian need the program mmdebstrap on this machine",
+            hint="apt-get install mmdebstrap",
         )
     return [
         "mmdebstrap", "--mode=root", "--format=directory", f"--include={','.join(packages)}", *options,

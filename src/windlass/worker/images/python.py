@@ -17,7 +17,10 @@ from windlass.worker.images import cache, stack
 NAMES = ("python3", "python")
 """Commands that may be the interpreter, the better first."""
 
-ASK = "import sys; sys.stdout.write('Python %d.%d' % sys.version_info[:2] + 't' * ('t' in getattr(sys, 'abiflags', '')))"
+ASK = (
+    "import sys; sys.stdout.write('Python %d.%d' % sys.version_info[:2]"
+    " + 't' * ('t' in getattr(sys, 'abiflags', '')))"
+)
 """A program, for any Python, that writes its version; "t" marks an interpreter without the global lock."""
 
 _SERIES = r"\d+\.\d+t?"
@@ -82,7 +85,7 @@ def _beside(layers: Sequence[Path], folder: Path) -> str:
     """The version whose standard library lies in ``folder``; "" for none or several."""
     versions = {
         match.group(1) for name in stack.names(layers, folder)
-        if (match := _NAMED.fullmatch(name)) and stack.find(layers, PurePosixPath("/", folder, name, "os.py")) is not None
+        if (match := _NAMED.fullmatch(name)) and stack.find(layers, PurePosixPath("/", folder, name, "os.py"))
     }  # fmt: skip
     return versions.pop() if len(versions) == 1 else ""
 

@@ -1,8 +1,8 @@
 """A program: makes of the Python that a Debian release packages one that runs from ``/usr/local`` of any other image.
 
-Run by that Python itself, inside the unpacked release, with the series ("3.13") and an empty folder for the result. What
-Debian changed for its own packages (where modules are installed and searched) is changed back, and the libraries that
-extension modules need come along under names of their own, so that they never meet those of the image.
+Run by that Python itself, inside the unpacked release, with the series ("3.13") and an empty folder for the result.
+What Debian changed for its own packages (where modules are installed and searched) is changed back, and the libraries
+that extension modules need come along under names of their own, so that they never meet those of the image.
 
 Imports only the standard library: nothing of Windlass is there.
 """
@@ -20,8 +20,16 @@ from pathlib import Path
 PREFIX = "usr/local"
 _C_LIBRARY = re.compile(r"(ld-linux.*|lib(c|m|pthread|dl|rt|util|resolv|anl|nsl)\.so\.(1|2|6|0))")
 _LEFT_OUT = shutil.ignore_patterns(
-    "__pycache__", "*.a", "*.o", "libpython*.so", "sitecustomize.py", "EXTERNALLY-MANAGED", "_distutils_system_mod.py", "test"
-)
+    "__pycache__", "*.a", "*.o", "libpython*.so", "sitecustomize.py", "EXTERNALLY-MANAGED", "_distutils_system_mod.py",
+    "test",
+)  # fmt: skip
+_COMMAND = """#!{python}
+import sys
+
+from pip._internal.cli.main import main
+
+sys.exit(main())
+"""
 _OPENSSL = b"/usr/lib/ssl"  # where only Debian's own packages put a link to /etc/ssl
 
 
@@ -137,9 +145,7 @@ def _pip(series: str, prefix: Path, library: Path) -> None:
                 archive.extractall(modules)
     for name in ("pip", "pip3", f"pip{series}"):
         script = prefix / "bin" / name
-        script.write_text(
-            f"#!/{PREFIX}/bin/python{series}\nimport sys\n\nfrom pip._internal.cli.main import main\n\nsys.exit(main())\n"
-        )
+        script.write_text(_COMMAND.format(python=f"/{PREFIX}/bin/python{series}"))
         script.chmod(0o755)
 
 

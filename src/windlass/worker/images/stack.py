@@ -65,7 +65,7 @@ def resolved(layers: Sequence[Path], inside: PurePosixPath) -> Path:
 
 def names(layers: Sequence[Path], inside: Path) -> set[str]:
     """What the folder ``inside``, a place without links, may hold: names in any layer, removed ones included."""
-    return {name for folder in _folders(layers, inside) for name in os.listdir(folder)}
+    return {entry.name for folder in _folders(layers, inside) for entry in folder.iterdir()}
 
 
 def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:

@@ -4,8 +4,8 @@
         files/usr/local/…    linked into layers
         made.json            where it is from, and the C library it needs
 
-Made on first need and kept. From uv, which downloads one that is built for any Linux; where that cannot be reached, from
-the release of Debian or Ubuntu that ships it (``relocate``).
+Made on first need and kept. From uv, which downloads one that is built for any Linux; where that cannot be reached,
+from the release of Debian or Ubuntu that ships it (``relocate``).
 """
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ def test_it_holds_what_the_runner_needs_compiled_and_nothing_of_the_servers(tmp_
         return staged.path
 
     path = asyncio.run(scene())
-    assert (path / "windlass/wire/codec.py").is_file() and (path / "cloudpickle/__init__.py").is_file()
+    assert (path / "windlass/wire/codec.py").is_file() and (path / "windlass/wire/pickling/cloudpickle.py").is_file()
+    assert not (path / "cloudpickle").exists()
     assert not any((path / "windlass" / room).exists() for room in ("server", "worker", "cli"))
     tag = sys.implementation.cache_tag
     assert (path / f"windlass/wire/__pycache__/codec.{tag}.pyc").is_file()

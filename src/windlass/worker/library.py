@@ -1,4 +1,4 @@
-"""The library staged for containers: what the runner needs of Windlass, and cloudpickle.
+"""The library staged for containers: what the runner needs of Windlass, and cloudpickle under a name of our own.
 
 ``lib/<hash>/`` is named after its content, made once, whole or not at all, and bind-mounted read-only into every
 container. It is byte-compiled for this machine's Python here, and for an image's Python the first time such an image
@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import windlass
+from windlass.wire import pickling
 
 _NOT_INSIDE = frozenset({"server", "worker", "cli"})
 _CACHE = "__pycache__"
@@ -122,8 +123,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
             yield f"windlass/{name}", path
     found = importlib.util.find_spec("cloudpickle")
     if found is not None and found.origin is not None:
-        for path in Path(found.origin).parent.rglob("*.py"):
-            yield f"cloudpickle/{path.relative_to(Path(found.origin).parent)}", path
+        yield f"windlass/wire/pickling/{pickling.MODULE}", Path(found.origin).with_name(pickling.MODULE)
 
 
 def _readable(tree: Path) -> None:

@@ -8,9 +8,12 @@ import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import recipes
 
 SLIM = windlass.Image.debian_slim
+
+
+def added(python: str):
+    return {"op": "python", "python": python}
 
 
 def facts():
@@ -32,19 +35,19 @@ def called(image: windlass.Image, function=facts):
 
 
 def test_an_added_python_runs_functions_with_extension_modules(stage):
-    image = SLIM("3.11")._step(recipes.added_python("3.11")).pip_install("numpy")
+    image = SLIM("3.11")._step(added("3.11")).pip_install("numpy")
     executable, version, total, whole = called(image)
     assert executable.startswith("/usr/local/bin/python3") and version == (3, 11) and total == 6 and whole
 
 
 def test_an_added_python_that_needs_a_newer_system_is_refused_with_both_versions(stage):
     with pytest.raises(exception.ImageBuildError, match=r"3\.13 of .* needs glibc 2\.\d+ .* the image has 2\.36"):
-        called(SLIM("3.11")._step(recipes.added_python("3.13")))
+        called(SLIM("3.11")._step(added("3.13")))
 
 
 def test_a_python_that_nobody_here_has_says_what_there_is(stage):
     with pytest.raises(exception.ImageBuildError, match=r"3\.15.*cannot be added.*3\.11 \(bookworm\)"):
-        called(SLIM("3.11")._step(recipes.added_python("3.15")))
+        called(SLIM("3.11")._step(added("3.15")))
 
 
 @pytest.mark.parametrize(

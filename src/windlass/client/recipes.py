@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
-_FREE_SINCE = 13  # minor version of the first Python without the global lock
+_FIRST_FREE_THREADED = 13  # of Python 3
 
 
 class Step:
@@ -69,20 +69,18 @@ def series(python_version: object) -> str:
     return found
 
 
-def added_python(version: object) -> images.Recipe:
-    """The step of ``add_python=…``: a series such as "3.12", or "3.14t" without the global lock.
+def added_python(version: object) -> str:
+    """The series of a Python to add to an image: "3.12", or "3.14t" for one without the global lock.
 
     Raises:
-        TypeError: the version is no string.
-        InvalidError: it is no series, or not a supported one.
+        InvalidError: it is no supported series.
     """
-    free = isinstance(version, str) and version.endswith("t")
-    found = series(version[:-1] if free and isinstance(version, str) else version)
-    if version is None or (isinstance(version, str) and version.count(".") != 1):
-        raise exception.InvalidError(f"add_python takes a series such as \"{found}\", not {version!r}")
-    if free and int(found.split(".")[1]) < _FREE_SINCE:
-        raise exception.InvalidError(f"there is no free-threaded Python {found}")
-    return {"op": "python", "python": f"{found}t" if free else found}
+    plain = version[:-1] if isinstance(version, str) and version.endswith("t") else version
+    if plain not in PYTHONS or (plain != version and int(str(plain).partition(".")[2]) < _FIRST_FREE_THREADED):
+        raise exception.InvalidError(
+            f"add_python takes a series such as \"3.12\", not {version!r}", hint=f"Choose one of {', '.join(PYTHONS)}."
+        )
+    return str(version)
 
 
 def packages(method: str, given: Sequence[object]) -> list[str]:

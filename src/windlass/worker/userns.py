@@ -60,13 +60,18 @@ async def remove_tree(path: Path) -> None:
 
 
 async def supervise(
-    line: Sequence[str], *, env: Mapping[str, str], log: Callable[[str], None], timeout: float | None
+    line: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: Callable[[str], None],
+    timeout: float | None,
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> int:
-    """Run a command line as ``run`` does, but as the worker itself and without a namespace."""
+    """Run a program of the worker to its end. Cancelling kills it and what it started."""
     process = await asyncio.create_subprocess_exec(
         *line,
         env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,
@@ -74,7 +79,7 @@ async def supervise(
     )
     assert process.stdout is not None
     async with tasks.Tasks() as background:
-        reading = background.start(_copy(process.stdout, log), f"output of {line[0]}")
+        reading = background.start(copy_lines(process.stdout, log), f"output of {line[0]}")
         try:
             await asyncio.wait_for(process.wait(), timeout)
             # What the program left in the background may hold the pipe; its own output is there by now.
@@ -89,7 +94,8 @@ async def supervise(
     return code if code >= 0 else 128 - code
 
 
-async def _copy(stream: asyncio.StreamReader, log: Callable[[str], None]) -> None:
+async def copy_lines(stream: asyncio.StreamReader, log: Callable[[str], None]) -> None:
+    """Pass ``stream`` on line by line until it ends."""
     while True:
         try:
             line = await stream.readuntil(b"\n")

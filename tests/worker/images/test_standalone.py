@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from windlass import exception
-from windlass.worker import userns
+from windlass.worker import outside, userns
 from windlass.worker.images import cache, glibc, settings, sources, standalone
 
 HOST = settings.Settings({}, [], [], None)
@@ -61,7 +61,7 @@ def mirror(folder: Path) -> dict[str, str]:
 
 
 def tree(home: Path, environ: dict[str, str], series: str = "3.12", log: Any = print) -> standalone.Tree:
-    made = standalone.Pythons(home, namespace=Path("/none"), environ=environ)
+    made = standalone.Pythons(home, namespace=Path("/none"), outer=outside.Outside(), environ=environ)
     return asyncio.run(made.tree(series, host=HOST, mirrors=sources.mirrors([]), log=log))
 
 

@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypedDict
 
 from windlass import exception
-from windlass.worker import spec, userns
+from windlass.worker import outside, spec, userns
 from windlass.worker.images import base, cache, glibc, relocate, settings, sources, stack
 
 Log = Callable[[str], None]
@@ -55,10 +55,13 @@ class Tree(NamedTuple):
 class Pythons:
     """The folder ``pythons/`` below ``home``; arguments as of ``build.Builder``."""
 
-    def __init__(self, home: Path, *, namespace: Path, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, *, namespace: Path, outer: outside.Outside, environ: Mapping[str, str]
+    ) -> None:
         self._root = home / "pythons"
         self._uv = home / "build" / "uv"
         self._namespace = namespace
+        self._outer = outer
         self._environ = environ
         self._making = asyncio.Lock()
         self._failed: dict[str, tuple[float, str]] = {}  # why a download did not work, and when
@@ -101,11 +104,11 @@ class Pythons:
             said: list[str] = []
             line = [str(self._uv), "python", "install", "--no-config", "--no-progress", "--no-bin", "--install-dir"]
             try:
-                code = await userns.supervise(
+                code = await self._outer.run(
                     [*line, str(draft / "uv"), f"cpython-{series}"], env=self._uv_environment(draft, host),
                     log=said.append, timeout=_DOWNLOAD,
                 )  # fmt: skip
-            except (exception.TimeoutError, OSError) as exc:
+            except (exception.TimeoutError, exception.ExecutionError) as exc:
                 code, said = 1, [str(exc)]
             if code:
                 reason = said[-1].strip().removeprefix("cause: ") if said else f"exit code {code}"

@@ -25,7 +25,10 @@ def bounded(shape: Any) -> Any:
         return _INT
     if hasattr(shape, "__total__"):
         fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
-        return typing.TypedDict(shape.__name__, fields, total=shape.__total__)  # type: ignore[operator]
+        needed = {name: kind for name, kind in fields.items() if name in shape.__required_keys__}
+        others = {name: kind for name, kind in fields.items() if name not in needed}
+        more = typing.TypedDict(f"_{shape.__name__}", others, total=False)  # type: ignore[misc]
+        return types.new_class(shape.__name__, (more,), {}, lambda space: space.update(__annotations__=needed))
     parts = typing.get_args(shape)
     if not parts:
         return shape

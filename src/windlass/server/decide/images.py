@@ -10,6 +10,9 @@ from windlass.kit import ids
 from windlass.wire.messages import images
 
 BUILDER_VERSION = "2026.11"
+_INSTALLERS = {
+    "apt": "apt-get install", "pip": "pip install", "uv_pip": "uv pip install", "micromamba": "micromamba install",
+}  # fmt: skip
 _NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
 
 
@@ -42,8 +45,8 @@ def command(recipe: images.Recipe) -> str:
         return f"add Python {recipe.get('python', '')}"
     if op == "run":
         return " && ".join(recipe.get("commands", []))
-    if op in ("apt", "pip", "uv_pip"):
-        name = {"apt": "apt-get install", "pip": "pip install", "uv_pip": "uv pip install"}[op]
+    if op in _INSTALLERS:
+        name = _INSTALLERS[op]
         return " ".join([name, *recipe.get("options", []), *recipe.get("packages", [])])
     if op == "env":
         return "ENV " + " ".join(sorted(recipe.get("env", {})))

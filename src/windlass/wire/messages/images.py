@@ -14,6 +14,8 @@ class Recipe(TypedDict, total=False):
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
+    * "micromamba": ``packages``, ``options`` (channels), ``requirements`` (the text of a file of specs), whose name is
+      like ``path``
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "copy": ``mount`` (digest of a manifest) baked into the image
 

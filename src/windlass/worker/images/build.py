@@ -26,6 +26,7 @@ from windlass.worker.images import (
     script,
     settings,
     skopeo,
+    slim,
     sources,
     stack,
     standalone,
@@ -78,6 +79,7 @@ class Builder:
         self._namespace = namespace
         self._outer = outer
         self._environ = environ
+        self._slim = slim.Slim(environ)
         self._pythons = standalone.Pythons(home, namespace=namespace, outer=outer, environ=environ)
 
     async def sweep(self) -> None:
@@ -100,9 +102,11 @@ class Builder:
                         record = await self._find(plan, draft, lines)
                 else:
                     with Lines(log, without=_NOISE if recipe.get("op") in ("base", "python") else ()) as lines:
-                        await self._make(plan, parent, draft, lines)
-                    record = await _grown(parent, recipe, image_id, draft)
+                        held = await self._make(plan, parent, draft, lines)
+                    record = await _grown(held, image_id, draft)
                 record = await self._with_python(record, image_id, draft)
+                if recipe.get("base") == "debian_slim":
+                    slim.check(record, recipe.get("python", ""))
                 await self._layers.publish(image_id, draft, record)
         except exception.Error as exc:
             raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
@@ -110,41 +114,46 @@ class Builder:
             raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
         return _meta(record)
 
-    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log) -> None:
+    async def _make(
+        self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log
+    ) -> cache.Record:
+        """Fill the draft, and give the record that it stands on."""
         recipe = plan["recipe"]
         host = await asyncio.to_thread(self._settings)
         if recipe.get("op") == "base":
-            await self._bootstrap(recipe, draft, host, log)
-            return
+            parent = await self._slim_base(recipe, draft, host, log)
+            if parent is None:
+                await self._bootstrap(recipe, draft, host, log)
+                return slim.empty()
         held = _needed(parent)
         if recipe.get("op") == "python":
             await self._add_python(recipe, held, draft, host, log)
-            return
+            return held
         has_uv = (self._tools / "uv").exists()
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
         binds = [*host.binds, *await self._extra(recipe, draft)]
-        lowers = stack.lowers(self._home, plan["parent"] or "")
         files = [self._layers.files(layer) for layer in held["layers"]]
         upper = draft.tree()
         if recipe.get("op") == "copy" and not stack.exists(files, "bin/sh"):
             await self._copy(plan, upper, log)
-            return
-        commands = script.commands(
+            return held
+        commands = slim.commands() if recipe.get("op") == "base" else script.commands(
             recipe, shell=held.get("shell", []), has_uv=has_uv, python=held.get("program", python.NAMES[0])
-        )
+        )  # fmt: skip
         _runnable(commands, files)
         for command in commands:
             await _checked(
                 self._steps.run(
-                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
+                    command.argv, lowers=files, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
                     log=log, timeout=recipe.get("timeout", _TIMEOUT),
                 ),
                 among=f", of `{command.shown}`" if len(commands) > 1 else "",
             )  # fmt: skip
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
+        return held
 
     async def _copy(self, plan: workers.BuildPlan, upper: Path, log: Log) -> None:
         """Put local files into an image that has no program to do it."""
@@ -166,11 +175,23 @@ class Builder:
             log=log, timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
 
-    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
+    async def _slim_base(
+        self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log
+    ) -> cache.Record | None:
+        """The image of a registry that ``debian_slim`` stands on; None where it is made here."""
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
+        access = skopeo.Access(self._outer, self._environ, host, self._home, self._namespace)
+        return await self._slim.pulled(
+            recipe.get("python", ""), layers=self._layers, draft=draft, access=access, log=log
+        )
+
+    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         python, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
-        release = base.release(python, sources.mirrors(texts))
+        try:
+            release = base.release(python, sources.mirrors(texts))
+        except exception.ImageBuildError as exc:
+            raise slim.impossible(python, self._slim.why_not(python), exc) from exc
         finish = draft.aside() / "finish"
         finish.write_text(base.finishing(release, uv=self._tools / "uv"))
         finish.chmod(0o755)
@@ -213,8 +234,8 @@ class Builder:
         if not recipe.get("requirements"):
             return []
         folder = draft.aside()
-        for number, text in enumerate(recipe["requirements"]):
-            (folder / f"{number}.txt").write_text(text)
+        for name, text in script.files(recipe).items():
+            (folder / name).write_text(text)
         return [spec.Bind(folder, script.REQUIREMENTS)]
 
     @property
@@ -266,13 +287,8 @@ async def _checked(running: Awaitable[int], among: str = "") -> None:
         raise exception.ImageBuildError(f"exit code {code}{among}")
 
 
-async def _grown(
-    parent: cache.Record | None, recipe: images.Recipe, image_id: str, draft: cache.Draft
-) -> cache.Record:
+async def _grown(held: cache.Record, image_id: str, draft: cache.Draft) -> cache.Record:
     """The record of an image with one more layer."""
-    held: cache.Record = parent or {
-        "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": "", "size": 0
-    }  # fmt: skip
     return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from windlass import exception
@@ -47,9 +48,25 @@ def commands(
         return [Command([*_SHELL, _copy()], "COPY local files")]
     if op == "pip":
         return [_pip(recipe, has_uv, python)]
+    if op == "micromamba":
+        return [_micromamba(recipe)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
+
+
+def files(recipe: images.Recipe) -> dict[str, str]:
+    """Texts of requirement files by the names that they have below ``REQUIREMENTS``. Programs look at the ending."""
+    ending = PurePosixPath(recipe.get("path", "")).suffix or ".txt"
+    return {f"{number}{ending}": text for number, text in enumerate(recipe.get("requirements", []))}
+
+
+def _micromamba(recipe: images.Recipe) -> Command:
+    words = ["micromamba", "install", "--yes", "--name", "base", *recipe.get("options", [])]
+    for name in files(recipe):
+        words += ["-f", f"{REQUIREMENTS}/{name}"]
+    line = f"{shlex.join([*words, *recipe.get('packages', [])])} && micromamba clean --all --yes --quiet"
+    return Command([*_SHELL, line], _shown("micromamba install", recipe))
 
 
 def _apt(packages: Sequence[str]) -> Command:
@@ -88,8 +105,8 @@ def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip instal
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:
     words = [option for option in recipe.get("options", []) if option not in without]
-    for number in range(len(recipe.get("requirements", []))):
-        words += ["-r", f"{REQUIREMENTS}/{number}.txt"]
+    for name in files(recipe):
+        words += ["-r", f"{REQUIREMENTS}/{name}"]
     return words + recipe.get("packages", [])
 
 

@@ -44,6 +44,11 @@ def diff_id(layer: bytes) -> str:
     return "sha256:" + hashlib.sha256(layer).hexdigest()
 
 
+def layer(archive: bytes) -> str:
+    """How this machine's store calls it."""
+    return "sha-" + hashlib.sha256(archive).hexdigest()
+
+
 def write(
     folder: Path,
     layers: Sequence[bytes],
@@ -61,10 +66,10 @@ def write(
         (blobs / digest).write_bytes(data)
         return {"mediaType": f"{_KIND}.{kind}", "digest": f"sha256:{digest}", "size": len(data)}
 
-    packed = [put(gzip.compress(layer, 1, mtime=0), "layer.v1.tar+gzip") for layer in layers]
+    packed = [put(gzip.compress(each, 1, mtime=0), "layer.v1.tar+gzip") for each in layers]
     said = {
         "architecture": architecture, "os": "linux", "config": config or {},
-        "rootfs": {"type": "layers", "diff_ids": list(diff_ids) or [diff_id(layer) for layer in layers]},
+        "rootfs": {"type": "layers", "diff_ids": list(diff_ids) or [diff_id(each) for each in layers]},
         "history": [{"created_by": f"layer {number}"} for number, _ in enumerate(layers)],
     }  # fmt: skip
     described = put(json.dumps(said).encode(), "config.v1+json")

@@ -25,10 +25,9 @@ def bounded(shape: Any) -> Any:
         return _INT
     if hasattr(shape, "__total__"):
         fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
-        needed = {name: kind for name, kind in fields.items() if name in shape.__required_keys__}
-        others = {name: kind for name, kind in fields.items() if name not in needed}
-        more = typing.TypedDict(f"_{shape.__name__}", others, total=False)  # type: ignore[misc]
-        return types.new_class(shape.__name__, (more,), {}, lambda space: space.update(__annotations__=needed))
+        made: Any = typing.TypedDict(shape.__name__, fields)  # type: ignore[operator]
+        made.__required_keys__ = shape.__required_keys__  # those that a base class adds may be needed less, or more
+        return made
     parts = typing.get_args(shape)
     if not parts:
         return shape

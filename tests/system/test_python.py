@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+import oci
+import registries
 import windlass
 from windlass import exception
 
@@ -32,6 +36,47 @@ def called(image: windlass.Image, function=facts):
     handle = app.function(serialized=True)(function)
     with app.run():
         return handle.remote()
+
+
+def name():
+    import sys
+
+    return sys.executable
+
+
+def bare(stage) -> bytes:
+    """A layer with a C library and nothing else: no Python, no shell."""
+    called(SLIM("3.11"), name)  # its files are taken
+    found: Path = next((stage.home / "layers").glob("im-*/files/usr/lib/*-linux-gnu/libc.so.6"))
+    place = found.parent.relative_to(found.parents[3])
+    libraries = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1")
+    loader = next(found.parent.glob("ld-linux*"))
+    return oci.archive(
+        *(oci.entry(f"{place}/{one.name}", one.read_bytes(), mode=0o755)
+          for one in (loader, *(found.with_name(library) for library in libraries))),
+        oci.link("lib", "usr/lib"), oci.link("lib64", str(place)), oci.entry("tmp", mode=0o1777), oci.entry("root"),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[registries.Registry]:
+    with registries.running(tmp_path_factory.mktemp("registry")) as running:
+        yield running
+
+
+def test_a_python_is_added_to_an_image_that_has_none_not_even_a_shell(stage, registry):
+    registry.push("bare:1", [bare(stage)])
+    image = windlass.Image.from_registry(f"{registry.host}/bare:1", add_python="3.11").pip_install("numpy")
+    executable, version, total, whole = called(image)
+    assert executable == "/usr/local/bin/python3" and version == (3, 11) and total == 6 and whole
+    with pytest.raises(exception.InvalidError, match="no Python"):
+        called(windlass.Image.from_registry(f"{registry.host}/bare:1"), name)
+
+
+def test_the_base_of_another_release_has_its_own_python(stage):
+    app = windlass.App("test-python", image=SLIM("3.13"))
+    with app.run():
+        pass
 
 
 def test_an_added_python_runs_functions_with_extension_modules(stage):
@@ -67,10 +112,5 @@ def test_a_function_on_an_image_without_a_python_that_fits_is_refused_at_once(st
 def test_an_image_whose_python_has_only_the_short_name_runs_functions(stage):
     move = "rm /usr/bin/python3 /usr/local/bin/python && mv /usr/bin/python3.11 /usr/local/bin/python"
     image = SLIM("3.11").run_commands(f"{move} # {uuid.uuid4().hex}")
-
-    def name():
-        import sys
-
-        return sys.executable
 
     assert called(image, name) == "/usr/local/bin/python"

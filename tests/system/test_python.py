@@ -44,12 +44,12 @@ def name():
     return sys.executable
 
 
-def bare(stage) -> bytes:
-    """A layer with a C library and nothing else: no Python, no shell."""
+def bare(stage, *more: str) -> bytes:
+    """A layer with a C library (and ``more`` libraries) and nothing else: no Python, no shell."""
     called(SLIM("3.11"), name)  # its files are taken
     found: Path = next((stage.home / "layers").glob("im-*/files/usr/lib/*-linux-gnu/libc.so.6"))
     place = found.parent.relative_to(found.parents[3])
-    libraries = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1")
+    libraries = ("libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1", "libutil.so.1", *more)
     loader = next(found.parent.glob("ld-linux*"))
     return oci.archive(
         *(oci.entry(f"{place}/{one.name}", one.read_bytes(), mode=0o755)
@@ -65,7 +65,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[registries.Re
 
 
 def test_a_python_is_added_to_an_image_that_has_none_not_even_a_shell(stage, registry):
-    registry.push("bare:1", [bare(stage)])
+    registry.push("bare:1", [bare(stage, "libgcc_s.so.1", "libstdc++.so.6", "libz.so.1")])
     image = windlass.Image.from_registry(f"{registry.host}/bare:1", add_python="3.11").pip_install("numpy")
     executable, version, total, whole = called(image)
     assert executable == "/usr/local/bin/python3" and version == (3, 11) and total == 6 and whole
@@ -73,10 +73,33 @@ def test_a_python_is_added_to_an_image_that_has_none_not_even_a_shell(stage, reg
         called(windlass.Image.from_registry(f"{registry.host}/bare:1"), name)
 
 
-def test_the_base_of_another_release_has_its_own_python(stage):
-    app = windlass.App("test-python", image=SLIM("3.13"))
-    with app.run():
-        pass
+def test_where_uv_lacks_a_library_pip_installs(stage, registry):
+    registry.push("bare:2", [bare(stage)])
+    image = windlass.Image.from_registry(f"{registry.host}/bare:2", add_python="3.11").pip_install("markupsafe")
+
+    def escaped():
+        from markupsafe import _speedups, escape  # the first is an extension module
+
+        return str(escape("<")) if _speedups else ""
+
+    assert called(image, escaped) == "&lt;"
+
+
+def test_the_base_of_another_release_runs_functions_with_its_own_python(stage, program):
+    path = program("other.py", """
+import modal
+app = modal.App("test-other-python", image=modal.Image.debian_slim("3.13"))
+
+@app.function()
+def version(one):
+    import sys
+    return one + 1, sys.version_info[:2], sys.modules["windlass.runner.life"].__cached__
+
+@app.local_entrypoint()
+def main(): print("GOT", version.remote(1))
+""")  # fmt: skip
+    ran = stage.cli("run", path, check=0, timeout=400)
+    assert "GOT (2, (3, 13)," in ran.out and "cpython-313.pyc" in ran.out
 
 
 def test_an_added_python_runs_functions_with_extension_modules(stage):

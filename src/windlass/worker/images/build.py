@@ -21,6 +21,7 @@ from windlass.worker.images import (
     base,
     cache,
     contents,
+    glibc,
     python,
     registry,
     script,
@@ -36,6 +37,7 @@ Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _ANSWER = 30.0  # seconds for a Python to say its version
+_OF_UV = "libgcc_s.so.1"  # what it needs of an image beside the C library
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
 _SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
@@ -129,12 +131,12 @@ class Builder:
         if recipe.get("op") == "python":
             await self._add_python(recipe, held, draft, host, log)
             return held
-        has_uv = (self._tools / "uv").exists()
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
         binds = [*host.binds, *await self._extra(recipe, draft)]
         files = [self._layers.files(layer) for layer in held["layers"]]
+        has_uv = (self._tools / "uv").exists() and glibc.has(files, _OF_UV)  # else pip does the work
         upper = draft.tree()
         if recipe.get("op") == "copy" and not stack.exists(files, "bin/sh"):
             await self._copy(plan, upper, log)

@@ -31,7 +31,7 @@ def _is_binary(path: Path) -> bool:
 
 def of(layers: Sequence[Path]) -> Version | None:
     """The version in an image; None where it has none."""
-    for place in _places():
+    for place in _places("libc.so.6"):
         if match := _RELEASE.search(stack.read(layers, place)):
             return int(match[1]), int(match[2])
     return None
@@ -42,7 +42,12 @@ def is_musl(layers: Sequence[Path]) -> bool:
     return stack.find(layers, PurePosixPath(f"/lib/ld-musl-{platform.machine()}.so.1")) is not None
 
 
-def _places() -> Iterator[PurePosixPath]:
+def has(layers: Sequence[Path], library: str) -> bool:
+    """Whether programs of an image find a library of that name beside the C library."""
+    return any(stack.find(layers, place) is not None for place in _places(library))
+
+
+def _places(name: str) -> Iterator[PurePosixPath]:
     for folder in (f"lib/{platform.machine()}-linux-gnu", "lib64", "lib"):
         for root in ("/", "/usr"):
-            yield PurePosixPath(root, folder, "libc.so.6")
+            yield PurePosixPath(root, folder, name)

@@ -54,13 +54,13 @@ def test_other_nonsense_is_refused() -> None:
             Image.from_registry(tag)  # type: ignore[arg-type]
     with pytest.raises(exception.InvalidError, match="list of Secret"):
         Image.from_registry("app", "login")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="from_registry.. has no argument colour"):
+    with pytest.raises(TypeError, match="has no argument colour"):
         Image.from_registry("app", colour="blue")
 
 
 def test_files_and_settings_are_all_that_nothing_takes() -> None:
-    image = Image.from_scratch().env({"A": "1"}).workdir("/x").cmd(["/x/run"]).add_local_file(__file__, "/x/", copy=True)
+    image = Image.from_scratch().env({"A": "1"}).workdir("/x").cmd(["x"]).add_local_file(__file__, "/x/", copy=True)
     assert [recipe["op"] for recipe in recipes(image)] == ["base", "env", "workdir", "cmd", "copy"]
-    for step in (lambda: image.run_commands("true"), lambda: image.pip_install("six"), lambda: image.apt_install("git")):
+    for step in (image.run_commands, image.pip_install, image.apt_install):
         with pytest.raises(exception.InvalidError, match="from_scratch"):
-            step()
+            step("six")

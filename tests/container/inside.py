@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from windlass import exception
@@ -108,17 +110,17 @@ async def mapped(place: node.Node) -> dict[str, object]:
 async def outer(home: Path, target: str) -> dict[str, object]:
     """What programs reach: of the outside thread, of this one, and of a thread that begins later."""
     outer = outside.leave_behind(home)
-    argv, lines = [sys.executable, "-S", "-c", CONNECT, target], []
+    argv, lines = [sys.executable, "-S", "-c", CONNECT, target], list[str]()
     code = await outer.run(argv, env={}, log=lines.append, timeout=20)
     await outer.run(["sh", "-c", f"cat; cat {outside.INPUT}"], env={}, log=lines.append, timeout=20, data=b"said\n")
-    late: list[str] = []
+    late, slow = list[str](), "sleep 4711 & echo on its way; exec sleep 4711"
     try:
-        await outer.run(["sh", "-c", "sleep 4711 & echo on its way; exec sleep 4711"], env={}, log=late.append, timeout=1)
+        await outer.run(["sh", "-c", slow], env={}, log=late.append, timeout=1)
     except exception.TimeoutError as exc:
         late.append(str(exc))
     return {
         "outside": [code, *lines], "here": _from_node(target), "late": late,
-        "thread": await asyncio.to_thread(_from_node, target), "left": _sleepers(),
+        "thread": await asyncio.to_thread(_from_node, target), "left": _sleepers(0),
     }  # fmt: skip
 
 
@@ -129,15 +131,22 @@ async def cancelled(home: Path) -> dict[str, object]:
         outer.run(["sh", "-c", "sleep 4711 & echo begun; wait"], env={}, log=lambda line: begun.set())
     )
     await asyncio.wait_for(begun.wait(), 10)
-    there = _sleepers()
+    there = _sleepers(1)
     running.cancel()
     await asyncio.wait([running])
-    return {"cancelled": running.cancelled(), "there": there, "left": _sleepers()}
+    return {"cancelled": running.cancelled(), "there": there, "left": _sleepers(0)}
 
 
-def _sleepers() -> int:
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return sum(line == b"sleep\x004711\0" for line in lines)
+def _sleepers(wanted: int) -> int:
+    """How many there are; waits a while for ``wanted``."""
+    deadline = time.monotonic() + 5
+    while True:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += path.read_bytes() == b"sleep\x004711\0"
+        if found == wanted or time.monotonic() > deadline:
+            return found
 
 
 def main() -> None:

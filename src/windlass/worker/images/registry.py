@@ -90,12 +90,14 @@ async def _fetch(
     digest = place.digest
     if not digest:
         asked = ["--no-tags", "--format={{.Digest}}", verify]
-        said = await skopeo.run("inspect", asked, place, access=access, authfile=authfile)
+        said = await skopeo.run("inspect", asked, place, access=access, scratch=target.parent, authfile=authfile)
         digest = said.strip().rpartition("\n")[2]
         if not digest.startswith("sha256:"):
             raise exception.ImageBuildError(f"the registry gave no digest for {place}: {said.strip()[-300:]}")
     log(f"Pulling {place} ({digest})\n")
     pinned = place._replace(tag="", digest=digest)
     options = [f"--src-{verify[2:]}", "--dest-decompress"]
-    await skopeo.run("copy", options, pinned, f"dir:{target}", access=access, authfile=authfile, log=log)
+    await skopeo.run(
+        "copy", options, pinned, f"dir:{target}", access=access, scratch=target.parent, authfile=authfile, log=log
+    )
     return digest

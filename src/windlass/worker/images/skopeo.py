@@ -49,10 +49,14 @@ async def run(
     place: references.Reference,
     *more: str,
     access: Access,
+    scratch: Path,
     authfile: bytes | None,
     log: step.Log | None = None,
 ) -> str:
-    """Run ``skopeo VERB OPTIONS docker://PLACE MORE`` and give what it says. Raises what its last words mean."""
+    """Run ``skopeo VERB OPTIONS docker://PLACE MORE`` and give what it says. Raises what its last words mean.
+
+    ``scratch``: a folder for what it has to be told by files.
+    """
     if shutil.which("skopeo") is None:
         raise exception.ImageBuildError(
             "images from registries need the program skopeo on this machine", hint="apt-get install skopeo"
@@ -67,7 +71,7 @@ async def run(
     signing = [] if authfile is None else [f"--authfile={outside.INPUT}"]
     argv = [
         "prlimit", f"--fsize={_largest(access.place)}", "--", "skopeo", "--insecure-policy", "--override-os=linux",
-        f"--override-arch={ARCHITECTURE}", verb, *options, *signing, f"--retry-times={_RETRIES}", f"docker://{place}",
+        f"--override-arch={ARCHITECTURE}", f"--registries.d={_without_signatures(scratch)}", verb, *options, *signing, f"--retry-times={_RETRIES}", f"docker://{place}",
         *more,
     ]  # fmt: skip
     code = await access.outer.run(argv, env=environment(access), log=heard, data=authfile)
@@ -75,6 +79,15 @@ async def run(
     if code:
         raise failure(place, text, signed_in=authfile is not None)
     return text
+
+
+def _without_signatures(scratch: Path) -> Path:
+    """A folder of settings by which signatures lie nowhere: they are not asked for, and an ordinary user may not even
+    look into the machine's folder of them."""
+    folder = scratch / "registries.d"
+    folder.mkdir(exist_ok=True)
+    (folder / "none.yaml").write_text("default-docker:\n  sigstore: file:///nonexistent\n")
+    return folder
 
 
 def said(line: str) -> str:
@@ -90,7 +103,13 @@ def environment(access: Access) -> dict[str, str]:
     kept = {name: access.environ[name] for name in _KEPT if name in access.environ}
     proxies = {name: value for name, value in access.host.env.items() if name.lower().endswith("_proxy")}
     bundle = {} if access.host.bundle is None else {"SSL_CERT_FILE": str(access.host.bundle)}
-    return {"HOME": "/", "LC_ALL": "C.UTF-8", **kept, **proxies, **bundle}
+    return {"HOME": "/", "LC_ALL": "C.UTF-8", **_runtime(), **kept, **proxies, **bundle}
+
+
+def _runtime() -> dict[str, str]:
+    """Where an ordinary user's logins lie; skopeo, who is 0 in the node, would look for those of the machine's root."""
+    user = Path("/proc/self/uid_map").read_text().split()[1]
+    return {} if user == "0" else {"XDG_RUNTIME_DIR": f"/run/user/{user}"}
 
 
 def _largest(folder: Path) -> int:
@@ -137,7 +156,7 @@ _MEANINGS = (
         "does not exist at its registry", "Look at the spelling of name and tag.",
     ),
 )  # fmt: skip
-_REFUSED = r"unauthorized|authentication required|denied|invalid username/password|forbidden|[sS]tatus( code)?:? 40[13]"
+_REFUSED = r"unauthorized|authentication required|(?<!permission )denied|invalid username/password|forbidden|[sS]tatus( code)?:? 40[13]"
 _UNREACHABLE = (
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|Client\.Timeout|proxyconnect"
     r"|connection reset|handshake timeout|server misbehaving|: EOF|[sS]tatus( code)?:? 50[0234]|emporary failure"

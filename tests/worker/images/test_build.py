@@ -12,9 +12,9 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker.images import build, cache, python
+from windlass.worker.images import build, cache, python, standalone
 
-BASE, LAYER, OTHER = ("im-" + letter * 22 for letter in "abc")
+BASE, LAYER, OTHER, THIRD = ("im-" + letter * 22 for letter in "abcd")
 
 
 class Steps:
@@ -196,3 +196,19 @@ def test_a_python_whose_version_no_file_tells_is_asked_once(home: Path) -> None:
     assert made(home, steps, plan({"op": "run", "commands": ["true"]}))["python"] == "3.12"
     assert [seen["argv"][0] for seen in steps.seen] == ["/bin/sh", "python3"]
     assert not list((home / "layers" / LAYER).glob("aside*"))
+
+
+def test_an_added_python_comes_before_any_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = home / "tree"
+    install(files, "3.14t", "usr/local/bin")
+    (files / "usr/local/lib/python3.14t").mkdir(parents=True)
+
+    async def tree(*_: Any, **given: Any) -> standalone.Tree:
+        return standalone.Tree(files, "here", (2, 17))
+
+    monkeypatch.setattr(standalone.Pythons, "tree", tree)
+    monkeypatch.setattr(standalone, "check", lambda *_: None)
+    add, env = plan({"op": "python", "python": "3.14t"}), {"PATH": "/usr/bin:/bin"}
+    assert made(home, Steps(), add)["env"] == {"A": "1"}
+    meta = made(home, Steps(), plan({"op": "env", "env": env}, OTHER), plan(add["recipe"], THIRD, OTHER))
+    assert meta["python"] == "3.14t" and meta["env"]["PATH"] == "/usr/local/bin:/usr/bin:/bin"

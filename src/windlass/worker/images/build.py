@@ -129,8 +129,7 @@ class Builder:
                 return slim.empty()
         held = _needed(parent)
         if recipe.get("op") == "python":
-            await self._add_python(recipe, held, draft, host, log)
-            return held
+            return await self._add_python(recipe, held, draft, host, log)
         env = script.environment(
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
@@ -206,14 +205,18 @@ class Builder:
         await _checked(run)
 
     async def _add_python(
-        self, recipe: images.Recipe, parent: cache.Record, draft: cache.Draft, host: settings.Settings, log: Log
-    ) -> None:
-        """Into ``/usr/local``, as later layers and the image's PATH expect it."""
+        self, recipe: images.Recipe, held: cache.Record, draft: cache.Draft, host: settings.Settings, log: Log
+    ) -> cache.Record:
+        """Put one into ``/usr/local``, and before any other in the PATH."""
         series, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
-        layers = [self._layers.files(layer) for layer in parent["layers"]]
+        layers = [self._layers.files(layer) for layer in held["layers"]]
         tree = await self._pythons.tree(series, host=host, mirrors=sources.mirrors(texts), log=log)
         standalone.check(tree, series, layers)
         await asyncio.to_thread(standalone.place, tree, series, layers, draft.tree())
+        if python.of(held, [*layers, draft.files]).version == series:
+            return held
+        path = f"{standalone.PREFIX / 'bin'}:{held['env'].get('PATH', spec.PATH)}"
+        return {**held, "env": {**held["env"], "PATH": path}}
 
     async def _with_python(self, record: cache.Record, image_id: str, draft: cache.Draft) -> cache.Record:
         """The record with the Python that the image has now, whatever the step did."""

@@ -50,6 +50,10 @@ def commands(
         return [_pip(recipe, has_uv, python)]
     if op == "micromamba":
         return [_micromamba(recipe)]
+    if op == "uv_pip" and not has_uv:
+        raise exception.ImageBuildError(
+            "uv cannot run in this image: it needs glibc and libgcc_s.so.1", hint="Use pip_install."
+        )
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")

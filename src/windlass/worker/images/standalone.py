@@ -115,7 +115,7 @@ class Pythons:
                 self._failed[series] = (time.monotonic(), reason)
                 raise exception.ImageBuildError(reason)
             log(f"Python {series} from python-build-standalone\n")
-            await asyncio.to_thread(_adopt, draft / "uv", draft / "tree")
+            await asyncio.to_thread(_adopt, draft / "uv", draft / "tree", series)
             await self._compile(draft / "tree", log)
             return await self._publish(draft / "tree", f"{series}-standalone", "python-build-standalone")
 
@@ -220,16 +220,15 @@ def _release(series: str, mirrors: Sequence[sources.Mirror], reason: str) -> bas
         ) from exc
 
 
-def _adopt(installed: Path, tree: Path) -> None:
+def _adopt(installed: Path, tree: Path, series: str) -> None:
     """Make what uv installed look as if it had always been below ``PREFIX``."""
     [folder] = [path for path in installed.glob("cpython-*") if path.is_dir() and not path.is_symlink()]
     prefix = tree / PREFIX.relative_to("/")
     prefix.parent.mkdir(parents=True)
     folder.rename(prefix)
-    [program] = [path for path in prefix.glob("bin/python3.*") if re.fullmatch(r"python3\.\d+t?", path.name)]
     for name in ("python3", "python"):
         if not os.path.lexists(prefix / "bin" / name):
-            (prefix / "bin" / name).symlink_to(program.name)
+            (prefix / "bin" / name).symlink_to(f"python{series}")
     if not (prefix / "bin/pip").exists() and (prefix / "bin/pip3").exists():
         (prefix / "bin/pip").symlink_to("pip3")
     for marker in prefix.glob("lib/python3*/EXTERNALLY-MANAGED"):

@@ -1,7 +1,8 @@
 """One real platform for the whole session, in a home of its own; after the session nothing of it may remain.
 
-``WINDLASS_TEST_HOME`` chooses the home. The default lies in the user's cache folder: the layers of images survive there
-from session to session (the base alone takes half a minute), everything else is wiped before the platform starts.
+``WINDLASS_TEST_HOME`` chooses the home. The default lies in the user's cache folder: the layers of images, and the
+Pythons that are added to them, survive there from session to session (the base alone takes half a minute), everything
+else is wiped before the platform starts.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import pytest
 import leftovers
 import stage as stages
 
-_KEPT = ("layers",)
+_KEPT = ("layers", "pythons")
 
 
 def _home() -> Path:

@@ -225,8 +225,6 @@ def test_pipe_applies_a_function() -> None:
 
 
 def test_what_is_not_there_yet_says_so() -> None:
-    with pytest.raises(exception.UnimplementedError, match="micromamba"):
-        Image.micromamba("x")
     with pytest.raises(exception.UnimplementedError, match="GPU"):
         Image.debian_slim("3.11").pip_install("torch", gpu="any")
 
@@ -379,3 +377,30 @@ def test_build_needs_a_running_app_and_there_is_no_dashboard() -> None:
         Image.debian_slim("3.11").build(App("x"))
     with pytest.raises(exception.UnimplementedError, match="dashboard"):
         Image.debian_slim("3.11").get_dashboard_url()
+
+
+def test_micromamba_is_an_image_of_a_registry_with_the_python_asked_for() -> None:
+    base, entrypoint, env, install = recipes(Image.micromamba("3.12.1"))
+    assert base["base"] == "registry" and "mambaorg/micromamba:" in base["tag"]
+    assert entrypoint == {"op": "entrypoint", "commands": []} and env["env"]["PATH"].startswith("/opt/conda/bin:")
+    assert install == {"op": "micromamba", "packages": ["pip", "python=3.12"], "options": ["-c", "conda-forge"]}
+    assert f"python={LOCAL}" in recipes(Image.micromamba())[-1]["packages"]
+    with pytest.raises(TypeError):
+        Image.micromamba(3.12)  # type: ignore[arg-type]
+
+
+def test_conda_packages_come_from_channels_in_order_and_from_files(tmp_path: Path) -> None:
+    base = Image.debian_slim("3.11")
+    assert base.micromamba_install() is base and base.micromamba_install([]) is base
+    step = recipes(base.micromamba_install("b", ["a"], channels=["own", "conda-forge"]))[1]
+    assert step == {"op": "micromamba", "packages": ["a", "b"], "options": ["-c", "own", "-c", "conda-forge"]}
+    specs = tmp_path / "environment.yml"
+    specs.write_text("dependencies:\n- x\n")
+    session = Session()
+    load(base.micromamba_install(spec_file=specs), session)
+    (sent,) = session.asked[0]["recipes"][1:]
+    assert sent["requirements"] == ["dependencies:\n- x"] and sent["path"] == "specs.yml"
+    with pytest.raises(exception.InvalidError, match="--yes"):
+        base.micromamba_install("--yes")
+    with pytest.raises(FileNotFoundError):
+        load(base.micromamba_install(spec_file=tmp_path / "none.yml"), Session())

@@ -18,6 +18,23 @@ def other(x: int = 0) -> int:
     return -x
 
 
+@pytest.mark.parametrize(("python", "said"), [("", "no Python"), ("3.9", r"Python 3\.9")])
+def test_a_function_whose_image_has_no_python_that_fits_is_refused_before_it_is_created(platform, python, said):
+    served = platform(lambda x: x)
+    served.on_app_create = lambda incoming, body: incoming.reply({"app_id": body["app_id"]})
+
+    def build(incoming, body):
+        incoming.item({"kind": "done", "image_id": "im-1", "python": python})
+        incoming.end()
+
+    served.on_image_build = build
+    app = windlass.App("a")
+    app.function()(at_top)
+    with pytest.raises(exception.InvalidError, match=said) as caught, app.run():
+        pass
+    assert "add_python" in caught.value.hint and "function.create" not in served.methods()
+
+
 def test_an_app_runs_against_a_platform(platform):
     served = platform(lambda x: x + 1)
     made = {}

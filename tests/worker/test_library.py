@@ -15,7 +15,8 @@ def test_it_holds_what_the_runner_needs_compiled_and_nothing_of_the_servers(tmp_
         return staged.path
 
     path = asyncio.run(scene())
-    assert (path / "windlass/wire/codec.py").is_file() and (path / "cloudpickle/__init__.py").is_file()
+    assert (path / "windlass/wire/codec.py").is_file() and (path / "windlass/wire/pickling/cloudpickle.py").is_file()
+    assert not (path / "cloudpickle").exists()
     assert not any((path / "windlass" / room).exists() for room in ("server", "worker", "cli"))
     tag = sys.implementation.cache_tag
     assert (path / f"windlass/wire/__pycache__/codec.{tag}.pyc").is_file()
@@ -56,3 +57,20 @@ def test_byte_code_of_another_python_is_taken_in_once_and_only_for_known_modules
     assert len(calls) == 1
     assert (path / "windlass/wire/__pycache__/codec.cpython-399.pyc").read_bytes() == b"code"
     assert not (path / "windlass/wire/__pycache__/stranger.cpython-399.pyc").exists()
+
+
+def test_byte_code_of_a_free_threaded_python_is_not_taken_for_that_of_the_other(tmp_path):
+    asked = []
+
+    async def compile_with(source, target):
+        asked.append(target)
+        return target
+
+    async def scene():
+        async with library.Library(tmp_path) as staged:
+            here = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            for python in (here, f"{here}t", f"{here}t", "3.99", "3.99t"):
+                await staged.compiled_for(python, compile_with)
+
+    asyncio.run(scene())
+    assert len(asked) == 3

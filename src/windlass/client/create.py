@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from windlass.function import Function
 
 
+_OLDEST = (3, 10)  # that the runner works with
+
+
 async def function(handle: Function[..., Any, Any], context: resolver.Context) -> None:
     """Create ``handle`` on the server under the id that was chosen for it, and hydrate it."""
     if context.app_id is None or handle._app is None or handle._object_id is None:
@@ -34,6 +37,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     app, origin, options = handle._app, handle._source, handle._options
     assert app is not None and origin is not None and options is not None
     image = app._image_for(handle)
+    _check_image(handle, image._python)
     python = f"{sys.version_info[0]}.{sys.version_info[1]}"
     serialized = None
     if origin.definition == "serialized":
@@ -80,8 +84,19 @@ async def _mounts(origin: source.Source, context: resolver.Context) -> list[str]
     return digests
 
 
+def _check_image(handle: Function[..., Any, Any], python: str) -> None:
+    """Refuse what a container could only die of. ``python``: "3.11", "3.14t", or "" where the image has none."""
+    if python and tuple(int(part) for part in python.rstrip("t").split(".")) >= _OLDEST:
+        return
+    raise exception.InvalidError(
+        f"{handle._describe()} needs Python {_OLDEST[0]}.{_OLDEST[1]} or newer, but its image has "
+        + (f"Python {python}" if python else "no Python"),
+        hint='Add one: Image.from_registry(…, add_python="3.12"). Sandboxes also run images without Python.',
+    )
+
+
 def _check_python(handle: Function[..., Any, Any], remote: str, local: str) -> None:
-    if remote and remote != local:
+    if remote.rstrip("t") != local:
         raise exception.InvalidError(
             f"{handle._describe()} is serialized with Python {local}, but its image has Python {remote}",
             hint=f"Pickled code needs the same version: use Image.debian_slim(python_version={local!r}).",

@@ -162,6 +162,13 @@ def requirements(path: str | os.PathLike[str]) -> str:
     return _included(Path(path).expanduser(), frozenset())
 
 
+def ending(path: str | os.PathLike[str]) -> str:
+    """The suffix of a file's name, by which programs tell its format."""
+    from pathlib import Path
+
+    return Path(path).suffix
+
+
 def _included(path: Path, above: frozenset[Path]) -> str:
     if path in above:
         raise exception.InvalidError(f"requirements file {str(path)!r} includes itself")

@@ -114,9 +114,9 @@ def _locate(raw_f: Any, serialized: bool) -> tuple[str, str, str, str]:
 
 def _by_value(raw_f: Any) -> bytes:
     """Pickle the function with its code: its module need not exist in the container."""
-    import cloudpickle
+    from windlass.wire import payload, pickling
 
-    from windlass.wire import payload
+    cloudpickle = pickling.library()
 
     name = getattr(raw_f, "__module__", None)
     module = sys.modules.get(name or "")

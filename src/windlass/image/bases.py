@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 
+_MICROMAMBA = "mambaorg/micromamba:2.0.5-debian12-slim"
+_CONDA = "/opt/conda"  # where that image has its base environment
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
 def _later(name: str) -> Any:
     """A factory or method that this version does not have yet."""
 
@@ -157,4 +162,25 @@ class Bases(chain.Chain):
         """
         return start({"op": "base", "base": "scratch"}, force_build=force_build)
 
-    micromamba = _later("micromamba")
+    @staticmethod
+    def micromamba(python_version: str | None = None, force_build: bool = False) -> Image:
+        """A small Debian with micromamba, and the Python of conda-forge in its base environment.
+
+        It comes from a registry (docker.io, or a mirror that the machine names), its packages from conda's channels.
+
+        Args:
+            python_version: such as ``"3.12"``; by default the version that runs here.
+            force_build: build it again even if it is in the cache.
+
+        Raises:
+            TypeError: ``python_version`` is no string.
+            InvalidError: the version is not supported.
+
+        Example:
+            >>> image = windlass.Image.micromamba("3.12").micromamba_install("gdal", channels=["conda-forge"])
+        """
+        series = recipes.series(python_version)
+        image = start({"op": "base", "base": "registry", "tag": _MICROMAMBA}, force_build=force_build)
+        # What its entrypoint would do at each start is the same for every start.
+        image = image.entrypoint([]).env({"PATH": f"{_CONDA}/bin:{_PATH}", "CONDA_PREFIX": _CONDA})
+        return image.micromamba_install(f"python={series}", "pip", channels=["conda-forge"])

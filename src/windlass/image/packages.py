@@ -160,3 +160,40 @@ class Packages(chain.Chain):
         if uv_version is not None:
             recipe["uv"] = uv_version
         return self._step(recipe, requirements=files, force_build=force_build, env=env, secrets=secrets, gpu=gpu)
+
+    def micromamba_install(
+        self,
+        *packages: str | list[str],
+        spec_file: str | os.PathLike[str] | None = None,
+        channels: list[str] = [],  # noqa: B006 - never changed
+        force_build: bool = False,
+        env: dict[str, str | None] | None = None,
+        secrets: Collection[Secret] | None = None,
+        gpu: object = None,
+    ) -> Self:
+        """Install conda packages into the base environment of an image that has micromamba.
+
+        Args:
+            packages: specs such as ``"numpy>=2"``, or lists of them.
+            spec_file: a local file of specs, as ``micromamba install -f`` takes it. Changing it builds the step again.
+            channels: where to look for packages, the first before the others.
+            force_build: run the step, and those after it, even if they are in the cache.
+            env: variables that only this step sees.
+            secrets: secrets that only this step sees.
+            gpu: not available yet.
+
+        Example:
+            >>> image = windlass.Image.micromamba("3.12").micromamba_install("numpy", channels=["conda-forge"])
+        """
+        names = recipes.packages("micromamba_install", packages)
+        if not names and spec_file is None:
+            return self
+        named = recipes.strings("micromamba_install(channels=…)", list(channels))
+        options = [word for channel in named for word in ("-c", channel)]
+        recipe: images.Recipe = {"op": "micromamba", "packages": names, "options": options}
+        if spec_file is not None:
+            recipe["path"] = f"specs{recipes.ending(spec_file)}"
+        return self._step(
+            recipe, requirements=[] if spec_file is None else [spec_file],
+            force_build=force_build, env=env, secrets=secrets, gpu=gpu,
+        )  # fmt: skip

@@ -1,8 +1,8 @@
 """Python values on the wire: pickled, inline up to a limit, as blobs above it.
 
-Plain built-in values are pickled by the standard library; everything else by cloudpickle, imported on first
-need because it costs 40 ms at a container's start. Unpickling happens only in the caller's process and in
-containers, never in the server.
+Plain built-in values are pickled by the standard library; everything else by our own cloudpickle (``pickling``),
+imported on first need because it costs 40 ms at a container's start. Unpickling happens only in the caller's process
+and in containers, never in the server.
 """
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def dumps(value: Any) -> bytes:
 
 
 def _cloudpickle(value: Any) -> bytes:
-    import cloudpickle
+    from windlass.wire import pickling
 
     buffer = io.BytesIO()
     try:
-        cloudpickle.Pickler(buffer, protocol=4).dump(value)
+        pickling.library().Pickler(buffer, protocol=4).dump(value)
     except exception.Error:
         raise
     except Exception as exc:  # user-defined __reduce__ may raise anything

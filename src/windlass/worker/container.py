@@ -23,7 +23,7 @@ from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
-from windlass.worker.images import cache, inventory, stack
+from windlass.worker.images import cache, inventory, python, stack
 from windlass.worker.runtime import base, handle, oci
 
 Bind = spec.Bind
@@ -85,7 +85,7 @@ class Containers:
         image = self._layers.read(plan["image_id"])
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
         lowers = [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]
-        shared = await parts.library.compiled_for(image["python"], self._compiler(plan["image_id"]))
+        shared = await parts.library.compiled_for(image["python"], self._compiler(plan["image_id"], image))
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(
@@ -150,12 +150,12 @@ class Containers:
         return {"installed": inventory.read(stack.lowers(self._parts.root, image_id)), "digest": str(digest)}
 
     def _box(
-        self, plan: containers.ContainerPlan, image: workers.ImageMeta, *,
+        self, plan: containers.ContainerPlan, image: cache.Record, *,
         folder: folders.Folder, shared: Path, limit: int,
     ) -> spec.Box:  # fmt: skip
         return spec.Box(
             name=folder.container_id,
-            argv=[*image["entrypoint"], "python3", _RUNNER],
+            argv=[*image["entrypoint"], _python(image), _RUNNER],
             env=spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]),
             cwd=image["workdir"] or "/root",
             rootfs=folder.rootfs,
@@ -181,16 +181,16 @@ class Containers:
     def _forgotten(self, folder: folders.Folder) -> contextlib.AbstractContextManager[None]:
         return release.on_end(lambda: self._parts.runtime.forget(folder.container_id))
 
-    def _compiler(self, image_id: str) -> library.Compile:
+    def _compiler(self, image_id: str, image: cache.Record) -> library.Compile:
         async def compile_with(source: Path, target: Path) -> Path:
-            argv = ["python3", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", spec.LIBRARY]
+            argv = [_python(image), "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", spec.LIBRARY]
             said: list[str] = []
             upper = target / "upper"
             upper.mkdir()
             code = await self._parts.steps.run(
                 argv, lowers=stack.lowers(self._parts.root, image_id), upper=upper,
-                env={"PATH": spec.PATH, "PYTHONPYCACHEPREFIX": "/compiled"}, binds=[Bind(source, spec.LIBRARY)],
-                log=said.append, timeout=60,
+                env={"PATH": spec.PATH, **image["env"], "PYTHONPYCACHEPREFIX": "/compiled"},
+                binds=[Bind(source, spec.LIBRARY)], log=said.append, timeout=60,
             )  # fmt: skip
             if code:
                 raise exception.ExecutionError(f"the image's Python cannot compile the library: {''.join(said)}")
@@ -221,6 +221,10 @@ class _Contained:
 
     def kill(self) -> None:
         self._running.kill()
+
+
+def _python(image: cache.Record) -> str:
+    return image.get("program") or python.NAMES[0]
 
 
 def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:

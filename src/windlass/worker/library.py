@@ -1,4 +1,4 @@
-"""The library staged for containers: what the runner needs of Windlass, and cloudpickle.
+"""The library staged for containers: what the runner needs of Windlass, and cloudpickle under a name of our own.
 
 ``lib/<hash>/`` is named after its content, made once, whole or not at all, and bind-mounted read-only into every
 container. It is byte-compiled for this machine's Python here, and for an image's Python the first time such an image
@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import windlass
+from windlass.wire import pickling
 
 _NOT_INSIDE = frozenset({"server", "worker", "cli"})
 _CACHE = "__pycache__"
@@ -59,7 +60,7 @@ class Library:
                 await asyncio.to_thread(shutil.rmtree, other, True)
 
     async def compiled_for(self, python: str, compile_with: Compile) -> Path:
-        """The library, with byte code for ``python`` ("3.13"; "" where the image has none)."""
+        """The library, with byte code for ``python`` ("3.13", "3.13t"; "" where the image has none)."""
         if python and python not in self._compiled:
             async with self._locks.setdefault(python, asyncio.Lock()):
                 if python not in self._compiled:
@@ -78,7 +79,8 @@ class Library:
 
 
 def _here() -> str:
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
+    free = "t" if "t" in sys.abiflags else ""
+    return f"{sys.version_info[0]}.{sys.version_info[1]}{free}"
 
 
 def _stage(folder: Path) -> Path:
@@ -121,8 +123,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
             yield f"windlass/{name}", path
     found = importlib.util.find_spec("cloudpickle")
     if found is not None and found.origin is not None:
-        for path in Path(found.origin).parent.rglob("*.py"):
-            yield f"cloudpickle/{path.relative_to(Path(found.origin).parent)}", path
+        yield f"windlass/wire/pickling/{pickling.MODULE}", Path(found.origin).with_name(pickling.MODULE)
 
 
 def _readable(tree: Path) -> None:

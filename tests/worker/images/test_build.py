@@ -12,9 +12,9 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker.images import build, cache
+from windlass.worker.images import build, cache, python, standalone
 
-BASE, LAYER, OTHER = ("im-" + letter * 22 for letter in "abc")
+BASE, LAYER, OTHER, THIRD = ("im-" + letter * 22 for letter in "abcd")
 
 
 class Steps:
@@ -27,6 +27,10 @@ class Steps:
     async def run(self, argv: list[str], *, upper: Path, log: Callable[[str], None], **given: Any) -> int:
         self.seen.append({"argv": argv, **given})
         (upper / "file").write_text(argv[-1])
+        if argv[-1].startswith("install "):
+            install(upper, argv[-1].split()[1], "usr/local/bin")
+        if argv[-1] == python.ASK:
+            log("Python 3.12")
         log(f"ran {argv[-1]}\n")
         if argv[-1] == "hang":
             await asyncio.Event().wait()
@@ -40,10 +44,19 @@ class Trees:
         return Path("/tree") / digest
 
 
+def install(files: Path, version: str, folder: str = "usr/bin") -> None:
+    """What a stack of layers shows of an installed Python."""
+    (files / folder).mkdir(parents=True, exist_ok=True)
+    (files / folder / f"python{version}").write_bytes(b"\x7fELF")
+    (files / folder / f"python{version}").chmod(0o755)
+    (files / folder / "python3").symlink_to(f"python{version}")
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "CONTAINER_ROOT", os.getuid())
     folder = tmp_path / "layers" / BASE
+    install(folder / "files", "3.11")
     (folder / "files/bin").mkdir(parents=True)
     (folder / "files/bin/sh").touch()
     meta = (
@@ -192,3 +205,38 @@ def test_drafts_of_a_killed_worker_are_swept_and_not_known(home: Path) -> None:
     assert cache.Layers(home).known() == [BASE]
     asyncio.run(builder(home, Steps()).sweep())
     assert left(home) == [BASE]
+
+
+def test_the_python_of_an_image_is_looked_for_after_each_step(home: Path) -> None:
+    steps = Steps()
+    run, env = plan({"op": "run", "commands": ["install 3.12"]}), {"PATH": "/usr/bin"}
+    assert made(home, steps, run)["python"] == "3.12"
+    meta = made(home, steps, run, plan({"op": "env", "env": env}, OTHER, LAYER))
+    assert meta["python"] == "3.11", "the PATH leads to the other one"
+
+
+def test_a_python_whose_version_no_file_tells_is_asked_once(home: Path) -> None:
+    wrapper = home / "layers" / BASE / "files/usr/bin/python3"
+    wrapper.unlink()
+    wrapper.write_text("#!/bin/sh\n")
+    wrapper.chmod(0o755)
+    steps = Steps()
+    assert made(home, steps, plan({"op": "run", "commands": ["true"]}))["python"] == "3.12"
+    assert [seen["argv"][0] for seen in steps.seen] == ["/bin/sh", "python3"]
+    assert not list((home / "layers" / LAYER).glob("aside*"))
+
+
+def test_an_added_python_comes_before_any_other(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = home / "tree"
+    install(files, "3.14t", "usr/local/bin")
+    (files / "usr/local/lib/python3.14t").mkdir(parents=True)
+
+    async def tree(*_: Any, **given: Any) -> standalone.Tree:
+        return standalone.Tree(files, "here", (2, 17))
+
+    monkeypatch.setattr(standalone.Pythons, "tree", tree)
+    monkeypatch.setattr(standalone, "check", lambda *_: None)
+    add, env = plan({"op": "python", "python": "3.14t"}), {"PATH": "/usr/bin:/bin"}
+    assert made(home, Steps(), add)["env"] == {"A": "1"}
+    meta = made(home, Steps(), plan({"op": "env", "env": env}, OTHER), plan(add["recipe"], THIRD, OTHER))
+    assert meta["python"] == "3.14t" and meta["env"]["PATH"] == "/usr/local/bin:/usr/bin:/bin"

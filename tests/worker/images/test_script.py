@@ -62,3 +62,20 @@ def test_secrets_win_over_the_steps_variables_and_these_over_the_images() -> Non
         path="/bin",
     )
     assert (env["A"], env["B"], env["C"], env["D"]) == ("host", "image", "step", "secret")
+
+
+def test_conda_packages_are_installed_by_micromamba_and_files_keep_their_kind() -> None:
+    recipe: images.Recipe = {
+        "op": "micromamba", "packages": ["numpy>=2"], "options": ["-c", "conda-forge"],
+        "requirements": ["dependencies: []"], "path": "specs.yml",
+    }  # fmt: skip
+    (command,) = script.commands(recipe, shell=[], has_uv=True)
+    assert command.argv[2].startswith(
+        f"micromamba install --yes --name base -c conda-forge -f {script.REQUIREMENTS}/0.yml 'numpy>=2' && "
+    )
+    assert script.files(recipe) == {"0.yml": "dependencies: []"}
+
+
+def test_pip_is_started_by_the_name_that_python_has() -> None:
+    (command,) = script.commands({"op": "pip", "packages": ["six"]}, shell=[], has_uv=False, python="python")
+    assert command.argv[:3] == ["python", "-m", "pip"]

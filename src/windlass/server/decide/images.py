@@ -16,7 +16,7 @@ KNOWN_VERSIONS = ("2023.12", "2024.04", "2024.10", "2025.06", "2026.10", BUILDER
 
 _INSTALL = {
     "apt": "apt-get install", "pip": "pip install", "private_pip": "pip install", "uv_pip": "uv pip install",
-    "uv_sync": "uv sync", "poetry": "poetry install",
+    "uv_sync": "uv sync", "poetry": "poetry install", "micromamba": "micromamba install",
 }  # fmt: skip
 
 
@@ -48,6 +48,8 @@ def command(recipe: images.Recipe) -> str:
         return f"FROM {recipe.get('tag') or 'scratch'}"
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
+    if op == "python":
+        return f"add Python {recipe.get('python', '')}"
     if op == "run":
         program = recipe.get("script", "").partition("\n")[0]
         return " ".join(recipe.get("argv", [])) or program or " && ".join(recipe.get("commands", []))

@@ -38,12 +38,15 @@ class Recipe(TypedDict, total=False):
 
     * "base": ``base`` "debian_slim", ``python`` "3.11"; "image", ``image`` an id: one that exists; "registry", ``tag``
       its name, ``secrets`` sign in there; "scratch", which is empty
+    * "python": ``python`` "3.12" (or "3.14t"), put into /usr/local
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure), or ``argv`` (a program, without shell), or
       ``script`` (a program's text that begins with ``#!``). ``scratch``: folders that are empty and not kept;
       ``binds``: what is seen read-only
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
       (the text of requirement files), ``uv`` (version of uv to use, if a special one was asked for)
+    * "micromamba": ``packages``, ``options`` (channels), ``requirements`` (the text of a file of specs), whose name is
+      like ``path``
     * "env": ``env``;  "workdir": ``path``;  "entrypoint"/"cmd"/"shell": ``commands``
     * "user": ``user`` of later "run"
     * "copy": ``sources`` (patterns, all by default) of ``mount`` (digest of a manifest) or of ``image`` (id of a built

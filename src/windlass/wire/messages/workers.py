@@ -81,7 +81,7 @@ class _ImageMore(TypedDict, total=False):
 
 
 class ImageMeta(_ImageMore):
-    """``layers``: ids bottom first. ``python``: "3.11" or "" where the image has none. ``size`` of its own layer.
+    """``layers``: ids bottom first. ``python``: "3.11", or "" where the image has none. ``size`` of its own layer.
 
     ``digest``: of a base from a registry, the manifest that its name meant when it was pulled.
     """

@@ -34,14 +34,19 @@ def release(python: str, mirrors: Sequence[sources.Mirror]) -> Release:
     for mirror in mirrors:
         if suite := mirror.distribution.pythons.get(python):
             return Release(suite, mirror)
-    possible = sorted(
-        (version, suite) for mirror in mirrors for version, suite in mirror.distribution.pythons.items()
-    )
     raise exception.ImageBuildError(
-        f"debian_slim with Python {python} cannot be built on this machine: its mirrors have "
-        + ", ".join(f"{version} ({suite})" for version, suite in possible),
-        hint=f"Choose one of these, such as Image.debian_slim(\"{possible[0][0] if possible else '3.11'}\").",
+        f"debian_slim with Python {python} cannot be built on this machine: its mirrors have {possible(mirrors)}",
+        hint=f"Choose one of these, such as Image.debian_slim(\"{_offered(mirrors)[0][0]}\").",
     )
+
+
+def possible(mirrors: Sequence[sources.Mirror]) -> str:
+    """What releases of this machine's mirrors ship, as people read it."""
+    return ", ".join(f"{version} ({suite})" for version, suite in _offered(mirrors))
+
+
+def _offered(mirrors: Sequence[sources.Mirror]) -> list[tuple[str, str]]:
+    return sorted((version, suite) for mirror in mirrors for version, suite in mirror.distribution.pythons.items())
 
 
 def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path) -> list[str]:
@@ -49,19 +54,29 @@ def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path)
 
     Raises ``ImageBuildError`` where mmdebstrap is missing.
     """
-    if shutil.which("mmdebstrap") is None:
-        raise exception.ImageBuildError(
-            "debian_slim needs the program mmdebstrap on this machine", hint="apt-get install mmdebstrap"
-        )
     drops = [f"--dpkgopt=path-exclude={pattern}" for pattern in _DROPPED]
     drops += [f"--dpkgopt=path-include={pattern}" for pattern in _KEPT]
+    options = ["--variant=minbase", *drops, "--dpkgopt=force-unsafe-io", f"--customize-hook={finish}"]
+    return _mmdebstrap(target, release, _PACKAGES, options, apt=apt)
+
+
+def extraction(target: Path, release: Release, packages: Sequence[str], *, apt: Sequence[str]) -> list[str]:
+    """The command line that unpacks ``packages`` and what they need into ``target``, without installing them."""
+    return _mmdebstrap(target, release, packages, ["--variant=extract"], apt=apt)
+
+
+def _mmdebstrap(
+    target: Path, release: Release, packages: Sequence[str], options: Sequence[str], *, apt: Sequence[str]
+) -> list[str]:
+    if shutil.which("mmdebstrap") is None:
+        raise exception.ImageBuildError(
+            "images from a mirror of Debian need the program mmdebstrap on this machine",
+            hint="apt-get install mmdebstrap",
+        )
     return [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-        f"--include={','.join(_PACKAGES)}",
+        "mmdebstrap", "--mode=root", "--format=directory", f"--include={','.join(packages)}", *options,
         *(f"--aptopt={line.rstrip(';')}" for line in apt), '--aptopt=Acquire::Languages "none"',
-        '--aptopt=Acquire::Retries "3"', *drops, "--dpkgopt=force-unsafe-io",
-        f"--customize-hook={finish}",
-        release.suite, str(target), *_lines(release),
+        '--aptopt=Acquire::Retries "3"', release.suite, str(target), *_lines(release),
     ]  # fmt: skip
 
 

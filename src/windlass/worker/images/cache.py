@@ -32,10 +32,14 @@ CONTAINER_ROOT = 1
 
 
 class Record(workers.ImageMeta, total=False):
-    """``meta.json``: what travels, and what only later steps need."""
+    """``meta.json``: what travels, and what only this machine needs.
+
+    ``program``: the command that starts Python, "" where there is none.
+    """
 
     shell: list[str]
     cmd: list[str]
+    program: str
     user: str
 
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from windlass.wire.messages import images
 from windlass.worker.images import stack
 
-_STATUS = Path("var/lib/dpkg/status")
-_STATUS_FOLDER = Path("var/lib/dpkg/status.d")
+_STATUS = PurePosixPath("/var/lib/dpkg/status")
+_STATUS_FOLDER = PurePosixPath("/var/lib/dpkg/status.d")
 _SITES = ("site-packages", "dist-packages")
 _ENDS = (".dist-info", ".egg-info")
 _NOT_SEARCHED = frozenset({"proc", "sys", "dev", "__pycache__", "node_modules", ".git"})
@@ -37,12 +38,18 @@ def _debian(layers: Sequence[Path]) -> dict[str, str]:
 
 
 def _status_files(layers: Sequence[Path]) -> Iterator[Path]:
-    if (whole := stack.find(layers, _STATUS)) is not None and whole.is_file():
+    if (whole := _file(layers, _STATUS)) is not None:
         yield whole
-    for name in sorted({entry.name for layer in layers for entry in _listed(layer / _STATUS_FOLDER)}):
-        one = stack.find(layers, _STATUS_FOLDER / name)
-        if one is not None and one.is_file() and not name.endswith(".md5sums"):
+    for name in sorted({entry.name for layer in layers for entry in _listed(layer / _STATUS_FOLDER.relative_to("/"))}):
+        one = _file(layers, _STATUS_FOLDER / name)
+        if one is not None and not name.endswith(".md5sums"):
             yield one
+
+
+def _file(layers: Sequence[Path], inside: PurePosixPath) -> Path | None:
+    """Where the plain file ``inside`` lies on this machine; None where the image has none."""
+    entry = stack.find(layers, inside)
+    return entry.path if entry is not None and stat.S_ISREG(entry.state.st_mode) else None
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -57,8 +64,8 @@ def _python(layers: Sequence[Path]) -> dict[str, str]:
     found: dict[str, str] = {}
     for place in sorted(places):
         for name in ("METADATA", "PKG-INFO", ""):
-            file = stack.find(layers, Path(place) / name)
-            if file is not None and file.is_file():
+            file = _file(layers, PurePosixPath("/") / place / name)
+            if file is not None:
                 with file.open("rb") as opened:
                     fields = _fields(opened.read(_HEAD).decode("utf-8", "replace").partition("\n\n")[0])
                 if fields.get("name"):

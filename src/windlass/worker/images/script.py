@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from windlass import exception
@@ -43,12 +44,23 @@ class Command(NamedTuple):
 
 
 def commands(
-    recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool, variables: Iterable[str] = ()
+    recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool, python: str = "python3", variables: Iterable[str] = ()
 ) -> list[Command]:
-    """What to run, one after the other, until one fails. ``variables``: names of those that image and step set."""
+    """What to run, one after the other, until one fails.
+
+    Args:
+        recipe: the step.
+        shell: the image's, or nothing.
+        has_uv: whether uv can run in the image.
+        python: the command that starts the image's Python.
+        variables: names of those that image and step set.
+    """
     op = recipe.get("op", "")
     if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
-        raise exception.ImageBuildError("this machine has no uv", hint="Install it beside Windlass: pip install uv")
+        raise exception.ImageBuildError(
+            "uv cannot run in this image: it needs glibc and libgcc_s.so.1, and uv beside Windlass on this machine",
+            hint="Use pip_install, or a base with glibc; `pip install uv` puts uv beside Windlass.",
+        )
     by_uv = has_uv and not any(name.startswith("PIP_") and name not in _PIP_TRIFLES for name in variables)
     if op == "run" and recipe.get("argv"):
         return [Command(recipe["argv"], shlex.join(recipe["argv"]))]
@@ -60,17 +72,33 @@ def commands(
     if op == "apt":
         return [_apt(recipe.get("packages", []))]
     if op == "pip":
-        return [_pip(recipe, by_uv)]
+        return [_pip(recipe, by_uv, python)]
+    if op == "micromamba":
+        return [_micromamba(recipe)]
     if op == "uv_pip":
         return [_uv(recipe, ["--compile-bytecode"])]
     if op == "private_pip":
-        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), by_uv)]
+        return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), by_uv, python)]
     if op in ("uv_sync", "poetry"):
         line = projects.line(recipe)
         return [Command([*_SHELL, line.text], line.shown)]
     if op == "function":
         return [Command(list(function.COMMAND), "run_function")]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
+
+
+def files(recipe: images.Recipe) -> dict[str, str]:
+    """Texts of requirement files by the names that they have below ``REQUIREMENTS``. Programs look at the ending."""
+    ending = PurePosixPath(recipe.get("path", "")).suffix or ".txt"
+    return {f"{number}{ending}": text for number, text in enumerate(recipe.get("requirements", []))}
+
+
+def _micromamba(recipe: images.Recipe) -> Command:
+    words = ["micromamba", "install", "--yes", "--name", "base", *recipe.get("options", [])]
+    for name in files(recipe):
+        words += ["-f", f"{REQUIREMENTS}/{name}"]
+    line = f"{shlex.join([*words, *recipe.get('packages', [])])} && micromamba clean --all --yes --quiet"
+    return Command([*_SHELL, line], _shown("micromamba install", recipe))
 
 
 def _apt(packages: Sequence[str]) -> Command:
@@ -80,14 +108,14 @@ def _apt(packages: Sequence[str]) -> Command:
     return Command([*_SHELL, line], f"apt-get install {names}")
 
 
-def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
+def _pip(recipe: images.Recipe, has_uv: bool, python: str) -> Command:
     if has_uv and all(_name(option) in _UV_KNOWS for option in recipe.get("options", []) if option.startswith("-")):
         # Of several indexes pip takes the best version of all; uv by itself that of the first.
         flags = ["--index-strategy", "unsafe-best-match"]
         if "--no-compile" not in recipe.get("options", []):
             flags.append("--compile-bytecode")
         return _uv(recipe, flags, shown="pip install")
-    argv = ["python3", "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
+    argv = [python, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
     return Command([*argv, *_what(recipe)], _shown("pip install", recipe))
 
 
@@ -103,8 +131,8 @@ def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip instal
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:
     words = [option for option in recipe.get("options", []) if option not in without]
-    for number in range(len(recipe.get("requirements", []))):
-        words += ["-r", f"{REQUIREMENTS}/{number}.txt"]
+    for name in files(recipe):
+        words += ["-r", f"{REQUIREMENTS}/{name}"]
     return words + recipe.get("packages", [])
 
 

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from windlass import exception
@@ -20,7 +20,7 @@ from windlass.worker.images import cache
 _OPAQUE = "user.overlay.opaque"
 _LINKS = 40  # that may follow each other
 _PLAIN = 0o755
-_SMALL = 4 * 1024 * 1024  # bytes that are read of a text
+_READ = 16 * 1024 * 1024  # bytes of a file that are looked at
 
 
 def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]:
@@ -33,16 +33,12 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
-def find(layers: Sequence[Path], inside: Path) -> Path | None:
-    """Where ``inside`` lies, links followed as in the container; None where the stack has no such thing."""
-    entry = _look(layers, _resolve(layers, inside))
-    return entry.path if entry is not None else None
-
-
 def mode(layers: Sequence[Path], inside: Path) -> int | None:
     """The permissions of a folder in a stack of layers; None where there is no such folder."""
     entry = _look(layers, inside)
     return stat.S_IMODE(entry.state.st_mode) if entry is not None and stat.S_ISDIR(entry.state.st_mode) else None
+
+
 class Texts:
     """Small files of an image, read from its ``layers`` (bottom first) without stacking them."""
 
@@ -51,23 +47,47 @@ class Texts:
 
     def text(self, path: str) -> str:
         """A file's text; "" where there is none."""
-        entry = _look(self._layers, _resolve(self._layers, Path(path.lstrip("/"))))
-        if entry is None or not stat.S_ISREG(entry.state.st_mode):
-            return ""
-        with entry.path.open("rb") as file:
-            return file.read(_SMALL).decode("utf-8", "replace")
+        return read(self._layers, PurePosixPath("/") / path).decode("utf-8", "replace")
 
 
 def exists(layers: Sequence[Path], inside: str) -> bool:
     """Whether the layers (bottom first) hold something at ``inside``, links followed as in a container."""
-    return _look(layers, _resolve(layers, Path(inside))) is not None
+    return find(layers, PurePosixPath("/") / inside) is not None
 
 
-class _Entry(NamedTuple):
-    """What a path is in a stack of layers."""
+class Entry(NamedTuple):
+    """What a path is in a stack of layers. ``path``: on this machine; ``inside``: relative to the container's root."""
 
     state: os.stat_result
     path: Path
+    inside: Path
+
+
+def find(layers: Sequence[Path], inside: PurePosixPath) -> Entry | None:
+    """What ``inside`` is in the stack, all links followed as in the container; None where it is nothing."""
+    try:
+        return _look(layers, resolved(layers, inside))
+    except exception.InvalidError:
+        return None
+
+
+def read(layers: Sequence[Path], inside: PurePosixPath) -> bytes:
+    """The beginning of the file ``inside``; nothing where there is no plain file."""
+    entry = find(layers, inside)
+    if entry is None or not stat.S_ISREG(entry.state.st_mode):
+        return b""
+    with entry.path.open("rb") as file:
+        return file.read(_READ)
+
+
+def resolved(layers: Sequence[Path], inside: PurePosixPath) -> Path:
+    """Where ``inside`` lies, relative to the root, with all links followed. Raises ``InvalidError`` for a circle."""
+    return _resolve(layers, Path(*inside.parts[1:]))
+
+
+def names(layers: Sequence[Path], inside: Path) -> set[str]:
+    """What the folder ``inside``, a place without links, may hold: names in any layer, removed ones included."""
+    return {entry.name for folder in _folders(layers, inside) for entry in folder.iterdir()}
 
 
 def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
@@ -80,7 +100,7 @@ def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
     draft = Path(tempfile.mkdtemp(prefix=".new-", dir=tree.parent))
     try:
         _dress(draft, tree.stat())
-        _fit(layers, tree, draft)
+        graft(layers, tree, draft)
         draft.rename(fitted)
     except OSError:
         if not fitted.exists():  # another start was quicker
@@ -90,7 +110,7 @@ def _fitting(layers: Sequence[Path], image_id: str, tree: Path) -> Path:
     return fitted
 
 
-def _shared(layers: Sequence[Path], tree: Path) -> Iterator[tuple[Path, _Entry]]:
+def _shared(layers: Sequence[Path], tree: Path) -> Iterator[tuple[Path, Entry]]:
     """Folders of ``tree`` that are something in the image, with what they are there."""
     waiting = [Path()]
     while waiting:
@@ -109,16 +129,21 @@ def _is_plain(state: os.stat_result) -> bool:
     return state.st_uid == cache.CONTAINER_ROOT and not stat.S_IMODE(state.st_mode) & ~_PLAIN
 
 
-def _fit(layers: Sequence[Path], tree: Path, draft: Path) -> None:
+def graft(layers: Sequence[Path], tree: Path, draft: Path) -> None:
+    """Link the files of ``tree`` into the new layer ``draft``, where the links of the image lead their paths to."""
     for folder, names, files in os.walk(tree):
         inside = Path(folder).relative_to(tree)
-        resolved = _resolve(layers, inside)
-        place = _make(layers, draft, resolved)
+        place = _make(layers, draft, _resolve(layers, inside))
         for name in [*files, *(name for name in names if (Path(folder) / name).is_symlink())]:
             target = place / name
             target.unlink(missing_ok=True)
             os.link(Path(folder) / name, target, follow_symlinks=False)
         names.sort()
+
+
+def hide_below(folder: Path) -> None:
+    """Let the folder of a new layer hide all that earlier layers have in it."""
+    os.setxattr(folder, _OPAQUE, b"y")
 
 
 def _make(layers: Sequence[Path], draft: Path, inside: Path) -> Path:
@@ -155,31 +180,40 @@ def _resolve(layers: Sequence[Path], inside: Path) -> Path:
             raise exception.InvalidError(f"the image's links at /{inside} lead nowhere")
         goal = entry.path.readlink()
         if goal.is_absolute():
-            walked, goal = Path(), goal.relative_to("/")
+            walked, goal = Path(), Path(*goal.parts[1:])
         rest = [*(piece for piece in goal.parts if piece != "."), *rest]
     return walked
 
 
-def _look(layers: Sequence[Path], inside: Path) -> _Entry | None:
+def _look(layers: Sequence[Path], inside: Path) -> Entry | None:
     """What ``inside`` is in the stack, links not followed; None where it is nothing."""
-    seen, found = list(reversed(layers)), None
+    for path, state in _kinds(_folders(layers, inside.parent), inside.name):
+        return Entry(state, path, inside)
+    return None
+
+
+def _folders(layers: Sequence[Path], inside: Path) -> list[Path]:
+    """The folders of layers that are seen together as the folder ``inside``, topmost first."""
+    seen = list(reversed(layers))
     for part in inside.parts:
-        candidates, seen, found = seen, [], None
-        for folder in candidates:
-            path = folder / part
-            try:
-                state = path.lstat()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0:
-                break  # removed by this layer
-            found = found or _Entry(state, path)
-            if not stat.S_ISDIR(state.st_mode):
-                break
-            seen.append(path)
-            if _is_opaque(path):
-                break
-    return found
+        kinds = list(_kinds(seen, part))
+        seen = [path for path, state in kinds if stat.S_ISDIR(state.st_mode)]
+    return seen
+
+
+def _kinds(folders: Iterable[Path], name: str) -> Iterator[tuple[Path, os.stat_result]]:
+    """What ``name`` is in each of ``folders``, from the topmost down to where it hides what is below."""
+    for folder in folders:
+        path = folder / name
+        try:
+            state = path.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0:
+            return  # removed by this layer
+        yield path, state
+        if not stat.S_ISDIR(state.st_mode) or _is_opaque(path):
+            return
 
 
 def _is_opaque(folder: Path) -> bool:

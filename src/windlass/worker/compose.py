@@ -12,7 +12,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.worker import cgroups, container, library, mounts, network, node, seccomp, step
 from windlass.worker import folder as folders
-from windlass.worker.images import build
+from windlass.worker.images import build, holds, store
 from windlass.worker.runtime import base, handle, probe, process
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         steps = step.Steps(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
-        builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns)
+        images = store.Store(place.inside, holds.Holds())
+        builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns, held=images.held)
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()
@@ -61,6 +62,7 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
+            store=images,
         )  # fmt: skip
         exits.retain(living)
         yield container.Containers(parts, gaps=[*place.gaps, *_gaps()])

@@ -8,6 +8,7 @@ A step that fails, is stopped or takes too long leaves nothing.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, sources, stack
+from windlass.worker.images import base, cache, holds, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
@@ -42,11 +43,14 @@ class Builder:
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
         environ: the environment of the machine's user, for index settings.
+        held: where a build says which images it stands on.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, environ: Mapping[str, str] = os.environ
-    ) -> None:
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path,
+        environ: Mapping[str, str] = os.environ, held: holds.Holds | None = None,
+    ) -> None:  # fmt: skip
+        self._held = held or holds.Holds()
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
@@ -60,6 +64,10 @@ class Builder:
 
     async def build(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
         """Make the layer of ``plan``. Raises ``ImageBuildError`` with the reason, the hint included."""
+        with self._held.of_build(plan):
+            return await self._built(plan, log)
+
+    async def _built(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
         image_id, recipe = plan["image_id"], plan["recipe"]
         if image_id in self._layers.known():
             return _meta(self._layers.read(image_id))
@@ -71,12 +79,12 @@ class Builder:
                 else:
                     with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
                         await self._make(plan, parent, draft, lines)
-                    record = await _grown(parent, recipe, image_id, draft)
-                await self._layers.publish(image_id, draft, record)
+                    record = _grown(parent, recipe, image_id)
+                record = await self._layers.publish(image_id, draft, record)
         except exception.Error as exc:
             raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
         except OSError as exc:
-            raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
+            raise exception.ImageBuildError(_unstored(exc)) from exc
         return _meta(record)
 
     async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log) -> None:
@@ -170,6 +178,15 @@ class Lines:
             self._log(self._rest + "\n")
 
 
+def _unstored(exc: OSError) -> str:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk of this machine is full: the layer was not stored "
+            "(Free space; `windlass image prune` removes images that nothing uses.)"
+        )
+    return f"this machine could not store the layer: {exc}"
+
+
 async def _checked(running: Awaitable[int], among: str = "") -> None:
     """Await a step's exit code and raise what is not success. The server adds the step and the log's end."""
     try:
@@ -180,14 +197,12 @@ async def _checked(running: Awaitable[int], among: str = "") -> None:
         raise exception.ImageBuildError(f"exit code {code}{among}")
 
 
-async def _grown(
-    parent: cache.Record | None, recipe: images.Recipe, image_id: str, draft: cache.Draft
-) -> cache.Record:
+def _grown(parent: cache.Record | None, recipe: images.Recipe, image_id: str) -> cache.Record:
     """The record of an image with one more layer."""
     held: cache.Record = parent or {
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip
-    return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
+    return {**held, "layers": [*held["layers"], image_id]}
 
 
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:

@@ -24,6 +24,7 @@ COMMANDS: dict[str, Entry] = {
     "run": Entry("Commands", "windlass.cli.run", "command", "Run a function or local entrypoint of a Python file."),
     "app": Entry("Compute", "windlass.cli.app", "group", "Running and stopped apps, their logs."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
+    "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
 }

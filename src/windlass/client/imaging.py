@@ -5,11 +5,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from windlass import exception
+from windlass import config, exception
 from windlass.client import recipes, resolver
 from windlass.client import session as sessions
 from windlass.kit import ids
-from windlass.wire.messages import images
+from windlass.wire.messages import built, images
 
 
 class Built(NamedTuple):
@@ -50,8 +50,10 @@ async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resol
 
 
 async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built:
+    if len(chain) == 1 and chain[0].get("base") == "image":
+        return await _found(chain[0].get("image", ""), context)
     name = _name(chain)
-    body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
+    body = _request(chain, context)
     patience = sessions.Patience()
     while True:
         try:
@@ -62,6 +64,23 @@ async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built
         except exception.ServiceError as exc:
             # The server was restarted: asking again joins the build, or finds it done.
             await patience.wait(exc)
+
+
+async def _found(image_id: str, context: resolver.Context) -> Built:
+    """An image that exists: a question, also from inside of containers, where nothing is built."""
+    found: built.ImageFound = (await context.session.request("image.get", {"image_id": image_id})).body
+    return Built(found["image_id"], found["python"], found["env"], found["workdir"])
+
+
+def _request(chain: list[images.Recipe], context: resolver.Context) -> images.ImageBuild:
+    body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
+    if config.config["force_build"]:  # of the base, and so of all that stands on it
+        body["recipes"] = [{**chain[0], "force": True}, *chain[1:]]
+    if config.config["ignore_cache"]:
+        body["ignore_cache"] = True
+    if version := config.config["image_builder_version"]:
+        body["builder_version"] = version
+    return body
 
 
 async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Context) -> Built:

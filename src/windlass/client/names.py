@@ -42,3 +42,31 @@ def check_tags(tags: object) -> dict[str, str]:
                     hint="Use 1 to 63 letters, digits, dots, underscores and dashes.",
                 )
     return dict(tags)
+
+
+def image(text: object, environment_name: str | None = None) -> tuple[str, str, str]:
+    """(environment, name, tag) of ``[env/]name[:tag]``; the tag is "latest" and the environment "" where none is given.
+
+    Raises:
+        InvalidError: it has another form, begins like an id, or the environment is given twice.
+    """
+    if not isinstance(text, str):
+        raise exception.InvalidError(f"an image's name must be a string, not {type(text).__name__}")
+    environment, slash, rest = text.rpartition("/")
+    name, colon, tag = rest.partition(":")
+    if slash and environment_name:
+        raise exception.InvalidError(
+            f"{text!r} names an environment, and environment_name={environment_name!r} another time",
+            hint="Give one of them.",
+        )
+    check_object(name, "an image's name")
+    if colon:
+        check_object(tag, "an image's tag")
+    if name.startswith("im-"):
+        raise exception.InvalidError(
+            f"the name {name!r} begins like an image id", hint="Image.from_id finds images by their ids."
+        )
+    environment = environment if slash else environment_name or ""
+    if slash or environment_name:
+        check_environment(environment)
+    return environment, name, tag or "latest"

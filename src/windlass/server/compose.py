@@ -72,6 +72,9 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.dirty_nodes.clear()
     core.dirty_logs.clear()
     core.followers.clear()
+    core.dirty_builds.clear()
+    core.build_readers.clear()
+    core.used.clear()
     for connection in list(links):
         connection.close()
         connection.identity = None

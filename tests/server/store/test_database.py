@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from windlass import exception
-from windlass.server.store import database
+from windlass.server.store import builds, database, images, names
 
 
 def test_a_database_of_every_older_release_is_migrated(tmp_path):
@@ -22,6 +23,25 @@ def test_a_database_of_every_older_release_is_migrated(tmp_path):
         assert db.one("PRAGMA user_version") == (len(scripts),)
         assert db.one("SELECT id FROM secret") == ("st-1",)
         db.close()
+
+
+def test_images_of_an_older_release_are_kept_and_can_be_named_and_used(tmp_path):
+    path = tmp_path / "old.sqlite3"
+    with sqlite3.connect(path) as old:
+        for script in database.migrations()[:2]:
+            old.executescript(script)
+        old.execute("PRAGMA user_version = 2")
+        old.execute("INSERT INTO image VALUES ('im-1', 'k', NULL, '{\"op\": \"base\"}', '{\"size\": 7}', 5.0)")
+        old.execute("INSERT INTO image_current VALUES ('k', 'im-1')")
+    db = database.Database(str(path))
+    (row,) = images.everything(db).values()
+    assert row == ("im-1", "k", None, {"op": "base"}, {"size": 7}, 5.0, None)
+    assert images.current(db, "k") == ("im-1", {"size": 7})
+    images.used(db, ["im-1"], 9.0)
+    names.publish(db, names.Row("main", "n", "latest", "im-1", 10.0))
+    assert images.by_id(db, "im-1").used_at == 9.0 and names.find(db, "main", "n", "latest") == "im-1"
+    assert builds.by_image(db, "im-1") is None
+    db.close()
 
 
 def test_a_newer_database_is_refused_untouched(tmp_path):
@@ -43,7 +63,8 @@ def test_something_that_is_no_database_is_named(tmp_path):
 
 def test_every_named_statement_is_valid_sql(tmp_path):
     db = database.Database(str(tmp_path / "db.sqlite3"))
-    nouns = ["apps", "calls", "containers", "images", "inputs", "logs", "secrets"]
+    nouns = [path.stem for path in Path(database.__file__).parent.glob("queries/*.sql")]
+    assert "apps" in nouns
     for noun in nouns:
         for name, text in database.queries(noun).items():
             names = {word.strip("(),;<>=") for word in text.replace(":", " :").split() if word.startswith(":")}

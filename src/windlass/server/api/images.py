@@ -1,27 +1,79 @@
-"""``image.build`` and ``blob.*``."""
+"""``image.*`` and ``blob.*``."""
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import builds
+from windlass.server.apply import build_logs, builds
+from windlass.server.apply import images as actions
 from windlass.server.bus import link
+from windlass.server.decide import images as decisions
 from windlass.wire import payload, peer
 from windlass.wire.messages import blobs as blob_messages
+from windlass.wire.messages import built
 from windlass.wire.messages import images as messages
 
 Core = door.Core
 
 
-@door.handler("image.build")
+_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+
+
+@door.handler("image.build", "recipes", "app_id")
 def build(core: Core, who: door.Who, body: messages.ImageBuild, incoming: peer.Incoming) -> None:
     if not body["recipes"] or body["recipes"][0].get("op") != "base":
         raise exception.InvalidError("an image begins with a base")
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    builds.Chain(core, body["recipes"], body["app_id"], incoming).advance()
+    version = body.get("builder_version", "")
+    if version and version not in decisions.KNOWN_VERSIONS:
+        raise exception.InvalidError(
+            f"image_builder_version {version[:60]!r} is not known",
+            hint=f"Known: {', '.join(decisions.KNOWN_VERSIONS)}.",
+        )
+    if any(recipe.get("op") == "base" for recipe in body["recipes"][1:]):
+        raise exception.InvalidError("an image has one base")
+    builds.Chain(core, body, who.client_id, incoming).advance()
+
+
+@door.handler("image.get")
+def found(core: Core, who: door.Who, body: built.ImageGet, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, actions.named(core, body))
+    actions.touch(core, row.id)
+    return actions.found(row)
+
+
+@door.handler("image.publish", "image_id", "name")
+def publish(core: Core, who: door.Who, body: built.ImagePublish, incoming: peer.Incoming) -> Any:
+    environment = body.get("environment") or core.settings.environment
+    good = _NAME.match(body["name"]) and _NAME.match(body.get("tag") or "latest") and _ENVIRONMENT.match(environment)
+    if not good or body["name"].startswith("im-"):
+        raise exception.InvalidError(
+            f"{body['name'][:80]!r} with tag {body.get('tag', '')[:80]!r} is no name for an image",
+            hint="Use 1-64 letters, digits, '-', '_', '.' for each, and do not begin with 'im-'.",
+        )
+    actions.publish(core, body)
+    return {}
+
+
+@door.handler("image.list")
+def listed(core: Core, who: door.Who, body: built.ImageList, incoming: peer.Incoming) -> Any:
+    rows = actions.Catalogue(core).listed(body.get("environment"), all_of_them=body.get("all", False))
+    return {"images": rows}
+
+
+@door.handler("image.info")
+def info(core: Core, who: door.Who, body: built.ImageGet, incoming: peer.Incoming) -> Any:
+    return actions.Catalogue(core).info(actions.named(core, body))
+
+
+@door.handler("image.logs", "image_id")
+def logs(core: Core, who: door.Who, body: built.ImageLogs, incoming: peer.Incoming) -> None:
+    build_logs.Follower(core, body, incoming).start()
 
 
 @door.handler("blob.missing")

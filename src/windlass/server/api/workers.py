@@ -8,6 +8,7 @@ from windlass import exception
 from windlass.server.api import door
 from windlass.server.apply import apps as app_actions
 from windlass.server.apply import builds, containers, nodes
+from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.bus import link
 from windlass.server.state import machines
@@ -77,6 +78,7 @@ def plan(core: Core, who: door.Who, body: container_messages.ContainerRef, incom
     container = core.world.containers.get(body["container_id"])
     if container is None or container.want != "run":
         raise exception.NotFoundError(f"container {body['container_id']} is not wanted any more")
+    image_actions.touch(core, container.function.spec["image_id"])
     return _plan(core, container)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import cancel, containers
+from windlass.server.apply import builds, cancel, containers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.state import machines, moves
@@ -116,6 +116,7 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     core.turn.begin()
     apps.stopped(core.db, app, core.clock.now())
     secrets.forget_app(core.db, app.id)
+    builds.forget_scope(core, app.id)
     core.world.apps.pop(app.id, None)
     for function in functions:
         core.world.functions.pop(function.id, None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from windlass.server.apply import build_logs, cancel
 from windlass.server.apply import calls as call_actions
-from windlass.server.apply import cancel
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, containers, inputs
@@ -15,6 +15,7 @@ def load(core: Core) -> None:
     """Fill the empty world. Connections come by themselves: runners and workers say what they have."""
     now = core.clock.now()
     core.count_again()
+    build_logs.interrupted(core)
     _apps(core, now)
     by_n = _containers(core, now)
     _held(core, by_n, now)

@@ -195,15 +195,20 @@ class Worker:
 class Build:
     """One layer being made, and everybody who waits for it."""
 
-    __slots__ = ("id", "image_id", "key", "log", "parent", "recipe", "waiters", "wanted_at")
+    __slots__ = ("id", "image_id", "kept", "key", "parent", "recipe", "replaces", "waiters", "wanted_at")
 
-    def __init__(self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any) -> None:
+    def __init__(
+        self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any, replaces: bool = True
+    ) -> None:
         self.id = identity
         self.image_id = image_id
         self.key = key
         self.parent = parent
         self.recipe = recipe
-        self.log: list[str] = []
+        self.replaces = replaces
+        """Whether its key shall mean the result."""
+        self.kept: Any = None
+        """Which of its output is kept."""
         self.waiters: list[Any] = []
         self.wanted_at = 0.0
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
-    * "base": ``base`` "debian_slim", ``python`` "3.11"
+    * "base": ``base`` "debian_slim", ``python`` "3.11"; or ``base`` "image", ``image`` an id: one that exists
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure)
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
@@ -21,6 +21,7 @@ class Recipe(TypedDict, total=False):
 
     op: str
     base: str
+    image: str
     python: str
     commands: list[str]
     packages: list[str]
@@ -35,11 +36,16 @@ class Recipe(TypedDict, total=False):
     timeout: float
 
 
-class ImageBuild(TypedDict):
-    """The whole chain, base first. Answered by a stream of ``BuildEvent``."""
+class ImageBuild(TypedDict, total=False):
+    """The whole chain, base first. Answered by a stream of ``BuildEvent``.
+
+    ``ignore_cache``: build every step, and leave the cache as it is. ``builder_version``: instead of the server's own.
+    """
 
     recipes: list[Recipe]
     app_id: str | None
+    ignore_cache: bool
+    builder_version: str
 
 
 class BuildEvent(TypedDict, total=False):

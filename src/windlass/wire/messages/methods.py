@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from windlass.wire.messages import (
     apps,
     blobs,
+    built,
     calls,
     common,
     containers,
@@ -61,6 +62,11 @@ METHODS: dict[str, Method] = {
     "call.graph": Method("request", CALLER, calls.CallRef, calls.CallGraph),
     # images, blobs, secrets
     "image.build": Method("stream", USER, images.ImageBuild, images.BuildEvent),
+    "image.get": Method("request", CALLER, built.ImageGet, built.ImageFound),
+    "image.publish": Method("request", USER, built.ImagePublish, common.Empty),
+    "image.list": Method("request", USER, built.ImageList, built.ImageListReply),
+    "image.info": Method("request", USER, built.ImageGet, built.ImageInfo),
+    "image.logs": Method("stream", USER, built.ImageLogs, built.ImageLogEvent),
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),

@@ -82,7 +82,7 @@ class Containers:
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
-        uses = holds.named([plan["image_id"], plan["mounts"]])
+        uses = holds.named(plan["image_id"], plan["mounts"])
         with self._parts.store.held.of(*uses):
             async with self._opened(plan, uses) as running:
                 yield running

@@ -55,6 +55,8 @@ class Upkeep:
             incoming.fail(exc)
         except OSError as exc:
             incoming.fail(exception.ExecutionError(f"the store of images: {exc}"))
+        finally:  # nobody waits for ever for the answer of a defect; what was answered stays so
+            incoming.fail(exception.InternalError(f"{incoming.method} ended without an answer"))
 
     async def _inventory(self, incoming: peers.Incoming) -> None:
         incoming.reply(await self._store.inventory())

@@ -58,6 +58,9 @@ class Chain(build_logs.Pump):
             if known is None:
                 self._join(key, recipe)
                 break
+            if known in self._core.removing:
+                self._core.removing[known].append(self._go_on)
+                break
             passed.append(known)
             self._parent = known
             self._at += 1
@@ -65,6 +68,7 @@ class Chain(build_logs.Pump):
         if self._at == len(self._recipes):
             if self._parent is not None:
                 meta = images.meta(self._core.db, self._parent)
+                self._core.handed.setdefault(self._scope, set()).add(self._parent)
                 self.incoming.item({"kind": "done", "image_id": self._parent, **_told(meta)})
             self.incoming.end()
 
@@ -115,8 +119,12 @@ class Chain(build_logs.Pump):
             self._core.anew[self._scope, key] = image_id
         self._parent = image_id
         self._at += 1
+        self._go_on()
+
+    def _go_on(self) -> None:
         try:
-            self.advance()
+            if self.incoming.open:
+                self.advance()
         except exception.Error as exc:  # nobody else would tell it
             self.incoming.fail(exc)
 
@@ -142,6 +150,7 @@ class Chain(build_logs.Pump):
 
 def forget_scope(core: Core, scope: str) -> None:
     """An app has stopped, or a client is gone: what was built anew for it is built anew for the next one."""
+    core.handed.pop(scope, None)
     for known in [known for known in core.anew if known[0] == scope]:
         del core.anew[known]
 

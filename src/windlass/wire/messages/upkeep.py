@@ -69,9 +69,11 @@ class FsckEvent(TypedDict, total=False):
 
 
 class ImageExport(TypedDict, total=False):
-    """``image``: an id, or a published name."""
+    """By ``image_id``, or by ``name`` and ``tag`` in ``environment``. ``format``: "oci"."""
 
-    image: str
+    image_id: str
+    name: str
+    tag: str
     environment: str
     format: str
 

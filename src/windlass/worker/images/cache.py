@@ -31,6 +31,8 @@ CONTAINER_ROOT = 1
 """How the node namespace numbers the root of containers and build steps."""
 
 DRAFT, GONE = ".draft-", ".gone-"
+SHARED = "sha-"
+"""How names of layers begin that several images share and that are no images themselves."""
 
 
 class Record(workers.ImageMeta, total=False):
@@ -68,7 +70,7 @@ class Layers:
     """The folder ``layers/`` below ``home``."""
 
     at_work: ClassVar[set[Path]] = set()
-    """The drafts that somebody in this process works in just now."""
+    """Drafts that somebody in this process works in just now, and what is being deleted."""
 
     def __init__(self, home: Path) -> None:
         self.root = home / "layers"
@@ -132,7 +134,10 @@ class Layers:
 
     async def sweep(self) -> None:
         """Remove drafts that a killed worker left, and what is no whole layer any more."""
-        damaged = [folder for folder in self.root.glob("[!.]*") if not (folder / "meta.json").exists()]
+        damaged = [
+            folder for kind in ("im-*", f"{SHARED}*") for folder in self.root.glob(kind)
+            if not (folder / "meta.json").exists()
+        ]  # fmt: skip
         for leftover in [*self.root.glob(f"{DRAFT}*"), *self.root.glob(f"{GONE}*"), *damaged]:
             await remove(leftover)
 

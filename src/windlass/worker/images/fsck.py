@@ -31,7 +31,7 @@ def check(layers: Path) -> Iterator[upkeep.FsckEvent]:
         yield {"done": number, "of": len(found)}
         yield from map(_found, _layer(layers, name, records))
     for name in store.orphans(records, frozenset()):
-        if records[name] is not None and _is_layer(name):
+        if records[name] is not None:
             yield _found({"name": name, "kind": "orphan", "detail": "no image lists this layer"})
     yield {"checked": len(found)}
 
@@ -70,7 +70,7 @@ def _record(layers: Path, name: str) -> Record | None:
 
 
 def _is_layer(name: str) -> bool:
-    return ids.is_id(name, "im") or name.startswith("sha-")
+    return ids.is_id(name, "im") or name.startswith(cache.SHARED)
 
 
 def _found(finding: upkeep.Finding) -> upkeep.FsckEvent:

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-_IMAGE = re.compile(r"im-[0-9A-Za-z]{22}\Z")
-_MOUNT = re.compile(r"sha256:([0-9a-f]{64})\Z")
+from windlass.kit import ids
+from windlass.wire.messages import workers
 
 
 class Holds:
@@ -35,11 +33,12 @@ class Holds:
             self._held += collections.Counter()  # forgets what is down to nothing
 
     @contextlib.contextmanager
-    def of_build(self, *of: Any) -> Iterator[None]:
-        """Keep all that the parts of a build's plan name."""
+    def of_build(self, plan: workers.BuildPlan) -> Iterator[None]:
+        """Keep the parent of a build, and whatever image or mount its recipe names."""
+        recipe, parent = plan["recipe"], plan["parent"]
         self.building += 1
         try:
-            with self.of(*named(of)):
+            with self.of(*named([recipe, parent], [recipe["mount"]] if recipe.get("mount") else [])):
                 yield
         finally:
             self.building -= 1
@@ -48,11 +47,6 @@ class Holds:
         return frozenset(self._held)
 
 
-def named(value: Any) -> list[str]:
-    """What a message names, wherever it stands: images by id, mounts by the names of their folders."""
-    if isinstance(value, str):
-        mount = _MOUNT.match(value)
-        return [mount[1]] if mount else [value] if _IMAGE.match(value) else []
-    if isinstance(value, dict):
-        value = value.values()
-    return [found for one in value for found in named(one)] if isinstance(value, Iterable) else []
+def named(images: object, mounts: Iterable[str]) -> list[str]:
+    """What a plan uses, by the names that folders have: every image that ``images`` names, and mounts by digest."""
+    return [*ids.within(images, "im"), *(digest.removeprefix("sha256:") for digest in mounts)]

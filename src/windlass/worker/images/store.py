@@ -20,6 +20,7 @@ from windlass.worker import folder as folders
 from windlass.worker import userns
 from windlass.worker.images import cache, holds
 
+_DISK = "lost+found"  # a file system of its own may hold the layers
 _log = logging.getLogger(__name__)
 Record = Mapping[str, Any]
 
@@ -59,6 +60,8 @@ class Store:
         for name in going:
             freed += int((records[name] or {}).get("size", 0))
             renamed.append(_aside(self.layers / name))
+        going += (left_behind := self._leftovers(wanted))
+        renamed += [_aside(self.layers / name) for name in left_behind]
         renamed += [_aside(tree) for tree in self._trees(going, mounts, used)]
         if going:
             _sync(self.layers)
@@ -71,6 +74,8 @@ class Store:
                 await userns.remove_tree(folder)
             except OSError as exc:
                 _log.warning("what was removed cannot be deleted: %s", exc)
+            finally:
+                cache.Layers.at_work.discard(folder)
 
     def in_use(self) -> frozenset[str]:
         """Images and mounts of containers, builds and exports: what this process knows, and what folders say."""
@@ -106,6 +111,11 @@ class Store:
         """The record of each layer by name; None where it has no whole one."""
         return {name: read(self.layers / name) for name in names(self.layers)}
 
+    def _leftovers(self, wanted: Collection[str]) -> list[str]:
+        """Those of the ``wanted`` that are drafts which nobody works in any more."""
+        here = [entry for entry in self.layers.glob(".*-*") if entry.name in wanted]
+        return [entry.name for entry in here if entry not in cache.Layers.at_work]
+
     def _trees(self, images: Iterable[str], mounts: Collection[str], used: Collection[str]) -> list[Path]:
         """Mounts that may go, and those fitted to images that are gone."""
         gone, found = set(images), []
@@ -125,15 +135,15 @@ def removable(records: Mapping[str, Record | None], wanted: Collection[str], use
 
 
 def orphans(records: Mapping[str, Record | None], used: Collection[str]) -> list[str]:
-    """Shared layers (those that are no images themselves) that no record lists."""
+    """Shared layers that no record lists."""
     listed = _listed(records.values())
-    return sorted(n for n in records if not ids.is_id(n, "im") and n not in listed and n not in used)
+    return sorted(n for n in records if n.startswith(cache.SHARED) and n not in listed and n not in used)
 
 
 def names(layers: Path) -> list[str]:
     """The folders of ``layers/`` that are neither drafts nor leaving."""
     try:
-        return sorted(entry.name for entry in os.scandir(layers) if not entry.name.startswith("."))
+        return sorted(entry.name for entry in os.scandir(layers) if entry.name[0] != "." and entry.name != _DISK)
     except FileNotFoundError:
         return []
 
@@ -154,6 +164,7 @@ def _listed(records: Iterable[Record | None]) -> set[str]:
 def _aside(folder: Path) -> Path:
     gone = folder.with_name(f"{cache.GONE}{folder.name}-{ids.new('x')}")
     folder.rename(gone)
+    cache.Layers.at_work.add(gone)
     return gone
 
 

@@ -52,7 +52,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
-        uses = holds.named([plan.get("image_id", ""), plan["mounts"]])
+        uses = holds.named(plan.get("image_id", ""), plan["mounts"])
         with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:
             trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]
             await asyncio.to_thread(_fill, folder, trees, plan, self._root)

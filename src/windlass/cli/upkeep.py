@@ -8,43 +8,36 @@ from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, options
+from windlass import paths
+from windlass.cli import ask, control, listing, options
 
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
-class Age(click.ParamType):
-    """``90s``, ``30m``, ``2h``, ``7d``, ``4w``, in seconds."""
-
-    name = "age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", str(value))
-        if match is None:
-            self.fail(f"{value!r} is no age such as 30m, 2h, 7d or 4w.", param, ctx)
-        return float(match[1]) * _AGES[match[2]]
+def seconds(text: str) -> float:
+    """Of an age: ``90s``, ``30m``, ``2h``, ``7d``, ``4w``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no age such as 30m, 2h, 7d or 4w.")
+    return float(match[1]) * _AGES[match[2]]
 
 
-class Size(click.ParamType):
-    """``20GB``, ``500MB``, ``1.5TB``, ``10GiB``, in bytes."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", str(value).lower())
-        if match is None or (match[3] and not match[2]):
-            self.fail(f"{value!r} is no size such as 500MB, 20GB or 10GiB.", param, ctx)
-        return int(float(match[1]) * (_BINARY if match[3] else _SIZES)[match[2]])
+def size_in_bytes(text: str) -> int:
+    """Of a size: ``20GB``, ``500MB``, ``1.5TB``, ``10GiB``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.lower())
+    if match is None or (match[3] and not match[2]):
+        raise click.BadParameter(f"{text!r} is no size such as 500MB, 20GB or 10GiB.")
+    return int(float(match[1]) * (_BINARY if match[3] else _SIZES)[match[2]])
 
 
 @click.command(
-    help="Remove images that nothing uses: by default those not used for 7 days. Apps that have not stopped, builds and "
-    "names keep theirs, and what those stand on."
+    help="Remove images that nothing uses: by default those not used for 7 days. Apps that have not stopped, builds "
+    "and names keep theirs, and what those stand on."
 )
-@click.option("--older-than", metavar="AGE", type=Age(), help="Not used for so long (30m, 2h, 7d, 4w).")
-@click.option("--keep-size", metavar="SIZE", type=Size(), help="The longest unused, until all take no more (20GB).")
+@click.option("--older-than", metavar="AGE", type=seconds, help="Not used for so long (30m, 2h, 7d, 4w).")
+@click.option("--keep-size", metavar="SIZE", type=size_in_bytes, help="The longest unused, until no more is taken (20GB).")
 @click.option("--all", "everything", is_flag=True, help="All that nothing uses, however young.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @options.yes_option
@@ -54,6 +47,7 @@ def prune(
 ) -> None:
     if everything and (older_than is not None or keep_size is not None):
         raise click.UsageError("--all cannot be combined with --older-than or --keep-size.")
+    control.ensure(paths.home())
     query: dict[str, Any] = {"everything": everything}
     if older_than is not None:
         query["older_than"] = older_than
@@ -96,6 +90,7 @@ def _images(number: int) -> str:
 @click.option("--repair", is_flag=True, help="Remove what is damaged, and what stands on it: it is built anew.")
 @options.json_option
 def fsck(repair: bool, as_json: bool) -> None:
+    control.ensure(paths.home())
     findings: list[dict[str, Any]] = []
     checked, removed = 0, []
     for event in ask.stream("image.fsck", {"repair": repair}):

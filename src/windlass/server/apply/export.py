@@ -11,6 +11,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
 from windlass.server.apply import images as image_actions
+from windlass.server.apply import prune
 from windlass.server.decide import images as image_decisions
 from windlass.server.decide import sharing
 from windlass.server.state import machines
@@ -49,8 +50,7 @@ def plan(core: Core, query: upkeep.ImageExport) -> upkeep.ExportRead:
         raise exception.InvalidError(f"unknown format {query.get('format')!r}", hint="There is one: oci.")
     wanted: built.ImageGet = {k: v for k, v in query.items() if k != "format"}  # type: ignore[assignment]
     row = image_actions.existing(core, image_actions.named(core, wanted))
-    if not core.world.workers:
-        raise exception.ServiceError("no worker is connected", hint="`windlass server status` says why.")
+    prune.need_worker(core)
     return {
         "export_id": ids.new("xp"),
         "image_id": row.id,

@@ -25,8 +25,7 @@ _HARMLESS = frozenset({"unknown"})
 
 async def check(core: Core, *, repair: bool, tell: Tell) -> None:
     """Tell how far it is, then what was found. ``repair``: remove what is damaged and what stands on it."""
-    if not core.world.workers:
-        raise exception.ServiceError("no worker is connected", hint="`windlass server status` says why.")
+    prune.need_worker(core)
     findings: list[upkeep.Finding] = []
     checked = 0
     async with core.upkeep if repair else contextlib.nullcontext():

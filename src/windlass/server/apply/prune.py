@@ -54,6 +54,7 @@ class Removed(NamedTuple):
 
 async def prune(core: Core, request: upkeep.ImagePrune) -> upkeep.ImagePruned:
     """Remove what nothing uses and the request's rule applies to; by default, what was not used for a week."""
+    need_worker(core)
     async with core.upkeep:
         survey = await look(core)
         found = decisions.removals(
@@ -90,6 +91,12 @@ async def collect(core: Core) -> None:
         ]
         if found or mounts:
             await remove(core, [one.image_id for one in found], mounts)
+
+
+def need_worker(core: Core) -> None:
+    """The store of images is where the worker is."""
+    if not core.world.workers:
+        raise exception.ExecutionError("no worker is connected", hint="`windlass server status` says why.")
 
 
 async def look(core: Core) -> Survey:

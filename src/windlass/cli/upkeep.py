@@ -37,7 +37,7 @@ def size_in_bytes(text: str) -> int:
     "and names keep theirs, and what those stand on."
 )
 @click.option("--older-than", metavar="AGE", type=seconds, help="Not used for so long (30m, 2h, 7d, 4w).")
-@click.option("--keep-size", metavar="SIZE", type=size_in_bytes, help="The longest unused, until no more is taken (20GB).")
+@click.option("--keep-size", metavar="SIZE", type=size_in_bytes, help="The longest unused, down to this (20GB).")
 @click.option("--all", "everything", is_flag=True, help="All that nothing uses, however young.")
 @click.option("--dry-run", is_flag=True, help="Only show what would go.")
 @options.yes_option

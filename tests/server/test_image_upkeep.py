@@ -246,7 +246,7 @@ def test_a_removal_of_which_the_server_did_not_hear_is_made_up_for(play):
 
 def test_old_images_go_by_themselves_and_young_ones_stay(play):
     async def scene(platform):
-        _, client, image = await stocked(platform)
+        _, client, _ = await stocked(platform)
         young = await built(client, [BASE, step(7)])
         platform.core.handed.clear()
         await prune.collect(platform.core)
@@ -284,7 +284,7 @@ def test_images_that_no_row_knows_are_removed_after_a_grace(play):
 
 def test_mounts_that_nothing_uses_go_when_they_are_old(play):
     async def scene(platform):
-        worker, client, image = await stocked(platform)
+        _, client, image = await stocked(platform)
         used, old, young = ("a" * 64, "b" * 64, "c" * 64)
         for name in (used, old, young, f"{old}.{image}"):
             folder = platform.home / "mounts" / name

@@ -225,6 +225,6 @@ async def _program(module: str, *arguments: str) -> AsyncIterator[Any]:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         for pipe in (process.stdout, process.stderr):  # unread bytes would keep its end from being noticed
-            while await pipe.read(payload.CHUNK):
+            while pipe is not None and await pipe.read(payload.CHUNK):
                 pass
         await process.wait()

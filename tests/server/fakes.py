@@ -112,7 +112,10 @@ class Worker:
         self.builds: set[str] = set()
         self.plans: list[dict] = []
         self.images: list[str] = []
+        self.layers: dict[str, list[str]] = {}
         self.build_error: str | None = None
+        self.build_texts = ["making it\n"]
+        self.build_gate: asyncio.Event | None = None
         self.fail_start: dict | None = None
         self.tasks: set[asyncio.Task] = set()
 
@@ -183,8 +186,13 @@ class Worker:
     async def _build(self, build: str) -> None:
         plan = (await self.peer.request("build.plan", {"build_id": build})).body
         self.plans.append(plan)
-        await self.peer.request("build.log", {"build_id": build, "text": "making it\n"})
-        meta = {"layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}
+        for text in self.build_texts:
+            await self.peer.request("build.log", {"build_id": build, "text": text})
+        if self.build_gate is not None:
+            await self.build_gate.wait()
+        layers = [*self.layers.get(plan["parent"], []), plan["image_id"]]
+        self.layers[plan["image_id"]] = layers
+        meta = {"layers": layers, "env": {}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}
         result = {"build_id": build, "error": self.build_error}
         if self.build_error is None:
             result["meta"] = meta

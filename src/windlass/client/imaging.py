@@ -115,6 +115,6 @@ async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
 def _name(chain: Sequence[images.Recipe]) -> str:
     """How the image is called in this run: by its base and what was added."""
     packages = [package for recipe in chain for package in recipe.get("packages", ())]
-    base = chain[0].get("base", "") if chain else ""
+    base = (chain[0].get("image") or chain[0].get("base", "")) if chain else ""
     shown = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
     return f"{base} with {shown}" if shown else base

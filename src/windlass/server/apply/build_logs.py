@@ -24,6 +24,7 @@ Core = core_module.Core
 _END = 2 * 1024 * 1024  # bytes kept of the beginning, and of the end
 _PIECE = 32 * 1024  # characters in one row
 _BATCH = 16
+_TOO_FAST = "\n[output is missing here: it came faster than it could be sent]\n"
 _RESTARTED = "the server was restarted while it was built"
 
 
@@ -62,6 +63,10 @@ def finish(core: Core, build: machines.Build, error: str | None) -> None:
     tell_later(core, build)
 
 
+def running(core: Core, image_id: str) -> machines.Build | None:
+    return next((build for build in core.world.builds.values() if build.image_id == image_id), None)
+
+
 def interrupted(core: Core) -> None:
     """At the start: what was being built is not any more. Whoever needs it asks again, and it begins anew."""
     if builds.any_running(core.db):
@@ -94,8 +99,14 @@ class Reading:
         self._core = core
         self._image_id = image_id
         self._position = 0
+        build = running(core, image_id)
+        self._kept: excerpt.Excerpt | None = build.kept if build is not None else None
 
     def more(self) -> list[builds.Piece]:
+        kept = self._kept
+        if kept is not None and kept.missed(self._position):
+            self._position = kept.given_up
+            return [builds.Piece(kept.given_up, self._core.clock.now(), _TOO_FAST)]
         pieces = builds.after(self._core.db, self._image_id, self._position, _BATCH)
         if pieces:
             self._position = pieces[-1].n
@@ -160,7 +171,7 @@ class Follower(Pump):
             for piece in pieces:
                 self.incoming.item({"kind": "log", "text": piece.text, "time": piece.time})
             return True
-        if self._follow and any(build.image_id == layer for build in self._core.world.builds.values()):
+        if self._follow and running(self._core, layer) is not None:
             return False
         self.incoming.item(self._foot(layer))
         self._leave()

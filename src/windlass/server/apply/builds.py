@@ -21,6 +21,7 @@ from windlass.wire.messages import workers
 Core = core_module.Core
 _TAIL = 4000
 _NO_WORKER = 60.0
+_AGAIN = "[the worker was restarted: the step is run again from its beginning]\n"
 
 
 class Chain(build_logs.Pump):
@@ -218,6 +219,9 @@ def plan(core: Core, build_id: str) -> workers.BuildPlan:
     build = core.world.builds.get(build_id)
     if build is None:
         raise exception.NotFoundError(f"build {build_id} is not wanted any more")
+    if build.planned:
+        build_logs.store(core, build, _AGAIN)
+    build.planned = True
     env: dict[str, str] = {}
     for identity in build.recipe.get("secrets", []):
         env.update(core.keyring.decrypt(_secret(core, identity).env))

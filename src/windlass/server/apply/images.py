@@ -81,7 +81,9 @@ class Catalogue:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._rows = images.everything(core.db)
-        self._names = names.everything(core.db)
+        self._names: dict[str, list[names.Row]] = {}
+        for name in names.everything(core.db):
+            self._names.setdefault(name.image_id, []).append(name)
 
     @functools.cached_property
     def _sharing(self) -> sharing.Sharing:
@@ -110,7 +112,7 @@ class Catalogue:
             raise exception.NotFoundError(f"no image {image_id}", hint="`windlass image list` shows what there is.")
         chain, meta = self._sharing.chain(image_id), row.meta
         common = self._sharing.common(image_id, chain)
-        worth = self._sharing.tops() | {name.image_id for name in self._names}
+        worth = self._sharing.tops().union(self._names)
         most = sorted((size, other) for other, size in common if other in worth)[::-1][:_SHARING]
         return {
             "image_id": row.id,
@@ -158,8 +160,8 @@ class Catalogue:
     def _names_of(self, image_id: str, environment: str | None) -> list[str]:
         return [
             str(name)
-            for name in self._names
-            if name.image_id == image_id and environment in (None, name.environment)
+            for name in self._names.get(image_id, ())
+            if environment in (None, name.environment)
         ]
 
     def _users(self) -> dict[str, list[built.ImageUser]]:

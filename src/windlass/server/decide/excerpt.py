@@ -18,6 +18,8 @@ class Excerpt:
         self._tail_size = 0
         self.gap: int | None = None
         """The first piece that was given up."""
+        self.given_up = -1
+        """The last piece that was given up."""
         self.left_out = 0
         """Bytes given up."""
 
@@ -34,6 +36,11 @@ class Excerpt:
             self._tail_size -= bytes_of_it
             self.left_out += bytes_of_it
             dropped.append(oldest)
-        if dropped and self.gap is None:
-            self.gap = dropped[0]
+        if dropped:
+            self.gap = dropped[0] if self.gap is None else self.gap
+            self.given_up = dropped[-1]
         return dropped
+
+    def missed(self, position: int) -> bool:
+        """Whether one who has read up to ``position`` misses pieces without seeing the gap."""
+        return self.gap is not None and self.gap <= position < self.given_up

@@ -195,7 +195,7 @@ class Worker:
 class Build:
     """One layer being made, and everybody who waits for it."""
 
-    __slots__ = ("id", "image_id", "kept", "key", "parent", "recipe", "replaces", "waiters", "wanted_at")
+    __slots__ = ("id", "image_id", "kept", "key", "parent", "planned", "recipe", "replaces", "waiters", "wanted_at")
 
     def __init__(
         self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any, replaces: bool = True
@@ -207,6 +207,8 @@ class Build:
         self.recipe = recipe
         self.replaces = replaces
         """Whether its key shall mean the result."""
+        self.planned = False
+        """Whether a worker has begun with it."""
         self.kept: Any = None
         """Which of its output is kept."""
         self.waiters: list[Any] = []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import tarfile
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,8 +244,6 @@ def test_an_exported_image_holds_every_kind_of_file_and_is_read_by_others(
     said = place.cli("image", "export", image, str(archive), check=0)
     assert said.out.startswith("Wrote ") and os.listdir(tmp_path).count("image.tar") == 1
     assert not [name for name in os.listdir(tmp_path) if name.endswith(".part")]
-    place.cli("image", "export", image, str(tmp_path / "again.tar"), check=0)
-    assert subprocess.run(["cmp", archive, tmp_path / "again.tar"], check=False).returncode == 0, "the same each time"
 
     config, trees = unpacked(archive)
     assert config["config"]["WorkingDir"] == "/srv" and "A=b c" in config["config"]["Env"]
@@ -263,9 +261,20 @@ def test_an_exported_image_holds_every_kind_of_file_and_is_read_by_others(
     assert {".wh.special.py", "dir/.wh..wh..opq", "dir/c"} <= top.keys()
     assert not any("user.overlay" in key for tree in trees for member in tree.values() for key in member.pax_headers)
     assert {member.uid for tree in trees for member in tree.values()} <= set(range(65536))
-    for tool in others(archive, tmp_path):
-        done = subprocess.run(tool, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
+    if shutil.which("skopeo"):
+        done(["skopeo", "inspect", "--config", f"oci-archive:{archive}"])
+    if shutil.which("podman"):
+        with tempfile.TemporaryDirectory(prefix="wl-") as folder:  # podman wants short paths
+            podman = ["podman", "--root", f"{folder}/root", "--runroot", f"{folder}/run"]
+            assert f"localhost/windlass:{image}" in done([*podman, "load", "-i", str(archive)])
+            done([*podman, "rmi", "--all", "--force"])
+            subprocess.run(["umount", "-q", f"{folder}/root/overlay"], check=False)
+
+
+def done(line: list[str]) -> str:
+    ran = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
 
 
 def unpacked(archive: Path) -> tuple[Any, list[dict[str, tarfile.TarInfo]]]:
@@ -279,20 +288,10 @@ def unpacked(archive: Path) -> tuple[Any, list[dict[str, tarfile.TarInfo]]]:
         manifest = json.loads(blob(index["manifests"][0]["digest"]))
         trees = []
         for described in manifest["layers"]:
-            with tarfile.open(fileobj=io.BytesIO(blob(described["digest"]))) as layer:
+            source = file.extractfile("blobs/" + described["digest"].replace(":", "/"))
+            with tarfile.open(fileobj=source) as layer:
                 trees.append({member.name: member for member in layer.getmembers()})
         return json.loads(blob(manifest["config"]["digest"])), trees
-
-
-def others(archive: Path, folder: Path) -> list[list[str]]:
-    """What other programs of this machine can do with the archive."""
-    lines = []
-    if shutil.which("skopeo"):
-        lines.append(["skopeo", "copy", "--insecure-policy", f"oci-archive:{archive}", f"dir:{folder}/copied"])
-    if shutil.which("podman"):
-        store = ["--root", str(folder / "podman"), "--runroot", str(folder / "run"), "--storage-driver", "vfs"]
-        lines.append(["podman", *store, "load", "-i", str(archive)])
-    return lines
 
 
 def test_an_export_that_cannot_be_written_leaves_nothing(place: Stage, fresh: Any, tmp_path: Path) -> None:

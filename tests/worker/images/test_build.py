@@ -44,7 +44,8 @@ class Trees:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "CONTAINER_ROOT", os.getuid())
     folder = tmp_path / "layers" / BASE
-    (folder / "files").mkdir(parents=True)
+    (folder / "files/bin").mkdir(parents=True)
+    (folder / "files/bin/sh").touch()
     meta = (
         f'{{"layers": ["{BASE}"], "env": {{"A": "1"}}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}}'
     )
@@ -53,7 +54,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), environ={})  # type: ignore[arg-type]
+    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), outer=None, environ={})  # type: ignore[arg-type]
 
 
 def plan(recipe: images.Recipe, image_id: str = LAYER, parent: str | None = BASE) -> workers.BuildPlan:

@@ -123,6 +123,14 @@ def test_a_shared_layer_vanishes_with_the_last_image_that_lists_it(stocked: Path
     assert take(stocked, MORE) == [MORE, SHARED]
 
 
+def test_layers_of_a_registry_count_once_although_its_image_tells_their_sum(stocked: Path) -> None:
+    path = stocked / "layers" / OTHER / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "size": 12345}))
+    here, shared = store.Store(stocked, holds.Holds()), store.read(stocked / "layers" / SHARED)
+    assert asyncio.run(here.inventory())["sizes"][OTHER] == 0
+    assert shared and here.take([OTHER]).freed == shared["size"] > 0
+
+
 def test_shared_layers_are_left_alone_while_something_is_built(stocked: Path) -> None:
     """A pull may count on a layer that is here, and list it only at its end."""
     held = holds.Holds()

@@ -43,6 +43,8 @@ def command(recipe: images.Recipe) -> str:
     op = recipe.get("op", "")
     if op == "base" and recipe.get("base") == "image":
         return f"image {recipe.get('image', '')}"
+    if op == "base" and recipe.get("base") in ("registry", "scratch"):
+        return f"FROM {recipe.get('tag') or 'scratch'}"
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":

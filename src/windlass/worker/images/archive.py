@@ -50,7 +50,10 @@ class _Blob(NamedTuple):
 def config(record: cache.Record, steps: Sequence[upkeep.ExportStep]) -> dict[str, Any]:
     """What an image says beside its files."""
     words: dict[str, Any] = {"Env": [f"{k}={v}" for k, v in sorted({"PATH": spec.PATH, **record["env"]}.items())]}
-    rest = {"WorkingDir": record["workdir"], "Entrypoint": record["entrypoint"], "Cmd": record.get("cmd")}
+    rest = {
+        "WorkingDir": record["workdir"], "Entrypoint": record["entrypoint"], "Cmd": record.get("cmd"),
+        "User": record.get("user"),
+    }  # fmt: skip
     words.update({key: value for key, value in rest.items() if value})
     return {
         "created": _date(steps[-1]["created_at"] if steps else 0.0),

@@ -16,14 +16,16 @@ from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, holds, script, settings, sources, stack
+from windlass.worker import outside, spec, step, userns
+from windlass.worker.images import base, cache, contents, holds, registry, script, settings, skopeo, sources, stack
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
+_SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
+_FOUND = frozenset({"registry", "scratch"})  # bases that are not made on this machine
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
 
@@ -42,20 +44,29 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        outer: starts programs in the machine's own network.
         environ: the environment of the machine's user, for index settings.
         held: where a build says which images it stands on.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path,
-        environ: Mapping[str, str] = os.environ, held: holds.Holds | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        home: Path,
+        *,
+        steps: step.Steps,
+        mounts: Trees,
+        namespace: Path,
+        outer: outside.Outside,
+        environ: Mapping[str, str] = os.environ,
+        held: holds.Holds | None = None,
+    ) -> None:
         self._held = held or holds.Holds()
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._outer = outer
         self._environ = environ
 
     async def sweep(self) -> None:
@@ -76,6 +87,9 @@ class Builder:
             async with self._layers.draft() as draft:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
+                elif recipe.get("op") == "base" and recipe.get("base") in _FOUND:
+                    with Lines(log, without=_SKOPEO_NOISE) as lines:
+                        record = await self._find(plan, draft, lines)
                 else:
                     with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
                         await self._make(plan, parent, draft, lines)
@@ -100,8 +114,13 @@ class Builder:
         )
         binds = [*host.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
+        files = [self._layers.files(layer) for layer in held["layers"]]
         upper = draft.tree()
+        if recipe.get("op") == "copy" and not stack.exists(files, "bin/sh"):
+            await self._copy(plan, upper, log)
+            return
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        _runnable(commands, files)
         for command in commands:
             await _checked(
                 self._steps.run(
@@ -112,6 +131,27 @@ class Builder:
             )  # fmt: skip
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
+
+    async def _copy(self, plan: workers.BuildPlan, upper: Path, log: Log) -> None:
+        """Put local files into an image that has no program to do it."""
+        tree = await self._mounts.tree(plan["recipe"].get("mount", ""))
+        fitted = stack.lowers(self._home, plan["parent"] or "", [tree])[-1]
+        line = ["cp", "-a", f"{fitted}/.", str(upper)]
+        env = base.environment(settings.Settings({}, [], [], None), self._environ)
+        await _checked(userns.run(line, namespace=self._namespace, env=env, log=log, timeout=_TIMEOUT, mount_ns=False))
+
+    async def _find(self, plan: workers.BuildPlan, draft: cache.Draft, log: Log) -> cache.Record:
+        """The record of a base that is not made here."""
+        recipe = plan["recipe"]
+        if recipe.get("base") == "scratch":
+            return contents.described({}, layers=[], size=0)
+        host = await asyncio.to_thread(self._settings)
+        access = skopeo.Access(self._outer, self._environ, host, self._home, self._namespace)
+        record = await registry.pull(
+            recipe.get("tag", ""), layers=self._layers, draft=draft, access=access, secrets=plan["secrets"] or None,
+            log=log, timeout=recipe.get("timeout", _TIMEOUT),
+        )  # fmt: skip
+        return {**record, "python": _python_of(record)}
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
@@ -205,6 +245,21 @@ def _grown(parent: cache.Record | None, recipe: images.Recipe, image_id: str) ->
     return {**held, "layers": [*held["layers"], image_id]}
 
 
+def _runnable(commands: Sequence[script.Command], files: Sequence[Path]) -> None:
+    """Say clearly what an image lacks, where that is the program that shall run all others."""
+    program = commands[0].argv[0] if commands else ""
+    if program.startswith("/") and not program.startswith("/__windlass/") and not stack.exists(files, program[1:]):
+        raise exception.ImageBuildError(
+            f"the image has no {program}, which would have to do this" if files else "the image is empty",
+            hint="Begin with a base that has a shell; without one, files and settings can still be added.",
+        )
+
+
+def _python_of(record: cache.Record) -> str:
+    """The Python of an image from a registry."""
+    return ""
+
+
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
     """The record of an image that differs from its parent in words only."""
     op, words = recipe.get("op"), recipe.get("commands", [])
@@ -227,7 +282,10 @@ def _needed(parent: cache.Record | None) -> cache.Record:
 
 def _meta(record: cache.Record) -> workers.ImageMeta:
     """What travels of a record."""
-    return {
+    meta: workers.ImageMeta = {
         "layers": record["layers"], "env": record["env"], "workdir": record["workdir"],
         "entrypoint": record["entrypoint"], "python": record["python"], "size": record["size"],
     }  # fmt: skip
+    if "digest" in record:
+        meta["digest"] = record["digest"]
+    return meta

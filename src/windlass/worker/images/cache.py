@@ -3,6 +3,9 @@
     layers/<image id>/
         meta.json    what a container needs to know; says which layers to stack
         files/       the tree of this layer; absent where the step changed nothing but metadata
+    layers/sha-<digest>/
+        meta.json    of a layer that came from a registry: its size
+        files/       its tree. Named by what it holds, so images that have the same layer share it
     layers/.draft-…  a layer being made; left over only after a crash, removed when the next worker starts
     layers/.gone-…   a layer being deleted; the same
 
@@ -20,7 +23,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypedDict, TypeVar
 
 from windlass import exception
 from windlass.kit import ids
@@ -40,7 +43,19 @@ class Record(workers.ImageMeta, total=False):
 
     shell: list[str]
     cmd: list[str]
+    user: str
     seal: str
+
+
+class Shared(TypedDict, total=False):
+    """``meta.json`` of a layer from a registry. ``opaque``: it hides all layers below."""
+
+    size: int
+    opaque: bool
+    seal: str
+
+
+Made = TypeVar("Made", Record, Shared)
 
 
 class Draft:
@@ -97,8 +112,16 @@ class Layers:
             ) from None
         return record
 
-    def files(self, image_id: str) -> Path:
-        return self.root / image_id / "files"
+    def files(self, layer: str) -> Path:
+        return self.root / layer / "files"
+
+    def shared(self, layer: str) -> Shared | None:
+        """The record of a layer from a registry; None where it is not here."""
+        try:
+            record: Shared = json.loads((self.root / layer / "meta.json").read_text())
+        except FileNotFoundError:
+            return None
+        return record
 
     @contextlib.asynccontextmanager
     async def draft(self) -> AsyncIterator[Draft]:
@@ -113,14 +136,14 @@ class Layers:
             await remove(folder)
             self.at_work.discard(folder)
 
-    async def publish(self, image_id: str, draft: Draft, record: Record) -> Record:
+    async def publish(self, image_id: str, draft: Draft, record: Made) -> Made:
         """Seal a finished draft and give it its name; the record as it was written.
 
         All or nothing, also on a full disk. An image that is here already stays, unless it is made anew on purpose.
         """
         await remove(draft.folder / "aside")
         sealed = await seal.take(draft.files)
-        record = {**record, "seal": sealed.text}
+        record["seal"] = sealed.text
         if draft.files.exists():
             record["size"] = sealed.size
         text = json.dumps(record, sort_keys=True)

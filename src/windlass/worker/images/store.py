@@ -58,7 +58,7 @@ class Store:
             going += orphans(left, used)
         freed, renamed = 0, []
         for name in going:
-            freed += int((records[name] or {}).get("size", 0))
+            freed += size(name, records[name])
             renamed.append(_aside(self.layers / name))
         going += (left_behind := self._leftovers(wanted))
         renamed += [_aside(self.layers / name) for name in left_behind]
@@ -89,7 +89,7 @@ class Store:
         images: list[upkeep.StoredImage] = []
         sizes = {}
         for name, record in self._records().items():
-            sizes[name] = int((record or {}).get("size", 0))
+            sizes[name] = size(name, record)
             if record is not None and ids.is_id(name, "im"):
                 images.append({"image_id": name, "layers": list(record.get("layers", [])), "made_at": self._made(name)})
         return {"images": images, "sizes": sizes, "mounts": self._listed_mounts()}
@@ -138,6 +138,13 @@ def orphans(records: Mapping[str, Record | None], used: Collection[str]) -> list
     """Shared layers that no record lists."""
     listed = _listed(records.values())
     return sorted(n for n in records if n.startswith(cache.SHARED) and n not in listed and n not in used)
+
+
+def size(name: str, record: Record | None) -> int:
+    """Bytes of the files of one layer; none where an image stands on the layers of others only."""
+    if record is None or (ids.is_id(name, "im") and name not in record.get("layers", [])):
+        return 0
+    return int(record.get("size", 0))
 
 
 def names(layers: Path) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import registries
 import windlass
 from stage import Stage, until
 
@@ -313,3 +314,33 @@ def test_an_export_that_cannot_be_written_leaves_nothing(place: Stage, fresh: An
 def commands() -> bytes:
     """What runs on this machine."""
     return subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
+
+
+@pytest.mark.skipif(not (shutil.which("skopeo") and shutil.which("docker-registry")), reason="no registry")
+def test_an_image_that_went_to_a_registry_and_back_is_the_same(stage: Stage, tmp_path: Path) -> None:
+    """Exported, pushed by another program, pulled and exported again: every layer has the digest that it had."""
+
+    def built(image: windlass.Image) -> str:
+        app = windlass.App("test-round-trip")
+        app.function(image=image, serialized=True)(built)
+        with app.run():
+            return str(image.object_id)
+
+    def exported(image: windlass.Image) -> tuple[Path, Any]:
+        archive = tmp_path / f"{uuid.uuid4().hex}.tar"
+        stage.cli("image", "export", built(image), str(archive), check=0)
+        return archive, unpacked(archive)[0]
+
+    with registries.running(tmp_path / "registry") as place:
+        place.push("base:1", [registries.busybox()])
+        image = windlass.Image.from_registry(f"{place.host}/base:1").run_commands(
+            "mkdir /d; echo 1 > /d/a; busybox ln /d/a /d/b; busybox mkfifo /d/p; busybox chown 5:7 /d; echo 2 > /gone",
+            f"busybox rm -r /d /gone; mkdir /d; echo {uuid.uuid4().hex} > /d/c; busybox chmod 4711 /d/c",
+        )
+        archive, before = exported(image.env({"COLOUR": "blue"}).workdir("/d"))
+        line = ["skopeo", "--insecure-policy", "copy", "-q", "--dest-tls-verify=false", f"oci-archive:{archive}"]
+        done([*line, f"docker://{place.host}/back:1"])
+        _, after = exported(windlass.Image.from_registry(f"{place.host}/back:1"))
+    assert len(before["rootfs"]["diff_ids"]) == 3 and before["rootfs"] == after["rootfs"]
+    assert before["config"] == after["config"]
+    stage.cli("image", "fsck", check=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, lock, options
+from windlass.cli import ask, listing, lock, options, upkeep
 
 
 @click.group(name="image", help="Images: list, names, how they were built.")
@@ -15,7 +15,8 @@ def group() -> None:
     pass
 
 
-group.add_command(lock.command)
+for _command in (lock.command, upkeep.prune, upkeep.fsck, upkeep.export):
+    group.add_command(_command)
 
 
 @group.command(name="list", help="Images, those used last first.")
@@ -45,7 +46,7 @@ def list_images(env: str | None, as_json: bool, everything: bool) -> None:
 @options.env_option
 @options.json_option
 def info(image: str, env: str | None, as_json: bool) -> None:
-    found = ask.request("image.info", _named(image, env))
+    found = ask.request("image.info", upkeep.named(image, env))
     if as_json:
         for key in ("built_at", "used_at"):
             found[key] = listing.iso(found[key])
@@ -152,14 +153,5 @@ def publish(image: str, name: str, env: str | None) -> None:
 
 def _image_id(image: str, env: str | None) -> str:
     """Of an id, which need not exist, or of a name, which must."""
-    query = _named(image, env)
+    query = upkeep.named(image, env)
     return query["image_id"] if "image_id" in query else str(ask.request("image.get", query)["image_id"])
-
-
-def _named(image: str, env: str | None) -> dict[str, str]:
-    from windlass.client import names
-
-    if image.startswith("im-"):
-        return {"image_id": options.check_id(image, "im", "image")}
-    environment, name, tag = names.image(image, env)
-    return {"name": name, "tag": tag, "environment": environment}

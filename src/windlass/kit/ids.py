@@ -38,6 +38,14 @@ def input_index(identity: str) -> int:
     return number
 
 
+def within(value: object, prefix: str) -> list[str]:
+    """Every identity with that prefix among the strings of a JSON value."""
+    if isinstance(value, str):
+        return [value] if is_id(value, prefix) else []
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [found for one in inside for found in within(one, prefix)]
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether ``text`` has the form of an identity with that prefix."""
     head, dash, tail = text.partition("-")

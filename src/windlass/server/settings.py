@@ -70,6 +70,15 @@ class Settings:
     keep_app: float = 7 * 86400.0
     """Stopped apps, with their logs."""
 
+    keep_images: float = 30 * 86400.0
+    """Images that nothing uses, since their last use."""
+    keep_unknown_images: float = 86400.0
+    """Images of a worker that the database does not know."""
+    images_budget: int = 0
+    """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
+    keep_mounts: float = 7 * 86400.0
+    """Files of callers that nothing uses; they are made again from blobs."""
+
 
 _KINDS = {"str": str, "int": int, "float": float}
 

@@ -16,7 +16,7 @@ from windlass import exception, paths
 from windlass.kit import clock, tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import containers, workers
-from windlass.worker import builds, exec, inotify, life, link
+from windlass.worker import builds, exec, inotify, life, link, upkeep
 from windlass.worker.runtime import base
 
 _TICK = 10.0
@@ -34,6 +34,7 @@ class Agent:
         self._link = link.Link(paths.server_socket(root), greet=self._greet, serve=self._serve)
         self._builds = builds.Builds(runtime, call=self._link.call, owner=self._tasks)
         self._sessions = exec.Sessions(runtime, self._tasks)
+        self._upkeep = upkeep.Upkeep(runtime.store, self._tasks)
         self._lives: dict[str, life.Life] = {}
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -115,7 +116,7 @@ class Agent:
             self._sessions.input(incoming)
         elif incoming.method == "image.contents":
             self._tasks.start(self._contents(incoming), "image.contents")
-        else:
+        elif not self._upkeep.serve(incoming):
             incoming.fail(exception.UnimplementedError(f"a worker does not answer {incoming.method}"))
 
     def _want(self, want: workers.WorkerWant) -> None:

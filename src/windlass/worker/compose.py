@@ -12,7 +12,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.worker import cgroups, container, library, mounts, network, node, outside, seccomp, step
 from windlass.worker import folder as folders
-from windlass.worker.images import build
+from windlass.worker.images import build, holds, store
 from windlass.worker.runtime import base, handle, probe, process
 
 _log = logging.getLogger(__name__)
@@ -51,8 +51,10 @@ async def isolated(
         steps = step.Steps(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
+        images = store.Store(place.inside, holds.Holds())
         builder = build.Builder(
-            place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path
+            place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path,
+            held=images.held,
         )
         await steps.sweep()
         await builder.sweep()
@@ -65,6 +67,7 @@ async def isolated(
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
+            store=images,
         )  # fmt: skip
         exits.retain(living)
         yield container.Containers(parts, gaps=[*place.gaps, *_gaps()])

@@ -23,7 +23,7 @@ from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
-from windlass.worker.images import cache, inventory, python, stack
+from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
 
 Bind = spec.Bind
@@ -57,6 +57,7 @@ class Parts(NamedTuple):
     mounts: mounts.Mounts
     library: library.Library
     builder: Builder
+    store: store.Store
     steps: step.Steps
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
@@ -70,6 +71,7 @@ class Containers:
     def __init__(self, parts: Parts, *, gaps: Sequence[str]) -> None:
         self.name = parts.runtime.name
         self.gaps = gaps
+        self.store = parts.store
         self._parts = parts
         self._layers = cache.Layers(parts.root)
         self._profile = seccomp.profile()
@@ -81,6 +83,13 @@ class Containers:
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
+        uses = holds.named(plan["image_id"], plan["mounts"])
+        with self._parts.store.held.of(*uses):
+            async with self._opened(plan, uses) as running:
+                yield running
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, plan: containers.ContainerPlan, uses: list[str]) -> AsyncIterator[base.Running]:
         parts, folder = self._parts, folders.Folder(self._parts.root, plan["container_id"])
         image = self._layers.read(plan["image_id"])
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -101,7 +110,9 @@ class Containers:
             ended = held.enter_context(parts.exits.expect(folder.container_id))
             held.enter_context(self._forgotten(folder))
             record = await _launched(parts.runtime, folder, group, net.path)
-            folder.write({**record, "memory_limit": limit, "block_network": plan["block_network"]})
+            folder.write({
+                **record, "memory_limit": limit, "block_network": plan["block_network"], "uses": uses
+            })  # fmt: skip
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             yield _Contained(running, group)
 

@@ -19,7 +19,10 @@ from typing import TypedDict
 
 
 class Record(TypedDict, total=False):
-    """What outlives the worker. A pid counts only together with its start time: pids are used again."""
+    """What outlives the worker. A pid counts only together with its start time: pids are used again.
+
+    ``uses``: its image and its mounts, which must not be removed meanwhile.
+    """
 
     container_id: str
     pid: int
@@ -28,6 +31,7 @@ class Record(TypedDict, total=False):
     monitor_start: int
     memory_limit: int
     block_network: bool
+    uses: list[str]
 
 
 class Folder:

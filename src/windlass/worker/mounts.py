@@ -33,7 +33,7 @@ class Mounts:
 
     async def sweep(self) -> None:
         """Remove what a killed worker left half-made."""
-        for draft in sorted((self._root / "mounts").glob(".new-*")):
+        for draft in sorted((self._root / "mounts").glob(".*-*")):  # .new-…, and .gone-… of ``images.store``
             await asyncio.to_thread(shutil.rmtree, draft, True)
 
     async def tree(self, digest: str) -> Path:

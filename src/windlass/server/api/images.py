@@ -44,6 +44,7 @@ def build(core: Core, who: door.Who, body: messages.ImageBuild, incoming: peer.I
 def found(core: Core, who: door.Who, body: built.ImageGet, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, actions.named(core, body))
     actions.touch(core, row.id)
+    core.handed.setdefault(who.client_id, set()).add(row.id)
     return actions.found(row)
 
 

@@ -60,12 +60,16 @@ class Chain(build_logs.Pump):
             if known is None:
                 self._join(key, recipe)
                 break
+            if known in self._core.removing:
+                self._core.removing[known].append(self._go_on)
+                break
             passed.append(known)
             self._pass(known)
         image_actions.touch(self._core, *passed)
         if self._at == len(self._recipes):
             if self._parent is not None:
                 meta = images.meta(self._core.db, self._parent)
+                self._core.handed.setdefault(self._scope, set()).add(self._parent)
                 self.incoming.item({"kind": "done", "image_id": self._parent, "chain": self._passed, **_told(meta)})
             self.incoming.end()
 
@@ -120,8 +124,12 @@ class Chain(build_logs.Pump):
         if self._forced or self._ignores:
             self._core.anew[self._scope, key] = image_id
         self._pass(image_id)
+        self._go_on()
+
+    def _go_on(self) -> None:
         try:
-            self.advance()
+            if self.incoming.open:
+                self.advance()
         except exception.Error as exc:  # nobody else would tell it
             self.incoming.fail(exc)
 
@@ -147,6 +155,7 @@ class Chain(build_logs.Pump):
 
 def forget_scope(core: Core, scope: str) -> None:
     """An app has stopped, or a client is gone: what was built anew for it is built anew for the next one."""
+    core.handed.pop(scope, None)
     for known in [known for known in core.anew if known[0] == scope]:
         del core.anew[known]
 

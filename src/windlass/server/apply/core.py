@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from windlass.kit import clock, tasks
@@ -56,6 +58,14 @@ class Core:
     """Builds with new output in this turn."""
     build_readers: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
     """Open streams of a build's output, by image id."""
+    handed: dict[str, set[str]] = dataclasses.field(default_factory=dict)
+    """Images that an open app or client was told of and may be about to use."""
+    removing: dict[str, list[Callable[[], None]]] = dataclasses.field(default_factory=dict)
+    """Images that a worker is being asked to remove, with those who wait for the outcome."""
+    unknown: dict[str, float] = dataclasses.field(default_factory=dict)
+    """Images of workers that no row knows, since when."""
+    upkeep: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    """Held by whoever removes images: one at a time."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 
+from windlass import exception
 from windlass.server.apply import core as core_module
+from windlass.server.apply import prune
 from windlass.server.store import apps, builds, calls, logs
 
 Core = core_module.Core
@@ -52,9 +54,17 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
+    core.tasks.start(_images(core), "removal of old images")
     before = now - core.settings.keep_logs
     more = builds.delete_old(core.db, before, _BUILDS)
     return logs.delete_old(core.db, before) or more
+
+
+async def _images(core: Core) -> None:
+    try:
+        await prune.collect(core)
+    except exception.Error as exc:
+        _log.warning("old images could not be removed: %s", exc)
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

@@ -68,3 +68,10 @@ def insert(
 
 def used(db: database.Database, image_ids: list[str], now: float) -> None:
     db.many(_SQL["used"], [(now, image_id) for image_id in image_ids])
+
+
+def forget(db: database.Database, image_ids: list[str]) -> None:
+    """They are gone. What is known of how they were built stays."""
+    rows = [(image_id,) for image_id in image_ids]
+    db.many(_SQL["forget_current"], rows)
+    db.many(_SQL["forget"], rows)

@@ -19,6 +19,7 @@ from windlass.wire.messages import (
     images,
     secrets,
     terminals,
+    upkeep,
     work,
     workers,
 )
@@ -68,6 +69,9 @@ METHODS: dict[str, Method] = {
     "image.info": Method("request", USER, built.ImageGet, built.ImageInfo),
     "image.logs": Method("stream", USER, built.ImageLogs, built.ImageLogEvent),
     "image.contents": Method("request", USER, images.ImageQuery, images.ImageContents),
+    "image.prune": Method("request", USER, upkeep.ImagePrune, upkeep.ImagePruned),
+    "image.fsck": Method("stream", USER, upkeep.ImageFsck, upkeep.FsckEvent),
+    "image.export": Method("stream", USER, upkeep.ImageExport, upkeep.ExportEvent),
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
@@ -110,5 +114,10 @@ TO: dict[str, dict[str, Method]] = {
         "image.contents": Method("request", frozenset(), images.ImageQuery, images.ImageContents),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
+        "store.inventory": Method("request", frozenset(), common.Empty, upkeep.Inventory),
+        "store.remove": Method("stream", frozenset(), upkeep.StoreRemove, upkeep.StoreRemoved),
+        "store.check": Method("stream", frozenset(), common.Empty, upkeep.FsckEvent),
+        "store.export": Method("request", frozenset(), upkeep.ExportRead, upkeep.ExportPiece),
+        "store.export_stop": Method("request", frozenset(), upkeep.ExportRef, common.Empty),
     },
 }

@@ -7,8 +7,10 @@
         meta.json    of a layer that came from a registry: its size
         files/       its tree. Named by what it holds, so images that have the same layer share it
     layers/.draft-…  a layer being made; left over only after a crash, removed when the next worker starts
+    layers/.gone-…   a layer being deleted; the same
 
-A layer is made as a draft beside its place and renamed when it is complete, so whoever sees it sees all of it.
+A layer is made as a draft beside its place and renamed when it is complete, so whoever sees it sees all of it. It is
+renamed again before it is deleted. Its record says by a seal what its tree was when it was published (``seal``).
 Files belong to subordinate ids of the node namespace: only a process inside it can remove them.
 """
 from __future__ import annotations
@@ -21,14 +23,19 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypedDict
+from typing import ClassVar, TypedDict, TypeVar
 
 from windlass import exception
 from windlass.kit import ids
 from windlass.wire.messages import workers
+from windlass.worker.images import seal
 
 CONTAINER_ROOT = 1
 """How the node namespace numbers the root of containers and build steps."""
+
+DRAFT, GONE = ".draft-", ".gone-"
+SHARED = "sha-"
+"""How names of layers begin that several images share and that are no images themselves."""
 
 
 class Record(workers.ImageMeta, total=False):
@@ -41,13 +48,18 @@ class Record(workers.ImageMeta, total=False):
     cmd: list[str]
     program: str
     user: str
+    seal: str
 
 
-class Shared(TypedDict):
+class Shared(TypedDict, total=False):
     """``meta.json`` of a layer from a registry. ``opaque``: it hides all layers below."""
 
     size: int
     opaque: bool
+    seal: str
+
+
+Made = TypeVar("Made", Record, Shared)
 
 
 class Draft:
@@ -77,6 +89,9 @@ class Draft:
 class Layers:
     """The folder ``layers/`` below ``home``."""
 
+    at_work: ClassVar[set[Path]] = set()
+    """Drafts that somebody in this process works in just now, and what is being deleted."""
+
     def __init__(self, home: Path) -> None:
         self.root = home / "layers"
 
@@ -93,7 +108,13 @@ class Layers:
         try:
             record: Record = json.loads((self.root / image_id / "meta.json").read_text())
         except FileNotFoundError:
-            raise exception.NotFoundError(f"image {image_id} is not on this machine") from None
+            raise exception.NotFoundError(
+                f"image {image_id} is not on this machine", hint="It was removed. Run again: it is built anew."
+            ) from None
+        except ValueError:
+            raise exception.DataLossError(
+                f"the record of image {image_id} is damaged", hint="`windlass image fsck --repair` removes it."
+            ) from None
         return record
 
     def files(self, layer: str) -> Path:
@@ -111,16 +132,25 @@ class Layers:
     async def draft(self) -> AsyncIterator[Draft]:
         """A place to make a layer. What was not published when the block ends is removed."""
         self.root.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".draft-", dir=self.root))
-        folder.chmod(0o755)
+        folder = Path(tempfile.mkdtemp(prefix=DRAFT, dir=self.root))
+        self.at_work.add(folder)
         try:
+            folder.chmod(0o755)
             yield Draft(folder)
         finally:
             await remove(folder)
+            self.at_work.discard(folder)
 
-    async def publish(self, image_id: str, draft: Draft, record: Record | Shared) -> None:
-        """Give a finished draft its name. An image that is here already stays, unless it is made anew on purpose."""
+    async def publish(self, image_id: str, draft: Draft, record: Made) -> Made:
+        """Seal a finished draft and give it its name; the record as it was written.
+
+        All or nothing, also on a full disk. An image that is here already stays, unless it is made anew on purpose.
+        """
         await remove(draft.folder / "aside")
+        sealed = await seal.take(draft.files)
+        record["seal"] = sealed.text
+        if draft.files.exists():
+            record["size"] = sealed.size
         text = json.dumps(record, sort_keys=True)
         await asyncio.to_thread(_write, draft.folder / "meta.json", text)
         try:
@@ -128,12 +158,15 @@ class Layers:
         except OSError:
             if not (self.root / image_id / "meta.json").exists():
                 raise
+        return record
 
     async def sweep(self) -> None:
         """Remove drafts that a killed worker left, and what is no whole layer any more."""
-        named = [*self.root.glob("im-*"), *self.root.glob("sha-*")]
-        damaged = [layer for layer in named if not (layer / "meta.json").exists()]
-        for leftover in [*self.root.glob(".draft-*"), *damaged]:
+        damaged = [
+            folder for kind in ("im-*", f"{SHARED}*") for folder in self.root.glob(kind)
+            if not (folder / "meta.json").exists()
+        ]  # fmt: skip
+        for leftover in [*self.root.glob(f"{DRAFT}*"), *self.root.glob(f"{GONE}*"), *damaged]:
             await remove(leftover)
 
 
@@ -141,21 +174,6 @@ async def remove(folder: Path) -> None:
     """Delete a tree with everything in it, also when this task is cancelled meanwhile."""
     if folder.exists():
         await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
-
-
-async def size(folder: Path) -> int:
-    """Bytes on disk below ``folder``."""
-    return await asyncio.to_thread(_size, os.fspath(folder))
-
-
-def _size(folder: str) -> int:
-    total = 0
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            total += entry.stat(follow_symlinks=False).st_blocks * 512
-            if entry.is_dir(follow_symlinks=False):
-                total += _size(entry.path)
-    return total
 
 
 def _write(path: Path, text: str) -> None:

@@ -101,8 +101,7 @@ def described(config: Mapping[str, Any], *, layers: list[str], size: int) -> cac
 async def _unpacked(layer: Layer, layers: cache.Layers, namespace: Path | None, log: step.Log) -> cache.Shared:
     async with layers.draft() as draft:
         record = await _extract(layer, draft.tree(), namespace, log)
-        await layers.publish(layer.name, draft, record)
-    return record
+        return await layers.publish(layer.name, draft, record)
 
 
 async def _extract(layer: Layer, target: Path, namespace: Path | None, log: step.Log) -> cache.Shared:
@@ -125,7 +124,7 @@ async def _extract(layer: Layer, target: Path, namespace: Path | None, log: step
         log(f"{note}\n")
     if "error" in answer:
         raise exception.ImageBuildError(f"layer sha256:{layer.digest} is refused: {answer['error']}")
-    return {"size": await cache.size(target), "opaque": bool(answer["opaque"])}
+    return {"opaque": bool(answer["opaque"])}
 
 
 def _words(config: Mapping[str, Any], key: str) -> list[str]:

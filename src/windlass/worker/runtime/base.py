@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
+from windlass.worker.images import store
 
 ISOLATION = "isolation"  # own namespaces, file system and limits
 IMAGES = "images"  # builds layers; without it every build succeeds and does nothing
@@ -52,6 +53,8 @@ class Runtime(Protocol):
     abilities: frozenset[str]
     gaps: Sequence[str]
     """Protections that this host cannot give, one sentence each."""
+    store: store.Store
+    """The images that are here."""
 
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""

@@ -21,6 +21,7 @@ from windlass import exception, paths
 from windlass.wire.messages import containers, images, workers
 from windlass.worker import folder as folders
 from windlass.worker import mounts, release
+from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
 
 _START_TIME = 10.0  # seconds for the shim to write its pid file
@@ -36,6 +37,7 @@ class Processes:
 
     def __init__(self, root: Path, *, boot: Path | None = None) -> None:
         self._root = root
+        self.store = store.Store(root, holds.Holds())
         self._boot = boot or Path(windlass.__file__).parent / "runner" / "boot.py"
         self._mounts = mounts.Mounts(root, owner=False)
         self._exits = handle.Exits(paths.run(root) / "exits")
@@ -50,8 +52,9 @@ class Processes:
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
-        trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]
-        with _removed_after(folder), self._exits.expect(folder.container_id) as ended:
+        uses = holds.named(plan.get("image_id", ""), plan["mounts"])
+        with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:
+            trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]
             await asyncio.to_thread(_fill, folder, trees, plan, self._root)
             record = await self._launch(folder, plan)
             with handle.Handle(folder, ended).watch(record) as running:

@@ -10,3 +10,7 @@ INSERT OR REPLACE INTO image (id, key, parent, recipe, meta, built_at, used_at) 
 INSERT OR REPLACE INTO image_current (key, id) VALUES (?, ?);
 -- name: used
 UPDATE image SET used_at = ? WHERE id = ?;
+-- name: forget
+DELETE FROM image WHERE id = ?;
+-- name: forget_current
+DELETE FROM image_current WHERE id = ?;

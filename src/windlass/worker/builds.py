@@ -12,6 +12,7 @@ from windlass.wire.messages import workers
 from windlass.worker.runtime import base
 
 _COALESCE = 0.05  # seconds that log text is gathered before it is sent
+_PIECE = 256 * 1024  # characters of log text in one message
 _log = logging.getLogger(__name__)
 
 Call = Callable[[str, Any], Awaitable[Any]]
@@ -73,7 +74,8 @@ class _Log:
         await asyncio.sleep(delay)
         while self._text:
             text, self._text = "".join(self._text), []
-            await self._call("build.log", {"build_id": self._build_id, "text": text})
+            for begin in range(0, len(text), _PIECE):
+                await self._call("build.log", {"build_id": self._build_id, "text": text[begin : begin + _PIECE]})
 
     async def __aenter__(self) -> _Log:
         return self

@@ -114,14 +114,6 @@ def test_a_failing_step_tells_its_code_and_leaves_nothing(home: Path) -> None:
     assert left(home) == [BASE]
 
 
-def test_output_is_passed_on_in_whole_lines() -> None:
-    said: list[str] = []
-    with build.Lines(said.append, without=("noise",)) as lines:
-        for text in ("one", " two\nthr", "ee\n noise\n", "x" * 5000, "last"):
-            lines(text)
-    assert said == ["one two\n", "three\n", "x" * 5000, "last\n"]
-
-
 def test_a_step_that_takes_too_long_fails_with_the_limit(home: Path) -> None:
     with pytest.raises(exception.ImageBuildError, match="did not end within 1 s"):
         made(home, Steps(), plan({"op": "run", "commands": ["slow"]}))

@@ -16,12 +16,11 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, sources, stack
+from windlass.worker.images import base, cache, output, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
-_LONGEST_LINE = 4096  # characters that wait for their line's end
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
@@ -69,7 +68,7 @@ class Builder:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
                 else:
-                    with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
+                    with output.Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
                         await self._make(plan, parent, draft, lines)
                     record = await _grown(parent, recipe, image_id, draft)
                 await self._layers.publish(image_id, draft, record)
@@ -141,33 +140,6 @@ class Builder:
         settings.stage_uv(self._tools)
         pip = settings.pip_config(self._environ)
         return settings.read(self._tools, self._environ, pip=pip, apt=settings.apt_config())
-
-
-class Lines:
-    """Passes output on in whole lines, however it arrives; leaving the block passes on the rest."""
-
-    def __init__(self, log: Log, *, without: tuple[str, ...] = ()) -> None:
-        self._log = log
-        self._without = without
-        self._rest = ""
-
-    def __call__(self, text: str) -> None:
-        whole, newline, rest = (self._rest + text).rpartition("\n")
-        self._rest = rest
-        if newline:
-            kept = [line for line in whole.split("\n") if not line.lstrip().startswith(self._without)]
-            if kept:
-                self._log("\n".join(kept) + "\n")
-        if len(rest) > _LONGEST_LINE:
-            self._rest = ""
-            self._log(rest)
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._rest:
-            self._log(self._rest + "\n")
 
 
 async def _checked(running: Awaitable[int], among: str = "") -> None:

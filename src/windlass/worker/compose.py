@@ -12,7 +12,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.worker import cgroups, container, library, mounts, network, node, seccomp, step
 from windlass.worker import folder as folders
-from windlass.worker.images import build
+from windlass.worker.images import build, configured
 from windlass.worker.runtime import base, handle, probe, process
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,9 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
         steps = step.Steps(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
-        builder = build.Builder(place.inside, steps=steps, mounts=trees, namespace=place.userns)
+        builder = build.Builder(
+            place.inside, steps=steps, mounts=trees, namespace=place.userns, own=home / configured.FILE
+        )
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

@@ -28,7 +28,8 @@ from windlass.worker.runtime import oci
 
 Log = Callable[[str], None]
 
-_PIDS = 16384
+_PIDS = 4096
+_MEMORY_SHARE = 0.9  # of the machine's: what keeps the platform alive is not the step's to take
 _OWNER = 1  # root of a container, as the node numbers it
 _DRAIN = 2.0  # seconds that the output may stay open after the command's end
 _PLACES = ("dev", "proc", "sys", "tmp", "root")
@@ -43,7 +44,7 @@ class Steps:
         self._root = root / "steps"
         self._runtime = runtime
         self._groups = groups
-        self._memory = memory
+        self._memory = int(memory * _MEMORY_SHARE)
         self._names = names
         self._profile = seccomp.profile()
 
@@ -59,7 +60,10 @@ class Steps:
         log: Log,
         timeout: float | None = None,
     ) -> int:
-        """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``.
+        """The exit code (128 + n after signal n).
+
+        Raises ``exception.TimeoutError`` at ``timeout``, ``exception.ResourceExhaustedError`` where the step failed
+        for want of memory.
 
         ``lowers``: bottom first, as in ``ImageMeta.layers``. ``upper``: an existing folder (it is handed to the
         container's root here) on the file system of the layers. Neither ``binds`` nor their mount points appear in
@@ -117,7 +121,11 @@ class Steps:
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             try:
-                return await _finish(process, log, timeout)
+                with group.watched() as out_of_memory:
+                    code = await _finish(process, log, timeout)
+                    if code and out_of_memory():
+                        raise _out_of_memory(group, code)
+                    return code
             finally:
                 folders.kill_by_files(name, place / "pid")
                 with contextlib.suppress(ProcessLookupError):
@@ -125,6 +133,11 @@ class Steps:
                 await process.wait()
         finally:
             self._groups.remove(group)
+
+
+def _out_of_memory(group: cgroups.Cgroup, code: int) -> exception.ResourceExhaustedError:
+    limit = f"; a step may use {group.limit / 2**30:,.1f} GiB on this machine" if group.limit else ""
+    return exception.ResourceExhaustedError(f"exit code {code}: out of memory{limit}")
 
 
 async def _finish(process: asyncio.subprocess.Process, log: Log, timeout: float | None) -> int:

@@ -53,7 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), environ={})  # type: ignore[arg-type]
+    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), own=home / "build.env", environ={})  # type: ignore[arg-type]
 
 
 def plan(recipe: images.Recipe, image_id: str = LAYER, parent: str | None = BASE) -> workers.BuildPlan:

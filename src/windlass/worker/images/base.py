@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.worker.images import settings, sources
+from windlass.worker.images import archives, settings, sources
 
 _PACKAGES = (
     "python3", "python3-venv", "python3-dev", "build-essential", "gfortran", "ca-certificates", "netbase", "tzdata",
@@ -44,8 +44,10 @@ def release(python: str, mirrors: Sequence[sources.Mirror]) -> Release:
     )
 
 
-def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path) -> list[str]:
-    """The command line that fills the empty folder ``target``. ``finish``: the program written by ``finishing``.
+def command(target: Path, release: Release, *, options: Path, finish: Path) -> list[str]:
+    """The command line that fills the empty folder ``target``. No password is in it: everybody may read it.
+
+    ``options``: a file with options of apt (``apt_options``). ``finish``: the program written by ``finishing``.
 
     Raises ``ImageBuildError`` where mmdebstrap is missing.
     """
@@ -58,15 +60,14 @@ def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path)
     return [
         "mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
         f"--include={','.join(_PACKAGES)}",
-        *(f"--aptopt={line.rstrip(';')}" for line in apt), '--aptopt=Acquire::Languages "none"',
-        '--aptopt=Acquire::Retries "3"', *drops, "--dpkgopt=force-unsafe-io",
+        f"--aptopt={options}", *drops, "--dpkgopt=force-unsafe-io",
         f"--customize-hook={finish}",
         release.suite, str(target), *_lines(release),
     ]  # fmt: skip
 
 
 def _lines(release: Release) -> list[str]:
-    mirror = release.mirror
+    mirror = archives.opened(release.mirror)
     signed = f"[signed-by={mirror.keyring}] " if mirror.keyring else ""
     return [
         f"deb {signed}{uri} {suite} {mirror.distribution.components}" for uri, suite in mirror.entries(release.suite)
@@ -75,7 +76,7 @@ def _lines(release: Release) -> list[str]:
 
 def finishing(release: Release, *, uv: Path) -> str:
     """A program over the new tree ("$1"), run by mmdebstrap at the end. ``uv`` becomes a command, where it exists."""
-    mirror = release.mirror
+    mirror = release.mirror.public()
     stanzas = "\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {mirror.distribution.components}\n"
         f"Signed-By: {mirror.distribution.keyring}\n"
@@ -117,7 +118,7 @@ def environment(host: settings.Settings, environ: Mapping[str, str]) -> dict[str
     return {"PATH": path, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **proxies}
 
 
-def apt_options(host: settings.Settings) -> list[str]:
-    """The machine's apt options with the paths of this side."""
-    inside = f"{settings.PLACE}/ca.pem"
-    return [line.replace(inside, str(host.bundle)) for line in host.apt]
+def apt_options(host: settings.Settings, *, folder: Path) -> str:
+    """The machine's apt options with the paths of this side. ``folder``: what ``settings.read`` prepared."""
+    lines = [line.replace(settings.PLACE, str(folder)) for line in host.apt]
+    return "\n".join([*lines, 'Acquire::Languages "none";', 'Acquire::Retries "3";', ""])

@@ -11,12 +11,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, output, script, settings, sources, stack
+from windlass.worker.images import archives, base, cache, configured, output, script, settings, sources, space, stack
 
 Log = Callable[[str], None]
 
@@ -40,17 +40,20 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        own: Windlass' own settings for builds (``configured``).
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, environ: Mapping[str, str] = os.environ
-    ) -> None:
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, own: Path,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:  # fmt: skip
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._own = own
         self._environ = environ
 
     async def sweep(self) -> None:
@@ -69,7 +72,7 @@ class Builder:
                     record = _described(_needed(parent), recipe)
                 else:
                     with output.Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
-                        await self._make(plan, parent, draft, lines)
+                        await space.guarded(self._make(plan, parent, draft, lines), self._home)
                     record = await _grown(parent, recipe, image_id, draft)
                 await self._layers.publish(image_id, draft, record)
         except exception.Error as exc:
@@ -87,10 +90,11 @@ class Builder:
         held = _needed(parent)
         has_uv = (self._tools / "uv").exists()
         env = script.environment(
-            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
+            host=host.settings.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
-        binds = [*host.binds, *await self._extra(recipe, draft)]
+        binds = [*host.settings.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
+        lowers += archives.layer(lowers, host.mirrors, draft.aside() / "archives")
         upper = draft.tree()
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
         for command in commands:
@@ -104,18 +108,20 @@ class Builder:
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
 
-    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
+    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: Host, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
-        python, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
-        release = base.release(python, sources.mirrors(texts))
-        finish = draft.aside() / "finish"
+        python = recipe.get("python", "")
+        release = base.release(python, host.mirrors)
+        finish, options = draft.aside() / "finish", draft.aside() / "apt.conf"
         finish.write_text(base.finishing(release, uv=self._tools / "uv"))
         finish.chmod(0o755)
-        line = base.command(draft.tree(), release, apt=base.apt_options(host), finish=finish)
-        log(f"Making debian_slim with Python {python} from {release.mirror.main}, {release.suite}\n")
+        options.write_text(base.apt_options(host.settings, folder=self._tools))
+        line = base.command(draft.tree(), release, options=options, finish=finish)
+        place = archives.open_address(release.mirror.main)
+        log(f"Making debian_slim with Python {python} from {place}, {release.suite}\n")
         run = userns.run(
-            line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
+            line, namespace=self._namespace, env=base.environment(host.settings, self._environ), log=log,
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
         await _checked(run)
@@ -134,12 +140,24 @@ class Builder:
     def _tools(self) -> Path:
         return self._home / "build"
 
-    def _settings(self) -> settings.Settings:
+    def _settings(self) -> Host:
         self._tools.mkdir(parents=True, exist_ok=True)
         self._tools.chmod(0o755)
         settings.stage_uv(self._tools)
-        pip = settings.pip_config(self._environ)
-        return settings.read(self._tools, self._environ, pip=pip, apt=settings.apt_config())
+        environ = configured.environ(self._own, self._environ)
+        mirrors = archives.machine(environ, sources.machine_sources())
+        read = settings.read(
+            self._tools, environ, pip=settings.pip_config(environ), apt=settings.apt_config(),
+            passwords=archives.passwords(mirrors),
+        )  # fmt: skip
+        return Host(read, mirrors)
+
+
+class Host(NamedTuple):
+    """What this machine, and Windlass' own settings, say of the way to packages."""
+
+    settings: settings.Settings
+    mirrors: list[sources.Mirror]
 
 
 async def _checked(running: Awaitable[int], among: str = "") -> None:

@@ -103,7 +103,7 @@ def readable(text: str) -> str:
 
 
 def _last_state(line: str) -> str:
-    """What is to be seen of a line after its carriage returns; those at its end stay, for they may belong to its end."""
+    """What is to be seen of a line after its carriage returns. Those at its very end stay: a line end may follow."""
     drawn = line.rstrip("\r")
     return line[drawn.rfind("\r") + 1 :] if "\r" in drawn else line
 

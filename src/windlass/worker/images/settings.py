@@ -18,16 +18,15 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from windlass.worker import spec
+from windlass.worker.images import configured
 
 PLACE = "/__windlass/build"
 """Where a step finds what this module prepares."""
 
 UV = f"{PLACE}/uv"
 
-_BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_TOLD_BUNDLE = (*_BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
-_SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+_TOLD_BUNDLE = (*configured.BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
+SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _PIP_SINGLE = ("index_url", "proxy", "default_timeout", "retries", "no_index", "keyring_provider")
 _PIP_LISTS = ("extra_index_url", "find_links", "trusted_host")
 _UV = (
@@ -44,8 +43,6 @@ class Settings(NamedTuple):
     env: dict[str, str]
     binds: list[spec.Bind]
     apt: list[str]
-    bundle: Path | None
-    """The certificates as a file of this machine."""
 
 
 class _Locals:
@@ -80,14 +77,17 @@ def _local_path(value: str) -> Path | None:
     return None
 
 
-def read(folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], apt: Iterable[str]) -> Settings:
+def read(
+    folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], apt: Iterable[str], passwords: str = ""
+) -> Settings:
     """The settings of this machine, with files that steps need put into ``folder``.
 
     Args:
         folder: a folder of the worker; mounted at ``PLACE``.
-        environ: the environment of the machine's user.
+        environ: the environment that counts (``configured.environ``).
         pip: what pip's configuration files say (``pip_config``).
         apt: lines of the machine's apt configuration (``apt_config``).
+        passwords: of package archives (``archives.passwords``).
     """
     env: dict[str, str] = {}
     places = _Locals()
@@ -95,16 +95,19 @@ def read(folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], ap
     if bundle is not None:
         _put(folder / "ca.pem", bundle.read_bytes())
         env.update(dict.fromkeys(_TOLD_BUNDLE, f"{PLACE}/ca.pem"))
-    for name in _PROXIES:
+    for name in configured.PROXIES:
         for spelled in (name, name.upper()):
             if environ.get(spelled):
                 env[spelled] = environ[spelled]
     env.update(_pip_environment(environ, pip, places))
     env.update(_uv_environment(environ, env, places))
     lines = _apt_lines(apt, bundle is not None)
+    _put(folder / "apt-auth.conf", passwords.encode())
+    if passwords:
+        lines.append(f'Dir::Etc::netrc "{PLACE}/apt-auth.conf";')
     _put(folder / "apt.conf", "".join(f"{line}\n" for line in lines).encode())
     env["APT_CONFIG"] = f"{PLACE}/apt.conf"
-    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines, bundle)
+    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines)
 
 
 def pip_config(environ: Mapping[str, str]) -> dict[str, str]:
@@ -157,13 +160,13 @@ def stage_uv(folder: Path) -> None:
 
 
 def _bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
-    named = [environ.get(name) for name in _BUNDLES] + [pip.get("cert"), *_SYSTEM_BUNDLES]
+    named = [environ.get(name) for name in configured.BUNDLES] + [pip.get("cert"), *SYSTEM_BUNDLES]
     return next((Path(name) for name in named if name and Path(name).is_file()), None)
 
 
 def _pip_environment(environ: Mapping[str, str], pip: Mapping[str, str], places: _Locals) -> dict[str, str]:
     pip = {"default_timeout": pip["timeout"], **pip} if "timeout" in pip else pip
-    said = {name: environ.get(f"PIP_{name.upper()}") or pip.get(name, "") for name in (*_PIP_SINGLE, *_PIP_LISTS)}
+    said = {name: environ.get(f"PIP_{name.upper()}", pip.get(name, "")) for name in (*_PIP_SINGLE, *_PIP_LISTS)}
     env = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     for name, value in said.items():
         if kept := " ".join(_inside(value.split(), places)):

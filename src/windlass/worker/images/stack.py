@@ -129,6 +129,12 @@ def _resolve(layers: Sequence[Path], inside: Path) -> Path:
     return walked
 
 
+def find(layers: Sequence[Path], inside: Path) -> Path | None:
+    """Where ``inside`` lies in a stack of layers, links not followed; None where it is nothing."""
+    entry = _look(layers, inside)
+    return None if entry is None else entry.path
+
+
 def _look(layers: Sequence[Path], inside: Path) -> _Entry | None:
     """What ``inside`` is in the stack, links not followed; None where it is nothing."""
     seen, found = list(reversed(layers)), None

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -64,14 +65,16 @@ class _Log:
         self._text: list[str] = []
         self._tasks = tasks.Tasks()
         self._sending: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
     def write(self, text: str) -> None:
         self._text.append(text)
         if self._sending is None or self._sending.done():
-            self._sending = self._tasks.start(self._send(_COALESCE), f"log of build {self._build_id}")
+            self._sending = self._tasks.start(self._send(), f"log of build {self._build_id}")
 
-    async def _send(self, delay: float) -> None:
-        await asyncio.sleep(delay)
+    async def _send(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), _COALESCE)
         while self._text:
             text, self._text = "".join(self._text), []
             for begin in range(0, len(text), _PIECE):
@@ -82,7 +85,8 @@ class _Log:
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: object) -> None:
         if kind is None or not issubclass(kind, asyncio.CancelledError):
+            self._ended.set()
             if self._sending is not None:
                 await self._sending
-            await self._send(0)
+            await self._send()
         await self._tasks.close()

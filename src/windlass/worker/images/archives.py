@@ -32,7 +32,7 @@ def machine(environ: Mapping[str, str], texts: Iterable[str]) -> list[sources.Mi
     words = environ.get(configured.APT_MIRROR, "").split()
     if not words:
         return found
-    if len(words) > 2 or not all(urlsplit(word).scheme in ("http", "https") and urlsplit(word).netloc for word in words):
+    if len(words) > 2 or not all(_ADDRESS.fullmatch(word) for word in words):
         raise exception.InvalidError(
             f"{configured.APT_MIRROR} must be one or two http addresses",
             hint=f"Such as {configured.APT_MIRROR}=http://mirror.example/debian",

@@ -64,7 +64,8 @@ class Lines:
             return
         kept = data[: self._left].decode(errors="ignore").rpartition("\n")[0]
         self._left = 0
-        self._log((kept + "\n" if kept else "") + f"[{LIMIT // 2**20} MiB printed: the rest is left out, but for its end]\n")
+        note = f"[{LIMIT // 2**20} MiB printed: the rest is left out, but for its end]\n"
+        self._log(f"{kept}\n{note}" if kept else note)
         rest, self._rest = self._rest, ""
         self._later(text[len(kept) :].lstrip("\n") + rest)
 

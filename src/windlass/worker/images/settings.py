@@ -7,6 +7,7 @@ What points to local folders is mounted where they exist and left out where they
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 import shutil
 import subprocess
@@ -131,12 +132,22 @@ def pip_config(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def apt_config() -> list[str]:
-    """The machine's apt configuration, one option a line; empty where there is no apt."""
+def apt_config(folder: Path = Path("/etc/apt")) -> tuple[str, ...]:
+    """The machine's apt configuration, one option a line; empty where there is no apt.
+
+    ``folder``: where apt's configuration lies, to see that it has not changed since the last time.
+    """
+    files = [folder / "apt.conf", *sorted((folder / "apt.conf.d").glob("*"))]
+    return _apt_dump(tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists()))
+
+
+@functools.lru_cache(maxsize=1)
+def _apt_dump(state: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Asking apt takes 20 ms, a fifth of what a small step takes: once for each ``state`` of its files."""
     if shutil.which("apt-config") is None:
-        return []
+        return ()
     done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.splitlines()
+    return tuple(done.stdout.splitlines())
 
 
 def uv_binary() -> Path | None:

@@ -62,7 +62,7 @@ class Mirror(NamedTuple):
 
     def public(self) -> Mirror:
         """The same archives by the names that everybody knows. This is what images are to say."""
-        names = {part: f"http://{place}" for place, part in reversed(self.distribution.public.items())}
+        names = {part: f"http://{place}" for place, part in reversed([*self.distribution.public.items()])}
         return self._replace(main=names["main"], security=names["security"])
 
 

@@ -31,7 +31,7 @@ async def guarded(work: Coroutine[None, None, T], folder: Path, *, left: Callabl
         ResourceExhaustedError: less than ``RESERVE`` bytes were left.
     """
     async with tasks.Tasks(lambda name, exc: None) as owner:  # its failure is raised here
-        task = owner.start(work, "a build step, while there is space")
+        task: asyncio.Task[T] = owner.start(work, "a build step, while there is space")
         while True:
             if (now := left(folder)) < RESERVE:
                 raise exception.ResourceExhaustedError(

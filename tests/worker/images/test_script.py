@@ -21,9 +21,17 @@ def test_commands_run_in_the_shell_that_was_chosen() -> None:
 
 def test_pip_installs_by_uv_and_compiles() -> None:
     [command] = lines({"op": "pip", "packages": ["numpy>=2", "six"], "options": ["--pre", "--index-url=https://i"]})
-    assert command.argv[0].endswith("/uv") and "--compile-bytecode" in command.argv and "--system" in command.argv
+    assert command.argv[:2] == ["/bin/sh", "-c"] and "bytecode.py" in command.argv[2]
+    assert command.argv[4].endswith("/uv") and "--system" in command.argv
     assert command.argv[-4:] == ["--pre", "--index-url=https://i", "numpy>=2", "six"]
     assert command.shown == "pip install --pre --index-url=https://i numpy>=2 six"
+
+
+def test_uv_compiles_itself_what_goes_elsewhere_and_nothing_where_told_so() -> None:
+    [command] = lines({"op": "pip", "packages": ["six"], "options": ["--target", "/opt/six"]})
+    assert command.argv[0].endswith("/uv") and "--compile-bytecode" in command.argv
+    [command] = lines({"op": "pip", "packages": ["six"], "options": ["--no-compile"]})
+    assert command.argv[0].endswith("/uv") and "--compile-bytecode" not in command.argv
 
 
 @pytest.mark.parametrize(("options", "has_uv"), [(["--prefer-binary"], True), ([], False)])
@@ -34,7 +42,7 @@ def test_what_uv_cannot_do_is_left_to_pip(options: list[str], has_uv: bool) -> N
 
 def test_a_special_version_of_uv_is_fetched_for_the_step() -> None:
     [command] = lines({"op": "uv_pip", "packages": ["six"], "uv": "0.5.1"})
-    assert command.argv[1:5] == ["tool", "run", "--no-cache", "uv@0.5.1"]
+    assert command.argv[5:9] == ["tool", "run", "--no-cache", "uv@0.5.1"]
 
 
 def test_requirement_files_are_named_where_the_step_finds_them() -> None:

@@ -143,7 +143,7 @@ class Builder:
     def _settings(self) -> Host:
         self._tools.mkdir(parents=True, exist_ok=True)
         self._tools.chmod(0o755)
-        settings.stage_uv(self._tools)
+        settings.stage_programs(self._tools)
         environ = configured.environ(self._own, self._environ)
         mirrors = archives.machine(environ, sources.machine_sources())
         read = settings.read(

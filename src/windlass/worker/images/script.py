@@ -25,6 +25,10 @@ _UV_KNOWS = frozenset({
     "--trusted-host", "--config-settings", "-C", "--no-compile", "--quiet", "-q", "--verbose", "-v", "--target", "-t",
 })  # fmt: skip
 
+# Options that put packages where the image's Python does not find them.
+_ELSEWHERE = frozenset({"--target", "-t", "--prefix", "--python", "-p"})
+_THEN_COMPILE = f'"$@" && {{ "$(command -v python || command -v python3)" {settings.BYTECODE} || true; }}'
+
 
 class Command(NamedTuple):
     """``shown`` is what people read when it fails."""
@@ -46,7 +50,7 @@ def commands(recipe: images.Recipe, *, shell: Sequence[str], has_uv: bool) -> li
     if op == "pip":
         return [_pip(recipe, has_uv)]
     if op == "uv_pip":
-        return [_uv(recipe, ["--compile-bytecode"])]
+        return [_uv(recipe)]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
 
 
@@ -68,20 +72,23 @@ def _copy() -> str:
 def _pip(recipe: images.Recipe, has_uv: bool) -> Command:
     if has_uv and all(_name(option) in _UV_KNOWS for option in recipe.get("options", []) if option.startswith("-")):
         # Of several indexes pip takes the best version of all; uv by itself that of the first.
-        flags = ["--index-strategy", "unsafe-best-match"]
-        if "--no-compile" not in recipe.get("options", []):
-            flags.append("--compile-bytecode")
-        return _uv(recipe, flags, shown="pip install")
+        return _uv(recipe, ["--index-strategy", "unsafe-best-match"], shown="pip install")
     argv = ["python3", "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
     return Command([*argv, *_what(recipe)], _shown("pip install", recipe))
 
 
-def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip install") -> Command:
+def _uv(recipe: images.Recipe, flags: Sequence[str] = (), shown: str = "uv pip install") -> Command:
     program = [settings.UV]
     if version := recipe.get("uv"):
         program += ["tool", "run", "--no-cache", f"uv@{version}"]
     argv = [*program, "pip", "install", "--system", "--break-system-packages", "--no-cache", "--no-progress", *flags]
-    return Command([*argv, *_what(recipe, without=("--no-cache-dir", "--no-cache"))], _shown(shown, recipe))
+    argv += _what(recipe, without=("--no-cache-dir", "--no-cache"))
+    names = {_name(option) for option in recipe.get("options", [])}
+    if "--no-compile" in names:
+        return Command(argv, _shown(shown, recipe))
+    if names & _ELSEWHERE:
+        return Command([*argv, "--compile-bytecode"], _shown(shown, recipe))
+    return Command([*_SHELL, _THEN_COMPILE, "sh", *argv], _shown(shown, recipe))
 
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:

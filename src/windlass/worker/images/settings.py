@@ -25,6 +25,7 @@ PLACE = "/__windlass/build"
 """Where a step finds what this module prepares."""
 
 UV = f"{PLACE}/uv"
+BYTECODE = f"{PLACE}/bytecode.py"
 
 _TOLD_BUNDLE = (*configured.BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
 SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
@@ -168,6 +169,12 @@ def stage_uv(folder: Path) -> None:
     shutil.copy2(source, draft)
     draft.chmod(0o755)
     draft.rename(target)
+
+
+def stage_programs(folder: Path) -> None:
+    """Put into ``folder`` what steps run of ours."""
+    _put(folder / "bytecode.py", Path(__file__).with_name("bytecode.py").read_bytes())
+    stage_uv(folder)
 
 
 def _bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:

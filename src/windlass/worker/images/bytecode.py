@@ -1,9 +1,9 @@
 """Compiles the Python packages of an image. A program: staged for steps, run by the image's own Python, whichever it is.
 
 Containers start quicker when nobody has to compile what they import. Tests of packages are left out: they are a third
-of numpy, and no program imports them. A module that does not compile (templates, other versions) is none of our business.
+of numpy, and no program imports them. A module that does not compile (a template) is none of our business.
 """
-# ruff: noqa: PTH - it is to start quickly, on any Python
+# ruff: noqa: PTH112, PTH116, PTH118, PTH123, RUF005 - it starts quickly, on any Python
 import os
 import site
 import struct

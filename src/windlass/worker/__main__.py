@@ -1,6 +1,7 @@
 """``python -m windlass.worker --home DIR``: the worker of one machine.
 
-Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation.
+Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation. Its network
+it enters last, leaving one thread in the machine's (``outside.py``).
 """
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.kit import clock
 from windlass.wire.messages import workers
-from windlass.worker import agent, compose, node, programs
+from windlass.worker import agent, compose, node, outside, programs
 from windlass.worker.runtime import base
 
 _INSIDE = "--inside"
@@ -38,9 +39,10 @@ def main() -> None:
     try:
         if options.runtime != "process" and not options.inside:
             _enter(home, options.runtime)
+        outer = outside.leave_behind(home) if options.inside else outside.Outside()
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
         with _only_one(home), contextlib.suppress(asyncio.CancelledError):
-            asyncio.run(_work(home, options.runtime))
+            asyncio.run(_work(home, options.runtime, outer))
     except exception.Error as exc:
         sys.exit(f"the worker cannot run: {exc}{'. ' + exc.hint if exc.hint else ''}")
 
@@ -48,20 +50,23 @@ def main() -> None:
 def _enter(home: Path, runtime: str) -> None:
     """Become the same program inside the node namespace."""
     again = [sys.executable, "-m", "windlass.worker", "--home", str(home), "--runtime", runtime, _INSIDE]
-    line = node.enter_argv(node.up(home), again)
+    line = node.enter_argv(node.up(home), again, network=False)
     try:
         os.execvp(line[0], line)
     except FileNotFoundError:
         raise programs.missing(line[0]) from None
 
 
-async def _work(home: Path, choice: str) -> None:
+async def _work(home: Path, choice: str, outer: outside.Outside) -> None:
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, this.cancel)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    chosen = compose.plain(home) if choice == "process" else compose.isolated(home, wanted=choice, memory=memory)
+    chosen = (
+        compose.plain(home) if choice == "process"
+        else compose.isolated(home, wanted=choice, memory=memory, outer=outer)
+    )  # fmt: skip
     async with chosen as runtime:
         _log.info("runtime %s", runtime.name)
         facts = _facts(runtime, memory)

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from windlass import exception, paths
-from windlass.worker import cgroups, container, library, mounts, network, node, seccomp, step
+from windlass.worker import cgroups, container, library, mounts, network, node, outside, seccomp, step
 from windlass.worker import folder as folders
-from windlass.worker.images import build, configured
+from windlass.worker.images import build, configured, relay
 from windlass.worker.runtime import base, handle, probe, process
 
 _log = logging.getLogger(__name__)
@@ -26,7 +26,9 @@ async def plain(home: Path) -> AsyncIterator[base.Runtime]:
 
 
 @contextlib.asynccontextmanager
-async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[base.Runtime]:
+async def isolated(
+    home: Path, *, wanted: str, memory: int, outer: outside.Outside
+) -> AsyncIterator[base.Runtime]:
     """Containers, inside the node namespace of ``home``. ``wanted``: an OCI runtime by name, or "" for any."""
     place, run = node.load(home), paths.run(home)
     if place is None:
@@ -50,8 +52,9 @@ async def isolated(home: Path, *, wanted: str, memory: int) -> AsyncIterator[bas
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
         builder = build.Builder(
-            place.inside, steps=steps, mounts=trees, namespace=place.userns, own=home / configured.FILE
-        )
+            place.inside, steps=steps, mounts=trees, namespace=place.userns,
+            relays=relay.Relays(outer.socket, needed=place.uplink.kind != "none"), own=home / configured.FILE,
+        )  # fmt: skip
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

@@ -40,6 +40,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(flags), "unshare")
 
 
+def setns(descriptor: int, kind: int) -> None:
+    """Enter the namespace of ``descriptor``. A network namespace changes for the calling thread only."""
+    _check(_libc.setns(descriptor, kind), "setns")
+
+
 def mount(source: str | Path, target: str | Path, *, kind: str = "", flags: int = 0, data: str = "") -> None:
     """mount(2)."""
     result = _libc.mount(

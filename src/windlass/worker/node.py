@@ -105,15 +105,18 @@ def down(home: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def enter_argv(node: Node, argv: Sequence[str]) -> list[str]:
-    """A command line that runs ``argv`` inside. It gets SIGTERM when the command's own process ends."""
-    network = [] if node.uplink.kind == "none" else ["--net"]
+def enter_argv(node: Node, argv: Sequence[str], *, network: bool = True) -> list[str]:
+    """A command line that runs ``argv`` inside. It gets SIGTERM when the command's own process ends.
+
+    ``network``: False leaves it in the machine's own network, from which ``outside.Outside`` goes on.
+    """
+    net = ["--net"] if network and node.uplink.kind != "none" else []
     try:
         where = Path.cwd()
     except FileNotFoundError:
         where = Path("/")
     return [
-        "nsenter", "--target", str(node.pid), "--user", "--mount", "--ipc", "--pid", *network, "--preserve-credentials",
+        "nsenter", "--target", str(node.pid), "--user", "--mount", "--ipc", "--pid", *net, "--preserve-credentials",
         f"--wd={where}", "--", "setpriv", "--pdeathsig", "TERM", "--", *argv,
     ]  # fmt: skip
 

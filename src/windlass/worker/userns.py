@@ -73,7 +73,7 @@ async def _supervise(
     )
     assert process.stdout is not None
     async with tasks.Tasks() as background:
-        reading = background.start(_copy(process.stdout, log), f"output of {line[0]}")
+        reading = background.start(copy_lines(process.stdout, log), f"output of {line[0]}")
         try:
             await asyncio.wait_for(process.wait(), timeout)
             # What the program left in the background may hold the pipe; its own output is there by now.
@@ -88,7 +88,8 @@ async def _supervise(
     return code if code >= 0 else 128 - code
 
 
-async def _copy(stream: asyncio.StreamReader, log: Callable[[str], None]) -> None:
+async def copy_lines(stream: asyncio.StreamReader, log: Callable[[str], None]) -> None:
+    """Pass ``stream`` on line by line until it ends."""
     while True:
         try:
             line = await stream.readuntil(b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker.images import build, cache
+from windlass.worker.images import build, cache, relay
 
 BASE, LAYER, OTHER = ("im-" + letter * 22 for letter in "abc")
 
@@ -53,7 +54,15 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), own=home / "build.env", environ={})  # type: ignore[arg-type]
+    return build.Builder(
+        home,
+        steps=steps,  # type: ignore[arg-type]
+        mounts=Trees(),
+        namespace=Path("/none"),
+        relays=relay.Relays(socket.socket),
+        own=home / "build.env",
+        environ={},
+    )
 
 
 def plan(recipe: images.Recipe, image_id: str = LAYER, parent: str | None = BASE) -> workers.BuildPlan:

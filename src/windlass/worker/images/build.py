@@ -11,12 +11,12 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import archives, base, cache, configured, output, script, settings, sources, space, stack
+from windlass.worker.images import archives, base, cache, machine, output, relay, script, space, stack
 
 Log = Callable[[str], None]
 
@@ -40,19 +40,21 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        relays: to what listens on this machine's loopback.
         own: Windlass' own settings for builds (``configured``).
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, own: Path,
-        environ: Mapping[str, str] = os.environ,
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path,
+        relays: relay.Relays, own: Path, environ: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
         self._home = home
         self._layers = cache.Layers(home)
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._relays = relays
         self._own = own
         self._environ = environ
 
@@ -72,7 +74,9 @@ class Builder:
                     record = _described(_needed(parent), recipe)
                 else:
                     with output.Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
-                        await space.guarded(self._make(plan, parent, draft, lines), self._home)
+                        host = await asyncio.to_thread(machine.prepare, self._tools, self._own, self._environ)
+                        async with self._relays.open(host.loopback(), lines):
+                            await space.guarded(self._make(plan, parent, draft, host, lines), self._home)
                     record = await _grown(parent, recipe, image_id, draft)
                 await self._layers.publish(image_id, draft, record)
         except exception.Error as exc:
@@ -81,9 +85,10 @@ class Builder:
             raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
         return _meta(record)
 
-    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log) -> None:
+    async def _make(
+        self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, host: machine.Host, log: Log
+    ) -> None:
         recipe = plan["recipe"]
-        host = await asyncio.to_thread(self._settings)
         if recipe.get("op") == "base":
             await self._bootstrap(recipe, draft, host, log)
             return
@@ -108,7 +113,7 @@ class Builder:
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
 
-    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: Host, log: Log) -> None:
+    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: machine.Host, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
             raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
         python = recipe.get("python", "")
@@ -139,25 +144,6 @@ class Builder:
     @property
     def _tools(self) -> Path:
         return self._home / "build"
-
-    def _settings(self) -> Host:
-        self._tools.mkdir(parents=True, exist_ok=True)
-        self._tools.chmod(0o755)
-        settings.stage_programs(self._tools)
-        environ = configured.environ(self._own, self._environ)
-        mirrors = archives.machine(environ, sources.machine_sources())
-        read = settings.read(
-            self._tools, environ, pip=settings.pip_config(environ), apt=settings.apt_config(),
-            passwords=archives.passwords(mirrors),
-        )  # fmt: skip
-        return Host(read, mirrors)
-
-
-class Host(NamedTuple):
-    """What this machine, and Windlass' own settings, say of the way to packages."""
-
-    settings: settings.Settings
-    mirrors: list[sources.Mirror]
 
 
 async def _checked(running: Awaitable[int], among: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Compiles the Python packages of an image. A program: staged for steps, run by the image's own Python, whichever it is.
+"""Compiles the Python packages of an image. A program: staged for steps, run by the Python of the image.
 
 Containers start quicker when nobody has to compile what they import. Tests of packages are left out: they are a third
 of numpy, and no program imports them. A module that does not compile (a template) is none of our business.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -152,6 +153,14 @@ class Cgroup:
             yield lambda: _rang(bell)
         finally:
             os.close(bell)
+
+    def kill(self) -> None:
+        """Kill whatever is in the groups, as deep as they go."""
+        for root in self.paths:
+            for folder, _, _ in os.walk(root):
+                for pid in _read(Path(folder) / "cgroup.procs").split():
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
 
     def remove(self) -> bool:
         """Take the groups away; False while a process still lives in one (``Cgroups`` tries again later)."""

@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ Log = Callable[[str], None]
 _PIDS = 4096
 _MEMORY_SHARE = 0.9  # of the machine's: what keeps the platform alive is not the step's to take
 _OWNER = 1  # root of a container, as the node numbers it
+_BURIAL = 20.0  # seconds that the processes of a step may take to end once killed
 _DRAIN = 2.0  # seconds that the output may stay open after the command's end
 _PLACES = ("dev", "proc", "sys", "tmp", "root")
 
@@ -106,9 +108,20 @@ class Steps:
     async def _clear(self, name: str) -> None:
         place = self._root / name
         folders.kill_by_files(name, place / "pid")
+        await self._emptied(self._groups.find(name))
         overlay.unmount(place / "rootfs")
         await asyncio.to_thread(self._runtime.forget, name)
         await asyncio.to_thread(shutil.rmtree, place, True)
+
+    async def _emptied(self, group: cgroups.Cgroup) -> None:
+        """Kill what is left of a step, also what its runtime had not told us of, and take its groups away.
+
+        What does not end in time (it hangs in the kernel) is left to the next worker's sweep.
+        """
+        deadline = time.monotonic() + _BURIAL
+        while not group.remove() and time.monotonic() < deadline:
+            group.kill()
+            await asyncio.sleep(0.01)
 
     async def _run(self, name: str, place: Path, log: Log, timeout: float | None) -> int:
         group = self._groups.create(

@@ -94,7 +94,7 @@ def test_a_gigabyte_of_output_fills_neither_memory_nor_database_nor_terminal(sta
     assert "BUILT" in ran.out
     assert "the rest is left out" in ran.text and "left out; the end" in ran.text and "the very end" in ran.text
     assert len(ran.text) < 6 * 2**20
-    assert all(now < then + 64 for then, now in zip(before, after)), (before, after)
+    assert all(now < then + 64 for then, now in zip(before, after, strict=True)), (before, after)
     grown = sum(path.stat().st_size for path in (stage.home / "db").iterdir()) - size
     assert grown < 16 * 2**20
 
@@ -102,7 +102,8 @@ def test_a_gigabyte_of_output_fills_neither_memory_nor_database_nor_terminal(sta
 def test_output_that_is_no_text_is_shown_as_text(stage, program):
     command = (
         r"printf 'one\0two\377\n'; printf '\033[31mred\033[0m\n'; printf '1%%\r50%%\r100%%\n'; "
-        f"head -c 100000 /dev/urandom; echo; head -c 100000 /dev/zero | tr '\\0' x; echo; echo at the end # {uuid.uuid4().hex}"
+        r"head -c 100000 /dev/urandom; echo; head -c 100000 /dev/zero | tr '\0' x; echo; echo at the end "
+        f"# {uuid.uuid4().hex}"
     )
     ran = stage.cli("run", program("binary.py", PROGRAM.format(command=command)), check=0)
     assert "one\ufffdtwo\ufffd" in ran.text and "red" in ran.text and "at the end" in ran.text
@@ -166,7 +167,8 @@ def test_a_step_that_needs_too_much_memory_says_so_with_the_limit(stage):
 
 def test_the_client_that_goes_gives_up_the_build_that_nobody_else_waits_for(stage, program):
     command = f"echo begun-{uuid.uuid4().hex}; sleep 779"
-    with leaving_nothing(stage), stage.background("run", program("gone.py", PROGRAM.format(command=command))) as process:
+    path = program("gone.py", PROGRAM.format(command=command))
+    with leaving_nothing(stage), stage.background("run", path) as process:
         for line in process.stdout:
             if "begun-" in line and "echo" not in line:
                 break

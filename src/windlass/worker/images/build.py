@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import archives, base, cache, machine, output, relay, script, space, stack
+from windlass.worker.images import archives, base, cache, machine, output, reasons, relay, script, space, stack
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
+_FROM_INDEXES = frozenset({"pip", "uv_pip"})
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
 
@@ -103,13 +104,14 @@ class Builder:
         upper = draft.tree()
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
         for command in commands:
-            await _checked(
-                self._steps.run(
-                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
-                    log=log, timeout=recipe.get("timeout", _TIMEOUT),
-                ),
-                among=f", of `{command.shown}`" if len(commands) > 1 else "",
+            code = await self._steps.run(
+                command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
+                log=log, timeout=recipe.get("timeout", _TIMEOUT),
             )  # fmt: skip
+            if code and recipe.get("op") in _FROM_INDEXES:
+                for doubt in await reasons.doubts(recipe, env, bundle=self._bundle()):
+                    log(f"Windlass finds: {doubt}\n")
+            _check(code, among=f", of `{command.shown}`" if len(commands) > 1 else "")
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
 
@@ -129,7 +131,7 @@ class Builder:
             line, namespace=self._namespace, env=base.environment(host.settings, self._environ), log=log,
             timeout=recipe.get("timeout", _TIMEOUT),
         )  # fmt: skip
-        await _checked(run)
+        _check(await run)
 
     async def _extra(self, recipe: images.Recipe, draft: cache.Draft) -> Sequence[spec.Bind]:
         if recipe.get("op") == "copy":
@@ -145,13 +147,13 @@ class Builder:
     def _tools(self) -> Path:
         return self._home / "build"
 
+    def _bundle(self) -> str:
+        bundle = self._tools / "ca.pem"
+        return str(bundle) if bundle.exists() else ""
 
-async def _checked(running: Awaitable[int], among: str = "") -> None:
-    """Await a step's exit code and raise what is not success. The server adds the step and the log's end."""
-    try:
-        code = await running
-    except exception.TimeoutError as exc:
-        raise exception.ImageBuildError(f"{exc}{among}") from None
+
+def _check(code: int, among: str = "") -> None:
+    """Raise what is not success. The server adds the step and the log's end."""
     if code:
         raise exception.ImageBuildError(f"exit code {code}{among}")
 

@@ -93,6 +93,8 @@ def _uv(recipe: images.Recipe, flags: Sequence[str] = (), shown: str = "uv pip i
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:
     words = [option for option in recipe.get("options", []) if option not in without]
+    if any("--hash=" in text for text in recipe.get("requirements", [])) and "--require-hashes" not in words:
+        words.append("--require-hashes")  # pip takes one hash for the wish that all are checked, uv does not
     for number in range(len(recipe.get("requirements", []))):
         words += ["-r", f"{REQUIREMENTS}/{number}.txt"]
     return words + recipe.get("packages", [])

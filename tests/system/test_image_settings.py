@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import threading
 import uuid
@@ -190,3 +191,18 @@ def test_neither_secrets_nor_settings_nor_certificates_reach_a_layer_a_log_or_a_
         assert holding(stage.home / "layers" / layer, marks) == []
     for folder in ("db", "log", "blobs", "mounts", "lib", "containers", "steps"):
         assert holding(stage.home / folder, marks) == [], folder
+
+
+# -- doctor ------------------------------------------------------------------------------------------------
+
+
+def test_doctor_shows_what_builds_see_and_what_is_wrong_with_it(stage):
+    with settings(stage, PIP_INDEX_URL="http://me:hidden-word@127.0.0.1:9/simple", SSL_CERT_FILE="/gone.pem"):
+        ran = stage.cli("doctor", "--json", HTTPS_PROXY="http://only.in.this.shell:3128")
+        said = stage.cli("doctor").text
+    findings = {finding["name"]: finding for finding in json.loads(ran.out)["findings"]}
+    assert findings["pip index-url"]["state"] == "limited" and "127.0.0.1:9" in findings["pip index-url"]["remedy"]
+    assert "/gone.pem does not exist" in findings["certificates"]["detail"] or "/gone.pem" in said
+    assert "HTTPS_PROXY" in findings["build environment"]["detail"]
+    assert str(stage.home / "build.env") in findings["pip index-url"]["detail"]
+    assert "hidden-word" not in ran.text + said and json.loads(ran.out)["able"]

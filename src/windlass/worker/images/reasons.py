@@ -28,8 +28,10 @@ async def doubts(recipe: images.Recipe, env: Mapping[str, str], *, bundle: str) 
 
     ``env``: what the step saw. ``bundle``: a file of certificates, or "" for the machine's.
     """
-    project = next((found.group() for name in recipe.get("packages", []) if (found := _PROJECT.match(name))), "pip")
-    asked = [asyncio.to_thread(_doubt, index, project, env, bundle) for index in indexes(recipe.get("options", []), env)]
+    names = (_PROJECT.match(name) for name in recipe.get("packages", []))
+    project = next((found.group() for found in names if found), "pip")
+    used = indexes(recipe.get("options", []), env)
+    asked = [asyncio.to_thread(_doubt, index, project, env, bundle) for index in used]
     return [doubt for doubt in await asyncio.gather(*asked) if doubt]
 
 
@@ -42,10 +44,11 @@ def indexes(options: Iterable[str], env: Mapping[str, str]) -> list[str]:
 
 
 def _doubt(index: str, project: str, env: Mapping[str, str], bundle: str) -> str:
-    shown = archives.open_address(index)
+    shown, host = archives.open_address(index), urlsplit(index).netloc
     name = re.sub(r"[-_.]+", "-", project).lower()
     try:
-        with _opener(urlsplit(index).netloc, env, bundle).open(_request(f"{index.rstrip('/')}/{name}/"), timeout=_PATIENCE):
+        asked = _request(f"{index.rstrip('/')}/{name}/")
+        with _opener(host, env, bundle).open(asked, timeout=_PATIENCE):
             return ""
     except urllib.error.HTTPError as exc:
         exc.close()

@@ -28,7 +28,7 @@ UV = f"{PLACE}/uv"
 BYTECODE = f"{PLACE}/bytecode.py"
 
 _TOLD_BUNDLE = (*configured.BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
-SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
+_SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _PIP_SINGLE = ("index_url", "proxy", "default_timeout", "retries", "no_index", "keyring_provider")
 _PIP_LISTS = ("extra_index_url", "find_links", "trusted_host")
 _UV = (
@@ -55,7 +55,7 @@ class _Locals:
 
     def inside(self, value: str) -> str | None:
         """``value`` as it must read inside; None where it points to something that is not here."""
-        path = _local_path(value)
+        path = local_path(value)
         if path is None:
             return value
         if not path.exists():
@@ -71,7 +71,8 @@ class _Locals:
         return f"file://{target}" if "://" in value else target
 
 
-def _local_path(value: str) -> Path | None:
+def local_path(value: str) -> Path | None:
+    """The path that a value of a setting means, or None where it is no path."""
     if value.startswith("file:"):
         return Path(unquote(urlsplit(value).path))
     if value.startswith(("/", "./", "../", "~/")):
@@ -93,9 +94,9 @@ def read(
     """
     env: dict[str, str] = {}
     places = _Locals()
-    bundle = _bundle(environ, pip)
-    if bundle is not None:
-        _put(folder / "ca.pem", bundle.read_bytes())
+    chosen = bundle(environ, pip)
+    if chosen is not None:
+        _put(folder / "ca.pem", chosen.read_bytes())
         env.update(dict.fromkeys(_TOLD_BUNDLE, f"{PLACE}/ca.pem"))
     for name in configured.PROXIES:
         for spelled in (name, name.upper()):
@@ -103,7 +104,7 @@ def read(
                 env[spelled] = environ[spelled]
     env.update(_pip_environment(environ, pip, places))
     env.update(_uv_environment(environ, env, places))
-    lines = _apt_lines(apt, bundle is not None)
+    lines = _apt_lines(apt, chosen is not None)
     _put(folder / "apt-auth.conf", passwords.encode())
     if passwords:
         lines.append(f'Dir::Etc::netrc "{PLACE}/apt-auth.conf";')
@@ -177,9 +178,10 @@ def stage_programs(folder: Path) -> None:
     stage_uv(folder)
 
 
-def _bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
-    named = [environ.get(name) for name in configured.BUNDLES] + [pip.get("cert"), *SYSTEM_BUNDLES]
-    return next((Path(name) for name in named if name and Path(name).is_file()), None)
+def bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
+    """The file of certificates that counts: the first that is named and there, else the system's."""
+    named = [environ.get(name) for name in configured.BUNDLES] + [pip.get("cert"), *_SYSTEM_BUNDLES]
+    return next((Path(name) for name in named if name and Path(name).is_file() and os.access(name, os.R_OK)), None)
 
 
 def _pip_environment(environ: Mapping[str, str], pip: Mapping[str, str], places: _Locals) -> dict[str, str]:

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import images
+
 import windlass
 import windlass.paths
 

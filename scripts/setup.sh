@@ -9,13 +9,18 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 # What each system package is for stands in CONTRIBUTING.md.
 declare -A packages=(
   [runc]=runc [conmon]=conmon [mmdebstrap]=mmdebstrap [newuidmap]=uidmap [slirp4netns]=slirp4netns
-  [nft]=nftables [ip]=iproute2 [iptables]=iptables [nsenter]=util-linux [tar]=tar
+  [nft]=nftables [ip]=iproute2 [iptables]=iptables [nsenter]=util-linux [tar]=tar [skopeo]=skopeo
 )
+# Only what tests need.
+declare -A test_packages=([docker-registry]=docker-registry [busybox]=busybox-static)
 
 missing_packages() {
   local command list=()
   for command in "${!packages[@]}"; do
     PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || list+=("${packages[$command]}")
+  done
+  [ "${1:-}" = dev ] && for command in "${!test_packages[@]}"; do
+    command -v "$command" >/dev/null || list+=("${test_packages[$command]}")
   done
   python3 -c 'import ensurepip, venv' 2>/dev/null || list+=(python3-venv)
   [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || list+=(debian-archive-keyring)
@@ -23,9 +28,10 @@ missing_packages() {
   printf '%s\n' "${list[@]}" | sort -u | xargs
 }
 
+# install_system_packages [dev]: "dev" adds what only tests need.
 install_system_packages() {
   local wanted
-  wanted=$(missing_packages)
+  wanted=$(missing_packages "${1:-}")
   [ -z "$wanted" ] && return
   command -v apt-get >/dev/null || die "Windlass needs these programs, and this machine has no apt-get to install them: $wanted"
   local as_root=()

@@ -224,7 +224,7 @@ def test_pipe_applies_a_function() -> None:
 
 
 def test_what_is_not_there_yet_says_so() -> None:
-    for name in ("from_registry", "from_dockerfile", "micromamba"):
+    for name in ("from_dockerfile", "micromamba"):
         with pytest.raises(exception.UnimplementedError, match=name):
             getattr(Image, name)("x")
     with pytest.raises(exception.UnimplementedError, match="GPU"):

@@ -2,13 +2,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
-from windlass.worker import cgroups, network, node, userns
+from windlass import exception
+from windlass.worker import cgroups, network, node, outside, userns
 
 CONNECT = """
 import socket, sys
@@ -104,6 +107,48 @@ async def mapped(place: node.Node) -> dict[str, object]:
     return {"code": code, "lines": lines, "owner": owner, "there": folder.exists()}
 
 
+async def outer(home: Path, target: str) -> dict[str, object]:
+    """What programs reach: of the outside thread, of this one, and of a thread that begins later."""
+    outer = outside.leave_behind(home)
+    argv, lines = [sys.executable, "-S", "-c", CONNECT, target], list[str]()
+    code = await outer.run(argv, env={}, log=lines.append, timeout=20)
+    await outer.run(["sh", "-c", f"cat; cat {outside.INPUT}"], env={}, log=lines.append, timeout=20, data=b"said\n")
+    late, slow = list[str](), "sleep 4711 & echo on its way; exec sleep 4711"
+    try:
+        await outer.run(["sh", "-c", slow], env={}, log=late.append, timeout=1)
+    except exception.TimeoutError as exc:
+        late.append(str(exc))
+    return {
+        "outside": [code, *lines], "here": _from_node(target), "late": late,
+        "thread": await asyncio.to_thread(_from_node, target), "left": _sleepers(0),
+    }  # fmt: skip
+
+
+async def cancelled(home: Path) -> dict[str, object]:
+    """A program outside whose awaiting task is cancelled."""
+    outer, begun = outside.leave_behind(home), asyncio.Event()
+    running = asyncio.ensure_future(
+        outer.run(["sh", "-c", "sleep 4711 & echo begun; wait"], env={}, log=lambda line: begun.set())
+    )
+    await asyncio.wait_for(begun.wait(), 10)
+    there = _sleepers(1)
+    running.cancel()
+    await asyncio.wait([running])
+    return {"cancelled": running.cancelled(), "there": there, "left": _sleepers(0)}
+
+
+def _sleepers(wanted: int) -> int:
+    """How many there are; waits a while for ``wanted``."""
+    deadline = time.monotonic() + 5
+    while True:
+        found = 0
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                found += path.read_bytes() == b"sleep\x004711\0"
+        if found == wanted or time.monotonic() > deadline:
+            return found
+
+
 def main() -> None:
     place = node.load(Path(sys.argv[1]))
     assert place is not None
@@ -112,6 +157,8 @@ def main() -> None:
         "restart": lambda: asyncio.run(restart(place)),
         "memory": lambda: memory(place),
         "mapped": lambda: asyncio.run(mapped(place)),
+        "outside": lambda: asyncio.run(outer(place.home, sys.argv[3])),
+        "cancelled": lambda: asyncio.run(cancelled(place.home)),
     }
     print(json.dumps(what[sys.argv[2]]()))
 

@@ -22,9 +22,9 @@ from windlass.worker import node, uplink
 INSIDE = Path(__file__).with_name("inside.py")
 
 
-def ask(place: node.Node, *words: str) -> dict[str, Any]:
+def ask(place: node.Node, *words: str, network: bool = True) -> dict[str, Any]:
     """Run ``inside.py`` in the node."""
-    line = node.enter_argv(place, [sys.executable, str(INSIDE), str(place.home), *words])
+    line = node.enter_argv(place, [sys.executable, str(INSIDE), str(place.home), *words], network=network)
     done = subprocess.run(line, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -145,6 +145,20 @@ def test_host_programs_run_as_the_root_of_a_container(place: node.Node) -> None:
     found = ask(place, "mapped")
     assert found["lines"] == ["0\n", "mounted\n"] and found["code"] == 7
     assert found["owner"] == 1 and not found["there"]
+
+
+def test_only_programs_of_the_outside_thread_reach_the_machines_loopback(place: node.Node) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_accept, args=(server,), daemon=True).start()
+        found = ask(place, "outside", f"127.0.0.1:{server.getsockname()[1]}", network=False)
+    inner = "open" if place.uplink.kind == "none" else "closed"
+    assert found["outside"] == [0, "open\n", "said\n", "said\n"]
+    assert found["here"] == found["thread"] == inner
+    assert found["late"] == ["on its way\n", "did not end within 1 s"] and found["left"] == 0
+
+
+def test_cancelling_a_program_outside_ends_all_that_it_started(place: node.Node) -> None:
+    assert ask(place, "cancelled", network=False) == {"cancelled": True, "there": 1, "left": 0}
 
 
 def test_doctor_tries_everything_and_leaves_nothing(tmp_path: Path) -> None:

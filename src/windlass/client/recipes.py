@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
+_FIRST_FREE_THREADED = 13  # of Python 3
 
 
 class Step:
@@ -66,6 +67,20 @@ def series(python_version: object) -> str:
     if found not in PYTHONS:
         raise exception.InvalidError(f"Python {found} is not supported; choose one of {', '.join(PYTHONS)}")
     return found
+
+
+def added_python(version: object) -> str:
+    """The series of a Python to add to an image: "3.12", or "3.14t" for one without the global lock.
+
+    Raises:
+        InvalidError: it is no supported series.
+    """
+    plain = version[:-1] if isinstance(version, str) and version.endswith("t") else version
+    if plain not in PYTHONS or (plain != version and int(str(plain).partition(".")[2]) < _FIRST_FREE_THREADED):
+        raise exception.InvalidError(
+            f"add_python takes a series such as \"3.12\", not {version!r}", hint=f"Choose one of {', '.join(PYTHONS)}."
+        )
+    return str(version)
 
 
 def packages(method: str, given: Sequence[object]) -> list[str]:

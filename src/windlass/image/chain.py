@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from windlass.wire.messages import images
 
 
+_FOR_SCRATCH = frozenset({"copy", "env", "workdir", "entrypoint", "cmd", "shell"})
+
+
 class Chain(objects.Object):
     """What all parts of ``Image`` share. Never changed once made: each step gives a new one."""
 
@@ -59,6 +62,11 @@ class Chain(objects.Object):
         return self._append(step)
 
     def _append(self, step: recipes.Step) -> Self:
+        if self._steps and self._steps[0].recipe.get("base") == "scratch" and step.recipe["op"] not in _FOR_SCRATCH:
+            raise exception.InvalidError(
+                f"an image from_scratch() holds no program that could do {_named(step.recipe)!r}",
+                hint="Only files and settings can be added to it; other steps need a base with a shell.",
+            )
         image = self._derived()
         image._steps += (step,)
         if self._mounts and not self._misplaced:

@@ -1,7 +1,7 @@
 """``python -m windlass.worker --home DIR``: the worker of one machine.
 
-Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation. Its network
-it enters last, leaving one thread in the machine's (``outside.py``).
+Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation. The
+node's network it enters last, leaving one thread in the machine's (``outside.py``).
 """
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ async def isolated(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
         builder = build.Builder(
-            place.inside, steps=steps, mounts=trees, namespace=place.userns,
+            place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer,
             relays=relay.Relays(outer.socket, needed=place.uplink.kind != "none"), own=home / configured.FILE,
         )  # fmt: skip
         await steps.sweep()

@@ -33,7 +33,10 @@ PROTECTION = "protection"  # without it containers run with one wall less
 SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
-_PROGRAMS = {"nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES}
+_PROGRAMS = {
+    "nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES,
+    "skopeo": IMAGES,
+}  # fmt: skip
 _USER_PROGRAMS = {"newuidmap": MUST, "newgidmap": MUST, "slirp4netns": NETWORK}
 
 

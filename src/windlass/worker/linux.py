@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 from pathlib import Path
 
 NEWNS = 0x00020000
@@ -26,6 +27,7 @@ _KEPT = {
     MS_NOSUID: os.ST_NOSUID, MS_NODEV: os.ST_NODEV, MS_NOEXEC: os.ST_NOEXEC,
     0x400: os.ST_NOATIME, 0x800: os.ST_NODIRATIME, 0x200000: os.ST_RELATIME,
 }  # fmt: skip
+_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -38,6 +40,11 @@ def _check(result: int, what: str) -> None:
 def unshare(flags: int) -> None:
     """Leave the namespaces of ``flags`` for new ones. A network namespace changes for the calling thread only."""
     _check(_libc.unshare(flags), "unshare")
+
+
+def die_with_parent() -> None:
+    """Be killed when the thread that started this process ends. A change of user undoes it."""
+    _check(_libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
 
 
 def setns(descriptor: int, kind: int) -> None:

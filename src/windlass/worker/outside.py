@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from windlass.kit import descriptors, tasks
 from windlass.worker import linux, node, programs, userns
 
 _NETWORK = Path("/proc/1/ns/net")  # process 1 of the node is its pause process
+INPUT = "/proc/self/fd/0"
 _DRAIN = 2.0  # seconds that what a program left behind may hold its output
 _LINE_LIMIT = 1024 * 1024
 _UNCOVER = 'umount /etc/resolv.conf 2>/dev/null; exec "$@"'
@@ -49,7 +50,7 @@ class Outside:
         env: Mapping[str, str],
         log: Callable[[str], None],
         timeout: float | None = None,
-        stdin: int = subprocess.DEVNULL,
+        data: bytes | None = None,
     ) -> int:
         """Run ``argv`` and return its exit code (128 + n after signal n). Cancelling kills it and what it started.
 
@@ -57,12 +58,13 @@ class Outside:
             env: its environment; PATH may be left out.
             log: called with each line (with its end) of output and error output.
             timeout: seconds; then it is killed and ``exception.TimeoutError`` raised.
-            stdin: a descriptor to read from.
+            data: what it finds as its standard input, which is also the file ``INPUT``.
 
         Raises:
             ExecutionError: the program is not installed.
         """
-        process = self._start(argv, env, stdin)
+        with _in_memory(data) as stdin:
+            process = self._start(argv, env, stdin)
         try:
             return await _follow(process, log, timeout)
         finally:
@@ -79,10 +81,22 @@ class Outside:
         if not any(Path(folder, argv[0]).exists() for folder in ("", *programs.FOLDERS)):
             raise programs.missing(argv[0])
         starting = self._thread.submit(
-            subprocess.Popen, [*self._prefix, *argv], env={"PATH": programs.PATH, **env}, stdin=stdin, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, start_new_session=True, cwd="/",
+            subprocess.Popen, [*self._prefix, *argv], env={"PATH": programs.PATH, **env}, cwd="/", stdin=stdin,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         return starting.result()
+
+
+@contextlib.contextmanager
+def _in_memory(data: bytes | None) -> Iterator[int]:
+    """A descriptor of a file that has no name and holds ``data``."""
+    if data is None:
+        yield subprocess.DEVNULL
+        return
+    with os.fdopen(os.memfd_create("windlass"), "wb") as file:
+        file.write(data)
+        file.seek(0)
+        yield file.fileno()
 
 
 async def _follow(process: subprocess.Popen[bytes], log: Callable[[str], None], timeout: float | None) -> int:
@@ -119,7 +133,7 @@ def leave_behind(home: Path) -> Outside:
     if place is None or place.uplink.kind == "none":
         return Outside()
     outside = Outside(covered=(place.view / "resolv.conf").exists())
-    if os.readlink("/proc/self") != str(os.getpid()):
+    if Path("/proc/self").readlink().name != str(os.getpid()):
         raise exception.ExecutionError("/proc is not the node's own: the worker is not inside")
     descriptor = os.open(_NETWORK, os.O_RDONLY | os.O_CLOEXEC)
     try:

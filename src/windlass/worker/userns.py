@@ -35,7 +35,7 @@ async def run(
         timeout: seconds; then all is killed and ``exception.TimeoutError`` raised.
         mount_ns: with its own mounts, /proc and processes; otherwise only another user (quicker).
     """
-    return await _supervise(command(argv, namespace=namespace, mount_ns=mount_ns), env=env, log=log, timeout=timeout)
+    return await supervise(command(argv, namespace=namespace, mount_ns=mount_ns), env=env, log=log, timeout=timeout)
 
 
 def command(argv: Sequence[str], *, namespace: Path, mount_ns: bool = True) -> list[str]:
@@ -59,13 +59,19 @@ async def remove_tree(path: Path) -> None:
         raise OSError(errors.decode(errors="replace").strip())
 
 
-async def _supervise(
-    line: Sequence[str], *, env: Mapping[str, str], log: Callable[[str], None], timeout: float | None
+async def supervise(
+    line: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: Callable[[str], None],
+    timeout: float | None,
+    stdin: int = asyncio.subprocess.DEVNULL,
 ) -> int:
+    """Run a program of the worker to its end. Cancelling kills it and what it started."""
     process = await asyncio.create_subprocess_exec(
         *line,
         env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=stdin,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         start_new_session=True,

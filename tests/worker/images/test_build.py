@@ -45,7 +45,8 @@ class Trees:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "CONTAINER_ROOT", os.getuid())
     folder = tmp_path / "layers" / BASE
-    (folder / "files").mkdir(parents=True)
+    (folder / "files/bin").mkdir(parents=True)
+    (folder / "files/bin/sh").touch()
     meta = (
         f'{{"layers": ["{BASE}"], "env": {{"A": "1"}}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}}'
     )
@@ -59,6 +60,7 @@ def builder(home: Path, steps: Steps) -> build.Builder:
         steps=steps,  # type: ignore[arg-type]
         mounts=Trees(),
         namespace=Path("/none"),
+        outer=None,  # type: ignore[arg-type]
         relays=relay.Relays(socket.socket),
         own=home / "build.env",
         environ={},

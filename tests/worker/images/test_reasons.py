@@ -10,7 +10,7 @@ from windlass.worker.images import reasons
 
 
 def doubts(url: str, package: str = "six>=1") -> list[str]:
-    return asyncio.run(reasons.doubts({"op": "pip", "packages": [package]}, {"PIP_INDEX_URL": url}, bundle=""))
+    return asyncio.run(reasons.doubts({"op": "pip", "packages": [package]}, {"PIP_INDEX_URL": url}, bundle=None))
 
 
 def test_indexes_are_found_in_options_and_environment() -> None:

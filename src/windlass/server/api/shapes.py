@@ -25,7 +25,9 @@ def bounded(shape: Any) -> Any:
         return _INT
     if hasattr(shape, "__total__"):
         fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
-        return typing.TypedDict(shape.__name__, fields, total=shape.__total__)  # type: ignore[operator]
+        made: Any = typing.TypedDict(shape.__name__, fields)  # type: ignore[misc]
+        made.__required_keys__ = shape.__required_keys__  # those that a base class adds may be needed less, or more
+        return made
     parts = typing.get_args(shape)
     if not parts:
         return shape

@@ -34,6 +34,8 @@ def image_id(key: str, generation: str = "") -> str:
 def command(recipe: images.Recipe) -> str:
     """The step as people read it."""
     op = recipe.get("op", "")
+    if op == "base" and recipe.get("base") in ("registry", "scratch"):
+        return f"FROM {recipe.get('tag') or 'scratch'}"
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":

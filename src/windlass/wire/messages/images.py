@@ -7,7 +7,8 @@ from typing import TypedDict
 class Recipe(TypedDict, total=False):
     """One step on top of its parent. ``op`` and the fields it uses:
 
-    * "base": ``base`` "debian_slim", ``python`` "3.11"
+    * "base": ``base`` "debian_slim", ``python`` "3.11"; "registry", ``tag`` its name, ``secrets`` sign in there;
+      "scratch", which is empty
     * "run": ``commands`` (each ``/bin/sh -c``, stops at the first failure)
     * "apt": ``packages``
     * "pip" / "uv_pip": ``packages``, ``options`` (flags such as ``--index-url URL``, ``--pre``), ``requirements``
@@ -21,6 +22,7 @@ class Recipe(TypedDict, total=False):
 
     op: str
     base: str
+    tag: str
     python: str
     commands: list[str]
     packages: list[str]

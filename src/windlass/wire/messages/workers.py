@@ -76,8 +76,15 @@ class BuildLog(TypedDict):
     text: str
 
 
-class ImageMeta(TypedDict):
-    """``layers``: ids bottom first. ``python``: "3.11" or "" where the image has none. ``size`` of its own layer."""
+class _ImageMore(TypedDict, total=False):
+    digest: str
+
+
+class ImageMeta(_ImageMore):
+    """``layers``: ids bottom first. ``python``: "3.11" or "" where the image has none. ``size`` of its own layer.
+
+    ``digest``: of a base from a registry, the manifest that its name meant when it was pulled.
+    """
 
     layers: list[str]
     env: dict[str, str]

@@ -15,13 +15,29 @@ from typing import Protocol
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import spec, step, userns
-from windlass.worker.images import archives, base, cache, machine, output, reasons, relay, script, space, stack
+from windlass.worker import outside, programs, spec, step, userns
+from windlass.worker.images import (
+    archives,
+    base,
+    cache,
+    contents,
+    machine,
+    output,
+    reasons,
+    registry,
+    relay,
+    script,
+    skopeo,
+    space,
+    stack,
+)
 
 Log = Callable[[str], None]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 _NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
+_SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
+_FOUND = frozenset({"registry", "scratch"})  # bases that are not made on this machine
 _FROM_INDEXES = frozenset({"pip", "uv_pip"})
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell"})
 
@@ -41,13 +57,14 @@ class Builder:
         steps: runs commands on layers.
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
+        outer: starts programs in the machine's own network.
         relays: to what listens on this machine's loopback.
         own: Windlass' own settings for builds (``configured``).
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path,
+        self, home: Path, *, steps: step.Steps, mounts: Trees, namespace: Path, outer: outside.Outside,
         relays: relay.Relays, own: Path, environ: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
         self._home = home
@@ -55,6 +72,7 @@ class Builder:
         self._steps = steps
         self._mounts = mounts
         self._namespace = namespace
+        self._outer = outer
         self._relays = relays
         self._own = own
         self._environ = environ
@@ -73,9 +91,13 @@ class Builder:
             async with self._layers.draft() as draft:
                 if recipe.get("op") in _METADATA:
                     record = _described(_needed(parent), recipe)
+                elif recipe.get("op") == "base" and recipe.get("base") in _FOUND:
+                    with output.Lines(log, without=_SKOPEO_NOISE) as lines:
+                        host = await self._host()
+                        record = await space.guarded(self._find(plan, draft, host, lines), self._home)
                 else:
                     with output.Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
-                        host = await asyncio.to_thread(machine.prepare, self._tools, self._own, self._environ)
+                        host = await self._host()
                         async with self._relays.open(host.loopback(), lines):
                             await space.guarded(self._make(plan, parent, draft, host, lines), self._home)
                     record = await _grown(parent, recipe, image_id, draft)
@@ -100,20 +122,47 @@ class Builder:
         )
         binds = [*host.settings.binds, *await self._extra(recipe, draft)]
         lowers = stack.lowers(self._home, plan["parent"] or "")
-        lowers += archives.layer(lowers, host.mirrors, draft.aside() / "archives")
+        files = [self._layers.files(layer) for layer in held["layers"]]
+        lowers += archives.layer(files, host.mirrors, draft.aside() / "archives")
         upper = draft.tree()
+        if recipe.get("op") == "copy" and not stack.exists(files, "bin/sh"):
+            await self._copy(plan, upper, log)
+            return
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
+        _runnable(commands, files)
         for command in commands:
             code = await self._steps.run(
                 command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
                 log=log, timeout=recipe.get("timeout", _TIMEOUT),
             )  # fmt: skip
             if code and recipe.get("op") in _FROM_INDEXES:
-                for doubt in await reasons.doubts(recipe, env, bundle=self._bundle()):
+                for doubt in await reasons.doubts(recipe, env, bundle=host.settings.bundle):
                     log(f"Windlass finds: {doubt}\n")
             _check(code, among=f", of `{command.shown}`" if len(commands) > 1 else "")
         for leftover in (upper / "tmp").glob("uv-*.lock"):
             leftover.unlink()
+
+    async def _copy(self, plan: workers.BuildPlan, upper: Path, log: Log) -> None:
+        """Put local files into an image that has no program to do it."""
+        tree = await self._mounts.tree(plan["recipe"].get("mount", ""))
+        fitted = stack.lowers(self._home, plan["parent"] or "", [tree])[-1]
+        line = ["cp", "-a", f"{fitted}/.", str(upper)]
+        env = {"PATH": programs.PATH}
+        _check(await userns.run(line, namespace=self._namespace, env=env, log=log, timeout=_TIMEOUT, mount_ns=False))
+
+    async def _find(
+        self, plan: workers.BuildPlan, draft: cache.Draft, host: machine.Host, log: Log
+    ) -> cache.Record:
+        """The record of a base that is not made here."""
+        recipe = plan["recipe"]
+        if recipe.get("base") == "scratch":
+            return contents.described({}, layers=[], size=0)
+        access = skopeo.Access(self._outer, host.environ, host.settings, self._home, self._namespace)
+        record = await registry.pull(
+            recipe.get("tag", ""), layers=self._layers, draft=draft, access=access, secrets=plan["secrets"] or None,
+            log=log, timeout=recipe.get("timeout", _TIMEOUT),
+        )  # fmt: skip
+        return {**record, "python": _python_of(record)}
 
     async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: machine.Host, log: Log) -> None:
         if recipe.get("base") != "debian_slim":
@@ -147,9 +196,8 @@ class Builder:
     def _tools(self) -> Path:
         return self._home / "build"
 
-    def _bundle(self) -> str:
-        bundle = self._tools / "ca.pem"
-        return str(bundle) if bundle.exists() else ""
+    async def _host(self) -> machine.Host:
+        return await asyncio.to_thread(machine.prepare, self._tools, self._own, self._environ)
 
 
 def _check(code: int, among: str = "") -> None:
@@ -166,6 +214,21 @@ async def _grown(
         "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
     }  # fmt: skip
     return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
+
+
+def _runnable(commands: Sequence[script.Command], files: Sequence[Path]) -> None:
+    """Say clearly what an image lacks, where that is the program that shall run all others."""
+    program = commands[0].argv[0] if commands else ""
+    if program.startswith("/") and not program.startswith("/__windlass/") and not stack.exists(files, program[1:]):
+        raise exception.ImageBuildError(
+            f"the image has no {program}, which would have to do this" if files else "the image is empty",
+            hint="Begin with a base that has a shell; without one, files and settings can still be added.",
+        )
+
+
+def _python_of(record: cache.Record) -> str:
+    """The Python of an image from a registry."""
+    return ""
 
 
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
@@ -190,7 +253,10 @@ def _needed(parent: cache.Record | None) -> cache.Record:
 
 def _meta(record: cache.Record) -> workers.ImageMeta:
     """What travels of a record."""
-    return {
+    meta: workers.ImageMeta = {
         "layers": record["layers"], "env": record["env"], "workdir": record["workdir"],
         "entrypoint": record["entrypoint"], "python": record["python"], "size": record["size"],
     }  # fmt: skip
+    if "digest" in record:
+        meta["digest"] = record["digest"]
+    return meta

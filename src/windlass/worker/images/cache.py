@@ -3,6 +3,9 @@
     layers/<image id>/
         meta.json    what a container needs to know; says which layers to stack
         files/       the tree of this layer; absent where the step changed nothing but metadata
+    layers/sha-<digest>/
+        meta.json    of a layer that came from a registry: its size
+        files/       its tree. Named by what it holds, so images that have the same layer share it
     layers/.draft-…  a layer being made; left over only after a crash, removed when the next worker starts
 
 A layer is made as a draft beside its place and renamed when it is complete, so whoever sees it sees all of it.
@@ -18,6 +21,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TypedDict
 
 from windlass import exception
 from windlass.kit import ids
@@ -32,6 +36,14 @@ class Record(workers.ImageMeta, total=False):
 
     shell: list[str]
     cmd: list[str]
+    user: str
+
+
+class Shared(TypedDict):
+    """``meta.json`` of a layer from a registry. ``opaque``: it hides all layers below."""
+
+    size: int
+    opaque: bool
 
 
 class Draft:
@@ -79,8 +91,16 @@ class Layers:
             raise exception.NotFoundError(f"image {image_id} is not on this machine") from None
         return record
 
-    def files(self, image_id: str) -> Path:
-        return self.root / image_id / "files"
+    def files(self, layer: str) -> Path:
+        return self.root / layer / "files"
+
+    def shared(self, layer: str) -> Shared | None:
+        """The record of a layer from a registry; None where it is not here."""
+        try:
+            record: Shared = json.loads((self.root / layer / "meta.json").read_text())
+        except FileNotFoundError:
+            return None
+        return record
 
     @contextlib.asynccontextmanager
     async def draft(self) -> AsyncIterator[Draft]:
@@ -93,7 +113,7 @@ class Layers:
         finally:
             await remove(folder)
 
-    async def publish(self, image_id: str, draft: Draft, record: Record) -> None:
+    async def publish(self, image_id: str, draft: Draft, record: Record | Shared) -> None:
         """Give a finished draft its name. An image that is here already stays, unless it is made anew on purpose."""
         await remove(draft.folder / "aside")
         text = json.dumps(record, sort_keys=True)
@@ -106,7 +126,8 @@ class Layers:
 
     async def sweep(self) -> None:
         """Remove drafts that a killed worker left, and what is no whole layer any more."""
-        damaged = [layer for layer in self.root.glob("im-*") if not (layer / "meta.json").exists()]
+        named = [*self.root.glob("im-*"), *self.root.glob("sha-*")]
+        damaged = [layer for layer in named if not (layer / "meta.json").exists()]
         for leftover in [*self.root.glob(".draft-*"), *damaged]:
             await remove(leftover)
 

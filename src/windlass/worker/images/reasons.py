@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from windlass.wire.messages import images
@@ -23,10 +24,10 @@ _NAMES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX"
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-async def doubts(recipe: images.Recipe, env: Mapping[str, str], *, bundle: str) -> list[str]:
+async def doubts(recipe: images.Recipe, env: Mapping[str, str], *, bundle: Path | None) -> list[str]:
     """Lines about indexes of a failed step.
 
-    ``env``: what the step saw. ``bundle``: a file of certificates, or "" for the machine's.
+    ``env``: what the step saw. ``bundle``: a file of certificates, or None for the machine's.
     """
     names = (_PROJECT.match(name) for name in recipe.get("packages", []))
     project = next((found.group() for found in names if found), "pip")
@@ -43,7 +44,7 @@ def indexes(options: Iterable[str], env: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(word for word in (*words, *named) if word.startswith(("http://", "https://"))))
 
 
-def _doubt(index: str, project: str, env: Mapping[str, str], bundle: str) -> str:
+def _doubt(index: str, project: str, env: Mapping[str, str], bundle: Path | None) -> str:
     shown, host = archives.open_address(index), urlsplit(index).netloc
     name = re.sub(r"[-_.]+", "-", project).lower()
     try:
@@ -68,7 +69,7 @@ def _request(url: str) -> urllib.request.Request:
     return request
 
 
-def _opener(host: str, env: Mapping[str, str], bundle: str) -> urllib.request.OpenerDirector:
+def _opener(host: str, env: Mapping[str, str], bundle: Path | None) -> urllib.request.OpenerDirector:
     without = env.get("no_proxy") or env.get("NO_PROXY") or ""
     proxies = {}
     if not urllib.request.proxy_bypass_environment(host.rpartition("@")[2], {"no": without}):  # type: ignore[attr-defined]
@@ -76,5 +77,5 @@ def _opener(host: str, env: Mapping[str, str], bundle: str) -> urllib.request.Op
             names = (f"{scheme}_proxy", f"{scheme.upper()}_PROXY", "PIP_PROXY")
             if proxy := next((env[name] for name in names if env.get(name)), ""):
                 proxies[scheme] = proxy
-    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=bundle or None))
+    secure = urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=bundle))
     return urllib.request.build_opener(urllib.request.ProxyHandler(proxies), secure)

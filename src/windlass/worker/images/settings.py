@@ -45,6 +45,8 @@ class Settings(NamedTuple):
     env: dict[str, str]
     binds: list[spec.Bind]
     apt: list[str]
+    bundle: Path | None
+    """The certificates as a file of this machine."""
 
 
 class _Locals:
@@ -110,7 +112,7 @@ def read(
         lines.append(f'Dir::Etc::netrc "{PLACE}/apt-auth.conf";')
     _put(folder / "apt.conf", "".join(f"{line}\n" for line in lines).encode())
     env["APT_CONFIG"] = f"{PLACE}/apt.conf"
-    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines)
+    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines, chosen)
 
 
 def pip_config(environ: Mapping[str, str]) -> dict[str, str]:

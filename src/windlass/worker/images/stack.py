@@ -32,6 +32,11 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
+def exists(layers: Sequence[Path], inside: str) -> bool:
+    """Whether the layers (bottom first) hold something at ``inside``, links followed as in a container."""
+    return _look(layers, _resolve(layers, Path(inside))) is not None
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 

@@ -3,21 +3,23 @@
 Containers start quicker when nobody has to compile what they import. Tests of packages are left out: they are a third
 of numpy, and no program imports them. A module that does not compile (a template) is none of our business.
 """
+from __future__ import annotations
+
 # ruff: noqa: PTH112, PTH116, PTH118, PTH123, RUF005 - it starts quickly, on any Python
 import os
 import site
 import struct
-import sys
 import sysconfig
+from collections.abc import Iterator
 
 
-def _folders():
+def _folders() -> list[str]:
     paths = sysconfig.get_paths()
     found = [paths.get("purelib"), paths.get("platlib")] + list(getattr(site, "getsitepackages", list)())
     return sorted({os.path.realpath(folder) for folder in found if folder and os.path.isdir(folder)})
 
 
-def _wanted(folder):
+def _wanted(folder: str) -> Iterator[str]:
     from importlib.util import cache_from_source
 
     for place, folders, files in os.walk(folder):
@@ -29,7 +31,7 @@ def _wanted(folder):
                     yield path
 
 
-def _compiled(path, cached):
+def _compiled(path: str, cached: str) -> bool:
     """Whether the file that is there already was made from this source."""
     try:
         state = os.stat(path)
@@ -40,7 +42,7 @@ def _compiled(path, cached):
     return bool(flags) or (when, size) == (int(state.st_mtime) & 0xFFFFFFFF, state.st_size & 0xFFFFFFFF)
 
 
-def _compile(paths):
+def _compile(paths: list[str]) -> None:
     import py_compile
 
     for path in paths:
@@ -50,7 +52,7 @@ def _compile(paths):
             continue
 
 
-def main():
+def main() -> None:
     """Compile what is not compiled yet, with as many processes as there are processors."""
     paths = sorted({path for folder in _folders() for path in _wanted(folder)}, key=os.path.getsize)
     count = min(len(os.sched_getaffinity(0)), 1 + len(paths) // 50)
@@ -64,4 +66,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""The figures of the main job, peers beside them in the same run; writes ``bench/RESULTS.md``.
+"""The figures of the main job and of images, peers beside them in the same run; writes ``bench/RESULTS.md``.
 
     scripts/bench                 # everything; needs Ray from the dependency group "bench"
     python bench/main_job.py --only call,map
@@ -19,6 +19,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import images
 
 import windlass
 import windlass.paths
@@ -220,9 +222,10 @@ SECTIONS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "burst": bench_burst,
     "idle": bench_idle,
     "cli": bench_cli,
+    "images": images.bench_images,
     "peers": bench_peers,
 }
-LOCAL = {"cli", "peers"}
+LOCAL = {"cli", "images", "peers"}
 
 
 def machine() -> str:

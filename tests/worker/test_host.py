@@ -10,7 +10,7 @@ from windlass.worker import host
 
 
 def _found(monkeypatch: pytest.MonkeyPatch, *checks: host.Check) -> None:
-    monkeypatch.setattr(host, "look", lambda home: list(checks))
+    monkeypatch.setattr(host, "look", lambda home, worker=0: list(checks))
 
 
 def test_a_missing_wall_does_not_keep_functions_from_running(

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import control
+from windlass.cli import control, programs
 
 GOOD, LIMITED, MISSING = "good", "limited", "missing"
 _MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
@@ -107,8 +107,17 @@ def _platform(root: Path) -> Finding:
 # -- what the machine grants ----------------------------------------------------------------------------
 
 
+def _worker(root: Path) -> int:
+    """The process id of the running worker, or 0."""
+    if not programs.is_running(root):
+        return 0
+    return int((programs.read_state(root).get("programs", {}).get("worker") or {}).get("pid") or 0)
+
+
 def _host(root: Path) -> Iterator[Finding]:
     argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
+    if pid := _worker(root):
+        argv += ["--worker", str(pid)]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -173,7 +173,11 @@ def _included(path: Path, above: frozenset[Path]) -> str:
     if path in above:
         raise exception.InvalidError(f"requirements file {str(path)!r} includes itself")
     lines: list[str] = []
-    for line in path.read_text("utf-8-sig").splitlines():
+    try:
+        text = path.read_text("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise exception.InvalidError(f"requirements file {str(path)!r} is no UTF-8 text: {exc}") from exc
+    for line in text.splitlines():
         words = line.split()
         if len(words) >= 2 and words[0] in ("-r", "--requirement"):
             lines.append(_included(path.parent / words[1], above | {path}))

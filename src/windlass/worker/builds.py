@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any
@@ -12,6 +13,7 @@ from windlass.wire.messages import workers
 from windlass.worker.runtime import base
 
 _COALESCE = 0.05  # seconds that log text is gathered before it is sent
+_PIECE = 256 * 1024  # characters of log text in one message
 _log = logging.getLogger(__name__)
 
 Call = Callable[[str, Any], Awaitable[Any]]
@@ -63,24 +65,28 @@ class _Log:
         self._text: list[str] = []
         self._tasks = tasks.Tasks()
         self._sending: asyncio.Task[None] | None = None
+        self._ended = asyncio.Event()
 
     def write(self, text: str) -> None:
         self._text.append(text)
         if self._sending is None or self._sending.done():
-            self._sending = self._tasks.start(self._send(_COALESCE), f"log of build {self._build_id}")
+            self._sending = self._tasks.start(self._send(), f"log of build {self._build_id}")
 
-    async def _send(self, delay: float) -> None:
-        await asyncio.sleep(delay)
+    async def _send(self) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), _COALESCE)
         while self._text:
             text, self._text = "".join(self._text), []
-            await self._call("build.log", {"build_id": self._build_id, "text": text})
+            for begin in range(0, len(text), _PIECE):
+                await self._call("build.log", {"build_id": self._build_id, "text": text[begin : begin + _PIECE]})
 
     async def __aenter__(self) -> _Log:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: object) -> None:
         if kind is None or not issubclass(kind, asyncio.CancelledError):
+            self._ended.set()
             if self._sending is not None:
                 await self._sending
-            await self._send(0)
+            await self._send()
         await self._tasks.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.worker import cgroups, container, library, mounts, network, node, outside, seccomp, step
 from windlass.worker import folder as folders
-from windlass.worker.images import build, holds, store
+from windlass.worker.images import build, configured, holds, relay, store
 from windlass.worker.runtime import base, handle, probe, process
 
 _log = logging.getLogger(__name__)
@@ -54,8 +54,9 @@ async def isolated(
         images = store.Store(place.inside, holds.Holds())
         builder = build.Builder(
             place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path,
+            relays=relay.Relays(outer.socket, needed=place.uplink.kind != "none"), own=home / configured.FILE,
             held=images.held,
-        )
+        )  # fmt: skip
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

@@ -1,6 +1,6 @@
 """What this machine can and cannot give to containers, with the reason and the remedy. Runs without the platform.
 
-    python -m windlass.worker.host [--home DIR] [--json]
+    python -m windlass.worker.host [--home DIR] [--worker PID] [--json]
 
 Version numbers say little, so the checks do the thing: a node is made in a scratch folder of the home, a network, an
 overlay and a container are tried in it, and all is taken away again. Cheap checks come first: they explain failures.
@@ -23,12 +23,14 @@ from typing import TypedDict
 
 from windlass import exception, paths
 from windlass.worker import cgroups, network, node, overlay, pause, programs, userns
+from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
 
 MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
 NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
+SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
 _PROGRAMS = {
@@ -48,13 +50,14 @@ class Check(TypedDict):
     remedy: str
 
 
-def look(home: Path) -> list[Check]:
-    """All checks, from outside of any node."""
+def look(home: Path, *, worker: int = 0) -> list[Check]:
+    """All checks, from outside of any node. ``worker``: the running one, for its environment is what builds see."""
     checks = [*_programs(), _kernel(), *_namespaces()]
     if os.geteuid() != 0:
         checks += [_ids(), _tun()]
     with _scratch(home) as folder:
-        return checks + _tried(folder)
+        checks += _tried(folder)
+    return [*checks, *_settings(home, worker)]
 
 
 def _tried(folder: Path) -> list[Check]:
@@ -196,6 +199,27 @@ def _limits(place: node.Node) -> list[Check]:
     return missing or [_check("limits", True, PROTECTION, "CPU, memory and number of processes can be limited")]
 
 
+def _settings(home: Path, worker: int) -> Iterator[Check]:
+    """What builds see of this machine's settings."""
+    own, environ = home / configured.FILE, _environ(worker)
+    if environ is None:
+        sight = report.Sight(os.environ, "this shell", own)
+    else:
+        sight = report.Sight(environ, "the running worker", own, os.environ)
+    for item in report.items(sight):
+        yield _check(item.name, not item.problem, SETTINGS, item.detail, item.problem)
+
+
+def _environ(pid: int) -> dict[str, str] | None:
+    """The environment that a process was started with; None where there is none, or it is not ours to see."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") if pid else []
+    except OSError:
+        return None
+    found = (os.fsdecode(pair).partition("=") for pair in pairs if b"=" in pair)
+    return {name: value for name, _, value in found} or None
+
+
 @contextlib.contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
     """A folder on the home's file system; a home that was not there is not there afterwards."""
@@ -223,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the checks; 1 where functions cannot run here."""
     parser = argparse.ArgumentParser(prog="python -m windlass.worker.host")
     parser.add_argument("--home", type=Path, default=paths.home())
+    parser.add_argument("--worker", type=int, default=0, help="the process id of the running worker")
     parser.add_argument("--json", action="store_true", help="as data")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -230,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.inside:
         print(json.dumps(inside(options.home)))
         return 0
-    checks = look(options.home.absolute())
+    checks = look(options.home.absolute(), worker=options.worker)
     if options.json:
         print(json.dumps(checks, indent=2))
     else:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +71,10 @@ class Outside:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def socket(self, family: int) -> socket.socket:
+        """A TCP socket in that network: a socket belongs to the network of the thread that makes it."""
+        return self._thread.submit(socket.socket, family).result()
 
     def _start(self, argv: Sequence[str], env: Mapping[str, str], stdin: int) -> subprocess.Popen[bytes]:
         """Start it, as quick as a fork in this thread would be; the loop waits so that no program is ever lost."""

@@ -17,6 +17,7 @@ import json
 import os
 import resource
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,11 +31,10 @@ from windlass.worker.runtime import oci
 
 Log = Callable[[str], None]
 
-_MIB = 1024 * 1024
-_PIDS = 16384
-_KILLED = 137
-_NEARLY = 0.98  # of the limit: where the kernel kills, the last page was not had
+_PIDS = 4096
+_MEMORY_SHARE = 0.9  # of the machine's: what keeps the platform alive is not the step's to take
 _OWNER = 1  # root of a container, as the node numbers it
+_BURIAL = 20.0  # seconds that the processes of a step may take to end once killed
 _DRAIN = 2.0  # seconds that the output may stay open after the command's end
 _PLACES = ("dev", "proc", "sys", "tmp", "root")
 
@@ -57,7 +57,7 @@ class Steps:
         self._root = root / "steps"
         self._runtime = runtime
         self._groups = groups
-        self._memory = memory
+        self._memory = int(memory * _MEMORY_SHARE)
         self._names = names
         self._profile = seccomp.profile()
 
@@ -76,8 +76,10 @@ class Steps:
         cpus: tuple[float, float | None] = (1.0, None),
         user: owners.User = owners.ROOT,
     ) -> int:
-        """The exit code (128 + n after signal n). Raises ``exception.TimeoutError`` at ``timeout``,
-        ``ResourceExhaustedError`` where the memory did not suffice.
+        """The exit code (128 + n after signal n).
+
+        Raises ``exception.TimeoutError`` at ``timeout``, ``exception.ResourceExhaustedError`` where the step failed
+        for want of memory.
 
         ``memory``: the limit in bytes, 0 for the machine's. ``cpus``: request and limit, in cores.
 
@@ -124,9 +126,20 @@ class Steps:
     async def _clear(self, name: str) -> None:
         place = self._root / name
         folders.kill_by_files(name, place / "pid")
+        await self._emptied(self._groups.find(name))
         overlay.unmount(place / "rootfs")
         await asyncio.to_thread(self._runtime.forget, name)
         await asyncio.to_thread(shutil.rmtree, place, True)
+
+    async def _emptied(self, group: cgroups.Cgroup) -> None:
+        """Kill what is left of a step, also what its runtime had not told us of, and take its groups away.
+
+        What does not end in time (it hangs in the kernel) is left to the next worker's sweep.
+        """
+        deadline = time.monotonic() + _BURIAL
+        while not group.remove() and time.monotonic() < deadline:
+            group.kill()
+            await asyncio.sleep(0.01)
 
     async def _run(self, name: str, place: Path, log: Log, limits: Limits) -> int:
         group = self._groups.create(
@@ -139,12 +152,11 @@ class Steps:
                 stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             try:
-                code = await _finish(process, log, limits.timeout)
-                if code == _KILLED and group.peak() >= limits.memory * _NEARLY:
-                    raise exception.ResourceExhaustedError(
-                        f"ran out of memory: it may use {limits.memory / _MIB:,.0f} MiB"
-                    )
-                return code
+                with group.watched() as out_of_memory:
+                    code = await _finish(process, log, limits.timeout)
+                    if code and out_of_memory():
+                        raise _out_of_memory(group, code)
+                    return code
             finally:
                 folders.kill_by_files(name, place / "pid")
                 with contextlib.suppress(ProcessLookupError):
@@ -152,6 +164,11 @@ class Steps:
                 await process.wait()
         finally:
             self._groups.remove(group)
+
+
+def _out_of_memory(group: cgroups.Cgroup, code: int) -> exception.ResourceExhaustedError:
+    limit = f"; a step may use {group.limit / 2**30:,.1f} GiB on this machine" if group.limit else ""
+    return exception.ResourceExhaustedError(f"exit code {code}: out of memory{limit}")
 
 
 async def _finish(process: asyncio.subprocess.Process, log: Log, timeout: float | None) -> int:

@@ -74,14 +74,14 @@ def test_a_machine_that_runs_ubuntu_also_has_ubuntus_pythons() -> None:
 def test_the_same_mirror_serves_another_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
     release = base.release("3.13", sources.mirrors([DEB822]))
-    line = base.command(tmp_path, release, apt=['A::B "c";'], finish=Path("/f"))
+    line = base.command(tmp_path, release, options=Path("/o"), finish=Path("/f"))
     assert "deb [signed-by=/keys/debian.gpg] http://mirror.example/debian trixie main" in line
     assert "deb [signed-by=/keys/debian.gpg] http://mirror.example/debian-security trixie-security main" in line
-    assert '--aptopt=A::B "c"' in line and "--customize-hook=/f" in line
+    assert "--aptopt=/o" in line and "--customize-hook=/f" in line
 
 
-def test_the_finishing_program_writes_sources_for_later_steps() -> None:
+def test_the_base_names_the_public_archives_whatever_mirror_it_came_from() -> None:
     text = base.finishing(base.release("3.11", sources.mirrors([DEB822])), uv=Path("/uv"))
     assert text.startswith("#!/bin/sh -e\n")
-    assert "URIs: http://mirror.example/debian\nSuites: bookworm\n" in text
+    assert "URIs: http://deb.debian.org/debian\nSuites: bookworm\n" in text and "mirror.example" not in text
     assert "EXTERNALLY-MANAGED" in text

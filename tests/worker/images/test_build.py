@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker.images import build, cache, python, standalone
+from windlass.worker.images import build, cache, python, relay, standalone
 
 BASE, LAYER, OTHER, THIRD = ("im-" + letter * 22 for letter in "abcd")
 
@@ -67,7 +68,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=Trees(), namespace=Path("/none"), outer=None, environ={})  # type: ignore[arg-type]
+    return build.Builder(
+        home,
+        steps=steps,  # type: ignore[arg-type]
+        mounts=Trees(),
+        namespace=Path("/none"),
+        outer=None,  # type: ignore[arg-type]
+        relays=relay.Relays(socket.socket),
+        own=home / "build.env",
+        environ={},
+    )
 
 
 def plan(recipe: images.Recipe, image_id: str = LAYER, parent: str | None = BASE) -> workers.BuildPlan:
@@ -126,14 +136,6 @@ def test_a_failing_step_tells_its_code_and_leaves_nothing(home: Path) -> None:
         made(home, Steps(code=3), plan({"op": "run", "commands": ["echo x", "echo y"]}))
     assert "secret" not in str(caught.value)
     assert left(home) == [BASE]
-
-
-def test_output_is_passed_on_in_whole_lines() -> None:
-    said: list[str] = []
-    with build.Lines(said.append, without=("noise",)) as lines:
-        for text in ("one", " two\nthr", "ee\n noise\n", "x" * 5000, "last"):
-            lines(text)
-    assert said == ["one two\n", "three\n", "x" * 5000, "last\n"]
 
 
 def test_a_step_that_takes_too_long_fails_with_the_limit(home: Path) -> None:

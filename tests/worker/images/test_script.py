@@ -22,9 +22,16 @@ def test_commands_run_in_the_shell_that_was_chosen() -> None:
 def test_pip_installs_by_uv_and_compiles() -> None:
     [command] = lines({"op": "pip", "packages": ["numpy>=2", "six"], "options": ["--pre", "--index-url=https://i"]})
     assert command.argv[:2] == ["/bin/sh", "-c"] and '--python "$(command -v python3' in command.argv[2]
-    assert command.argv[4].endswith("/uv") and "--compile-bytecode" in command.argv
+    assert command.argv[4].endswith("/uv") and "bytecode.py" in command.argv[2]
     assert command.argv[-4:] == ["--pre", "--index-url=https://i", "numpy>=2", "six"]
     assert command.shown == "pip install --pre --index-url=https://i numpy>=2 six"
+
+
+def test_uv_compiles_itself_what_goes_elsewhere_and_nothing_where_told_so() -> None:
+    [command] = lines({"op": "pip", "packages": ["six"], "options": ["--target", "/opt/six"]})
+    assert "--compile-bytecode" in command.argv and "bytecode.py" not in command.argv[2]
+    [command] = lines({"op": "pip", "packages": ["six"], "options": ["--no-compile"]})
+    assert "--compile-bytecode" not in command.argv and "bytecode.py" not in command.argv[2]
 
 
 @pytest.mark.parametrize(("options", "has_uv"), [(["--prefer-binary"], True), ([], False)])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.worker.images import settings, sources
+from windlass.worker.images import archives, settings, sources
 
 _PACKAGES = (
     "python3", "python3-venv", "python3-dev", "build-essential", "gfortran", "ca-certificates", "netbase", "tzdata",
@@ -49,24 +49,26 @@ def _offered(mirrors: Sequence[sources.Mirror]) -> list[tuple[str, str]]:
     return sorted((version, suite) for mirror in mirrors for version, suite in mirror.distribution.pythons.items())
 
 
-def command(target: Path, release: Release, *, apt: Sequence[str], finish: Path) -> list[str]:
-    """The command line that fills the empty folder ``target``. ``finish``: the program written by ``finishing``.
+def command(target: Path, release: Release, *, options: Path, finish: Path) -> list[str]:
+    """The command line that fills the empty folder ``target``. No password is in it: everybody may read it.
+
+    ``options``: a file with options of apt (``apt_options``). ``finish``: the program written by ``finishing``.
 
     Raises ``ImageBuildError`` where mmdebstrap is missing.
     """
     drops = [f"--dpkgopt=path-exclude={pattern}" for pattern in _DROPPED]
     drops += [f"--dpkgopt=path-include={pattern}" for pattern in _KEPT]
-    options = ["--variant=minbase", *drops, "--dpkgopt=force-unsafe-io", f"--customize-hook={finish}"]
-    return _mmdebstrap(target, release, _PACKAGES, options, apt=apt)
+    how = ["--variant=minbase", *drops, "--dpkgopt=force-unsafe-io", f"--customize-hook={finish}"]
+    return _mmdebstrap(target, release, _PACKAGES, how, options=options)
 
 
-def extraction(target: Path, release: Release, packages: Sequence[str], *, apt: Sequence[str]) -> list[str]:
+def extraction(target: Path, release: Release, packages: Sequence[str], *, options: Path) -> list[str]:
     """The command line that unpacks ``packages`` and what they need into ``target``, without installing them."""
-    return _mmdebstrap(target, release, packages, ["--variant=extract"], apt=apt)
+    return _mmdebstrap(target, release, packages, ["--variant=extract"], options=options)
 
 
 def _mmdebstrap(
-    target: Path, release: Release, packages: Sequence[str], options: Sequence[str], *, apt: Sequence[str]
+    target: Path, release: Release, packages: Sequence[str], how: Sequence[str], *, options: Path
 ) -> list[str]:
     if shutil.which("mmdebstrap") is None:
         raise exception.ImageBuildError(
@@ -74,14 +76,13 @@ def _mmdebstrap(
             hint="apt-get install mmdebstrap",
         )
     return [
-        "mmdebstrap", "--mode=root", "--format=directory", f"--include={','.join(packages)}", *options,
-        *(f"--aptopt={line.rstrip(';')}" for line in apt), '--aptopt=Acquire::Languages "none"',
-        '--aptopt=Acquire::Retries "3"', release.suite, str(target), *_lines(release),
+        "mmdebstrap", "--mode=root", "--format=directory", f"--include={','.join(packages)}", *how,
+        f"--aptopt={options}", release.suite, str(target), *_lines(release),
     ]  # fmt: skip
 
 
 def _lines(release: Release) -> list[str]:
-    mirror = release.mirror
+    mirror = archives.opened(release.mirror)
     signed = f"[signed-by={mirror.keyring}] " if mirror.keyring else ""
     return [
         f"deb {signed}{uri} {suite} {mirror.distribution.components}" for uri, suite in mirror.entries(release.suite)
@@ -90,7 +91,7 @@ def _lines(release: Release) -> list[str]:
 
 def finishing(release: Release, *, uv: Path) -> str:
     """A program over the new tree ("$1"), run by mmdebstrap at the end. ``uv`` becomes a command, where it exists."""
-    mirror = release.mirror
+    mirror = release.mirror.public()
     stanzas = "\n".join(
         f"Types: deb\nURIs: {uri}\nSuites: {suite}\nComponents: {mirror.distribution.components}\n"
         f"Signed-By: {mirror.distribution.keyring}\n"
@@ -132,7 +133,7 @@ def environment(host: settings.Settings, environ: Mapping[str, str]) -> dict[str
     return {"PATH": path, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", **proxies}
 
 
-def apt_options(host: settings.Settings) -> list[str]:
-    """The machine's apt options with the paths of this side."""
-    inside = f"{settings.PLACE}/ca.pem"
-    return [line.replace(inside, str(host.bundle)) for line in host.apt]
+def apt_options(host: settings.Settings, *, folder: Path) -> str:
+    """The machine's apt options with the paths of this side. ``folder``: what ``settings.read`` prepared."""
+    lines = [line.replace(settings.PLACE, str(folder)) for line in host.apt]
+    return "\n".join([*lines, 'Acquire::Languages "none";', 'Acquire::Retries "3";', ""])

@@ -1,41 +1,41 @@
 """Makes one layer: a recipe on top of its parent.
 
-    read parent → draft → bootstrap, or commands one after the other in a container → publish by rename
+    hold parent → draft → make (``making`` says who) → look for its Python → publish by rename
 
-Steps that change only settings (env, workdir, …) make no container: the image is its parent's layers with other words.
+Steps that change only settings (env, workdir, …) make nothing: the image is its parent's layers with other words.
 A step that fails, is stopped or takes too long leaves nothing.
 """
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import outside, spec, step, userns
+from windlass.worker import outside, spec, step
 from windlass.worker.images import (
-    base,
+    adding,
+    bases,
     cache,
-    contents,
+    commands,
     copying,
-    registry,
-    running,
-    script,
-    settings,
-    skopeo,
-    sources,
+    holds,
+    machine,
+    making,
+    output,
+    python,
+    relay,
+    slim,
+    space,
     stack,
+    standalone,
 )
 
-Log = Callable[[str], None]
-
-_TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
-_LONGEST_LINE = 4096  # characters that wait for their line's end
-_NOISE = ("mount: ", "dmesg(1) may")  # mmdebstrap does without a mount that a user namespace refuses
-_SKOPEO_NOISE = ("Getting image source", "Storing signatures", "Writing manifest")
-_FOUND = frozenset({"registry", "scratch"})  # bases that are not made on this machine
+_ANSWER = 30.0  # seconds for a Python to say its version
 _METADATA = frozenset({"env", "workdir", "entrypoint", "cmd", "shell", "user"})
 
 
@@ -48,196 +48,102 @@ class Builder:
         mounts: local files of callers.
         namespace: the user namespace mapped like a container's (``Node.userns``).
         outer: starts programs in the machine's own network.
+        relays: to what listens on this machine's loopback.
+        own: Windlass' own settings for builds (``configured``).
+        library: what Python functions that run as a step may import (``Library.path``).
+        held: where a build says which images it stands on.
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
-        self,
-        home: Path,
-        *,
-        steps: step.Steps,
-        mounts: copying.Trees,
-        namespace: Path,
-        outer: outside.Outside,
+        self, home: Path, *, steps: step.Steps, mounts: copying.Trees, namespace: Path, outer: outside.Outside,
+        relays: relay.Relays, own: Path, library: Path = Path("/"), held: holds.Holds | None = None,
         environ: Mapping[str, str] = os.environ,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self._home = home
         self._layers = cache.Layers(home)
-        self._steps = steps
-        self._mounts = mounts
-        self._namespace = namespace
-        self._outer = outer
+        self._relays = relays
+        self._own = own
+        self._held = held or holds.Holds()
         self._environ = environ
+        self._shop = making.Shop(
+            home=home, layers=self._layers, steps=steps, mounts=mounts, namespace=namespace, outer=outer,
+            library=library, slim=slim.Slim(), pythons=standalone.Pythons(home, namespace=namespace, outer=outer),
+        )  # fmt: skip
 
     async def sweep(self) -> None:
         """Remove what a killed worker left half-made. Call before the first build."""
         await self._layers.sweep()
+        await self._shop.pythons.sweep()
 
-    async def build(self, plan: workers.BuildPlan, log: Log) -> workers.ImageMeta:
+    async def build(self, plan: workers.BuildPlan, log: making.Log) -> workers.ImageMeta:
         """Make the layer of ``plan``. Raises ``ImageBuildError`` with the reason, the hint included."""
-        image_id, recipe = plan["image_id"], plan["recipe"]
-        if image_id in self._layers.known():
-            return _meta(self._layers.read(image_id))
-        try:
-            parent = self._layers.read(plan["parent"]) if plan["parent"] else None
-            async with self._layers.draft() as draft:
-                if recipe.get("op") in _METADATA:
-                    record = _described(_needed(parent), recipe)
-                elif recipe.get("op") == "base" and recipe.get("base") in _FOUND:
-                    with Lines(log, without=_SKOPEO_NOISE) as lines:
-                        record = await self._find(plan, draft, lines)
-                else:
-                    with Lines(log, without=_NOISE if recipe.get("op") == "base" else ()) as lines:
-                        await self._make(plan, parent, draft, lines)
-                    record = await _grown(parent, recipe, image_id, draft)
-                await self._layers.publish(image_id, draft, record)
-        except exception.Error as exc:
-            raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
-        except OSError as exc:
-            raise exception.ImageBuildError(f"this machine could not store the layer: {exc}") from exc
-        return _meta(record)
+        with self._held.of_build(plan):
+            if plan["image_id"] in self._layers.known():
+                return _meta(self._layers.read(plan["image_id"]))
+            try:
+                return _meta(await self._built(plan, log))
+            except exception.Error as exc:
+                raise exception.ImageBuildError(f"{exc} ({exc.hint})" if exc.hint else str(exc)) from exc
+            except OSError as exc:
+                raise exception.ImageBuildError(_unstored(exc)) from exc
 
-    async def _make(self, plan: workers.BuildPlan, parent: cache.Record | None, draft: cache.Draft, log: Log) -> None:
+    async def _built(self, plan: workers.BuildPlan, log: making.Log) -> cache.Record:
         recipe = plan["recipe"]
-        host = await asyncio.to_thread(self._settings)
-        if recipe.get("op") == "base":
-            await self._bootstrap(recipe, draft, host, log)
-            return
-        held = _needed(parent)
-        lowers = stack.lowers(self._home, plan["parent"] or "")
-        files = [self._layers.files(layer) for layer in held["layers"]]
-        upper = draft.tree()
-        if recipe.get("op") in copying.OPS:
-            target = copying.Target(self._home, lowers=lowers, workdir=held["workdir"], draft=draft)
-            await copying.run(
-                recipe, target, trees=self._mounts, namespace=self._namespace, host=host,
-                timeout=recipe.get("timeout", _TIMEOUT),
-            )  # fmt: skip
-            return
-        has_uv = (self._tools / "uv").exists()
-        user = running.user(recipe, held, lowers)
-        env = script.environment(
-            host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH, home=user.home
-        )
-        extra = await running.binds(recipe, draft, workdir=held["workdir"], user=user, trees=self._mounts)
-        binds = [*host.binds, *extra]
-        commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)
-        _runnable(commands, files)
-        for command in commands:
-            await _checked(
-                self._steps.run(
-                    command.argv, lowers=lowers, upper=upper, env=env, cwd=held["workdir"] or "/", binds=binds,
-                    log=log, timeout=recipe.get("timeout", _TIMEOUT), user=user,
-                ),
-                among=f", of `{command.shown}`" if len(commands) > 1 else "",
-            )  # fmt: skip
-        for leftover in (upper / "tmp").glob("uv-*.lock"):
-            leftover.unlink()
+        parent = self._layers.read(plan["parent"]) if plan["parent"] else None
+        async with self._layers.draft() as draft:
+            if recipe.get("op") in _METADATA:
+                record = _described(making.needed(parent), recipe)
+            else:
+                with output.Lines(log, without=bases.NOISE if recipe.get("op") in ("base", "python") else ()) as lines:
+                    host = await asyncio.to_thread(machine.prepare, self._shop.tools, self._own, self._environ)
+                    async with self._relays.open(host.loopback(), lines):
+                        job = making.Job(plan, parent, draft, host, lines)
+                        record = await space.guarded(self._make(job), self._home)
+            record = await self._with_python(record, plan["image_id"], draft)
+            if recipe.get("base") == "debian_slim":
+                slim.check(record, recipe.get("python", ""))
+            return await self._layers.publish(plan["image_id"], draft, record)
 
-    async def _find(self, plan: workers.BuildPlan, draft: cache.Draft, log: Log) -> cache.Record:
-        """The record of a base that is not made here."""
-        recipe = plan["recipe"]
-        if recipe.get("base") == "scratch":
-            return contents.described({}, layers=[], size=0)
-        host = await asyncio.to_thread(self._settings)
-        access = skopeo.Access(self._outer, self._environ, host, self._home, self._namespace)
-        record = await registry.pull(
-            recipe.get("tag", ""), layers=self._layers, draft=draft, access=access, secrets=plan["secrets"] or None,
-            log=log, timeout=recipe.get("timeout", _TIMEOUT),
+    async def _make(self, job: making.Job) -> cache.Record:
+        if job.op == "base":
+            return await bases.make(self._shop, job)
+        if job.op == "python":
+            return await adding.make(self._shop, job)
+        if job.op not in copying.OPS:
+            return await commands.make(self._shop, job)
+        job.draft.tree()
+        lowers = stack.lowers(self._home, job.plan["parent"] or "")
+        target = copying.Target(self._home, lowers=lowers, workdir=job.held["workdir"], draft=job.draft)
+        await copying.run(
+            job.recipe, target, trees=self._shop.mounts, namespace=self._shop.namespace, host=job.host.settings,
+            timeout=job.timeout,
         )  # fmt: skip
-        return {**record, "python": _python_of(record)}
+        return making.grown(job.held, job)
 
-    async def _bootstrap(self, recipe: images.Recipe, draft: cache.Draft, host: settings.Settings, log: Log) -> None:
-        if recipe.get("base") != "debian_slim":
-            raise exception.ImageBuildError(f"this worker does not know the base {recipe.get('base')!r}")
-        python, texts = recipe.get("python", ""), await asyncio.to_thread(sources.machine_sources)
-        release = base.release(python, sources.mirrors(texts))
-        finish = draft.aside() / "finish"
-        finish.write_text(base.finishing(release, uv=self._tools / "uv"))
-        finish.chmod(0o755)
-        line = base.command(draft.tree(), release, apt=base.apt_options(host), finish=finish)
-        log(f"Making debian_slim with Python {python} from {release.mirror.main}, {release.suite}\n")
-        run = userns.run(
-            line, namespace=self._namespace, env=base.environment(host, self._environ), log=log,
-            timeout=recipe.get("timeout", _TIMEOUT),
-        )  # fmt: skip
-        await _checked(run)
+    async def _with_python(self, record: cache.Record, image_id: str, draft: cache.Draft) -> cache.Record:
+        """The record with the Python that the image has now, whatever the step did."""
+        layers = [draft.files if layer == image_id else self._layers.files(layer) for layer in record["layers"]]
 
-    @property
-    def _tools(self) -> Path:
-        return self._home / "build"
+        async def run(argv: list[str]) -> str:
+            said: list[str] = []
+            env = {"HOME": "/root", "PATH": spec.PATH, **record["env"]}
+            with contextlib.suppress(exception.TimeoutError, exception.ResourceExhaustedError):
+                await self._shop.steps.run(
+                    argv, lowers=layers, upper=draft.aside("asked"), env=env, log=said.append, timeout=_ANSWER
+                )
+            return "".join(said)
 
-    def _settings(self) -> settings.Settings:
-        self._tools.mkdir(parents=True, exist_ok=True)
-        self._tools.chmod(0o755)
-        settings.stage_uv(self._tools)
-        pip = settings.pip_config(self._environ)
-        return settings.read(self._tools, self._environ, pip=pip, apt=settings.apt_config())
+        return await python.described(record, layers, run)
 
 
-class Lines:
-    """Passes output on in whole lines, however it arrives; leaving the block passes on the rest."""
-
-    def __init__(self, log: Log, *, without: tuple[str, ...] = ()) -> None:
-        self._log = log
-        self._without = without
-        self._rest = ""
-
-    def __call__(self, text: str) -> None:
-        whole, newline, rest = (self._rest + text).rpartition("\n")
-        self._rest = rest
-        if newline:
-            kept = [line for line in whole.split("\n") if not line.lstrip().startswith(self._without)]
-            if kept:
-                self._log("\n".join(kept) + "\n")
-        if len(rest) > _LONGEST_LINE:
-            self._rest = ""
-            self._log(rest)
-
-    def __enter__(self) -> Lines:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._rest:
-            self._log(self._rest + "\n")
-
-
-async def _checked(running: Awaitable[int], among: str = "") -> None:
-    """Await a step's exit code and raise what is not success. The server adds the step and the log's end."""
-    try:
-        code = await running
-    except exception.TimeoutError as exc:
-        raise exception.ImageBuildError(f"{exc}{among}") from None
-    if code:
-        raise exception.ImageBuildError(f"exit code {code}{among}")
-
-
-async def _grown(
-    parent: cache.Record | None, recipe: images.Recipe, image_id: str, draft: cache.Draft
-) -> cache.Record:
-    """The record of an image with one more layer."""
-    held: cache.Record = parent or {
-        "layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": recipe.get("python", ""), "size": 0
-    }  # fmt: skip
-    if recipe.get("op") == "folder" and not any(draft.files.iterdir()):
-        draft.files.rmdir()  # the folder was there: no layer is needed
-        return {**held, "size": 0}
-    return {**held, "layers": [*held["layers"], image_id], "size": await cache.size(draft.files)}
-
-
-def _runnable(commands: Sequence[script.Command], files: Sequence[Path]) -> None:
-    """Say clearly what an image lacks, where that is the program that shall run all others."""
-    program = commands[0].argv[0] if commands else ""
-    if program.startswith("/") and not program.startswith("/__windlass/") and not stack.exists(files, program[1:]):
-        raise exception.ImageBuildError(
-            f"the image has no {program}, which would have to do this" if files else "the image is empty",
-            hint="Begin with a base that has a shell; without one, files and settings can still be added.",
+def _unstored(exc: OSError) -> str:
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            "the disk of this machine is full: the layer was not stored "
+            "(Free space; `windlass image prune` removes images that nothing uses.)"
         )
-
-
-def _python_of(record: cache.Record) -> str:
-    """The Python of an image from a registry."""
-    return ""
+    return f"this machine could not store the layer: {exc}"
 
 
 def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
@@ -254,12 +160,6 @@ def _described(parent: cache.Record, recipe: images.Recipe) -> cache.Record:
     if op == "user":
         return {**parent, "user": recipe.get("user", ""), "size": 0}
     return {**parent, "cmd": words, "size": 0}
-
-
-def _needed(parent: cache.Record | None) -> cache.Record:
-    if parent is None:
-        raise exception.ImageBuildError("an image begins with a base such as debian_slim")
-    return parent
 
 
 def _meta(record: cache.Record) -> workers.ImageMeta:

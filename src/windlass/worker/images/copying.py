@@ -32,6 +32,9 @@ class Trees(Protocol):
     async def tree(self, digest: str) -> Path:
         """The folder with the files of manifest ``digest``."""
 
+    def blob(self, digest: str) -> Path:
+        """Where the bytes of ``digest`` are."""
+
 
 class Target:
     """The layer in the making: on top of ``lowers`` (bottom first), with ``workdir`` for relative paths."""

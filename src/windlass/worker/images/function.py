@@ -17,7 +17,8 @@ from windlass.worker import spec
 from windlass.worker.images import stack
 
 STEP = "/__windlass/step"
-COMMAND = ("python3", f"{spec.LIBRARY}/windlass/runner/build_step.py", STEP)
+ARGUMENTS = (f"{spec.LIBRARY}/windlass/runner/build_step.py", STEP)
+"""What the image's Python is called with."""
 HOME = "/root"
 """Where it runs unless the image says otherwise, as functions do."""
 

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Iterable, Iterator
 
 from windlass.kit import ids
-from windlass.wire.messages import workers
+from windlass.wire.messages import images, workers
 
 
 class Holds:
@@ -38,7 +38,7 @@ class Holds:
         recipe, parent = plan["recipe"], plan["parent"]
         self.building += 1
         try:
-            with self.of(*named([recipe, parent], [recipe["mount"]] if recipe.get("mount") else [])):
+            with self.of(*named([recipe, parent], _mounts(recipe))):
                 yield
         finally:
             self.building -= 1
@@ -47,6 +47,13 @@ class Holds:
         return frozenset(self._held)
 
 
-def named(images: object, mounts: Iterable[str]) -> list[str]:
-    """What a plan uses, by the names that folders have: every image that ``images`` names, and mounts by digest."""
-    return [*ids.within(images, "im"), *(digest.removeprefix("sha256:") for digest in mounts)]
+def _mounts(recipe: images.Recipe) -> list[str]:
+    """Digests of all manifests that a recipe names."""
+    function = recipe.get("function")
+    found = [recipe.get("mount", ""), *(bind["mount"] for bind in recipe.get("binds", []))]
+    return [digest for digest in (*found, *(function["mounts"] if function else ())) if digest]
+
+
+def named(uses: object, mounts: Iterable[str]) -> list[str]:
+    """What a plan uses, by the names that folders have: every image that ``uses`` names, and mounts by digest."""
+    return [*ids.within(uses, "im"), *(digest.removeprefix("sha256:") for digest in mounts)]

@@ -8,7 +8,7 @@ from pathlib import Path
 from windlass import exception
 from windlass.wire.messages import images
 from windlass.worker import spec
-from windlass.worker.images import cache, copying, owners, rooted, script, stack
+from windlass.worker.images import cache, copying, owners, projects, rooted, script, stack
 
 
 def user(recipe: images.Recipe, parent: cache.Record, layers: Sequence[Path]) -> owners.User:
@@ -24,10 +24,11 @@ async def binds(
 ) -> list[spec.Bind]:
     """Files that the step sees and the layer does not hold."""
     found: list[spec.Bind] = []
-    if recipe.get("requirements"):
-        for number, text in enumerate(recipe["requirements"]):
-            (draft.aside() / f"{number}.txt").write_text(text)
-        found.append(spec.Bind(draft.aside(), script.REQUIREMENTS))
+    for place, texts in ((script.REQUIREMENTS, script.files(recipe)), (projects.FILES, projects.files(recipe))):
+        folder = draft.aside(place.rpartition("/")[2])
+        for name, text in texts.items():
+            (folder / name).write_text(text, "utf-8")
+        found += [spec.Bind(folder, place)] if texts else []
     if recipe.get("script"):
         program = draft.aside() / "program"
         program.write_text(recipe["script"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from windlass import exception
 from windlass.wire.messages import images
-from windlass.worker.images import function, private, projects
+from windlass.worker.images import function, private, projects, settings
 
 PROGRAM = "/__windlass/program"
 """Where a step finds the program that a ``script`` is."""
@@ -34,6 +34,10 @@ _PIP_TRIFLES = frozenset({
     "PIP_NO_CACHE_DIR", "PIP_DISABLE_PIP_VERSION_CHECK", "PIP_ROOT_USER_ACTION", "PIP_PROGRESS_BAR", "PIP_NO_INPUT",
     "PIP_DEFAULT_TIMEOUT", "PIP_BREAK_SYSTEM_PACKAGES",
 })  # fmt: skip
+
+# Options that put packages where the image's Python does not find them.
+_ELSEWHERE = frozenset({"--target", "-t", "--prefix", "--python", "-p"})
+_THEN_COMPILE = f'{{ "$(command -v python3 || command -v python)" {settings.BYTECODE} || true; }}'
 
 
 class Command(NamedTuple):
@@ -76,14 +80,14 @@ def commands(
     if op == "micromamba":
         return [_micromamba(recipe)]
     if op == "uv_pip":
-        return [_uv(recipe, ["--compile-bytecode"])]
+        return [_uv(recipe)]
     if op == "private_pip":
         return [Command([*_SHELL, private.GIT], "apt-get install git"), _pip(private.packages(recipe), by_uv, python)]
     if op in ("uv_sync", "poetry"):
         line = projects.line(recipe)
         return [Command([*_SHELL, line.text], line.shown)]
     if op == "function":
-        return [Command(list(function.COMMAND), "run_function")]
+        return [Command([python, *function.ARGUMENTS], "run_function")]
     raise exception.ImageBuildError(f"this worker does not know the build step {op!r}")
 
 
@@ -111,26 +115,27 @@ def _apt(packages: Sequence[str]) -> Command:
 def _pip(recipe: images.Recipe, has_uv: bool, python: str) -> Command:
     if has_uv and all(_name(option) in _UV_KNOWS for option in recipe.get("options", []) if option.startswith("-")):
         # Of several indexes pip takes the best version of all; uv by itself that of the first.
-        flags = ["--index-strategy", "unsafe-best-match"]
-        if "--no-compile" not in recipe.get("options", []):
-            flags.append("--compile-bytecode")
-        return _uv(recipe, flags, shown="pip install")
+        return _uv(recipe, ["--index-strategy", "unsafe-best-match"], shown="pip install")
     argv = [python, "-m", "pip", "install", "--no-cache-dir", "--no-input", "--progress-bar", "off"]
     return Command([*argv, *_what(recipe)], _shown("pip install", recipe))
 
 
-def _uv(recipe: images.Recipe, flags: Sequence[str], shown: str = "uv pip install") -> Command:
-    version = recipe.get("uv")
-    argv = [
-        *projects.uv(version), "pip", "install", "--break-system-packages", "--no-cache", "--no-progress", *flags,
-        *_what(recipe, without=("--no-cache-dir", "--no-cache")),
-    ]  # fmt: skip
-    line = projects.beside(_INTO_FIRST) if version else f"exec {_INTO_FIRST}"
-    return Command([*_SHELL, line, "sh", *argv], _shown(shown, recipe))
+def _uv(recipe: images.Recipe, flags: Sequence[str] = (), shown: str = "uv pip install") -> Command:
+    version, names = recipe.get("uv"), {_name(option) for option in recipe.get("options", [])}
+    argv = [*projects.uv(version), "pip", "install", "--break-system-packages", "--no-cache", "--no-progress", *flags]
+    argv += _what(recipe, without=("--no-cache-dir", "--no-cache"))
+    line = _INTO_FIRST
+    if "--no-compile" not in names and names & _ELSEWHERE:
+        argv.append("--compile-bytecode")
+    elif "--no-compile" not in names:
+        line = f"{line} && {_THEN_COMPILE}"
+    return Command([*_SHELL, projects.beside(line) if version else line, "sh", *argv], _shown(shown, recipe))
 
 
 def _what(recipe: images.Recipe, without: Sequence[str] = ()) -> list[str]:
     words = [option for option in recipe.get("options", []) if option not in without]
+    if any("--hash=" in text for text in recipe.get("requirements", [])) and "--require-hashes" not in words:
+        words.append("--require-hashes")  # pip takes one hash for the wish that all are checked, uv does not
     for name in files(recipe):
         words += ["-r", f"{REQUIREMENTS}/{name}"]
     return words + recipe.get("packages", [])

@@ -7,6 +7,7 @@ What points to local folders is mounted where they exist and left out where they
 from __future__ import annotations
 
 import configparser
+import functools
 import os
 import shutil
 import subprocess
@@ -18,16 +19,16 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from windlass.worker import spec
+from windlass.worker.images import configured
 
 PLACE = "/__windlass/build"
 """Where a step finds what this module prepares."""
 
 UV = f"{PLACE}/uv"
+BYTECODE = f"{PLACE}/bytecode.py"
 
-_BUNDLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-_TOLD_BUNDLE = (*_BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
+_TOLD_BUNDLE = (*configured.BUNDLES, "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS")
 _SYSTEM_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _PIP_SINGLE = ("index_url", "proxy", "default_timeout", "retries", "no_index", "keyring_provider")
 _PIP_LISTS = ("extra_index_url", "find_links", "trusted_host")
 _UV = (
@@ -56,7 +57,7 @@ class _Locals:
 
     def inside(self, value: str) -> str | None:
         """``value`` as it must read inside; None where it points to something that is not here."""
-        path = _local_path(value)
+        path = local_path(value)
         if path is None:
             return value
         if not path.exists():
@@ -72,7 +73,8 @@ class _Locals:
         return f"file://{target}" if "://" in value else target
 
 
-def _local_path(value: str) -> Path | None:
+def local_path(value: str) -> Path | None:
+    """The path that a value of a setting means, or None where it is no path."""
     if value.startswith("file:"):
         return Path(unquote(urlsplit(value).path))
     if value.startswith(("/", "./", "../", "~/")):
@@ -80,31 +82,37 @@ def _local_path(value: str) -> Path | None:
     return None
 
 
-def read(folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], apt: Iterable[str]) -> Settings:
+def read(
+    folder: Path, environ: Mapping[str, str], *, pip: Mapping[str, str], apt: Iterable[str], passwords: str = ""
+) -> Settings:
     """The settings of this machine, with files that steps need put into ``folder``.
 
     Args:
         folder: a folder of the worker; mounted at ``PLACE``.
-        environ: the environment of the machine's user.
+        environ: the environment that counts (``configured.environ``).
         pip: what pip's configuration files say (``pip_config``).
         apt: lines of the machine's apt configuration (``apt_config``).
+        passwords: of package archives (``archives.passwords``).
     """
     env: dict[str, str] = {}
     places = _Locals()
-    bundle = _bundle(environ, pip)
-    if bundle is not None:
-        _put(folder / "ca.pem", bundle.read_bytes())
+    chosen = bundle(environ, pip)
+    if chosen is not None:
+        _put(folder / "ca.pem", chosen.read_bytes())
         env.update(dict.fromkeys(_TOLD_BUNDLE, f"{PLACE}/ca.pem"))
-    for name in _PROXIES:
+    for name in configured.PROXIES:
         for spelled in (name, name.upper()):
             if environ.get(spelled):
                 env[spelled] = environ[spelled]
     env.update(_pip_environment(environ, pip, places))
     env.update(_uv_environment(environ, env, places))
-    lines = _apt_lines(apt, bundle is not None)
+    lines = _apt_lines(apt, chosen is not None)
+    _put(folder / "apt-auth.conf", passwords.encode())
+    if passwords:
+        lines.append(f'Dir::Etc::netrc "{PLACE}/apt-auth.conf";')
     _put(folder / "apt.conf", "".join(f"{line}\n" for line in lines).encode())
     env["APT_CONFIG"] = f"{PLACE}/apt.conf"
-    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines, bundle)
+    return Settings(env, [spec.Bind(folder, PLACE), *places.binds], lines, chosen)
 
 
 def pip_config(environ: Mapping[str, str]) -> dict[str, str]:
@@ -128,12 +136,22 @@ def pip_config(environ: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def apt_config() -> list[str]:
-    """The machine's apt configuration, one option a line; empty where there is no apt."""
+def apt_config(folder: Path = Path("/etc/apt")) -> tuple[str, ...]:
+    """The machine's apt configuration, one option a line; empty where there is no apt.
+
+    ``folder``: where apt's configuration lies, to see that it has not changed since the last time.
+    """
+    files = [folder / "apt.conf", *sorted((folder / "apt.conf.d").glob("*"))]
+    return _apt_dump(tuple((str(file), file.stat().st_mtime_ns) for file in files if file.exists()))
+
+
+@functools.lru_cache(maxsize=1)
+def _apt_dump(state: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Asking apt takes 20 ms, a fifth of what a small step takes: once for each ``state`` of its files."""
     if shutil.which("apt-config") is None:
-        return []
+        return ()
     done = subprocess.run(["apt-config", "dump"], capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout.splitlines()
+    return tuple(done.stdout.splitlines())
 
 
 def uv_binary() -> Path | None:
@@ -156,14 +174,21 @@ def stage_uv(folder: Path) -> None:
     draft.rename(target)
 
 
-def _bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
-    named = [environ.get(name) for name in _BUNDLES] + [pip.get("cert"), *_SYSTEM_BUNDLES]
-    return next((Path(name) for name in named if name and Path(name).is_file()), None)
+def stage_programs(folder: Path) -> None:
+    """Put into ``folder`` what steps run of ours."""
+    _put(folder / "bytecode.py", Path(__file__).with_name("bytecode.py").read_bytes())
+    stage_uv(folder)
+
+
+def bundle(environ: Mapping[str, str], pip: Mapping[str, str]) -> Path | None:
+    """The file of certificates that counts: the first that is named and there, else the system's."""
+    named = [environ.get(name) for name in configured.BUNDLES] + [pip.get("cert"), *_SYSTEM_BUNDLES]
+    return next((Path(name) for name in named if name and Path(name).is_file() and os.access(name, os.R_OK)), None)
 
 
 def _pip_environment(environ: Mapping[str, str], pip: Mapping[str, str], places: _Locals) -> dict[str, str]:
     pip = {"default_timeout": pip["timeout"], **pip} if "timeout" in pip else pip
-    said = {name: environ.get(f"PIP_{name.upper()}") or pip.get(name, "") for name in (*_PIP_SINGLE, *_PIP_LISTS)}
+    said = {name: environ.get(f"PIP_{name.upper()}", pip.get(name, "")) for name in (*_PIP_SINGLE, *_PIP_LISTS)}
     env = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"}
     for name, value in said.items():
         if kept := " ".join(_inside(value.split(), places)):

@@ -19,6 +19,7 @@ _PLACE = "docker.io/library"
 _SUITE = "bookworm"
 _DEADLINE = 6.0  # seconds for a registry to answer
 _REMEMBERED = 600.0  # seconds that one which did not is left alone
+_NEVER = (-_REMEMBERED, "")
 
 _TOOLS = """
 set -e
@@ -55,29 +56,38 @@ def commands() -> list[script.Command]:
 class Slim:
     """Asks the registry that ``WINDLASS_BASE_REGISTRY`` names ("off": none), docker.io's by default."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._place = environ.get("WINDLASS_BASE_REGISTRY", "").strip().strip("/") or _PLACE
+    def __init__(self) -> None:
         self._refused: dict[str, tuple[float, str]] = {}
 
-    def why_not(self, series: str) -> str:
+    def why_not(self, series: str, environ: Mapping[str, str]) -> str:
         """Why the last ``pulled`` gave nothing."""
-        return "WINDLASS_BASE_REGISTRY is off" if self._place == "off" else self._refused.get(series, (0.0, ""))[1]
+        if _place(environ) == "off":
+            return "WINDLASS_BASE_REGISTRY is off"
+        return self._refused.get(_name(series, environ), (0.0, ""))[1]
 
     async def pulled(
         self, series: str, *, layers: cache.Layers, draft: cache.Draft, access: skopeo.Access, log: step.Log
     ) -> cache.Record | None:
         """The official image; None where no registry has it for us. Raises ``ImageBuildError`` for a broken one."""
-        if self._place == "off" or time.monotonic() - self._refused.get(series, (-_REMEMBERED, ""))[0] < _REMEMBERED:
+        name = _name(series, access.environ)
+        if _place(access.environ) == "off" or time.monotonic() - self._refused.get(name, _NEVER)[0] < _REMEMBERED:
             return None
-        name = f"{self._place}/python:{series}-slim-{_SUITE}"
         try:
             await _answers(name, access)
             record = await registry.pull(name, layers=layers, draft=draft, access=access, log=log)
         except (skopeo.UnreachableError, exception.ExecutionError) as exc:
-            self._refused[series] = (time.monotonic(), str(exc))
+            self._refused[name] = (time.monotonic(), str(exc))
             log(f"{exc}\n")
             return None
         return {**record, "cmd": CMD}
+
+
+def _place(environ: Mapping[str, str]) -> str:
+    return environ.get("WINDLASS_BASE_REGISTRY", "").strip().strip("/") or _PLACE
+
+
+def _name(series: str, environ: Mapping[str, str]) -> str:
+    return f"{_place(environ)}/python:{series}-slim-{_SUITE}"
 
 
 def impossible(series: str, why_not: str, made: exception.ImageBuildError) -> exception.ImageBuildError:

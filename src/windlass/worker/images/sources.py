@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 class Distribution(NamedTuple):
     """A family of releases. ``pythons``: which release ships which Python. ``main`` and ``security`` stand in where a
-    machine names no mirror; "" where only machines of this distribution can have it."""
+    machine names no mirror; "" where only machines of this distribution can have it. ``public``: what its images name
+    by themselves, without scheme, as the main or the security archive."""
 
     name: str
     pythons: Mapping[str, str]
     suites: frozenset[str]
     components: str
     keyring: str
+    public: Mapping[str, str]
     main: str = ""
     security: str = ""
 
@@ -26,6 +28,11 @@ DEBIAN = Distribution(
     frozenset({"bullseye", "bookworm", "trixie", "forky", "sid", "oldstable", "stable", "testing", "unstable"}),
     "main",
     "/usr/share/keyrings/debian-archive-keyring.gpg",
+    {
+        "deb.debian.org/debian": "main", "ftp.debian.org/debian": "main",
+        "deb.debian.org/debian-security": "security", "security.debian.org/debian-security": "security",
+        "security.debian.org": "security",
+    },
     "http://deb.debian.org/debian",
     "http://deb.debian.org/debian-security",
 )
@@ -36,6 +43,7 @@ UBUNTU = Distribution(
     frozenset({"focal", "jammy", "noble", "oracular", "plucky", "questing", "resolute"}),
     "main universe",
     "/usr/share/keyrings/ubuntu-archive-keyring.gpg",
+    {"archive.ubuntu.com/ubuntu": "main", "security.ubuntu.com/ubuntu": "security"},
 )
 
 
@@ -51,6 +59,11 @@ class Mirror(NamedTuple):
         """Pairs of URI and suite that make up ``release``."""
         entries = [(self.main, release), (self.main, f"{release}-updates")]
         return [*entries, (self.security, f"{release}-security")] if self.security else entries
+
+    def public(self) -> Mirror:
+        """The same archives by the names that everybody knows. This is what images are to say."""
+        names = {part: f"http://{place}" for place, part in reversed([*self.distribution.public.items()])}
+        return self._replace(main=names["main"], security=names["security"])
 
 
 def mirrors(texts: Iterable[str]) -> list[Mirror]:

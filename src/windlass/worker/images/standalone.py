@@ -23,7 +23,7 @@ from typing import NamedTuple, TypedDict
 
 from windlass import exception
 from windlass.worker import outside, spec, userns
-from windlass.worker.images import base, cache, glibc, relocate, settings, sources, stack
+from windlass.worker.images import base, cache, glibc, machine, relocate, sources, stack
 
 Log = Callable[[str], None]
 
@@ -56,13 +56,12 @@ class Pythons:
     """The folder ``pythons/`` below ``home``; arguments as of ``build.Builder``."""
 
     def __init__(
-        self, home: Path, *, namespace: Path, outer: outside.Outside, environ: Mapping[str, str]
+        self, home: Path, *, namespace: Path, outer: outside.Outside
     ) -> None:
         self._root = home / "pythons"
-        self._uv = home / "build" / "uv"
+        self._tools = home / "build"
         self._namespace = namespace
         self._outer = outer
-        self._environ = environ
         self._making = asyncio.Lock()
         self._failed: dict[str, tuple[float, str]] = {}  # why a download did not work, and when
 
@@ -72,9 +71,9 @@ class Pythons:
             await cache.remove(draft)
 
     async def tree(
-        self, series: str, *, host: settings.Settings, mirrors: Sequence[sources.Mirror], log: Log
+        self, series: str, *, host: machine.Host, log: Log
     ) -> Tree:
-        """The Python of that series. ``mirrors``: of this machine.
+        """The Python of that series.
 
         Raises ``ImageBuildError`` that says what is possible on this machine.
         """
@@ -86,7 +85,7 @@ class Pythons:
             except exception.ImageBuildError as exc:
                 reason = str(exc)
                 log(f"uv could not get Python {series}: {reason}\n")
-            release = _release(series, mirrors, reason)
+            release = _release(series, host.mirrors, reason)
             return self._known(f"{series}-{release.suite}") or await self._relocate(series, release, host, log)
 
     def _known(self, name: str) -> Tree | None:
@@ -96,13 +95,14 @@ class Pythons:
             return None
         return Tree(self._root / name / "files", made["origin"], (made["glibc"][0], made["glibc"][1]))
 
-    async def _download(self, series: str, host: settings.Settings, log: Log) -> Tree:
+    async def _download(self, series: str, host: machine.Host, log: Log) -> Tree:
         since, reason = self._failed.get(series, (-_REMEMBERED, ""))
         if time.monotonic() - since < _REMEMBERED:
             raise exception.ImageBuildError(reason)
         async with self._draft() as draft:
             said: list[str] = []
-            line = [str(self._uv), "python", "install", "--no-config", "--no-progress", "--no-bin", "--install-dir"]
+            uv = str(self._tools / "uv")
+            line = [uv, "python", "install", "--no-config", "--no-progress", "--no-bin", "--install-dir"]
             try:
                 code = await self._outer.run(
                     [*line, str(draft / "uv"), f"cpython-{series}"], env=self._uv_environment(draft, host),
@@ -119,11 +119,11 @@ class Pythons:
             await self._compile(draft / "tree", log)
             return await self._publish(draft / "tree", f"{series}-standalone", "python-build-standalone")
 
-    def _uv_environment(self, draft: Path, host: settings.Settings) -> dict[str, str]:
-        env = {name: value for name, value in host.env.items() if name.lower().endswith("_proxy")}
-        env.update({name: self._environ[name] for name in _UV if name in self._environ})
-        if host.bundle is not None:
-            env["SSL_CERT_FILE"] = str(host.bundle)
+    def _uv_environment(self, draft: Path, host: machine.Host) -> dict[str, str]:
+        env = {name: value for name, value in host.settings.env.items() if name.lower().endswith("_proxy")}
+        env.update({name: host.environ[name] for name in _UV if name in host.environ})
+        if host.settings.bundle is not None:
+            env["SSL_CERT_FILE"] = str(host.settings.bundle)
         quick = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10"}
         return {**quick, **env, "PATH": os.defpath, "HOME": str(draft), "UV_CACHE_DIR": str(draft / "cache")}
 
@@ -136,15 +136,17 @@ class Pythons:
             [*line, *folders], namespace=self._namespace, env={"PATH": os.defpath}, log=lambda _: None, timeout=300
         )
 
-    async def _relocate(self, series: str, release: base.Release, host: settings.Settings, log: Log) -> Tree:
+    async def _relocate(self, series: str, release: base.Release, host: machine.Host, log: Log) -> Tree:
         origin = f"{release.mirror.distribution.name.capitalize()} {release.suite}"
         log(f"Making Python {series} from {origin}\n")
         async with self._draft() as draft:
             target = draft / "release"
             target.mkdir()
             _give(target)
-            extract = base.extraction(target, release, _packages(series), apt=base.apt_options(host))
-            env = base.environment(host, self._environ)
+            options = draft / "apt.conf"
+            options.write_text(base.apt_options(host.settings, folder=self._tools))
+            extract = base.extraction(target, release, _packages(series), options=options)
+            env = base.environment(host.settings, host.environ)
             await self._checked(extract, env=env, log=log, timeout=_RELOCATION)
             shutil.copyfile(relocate.__file__, target / "relocate.py")
             (target / "made").mkdir()

@@ -1,0 +1,72 @@
+"""A step that would fill the disk is stopped before it is full; what was there stays whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import leftovers
+from stage import Stage, until
+from windlass.worker.images import cache
+
+PROGRAM = """
+import modal
+app = modal.App("test-disk", image=modal.Image.debian_slim().run_commands({command!r}))
+
+@app.function()
+def f(): return open("/made").read()
+
+@app.local_entrypoint()
+def main(): print("MADE", f.remote())
+"""
+
+
+@pytest.fixture
+def small(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
+    """A platform on a disk of 2 GiB that has the base already."""
+    stage.cli("run", _write(tmp_path, "base.py", "echo base > /made"), check=0)
+    layers = cache.Layers(stage.home)
+    bases = [name for name in layers.known() if len(layers.read(name)["layers"]) == 1]
+    disk, place = tmp_path / "disk", tmp_path / "small"
+    place.mkdir()
+    try:
+        with disk.open("wb") as file:
+            file.truncate(2 * 2**30)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", disk, place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"no disk can be made of a file here: {exc}")
+    platform = Stage(place / "home")
+    try:
+        (platform.home / "layers").mkdir(parents=True)
+        for name in bases[:1]:
+            source = stage.home / "layers" / name
+            subprocess.run(["cp", "-a", source, platform.home / "layers"], check=True)
+        platform.start()
+        yield platform
+    finally:
+        platform.stop()
+        until(lambda: not leftovers.look(platform.home), 10, "nothing left")
+        subprocess.run(["umount", place], check=True)
+        disk.unlink()
+
+
+def _write(folder: Path, name: str, command: str) -> str:
+    path = folder / name
+    path.write_text(PROGRAM.format(command=command))
+    return str(path)
+
+
+def test_a_step_that_fills_the_disk_is_stopped_and_everything_else_goes_on(small, tmp_path):
+    before = set(os.listdir(small.home / "layers"))
+    filling = _write(tmp_path, "filling.py", "echo filling-it; cat /dev/zero > /fills; echo it is full")
+    ran = small.cli("run", filling, check=1)
+    assert "the disk of Windlass' home is full" in ran.err and "filling-it" in ran.text, ran.err
+    until(lambda: set(os.listdir(small.home / "layers")) == before, what="only the layers that were there")
+    assert shutil.disk_usage(small.home).free > 400 * 2**20
+    assert "MADE fine" in small.cli("run", _write(tmp_path, "good.py", "echo fine > /made"), check=0).out

@@ -71,8 +71,8 @@ async def run(
     signing = [] if authfile is None else [f"--authfile={outside.INPUT}"]
     argv = [
         "prlimit", f"--fsize={_largest(access.place)}", "--", "skopeo", "--insecure-policy", "--override-os=linux",
-        f"--override-arch={ARCHITECTURE}", f"--registries.d={_without_signatures(scratch)}", verb, *options, *signing, f"--retry-times={_RETRIES}", f"docker://{place}",
-        *more,
+        f"--override-arch={ARCHITECTURE}", f"--registries.d={_without_signatures(scratch)}",
+        verb, *options, *signing, f"--retry-times={_RETRIES}", f"docker://{place}", *more,
     ]  # fmt: skip
     code = await access.outer.run(argv, env=environment(access), log=heard, data=authfile)
     text = "".join(lines)
@@ -156,7 +156,10 @@ _MEANINGS = (
         "does not exist at its registry", "Look at the spelling of name and tag.",
     ),
 )  # fmt: skip
-_REFUSED = r"unauthorized|authentication required|(?<!permission )denied|invalid username/password|forbidden|[sS]tatus( code)?:? 40[13]"
+_REFUSED = (
+    r"unauthorized|authentication required|(?<!permission )denied|invalid username/password|forbidden"
+    r"|[sS]tatus( code)?:? 40[13]"
+)
 _UNREACHABLE = (
     r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|Client\.Timeout|proxyconnect"
     r"|connection reset|handshake timeout|server misbehaving|: EOF|[sS]tatus( code)?:? 50[0234]|emporary failure"

@@ -5,6 +5,7 @@ a program whose version no file tells (a wrapper script, say) is run once.
 """
 from __future__ import annotations
 
+import asyncio
 import re
 import stat
 from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +56,7 @@ async def described(
     record: cache.Record, layers: Sequence[Path], run: Callable[[list[str]], Awaitable[str]]
 ) -> cache.Record:
     """``record`` with the Python that the image has. ``run`` gives the output of a command in it, "" where it fails."""
-    found = of(record, layers)
+    found = await asyncio.to_thread(of, record, layers)
     version = found.version
     if found.name and not version:
         said = _SAID.search(await run([found.name, "-c", ASK]))

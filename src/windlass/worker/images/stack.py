@@ -165,22 +165,25 @@ def _dress(folder: Path, like: os.stat_result) -> None:
 
 def _resolve(layers: Sequence[Path], inside: Path) -> Path:
     """``inside`` with the image's links followed, as the container would."""
-    walked, rest, followed = Path(), list(inside.parts), 0
+    walked, trail, rest, followed = Path(), [list(reversed(layers))], list(inside.parts), 0
     while rest:
         part = rest.pop(0)
         if part == "..":
             walked = walked.parent
+            del trail[max(1, len(trail) - 1) :]
             continue
-        entry = _look(layers, walked / part)
-        if entry is None or not stat.S_ISLNK(entry.state.st_mode):
+        kinds = list(_kinds(trail[-1], part))
+        if not kinds or not stat.S_ISLNK(kinds[0][1].st_mode):
             walked = walked / part
+            trail.append([path for path, state in kinds if stat.S_ISDIR(state.st_mode)])
             continue
         followed += 1
         if followed > _LINKS:
             raise exception.InvalidError(f"the image's links at /{inside} lead nowhere")
-        goal = entry.path.readlink()
+        goal = kinds[0][0].readlink()
         if goal.is_absolute():
             walked, goal = Path(), Path(*goal.parts[1:])
+            del trail[1:]
         rest = [*(piece for piece in goal.parts if piece != "."), *rest]
     return walked
 
@@ -206,7 +209,7 @@ def _kinds(folders: Iterable[Path], name: str) -> Iterator[tuple[Path, os.stat_r
     for folder in folders:
         path = folder / name
         try:
-            state = path.lstat()
+            state = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             continue
         if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0:

@@ -116,7 +116,7 @@ class Pythons:
                 raise exception.ImageBuildError(reason)
             log(f"Python {series} from python-build-standalone\n")
             await asyncio.to_thread(_adopt, draft / "uv", draft / "tree", series)
-            await self._compile(draft / "tree", log)
+            await self._compile(draft / "tree")
             return await self._publish(draft / "tree", f"{series}-standalone", "python-build-standalone")
 
     def _uv_environment(self, draft: Path, host: machine.Host) -> dict[str, str]:
@@ -127,7 +127,7 @@ class Pythons:
         quick = {"UV_HTTP_RETRIES": "1", "UV_HTTP_CONNECT_TIMEOUT": "10"}
         return {**quick, **env, "PATH": os.defpath, "HOME": str(draft), "UV_CACHE_DIR": str(draft / "cache")}
 
-    async def _compile(self, tree: Path, log: Log) -> None:
+    async def _compile(self, tree: Path) -> None:
         """Byte code of all modules, because a container could not keep what it compiles."""
         prefix = tree / PREFIX.relative_to("/")
         line = [str(prefix / "bin/python3"), "-I", "-m", "compileall", "-q", "-s", str(tree), "-p", "/"]

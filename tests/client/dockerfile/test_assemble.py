@@ -31,7 +31,7 @@ class Around(imaging.Around):
 
     async def image(self, chain: Sequence[images.Recipe]) -> imaging.Built:
         self.built.append(list(chain))
-        return imaging.Built(f"im-{len(self.built)}", "", self._env, "")
+        return imaging.Built(f"im-{len(self.built)}", "", self._env, "", [])
 
     async def request(self, method: str, body: Any, attachments: Any = ()) -> Any:
         if method == "blob.put":

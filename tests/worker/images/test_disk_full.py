@@ -14,7 +14,7 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import workers
-from windlass.worker.images import build, cache, fsck, seal
+from windlass.worker.images import build, cache, fsck, relay, seal, settings
 
 BASE, LAYER = ("im-" + letter * 22 for letter in "ab")
 
@@ -42,7 +42,12 @@ def make(home: Path, size: int) -> workers.ImageMeta:
 
 
 def builder(home: Path, steps: Steps) -> build.Builder:
-    return build.Builder(home, steps=steps, mounts=None, namespace=Path("/none"), outer=None, environ={})  # type: ignore[arg-type]
+    made: Any = None
+    relays = relay.Relays(made, needed=False)
+    return build.Builder(
+        home, steps=steps, mounts=made, namespace=Path("/none"), outer=made, relays=relays, own=home / "build.env",
+        environ={},
+    )  # type: ignore[arg-type]  # fmt: skip
 
 
 def publish_base(home: Path) -> None:
@@ -66,7 +71,7 @@ def is_whole(home: Path, *expected: str) -> bool:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cache, "CONTAINER_ROOT", os.getuid())
-    monkeypatch.setattr(build.settings, "stage_uv", lambda folder: None)
+    monkeypatch.setattr(settings, "stage_programs", lambda folder: None)
     return tmp_path
 
 

@@ -66,7 +66,7 @@ def test_the_environment_of_uv_is_first_on_the_path_once() -> None:
 
 def test_steps_that_need_uv_say_so() -> None:
     for op in ("uv_pip", "uv_sync", "poetry"):
-        with pytest.raises(exception.ImageBuildError, match="no uv"):
+        with pytest.raises(exception.ImageBuildError, match="uv cannot run"):
             script.commands({"op": op}, shell=[], has_uv=False)
 
 

@@ -42,7 +42,7 @@ def pulled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def ask(tmp_path: Path, outer: Outer, *series: str, **environ: str) -> tuple[slim.Slim, list[cache.Record | None]]:
-    asked = slim.Slim(environ)
+    asked = slim.Slim()
     access = skopeo.Access(outer, environ, settings.Settings({}, [], [], None), tmp_path)  # type: ignore[arg-type]
 
     async def run() -> list[cache.Record | None]:
@@ -77,13 +77,13 @@ def test_a_registry_that_does_not_answer_is_asked_once_in_a_while(tmp_path: Path
     outer = Outer(code)
     asked, records = ask(tmp_path, outer, "3.12", "3.12")
     assert records == [None, None] and len(outer.asked) == 1 and pulled == []
-    assert "docker.io" in asked.why_not("3.12")
+    assert "docker.io" in asked.why_not("3.12", {})
 
 
 def test_the_way_can_be_closed(tmp_path: Path, pulled: list[str]) -> None:
     outer = Outer()
     asked, records = ask(tmp_path, outer, "3.12", WINDLASS_BASE_REGISTRY="off")
-    assert records == [None] and "off" in asked.why_not("3.12") and not outer.asked
+    assert records == [None] and "off" in asked.why_not("3.12", {"WINDLASS_BASE_REGISTRY": "off"}) and not outer.asked
 
 
 def test_where_no_way_leads_to_a_python_the_error_names_both() -> None:

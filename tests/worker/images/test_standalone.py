@@ -15,7 +15,7 @@ import pytest
 
 from windlass import exception
 from windlass.worker import outside, userns
-from windlass.worker.images import cache, glibc, settings, sources, standalone
+from windlass.worker.images import cache, glibc, machine, settings, sources, standalone
 
 HOST = settings.Settings({}, [], [], None)
 
@@ -61,8 +61,9 @@ def mirror(folder: Path) -> dict[str, str]:
 
 
 def tree(home: Path, environ: dict[str, str], series: str = "3.12", log: Any = print) -> standalone.Tree:
-    made = standalone.Pythons(home, namespace=Path("/none"), outer=outside.Outside(), environ=environ)
-    return asyncio.run(made.tree(series, host=HOST, mirrors=sources.mirrors([]), log=log))
+    made = standalone.Pythons(home, namespace=Path("/none"), outer=outside.Outside())
+    host = machine.Host(environ, HOST, sources.mirrors([]))
+    return asyncio.run(made.tree(series, host=host, log=log))
 
 
 def test_uvs_download_becomes_a_tree_below_usr_local_and_is_kept(home: Path, tmp_path: Path) -> None:

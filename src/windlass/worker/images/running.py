@@ -25,10 +25,9 @@ async def binds(
     """Files that the step sees and the layer does not hold."""
     found: list[spec.Bind] = []
     for place, texts in ((script.REQUIREMENTS, script.files(recipe)), (projects.FILES, projects.files(recipe))):
-        folder = draft.aside(place.rpartition("/")[2])
         for name, text in texts.items():
-            (folder / name).write_text(text, "utf-8")
-        found += [spec.Bind(folder, place)] if texts else []
+            (draft.aside(place.rpartition("/")[2]) / name).write_text(text, "utf-8")
+        found += [spec.Bind(draft.aside(place.rpartition("/")[2]), place)] if texts else []
     if recipe.get("script"):
         program = draft.aside() / "program"
         program.write_text(recipe["script"])

@@ -57,26 +57,26 @@ class Slim:
     """Asks the registry that ``WINDLASS_BASE_REGISTRY`` names ("off": none), docker.io's by default."""
 
     def __init__(self) -> None:
-        self._refused: dict[str, tuple[float, str]] = {}
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}
 
     def why_not(self, series: str, environ: Mapping[str, str]) -> str:
         """Why the last ``pulled`` gave nothing."""
         if _place(environ) == "off":
             return "WINDLASS_BASE_REGISTRY is off"
-        return self._refused.get(_name(series, environ), (0.0, ""))[1]
+        return self._refused.get(_way(series, environ), (0.0, ""))[1]
 
     async def pulled(
         self, series: str, *, layers: cache.Layers, draft: cache.Draft, access: skopeo.Access, log: step.Log
     ) -> cache.Record | None:
         """The official image; None where no registry has it for us. Raises ``ImageBuildError`` for a broken one."""
-        name = _name(series, access.environ)
-        if _place(access.environ) == "off" or time.monotonic() - self._refused.get(name, _NEVER)[0] < _REMEMBERED:
+        way = name, _ = _way(series, access.environ)
+        if _place(access.environ) == "off" or time.monotonic() - self._refused.get(way, _NEVER)[0] < _REMEMBERED:
             return None
         try:
             await _answers(name, access)
             record = await registry.pull(name, layers=layers, draft=draft, access=access, log=log)
         except (skopeo.UnreachableError, exception.ExecutionError) as exc:
-            self._refused[name] = (time.monotonic(), str(exc))
+            self._refused[way] = (time.monotonic(), str(exc))
             log(f"{exc}\n")
             return None
         return {**record, "cmd": CMD}
@@ -86,8 +86,9 @@ def _place(environ: Mapping[str, str]) -> str:
     return environ.get("WINDLASS_BASE_REGISTRY", "").strip().strip("/") or _PLACE
 
 
-def _name(series: str, environ: Mapping[str, str]) -> str:
-    return f"{_place(environ)}/python:{series}-slim-{_SUITE}"
+def _way(series: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """The image's name, and the mirrors that would be asked."""
+    return f"{_place(environ)}/python:{series}-slim-{_SUITE}", environ.get("WINDLASS_REGISTRY_MIRRORS", "")
 
 
 def impossible(series: str, why_not: str, made: exception.ImageBuildError) -> exception.ImageBuildError:

@@ -35,11 +35,8 @@ def public(tmp_path_factory):
 
 def built(stage, image) -> list[Path]:
     """The folders of an image's layers, bottom first, for an image in which no function can run."""
-    app = windlass.App("test-dockerfile")
-    app.function(image=image, serialized=True)(sh)
-    with app.run():
-        meta = json.loads((stage.home / "layers" / image.object_id / "meta.json").read_text())
-        return [stage.home / "layers" / layer / "files" for layer in meta["layers"]]
+    meta = json.loads((stage.home / "layers" / image.build().object_id / "meta.json").read_text())
+    return [stage.home / "layers" / layer / "files" for layer in meta["layers"]]
 
 
 @pytest.fixture

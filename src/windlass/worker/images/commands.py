@@ -41,7 +41,7 @@ async def run(shop: making.Shop, job: making.Job, held: cache.Record) -> None:
     files = making.files(shop, held)
     sources = await _sources(shop, recipe)
     lowers = stack.lowers(shop.home, job.plan["parent"], sources) if job.plan["parent"] else list(files)
-    lowers += archives.layer(files, host.mirrors, job.draft.aside() / "archives")
+    lowers += archives.layer(files, host.mirrors, job.draft.folder / "aside" / "archives")
     user = running.user(recipe, held, files)
     env = script.environment(
         host=host.settings.env, image=held["env"], recipe=recipe, secrets=job.plan["secrets"], path=spec.PATH,

@@ -84,3 +84,16 @@ def test_a_little_more_than_the_limit_is_passed_on_whole_in_the_end() -> None:
 def test_one_endless_line_is_limited_too() -> None:
     text = said(*(["x" * 65536] * 100))
     assert output.LIMIT <= len(text) < output.LIMIT + output.TAIL + os.sysconf("SC_PAGE_SIZE")
+
+
+def test_hidden_values_are_never_shown_wherever_they_are_cut() -> None:
+    said: list[str] = []
+    with output.Lines(said.append) as lines:
+        lines.hide(["hunter2hunter2", "short"])
+        lines("token=hunter2hun")
+        lines("ter2 short\n")
+        lines("x" * 4090 + "hunter2")
+        lines("hunter2" + "y" * 5000 + "\n")
+        lines("z" * (output.LIMIT + 1) + "\nhunter2hunter2\n")
+    text = "".join(said)
+    assert "hunter2" not in text and "token=*** short" in text and text.rstrip().endswith("***")

@@ -97,6 +97,7 @@ class Builder:
             else:
                 with output.Lines(log, without=bases.NOISE if recipe.get("op") in ("base", "python") else ()) as lines:
                     host = await asyncio.to_thread(machine.prepare, self._shop.tools, self._own, self._environ)
+                    lines.hide([*plan["secrets"].values(), *host.passwords()])
                     async with self._relays.open(host.loopback(), lines):
                         job = making.Job(plan, parent, draft, host, lines)
                         record = await space.guarded(self._make(job), self._home)

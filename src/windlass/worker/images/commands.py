@@ -75,10 +75,10 @@ def _commands(
 ) -> list[script.Command]:
     if job.op == "base":
         return slim.commands()
-    return script.commands(
+    return script.commands(  # where uv cannot run, pip does the work
         job.recipe,
         shell=held.get("shell", []),
-        has_uv=(shop.tools / "uv").exists() and glibc.has(files, _OF_UV),  # else pip does the work
+        has_uv=(shop.tools / "uv").exists() and glibc.has(files, _OF_UV) and stack.exists(files, "bin/sh"),
         python=held.get("program") or python.NAMES[0],
         variables=[*held["env"], *job.recipe.get("env", {}), *job.plan["secrets"]],
     )

@@ -1,9 +1,11 @@
 """What this machine, and Windlass' own settings over it, say of the way to packages. Read anew for each build."""
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
 
 from windlass.worker.images import archives, configured, relay, settings, sources
 
@@ -29,6 +31,20 @@ class Host(NamedTuple):
         values = [value for name, value in self.settings.env.items() if name.lower() != "no_proxy"]
         archive = [uri for mirror in self.mirrors for uri in (mirror.main, mirror.security)]
         return relay.places([*values, *self.settings.apt, *archive])
+
+    def passwords(self) -> set[str]:
+        """What must not be read in a log: passwords in addresses of proxies, indexes and archives."""
+        archive = [uri for mirror in self.mirrors for uri in (mirror.main, mirror.security)]
+        words = [word for value in (*self.settings.env.values(), *archive) for word in re.split(r"[\s,]+", value)]
+        found = {password for word in words if (password := _password(word))}
+        return found | {unquote(password) for password in found}
+
+
+def _password(address: str) -> str:
+    try:
+        return urlsplit(address).password or "" if "@" in address else ""
+    except ValueError:
+        return ""
 
 
 def look(own: Path, environ: Mapping[str, str]) -> Machine:

@@ -8,7 +8,7 @@ step prints.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 Log = Callable[[str], None]
 
@@ -17,6 +17,7 @@ LIMIT = 4 * 1024 * 1024
 TAIL = 64 * 1024
 """Characters of the end that follow, where there was more."""
 
+_SHORTEST_HIDDEN = 8  # characters; shorter values stand in too many innocent words
 _LONGEST_LINE = 4096  # characters that wait for their line's end
 _ODD = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff]")
 _ESCAPES = re.compile(
@@ -40,6 +41,12 @@ class Lines:
         self._left = LIMIT
         self._tail = ""
         self._beyond = 0
+        self._hidden: list[str] = []
+
+    def hide(self, values: Iterable[str]) -> None:
+        """Show ``***`` wherever one of these values is printed: passwords, tokens."""
+        parts = {part for value in values for part in value.splitlines() if len(part) >= _SHORTEST_HIDDEN}
+        self._hidden = sorted(parts, key=len, reverse=True)
 
     def __call__(self, text: str) -> None:
         if self._left <= 0:
@@ -50,13 +57,19 @@ class Lines:
         if newline:
             self._pass([line for line in whole.split("\n") if not line.lstrip().startswith(self._without)])
         if len(self._rest) > _LONGEST_LINE:
-            rest, self._rest = self._rest, ""
+            back = len(self._hidden[0]) if self._hidden else 0  # a hidden value may go on in what comes
+            rest, self._rest = self._rest[: len(self._rest) - back], self._rest[len(self._rest) - back :]
             self._pass([rest])
+
+    def _masked(self, text: str) -> str:
+        for value in self._hidden:
+            text = text.replace(value, "***")
+        return text
 
     def _pass(self, lines: list[str]) -> None:
         if not lines:
             return
-        text = readable("\n".join(lines)) + "\n"
+        text = self._masked(readable("\n".join(lines))) + "\n"
         data = text.encode()
         if len(data) <= self._left:
             self._left -= len(data)
@@ -85,7 +98,7 @@ class Lines:
         whole = self._beyond <= TAIL
         tail = self._tail if whole else self._tail.partition("\n")[2] or self._tail
         note = "" if whole else f"[about {_size(self._beyond - len(tail))} left out; the end:]\n"
-        shown = readable(tail)
+        shown = self._masked(readable(tail))
         self._log(note + shown + ("" if shown.endswith("\n") else "\n"))
 
 

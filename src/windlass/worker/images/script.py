@@ -62,7 +62,7 @@ def commands(
     op = recipe.get("op", "")
     if op in ("uv_pip", "uv_sync", "poetry") and not has_uv:
         raise exception.ImageBuildError(
-            "uv cannot run in this image: it needs glibc and libgcc_s.so.1, and uv beside Windlass on this machine",
+            "uv cannot run here: the image needs glibc, libgcc_s.so.1 and /bin/sh, this machine uv beside Windlass",
             hint="Use pip_install, or a base with glibc; `pip install uv` puts uv beside Windlass.",
         )
     by_uv = has_uv and not any(name.startswith("PIP_") and name not in _PIP_TRIFLES for name in variables)

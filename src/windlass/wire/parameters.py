@@ -52,7 +52,12 @@ def read(kind: str, text: str) -> Any:
 
 
 def encode(schema: Sequence[functions.ParameterSpec], values: Mapping[str, Any]) -> str:
-    """The text of ``values``, complete and of the right types. Raises ``InvalidError`` when it is too large."""
+    """The text of ``values``, which are complete and of the right types; "" where there are no parameters.
+
+    Raises ``InvalidError`` when it is too large.
+    """
+    if not schema:
+        return ""
     records = [[one["name"], one["type"], write(one["type"], values[one["name"]])] for one in schema]
     text = json.dumps(records, separators=(",", ":"))
     _check_size(text)
@@ -65,7 +70,7 @@ def decode(text: str) -> dict[str, Any]:
 
 
 def check(schema: Sequence[functions.ParameterSpec], text: str) -> None:
-    """Raise ``InvalidError`` unless ``text`` gives each parameter of ``schema`` a value of its type, as ``encode`` does."""
+    """Raise ``InvalidError`` unless ``text`` is what ``encode`` could have written for ``schema``."""
     expected = [(one["name"], one["type"]) for one in schema]
     given = [(name, kind) for name, kind, _ in _records(text)] if text else []
     if given != expected:

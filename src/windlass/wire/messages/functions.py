@@ -156,8 +156,8 @@ class FunctionOverrides(TypedDict, total=False):
 class FunctionBind(TypedDict, total=False):
     """The variant of ``function_id`` with these values of its class's parameters and these overrides.
 
-    Answered with the ``FunctionInfo`` of a function that has its own pool: the same one whenever, and from wherever, the
-    same is asked for. Without parameters and overrides that is the function itself. ``parameters`` is what
+    Answered with the ``FunctionInfo`` of a function that has its own pool: the same one whenever, and from wherever,
+    the same is asked for. Without parameters and overrides that is the function itself. ``parameters`` is what
     ``wire.parameters.encode`` writes. A variant may be bound again: what is given here comes on top.
     """
 

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
     T = TypeVar("T")
-    _dataclass_transform = dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
 
     class _Generic(Generic[P, R]): ...
 
@@ -34,10 +33,10 @@ if TYPE_CHECKING:
         def __call__(self, raw_f: Any) -> Any: ...
 
 else:
-    P = R = None
+    P = R = parameter = None
 
-    def _dataclass_transform(function):
-        return function
+    def dataclass_transform(**how):
+        return lambda function: function
 
     class _Generic:
         def __class_getitem__(cls, _: object) -> type:
@@ -340,7 +339,7 @@ class App:
 
         return decorate  # type: ignore[return-value]
 
-    @_dataclass_transform
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
     def cls(
         self,
         _warn_parentheses_missing: Any = None,

@@ -428,6 +428,11 @@ class App:
             origin = source.Source(user_cls, serialized=serialized, is_generator=False)
             service = Function._describing(self, f"{user_cls.__name__}.*", origin, chosen)
             service._anatomy, service._asked = found, {**marks, **found.asked}
+            service._class_info = {
+                "class_name": user_cls.__name__,
+                "methods": found.method_specs(),
+                "parameters": found.parameters,
+            }
             handle = cls.describing(self._register(service), user_cls)
             self._classes[user_cls.__name__] = handle
             return handle

@@ -124,7 +124,7 @@ def test_minimum_counts_for_parameter_sets_that_are_used_and_not_for_the_bare_cl
     [
         ("nonsense", "no values"), ("[]", "has the parameters"), ('[["size","str"]]', "no values"),
         ('[["size","str","x"],["n","int","zz"]]', "no values"), ('[["size","str","x"],["n","str","1"]]', "n: int"),
-        ('[["n","int","1"],["size","str","x"]]', "size: str, n: int"), ("[" * 20_000, "limit of 16,384"),
+        ('[["n","int","1"],["size","str","x"]]', "size: str, n: int"), ("[" * 200_000, "limit of 16,384"),
         ('[["size","str",5],["n","int","1"]]', "no values"), ("[" * 9000, "no values"),
     ],
 )  # fmt: skip

@@ -52,18 +52,28 @@ class Instance:
         return any(hook.__code__.co_flags & COROUTINE for hook in self._hooks())
 
     def _enter(self) -> None:
-        if not self.entered:
-            self.entered = True
+        if self.entered:
+            return
+        self.entered = True  # first: hooks may call methods
+        try:
             for hook in self._hooks():
                 hook()
+        except BaseException:
+            self.entered = False
+            raise
 
     async def _aenter(self) -> None:
-        if not self.entered:
-            self.entered = True
+        if self.entered:
+            return
+        self.entered = True
+        try:
             for hook in self._hooks():
                 waiting = hook()
                 if hasattr(waiting, "__await__"):
                     await waiting
+        except BaseException:
+            self.entered = False
+            raise
 
 
 def _blocking(coroutine: Any) -> None:

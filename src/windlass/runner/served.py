@@ -91,8 +91,6 @@ class Instance(Served):
     def enter(self, *, snap: bool) -> None:
         for hook in self._anatomy.snap_enter if snap else self._anatomy.enter:
             self._run(hook)
-        if not snap:
-            self._made.entered = True  # from here on ``self.method.local()`` is a plain call
 
     @property
     def leaves(self) -> bool:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import anatomy, faces, here, names, partial, source
+from windlass.client import faces, here, names, partial, source
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -412,6 +412,7 @@ class App:
 
         def decorate(decorated: Any) -> Any:
             from windlass import cls
+            from windlass.client import anatomy
 
             if isinstance(decorated, cls.Cls):
                 raise exception.InvalidError("@app.cls must be the outermost decorator, and there only once")

@@ -134,6 +134,27 @@ class Warm:
         return self.n
 
 
+@app.cls()
+class Caller:
+    @windlass.enter()
+    def prepare(self) -> None:
+        self.answer = Model(size=2).add.remote(40)
+        self.doubled = self.double.local()
+
+    @windlass.method()
+    def double(self) -> int:
+        return 2 * self.answer
+
+    @windlass.method()
+    def pass_on(self) -> int:
+        return apply.remote(self.double)
+
+
+@app.function()
+def apply(method: Any) -> int:
+    return int(method.remote())
+
+
 def closure(base: int) -> Any:
     """A class that only exists in this process."""
 

@@ -86,6 +86,10 @@ def test_objects_and_methods_travel():
     assert classes.uses_model.remote(4) == 14
 
 
+def test_hooks_call_functions_and_methods_of_self_travel():
+    assert classes.Caller().pass_on.remote() == 84
+
+
 def test_what_the_instance_prints_at_its_end_is_in_the_log(stage):
     container = classes.Brief().get.remote()
     log(stage, f"left {container}", 25)

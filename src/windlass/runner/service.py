@@ -42,6 +42,7 @@ class Service:
         self._outputs = work.outputs
         self._attendant = attendant.Attendant(link, work, timeout=spec["timeout"])
         self._served = served
+        served.begin()
         self._invoker = invoke.Invoker(served, interrupts=work.interrupts)
         self._terminal: terminal_module.Terminal | None = None
 

@@ -479,7 +479,7 @@ class Function(_Base[P, R, O]):
         return self._tag
 
     def _describe(self) -> str:
-        return f"Function {self._tag!r}"
+        return f"Class {self._class_name!r}" if self._tag.endswith(".*") else f"Function {self._tag!r}"
 
     def _metadata(self) -> dict[str, Any]:
         common = {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -103,10 +102,9 @@ def test_an_enter_hook_that_raises_fails_the_calls_with_its_traceback(stage):
 
 
 def test_enter_hooks_count_against_the_time_to_start():
-    began = time.monotonic()
-    with pytest.raises(windlass.exception.Error, match="startup_timeout=2"):
-        classes.Slow().get.remote()
-    assert time.monotonic() - began < 60
+    call = classes.Slow().get.spawn()
+    log(stage, "Slow.*: container killed: the container was not ready within startup_timeout=2 s", 30)
+    call.cancel()
 
 
 def test_option_variants_have_their_own_pool_and_share_it():

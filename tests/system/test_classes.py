@@ -101,7 +101,7 @@ def test_an_enter_hook_that_raises_fails_the_calls_with_its_traceback(stage):
     assert "in prepare" in log(stage, "no weights here")
 
 
-def test_enter_hooks_count_against_the_time_to_start():
+def test_enter_hooks_count_against_the_time_to_start(stage):
     call = classes.Slow().get.spawn()
     log(stage, "Slow.*: container killed: the container was not ready within startup_timeout=2 s", 30)
     call.cancel()

@@ -51,6 +51,7 @@ METHODS: dict[str, Method] = {
     # functions
     "function.create": Method("request", USER, functions.FunctionCreate, functions.FunctionInfo),
     "function.get": Method("request", CALLER, functions.FunctionGet, functions.FunctionInfo),
+    "function.bind": Method("request", CALLER, functions.FunctionBind, functions.FunctionInfo),
     "function.stats": Method("request", CALLER, functions.FunctionRef, functions.FunctionStats),
     "function.autoscaler": Method("request", CALLER, functions.AutoscalerUpdate, functions.AutoscalerSpec),
     # calls; "call.run" is call.create and call.outputs in one round trip
@@ -75,7 +76,7 @@ METHODS: dict[str, Method] = {
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
-    "secret.create": Method("request", USER, secrets.SecretCreate, secrets.SecretRef),
+    "secret.create": Method("request", CALLER, secrets.SecretCreate, secrets.SecretRef),
     # containers, for people
     "container.list": Method("request", USER, containers.ContainerList, containers.ContainerListReply),
     "container.stop": Method("request", USER, containers.ContainerStop, common.Empty),

@@ -167,7 +167,7 @@ class Steps:
 
 
 def _out_of_memory(group: cgroups.Cgroup, code: int) -> exception.ResourceExhaustedError:
-    limit = f"; a step may use {group.limit / 2**30:,.1f} GiB on this machine" if group.limit else ""
+    limit = f"; the step may use {group.limit / 2**20:,.0f} MiB" if group.limit else ""
     return exception.ResourceExhaustedError(f"exit code {code}: out of memory{limit}")
 
 

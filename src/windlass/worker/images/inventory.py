@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
@@ -60,7 +61,7 @@ def _listed(folder: Path) -> list[Path]:
 
 
 def _python(layers: Sequence[Path]) -> dict[str, str]:
-    places = {place for layer in layers for place in _distributions(os.fspath(layer), "")}
+    places = {place for layer in layers for place in _within(os.fspath(layer), layer.stat().st_ino)}
     found: dict[str, str] = {}
     for place in sorted(places):
         for name in ("METADATA", "PKG-INFO", ""):
@@ -72,6 +73,12 @@ def _python(layers: Sequence[Path]) -> dict[str, str]:
                     found[_normal(fields["name"])] = fields.get("version", "")
                 break
     return dict(sorted(found.items()))
+
+
+@functools.lru_cache(maxsize=256)
+def _within(layer: str, inode: int) -> tuple[str, ...]:
+    """``_distributions`` of a layer, which never changes; a layer made anew under its name has another ``inode``."""
+    return tuple(_distributions(layer, ""))
 
 
 def _distributions(layer: str, inside: str) -> Iterator[str]:

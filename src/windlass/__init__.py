@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from windlass.app import App as App
     from windlass.client import Client as Client
     from windlass.client.output import enable_output as enable_output
+    from windlass.cls import Cls as Cls
+    from windlass.cls import parameter as parameter
     from windlass.exception import Error as Error
     from windlass.execution import current_function_call_id as current_function_call_id
     from windlass.execution import current_input_id as current_input_id
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
     from windlass.function import Function as Function
     from windlass.function_call import FunctionCall as FunctionCall
     from windlass.image import Image as Image
+    from windlass.partial_function import enter as enter
+    from windlass.partial_function import exit as exit
+    from windlass.partial_function import method as method
     from windlass.retries import Retries as Retries
     from windlass.secret import Secret as Secret
 
 _WHERE = {
     "App": "app",
     "Client": "client",
+    "Cls": "cls",
     "Error": "exception",
     "FilePatternMatcher": "file_pattern_matcher",
     "Function": "function",
@@ -42,8 +48,12 @@ _WHERE = {
     "current_function_call_id": "execution",
     "current_input_id": "execution",
     "enable_output": "client.output",
+    "enter": "partial_function",
+    "exit": "partial_function",
     "interact": "execution",
     "is_local": "execution",
+    "method": "partial_function",
+    "parameter": "cls",
 }
 
 _REMOVED = {
@@ -53,7 +63,12 @@ _REMOVED = {
     "build": "Image.run_function or a Volume",
 }
 
-_MODULES = frozenset({"app", "call_graph", "client", "config", "exception", "functions", "image", "secret", "types"})
+_MODULES = frozenset(
+    {
+        "app", "call_graph", "client", "cls", "config", "exception", "functions", "image", "partial_function", "secret",
+        "types",
+    }
+)  # fmt: skip
 
 __all__ = sorted([*_WHERE, "__version__"])
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import faces, here, names, source
+from windlass.client import anatomy, faces, here, names, partial, source
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -11,13 +11,17 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from typing import Any, Generic, ParamSpec, TypeVar, overload
 
+    from typing_extensions import dataclass_transform
+
     from windlass.client import run as running
+    from windlass.cls import Cls, parameter
     from windlass.image import Image
     from windlass.retries import Retries
     from windlass.secret import Secret
 
     P = ParamSpec("P")
     R = TypeVar("R")
+    T = TypeVar("T")
 
     class _Generic(Generic[P, R]): ...
 
@@ -29,7 +33,10 @@ if TYPE_CHECKING:
         def __call__(self, raw_f: Any) -> Any: ...
 
 else:
-    P = R = None
+    P = R = parameter = None
+
+    def dataclass_transform(**how):
+        return lambda function: function
 
     class _Generic:
         def __class_getitem__(cls, _: object) -> type:
@@ -97,6 +104,7 @@ class App:
         self._secrets = options.secrets(secrets)
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any, Any]] = {}
+        self._classes: dict[str, Cls] = {}
         self._local_entrypoints: dict[str, LocalEntrypoint[..., Any]] = {}
         self._app_id: str | None = None
         self._running: running.Running | None = None
@@ -145,9 +153,9 @@ class App:
         return self._local_entrypoints
 
     @property
-    def registered_classes(self) -> dict[str, Any]:
+    def registered_classes(self) -> dict[str, Cls]:
         """All classes by name. Deprecated."""
-        return {}
+        return self._classes
 
     @property
     def registered_web_endpoints(self) -> list[str]:
@@ -317,6 +325,7 @@ class App:
         def decorate(raw_f: Callable[..., Any]) -> Function[..., Any, Any]:
             if isinstance(raw_f, (Function, LocalEntrypoint)):
                 raise exception.InvalidError("@app.function must be the outermost decorator, and there only once")
+            raw_f, marks = partial.taken(raw_f)
             source.check(raw_f, serialized=serialized, name=name)
             origin = source.Source(raw_f, serialized=serialized, is_generator=is_generator)
             chosen = options.Options(asked, is_generator=origin.is_generator)
@@ -324,13 +333,106 @@ class App:
             tag = origin.qualname if name is None else name
             if name is not None:
                 names.check_object(name, "the function's name")
-            return self._register(Function._describing(self, tag, origin, chosen))
+            described = Function._describing(self, tag, origin, chosen)
+            described._asked = marks
+            return self._register(described)
 
         return decorate  # type: ignore[return-value]
 
-    def cls(self, *args: Any, **kwargs: Any) -> Any:
-        """Classes come with a later version."""
-        raise exception.UnimplementedError("@app.cls is not supported by this version of Windlass")
+    @dataclass_transform(field_specifiers=(parameter,), kw_only_default=True)
+    def cls(
+        self,
+        _warn_parentheses_missing: Any = None,
+        *,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] = (),
+        gpu: Any = None,
+        serialized: bool = False,
+        network_file_systems: Mapping[Any, Any] = {},
+        volumes: Mapping[Any, Any] = {},
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        proxy: Any = None,
+        retries: int | Retries | None = None,
+        timeout: int = options.TIMEOUT,
+        startup_timeout: int | None = None,
+        cloud: str | None = None,
+        region: str | Sequence[str] | None = None,
+        routing_region: str | None = None,
+        nonpreemptible: bool = False,
+        enable_memory_snapshot: bool = False,
+        block_network: bool = False,
+        restrict_modal_access: bool = False,
+        single_use_containers: bool = False,
+        max_inputs: int | None = None,
+        i6pn: bool | None = None,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+        keep_warm: int | None = None,
+        concurrency_limit: int | None = None,
+        container_idle_timeout: int | None = None,
+        allow_concurrent_inputs: int | None = None,
+        allow_cross_region_volumes: bool | None = None,
+    ) -> Callable[[type[T]], type[T]]:
+        """Make the methods of a class functions of the app. An instance in each container serves them all.
+
+        What the class takes is declared with ``parameter``; methods that can be called carry ``@method()``;
+        ``@enter()`` and ``@exit()`` mark what runs once at the start and the end of a container.
+
+        The arguments are those of ``function``; they hold for all methods. ``enable_memory_snapshot`` is needed for
+        hooks with ``snap=True``.
+
+        Example:
+            >>> @app.cls(memory=1024)
+            ... class Model:
+            ...     size: str = windlass.parameter(default="small")
+            ...
+            ...     @windlass.enter()
+            ...     def load(self):
+            ...         self.weights = read_weights(self.size)
+            ...
+            ...     @windlass.method()
+            ...     def predict(self, x: int) -> int:
+            ...         return self.weights[x]
+            >>> Model(size="large").predict.remote(1)
+
+        Raises:
+            InvalidError: an argument is wrong, or the class cannot be served.
+            TypeError: something else than a class was decorated.
+        """
+        asked = dict(locals())
+        if _warn_parentheses_missing is not None:
+            raise exception.InvalidError("@app.cls needs parentheses", hint="Write @app.cls().")
+
+        def decorate(decorated: Any) -> Any:
+            from windlass import cls
+
+            if isinstance(decorated, cls.Cls):
+                raise exception.InvalidError("@app.cls must be the outermost decorator, and there only once")
+            user_cls, marks = partial.taken(decorated)
+            source.check_class(user_cls, serialized=serialized)
+            found = anatomy.read(user_cls)
+            if found.snap_enter and not enable_memory_snapshot:
+                raise exception.InvalidError(
+                    f"class {user_cls.__name__!r} has hooks with snap=True, but no memory snapshot",
+                    hint="Write @app.cls(enable_memory_snapshot=True).",
+                )
+            chosen = options.Options(asked, is_generator=False)
+            chosen.include_source = self._include_source if include_source is None else include_source
+            origin = source.Source(user_cls, serialized=serialized, is_generator=False)
+            service = Function._describing(self, f"{user_cls.__name__}.*", origin, chosen)
+            service._anatomy, service._asked = found, {**marks, **found.asked}
+            handle = cls.describing(self._register(service), user_cls)
+            self._classes[user_cls.__name__] = handle
+            return handle
+
+        return decorate
 
     def local_entrypoint(
         self, _warn_parentheses_missing: Any = None, *, name: str | None = None
@@ -368,6 +470,7 @@ class App:
         """
         for function in other_app._functions.values():
             self._register(function, included=True)
+        self._classes.update(other_app._classes)
         if inherit_tags:
             self._tags = {**other_app._tags, **self._tags}
         return self

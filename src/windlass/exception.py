@@ -2,7 +2,7 @@
 
     Error
     ├── AlreadyExistsError          ├── InvalidError
-    ├── AuthError                   │   └── ConflictError
+    ├── AuthError                   │   └── ConflictError, ParameterError
     ├── ClientClosed                ├── LogsFetchError
     ├── ConnectionError             ├── NotFoundError
     ├── DataLossError               ├── PermissionDeniedError
@@ -87,6 +87,10 @@ class InvalidError(Error):
 
 class ConflictError(InvalidError):
     """The request does not fit the current state."""
+
+
+class ParameterError(InvalidError, TypeError):
+    """A class was instantiated with parameters that are missing, unknown or of the wrong type."""
 
 
 class LogsFetchError(Error):

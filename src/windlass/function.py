@@ -7,13 +7,15 @@ from windlass.client import object as objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from windlass import options
     from windlass.app import App
-    from windlass.client import inputs, resolver, results, source
+    from windlass.client import anatomy, binding, inputs, resolver, results, source
     from windlass.function_call import FunctionCall
+    from windlass.retries import Retries
+    from windlass.secret import Secret
     from windlass.wire.messages import functions
 
     P = ParamSpec("P")
@@ -78,8 +80,19 @@ class Function(_Base[P, R, O]):
     _options: options.Options | None = None
     _spec: functions.FunctionSpec | None = None
     _lookup: functions.FunctionGet | None = None
-    _is_generator: bool = False
+    _is_generator: bool | None = False
+    """None until it is known: before a looked-up function is hydrated."""
     _app_id: str | None = None
+    _binding: binding.Binding | None = None
+    """Of a variant: which one. Its id is known when it is ready."""
+    _method: str = ""
+    """Of a method: its name. Then the function is the class's."""
+    _asked: dict[str, Any] = {}
+    """Fields of its spec that other decorators ask for."""
+    _anatomy: anatomy.Anatomy | None = None
+    """Of a class that is defined here."""
+    _class_info: dict[str, Any] | None = None
+    """Of a hydrated class: its name, methods and parameters."""
 
     # -- making one -----------------------------------------------------------------------------------
 
@@ -133,7 +146,7 @@ class Function(_Base[P, R, O]):
     @property
     def is_generator(self) -> bool:
         """Whether it yields values."""
-        return self._is_generator
+        return bool(self._is_generator)
 
     @property
     def raw_f(self) -> Callable[P, O]:
@@ -172,8 +185,7 @@ class Function(_Base[P, R, O]):
         """
         from windlass.client import invoke
 
-        if self._is_generator:
-            raise exception.InvalidError(f"{self._describe()} is a generator function", hint="Use .remote_gen().")
+        self._expect(generator=False)
         return invoke.remote(self, invoke.pack(args, kwargs))
 
     @faces.stream
@@ -185,8 +197,7 @@ class Function(_Base[P, R, O]):
         """
         from windlass.client import generate, invoke
 
-        if not self._is_generator:
-            raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
+        self._expect(generator=True)
         return generate.generate(self, invoke.pack(args, kwargs))
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
@@ -204,8 +215,7 @@ class Function(_Base[P, R, O]):
         from windlass import function_call
         from windlass.client import invoke
 
-        if self._is_generator:
-            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be spawned")
+        self._expect(generator=False, verb="spawned")
         return function_call.spawned(invoke.spawn(self, invoke.pack(args, kwargs)))
 
     # -- maps -----------------------------------------------------------------------------------------
@@ -317,9 +327,85 @@ class Function(_Base[P, R, O]):
     def _mapped(self, source: inputs.Zipped | inputs.Starred, **how: Any) -> results.Results[Any]:
         from windlass.client import results
 
-        if self._is_generator:
-            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be mapped")
-        return results.Results(ready=self._ready, name=self._tag, source=source, **how)
+        self._expect(generator=False, verb="mapped")
+        return results.Results(ready=self._ready_to_map, name=self._tag, method=self._method, source=source, **how)
+
+    async def _ready_to_map(self) -> str:
+        function_id = await self._ready()
+        self._expect(generator=False, verb="mapped")
+        return function_id
+
+    def _expect(self, *, generator: bool, verb: str = "") -> None:
+        """Refuse to call it in the wrong way, as soon as it is known what it is."""
+        if self._is_generator is None or self._is_generator == generator:
+            return
+        if verb:
+            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be {verb}")
+        if generator:
+            raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
+        raise exception.InvalidError(f"{self._describe()} is a generator function", hint="Use .remote_gen().")
+
+    # -- variants -------------------------------------------------------------------------------------
+
+    def with_options(
+        self,
+        *,
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        gpu: Any = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        volumes: Mapping[Any, Any] = {},
+        retries: int | Retries | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaledown_window: int | None = None,
+        timeout: int | None = None,
+        region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        routing_region: str | None = None,
+    ) -> Function[P, R, O]:
+        """The same function with other options: a variant with containers and an autoscaler of its own.
+
+        What is left out stays as it is. Calls can be stacked. Whoever asks for the same options shares the containers;
+        ``min_containers`` of the original does not hold for them. The arguments are those of ``@app.function``.
+
+        Example:
+            >>> f.with_options(memory=4096, timeout=3600).remote(1)
+
+        Raises:
+            InvalidError: an option is wrong.
+        """
+        from windlass import options
+
+        asked = dict(locals())
+        if retries is not None and self._is_generator:
+            raise exception.InvalidError("retries= cannot be used with generator functions")
+        return self._variant(options.overrides(asked))
+
+    def with_concurrency(self, *, max_inputs: int, target_inputs: int | None = None) -> Function[P, R, O]:
+        """The same function with containers that take several inputs at once; a variant as by ``with_options``."""
+        from windlass import options
+
+        return self._variant({"concurrency": options.concurrency(max_inputs, target_inputs)})
+
+    def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, O]:
+        """The same function with inputs that are gathered into batches; a variant as by ``with_options``."""
+        from windlass import options
+
+        return self._variant({"batching": options.batching(max_batch_size, wait_ms)})
+
+    def _variant(self, overrides: dict[str, Any]) -> Function[P, R, O]:
+        from windlass import options
+        from windlass.client import binding
+
+        known = self._binding
+        base, before = (self, {}) if known is None else (known.base, known.overrides)
+        variant: Function[P, R, O] = Function._new()
+        for name in ("_app", "_app_id", "_tag", "_source", "_options", "_is_generator"):
+            setattr(variant, name, getattr(self, name))
+        variant._binding = binding.Binding(base, {}, options.stacked(before, overrides))
+        return variant
 
     # -- looking after it -----------------------------------------------------------------------------
 
@@ -391,14 +477,45 @@ class Function(_Base[P, R, O]):
         return f"Function {self._tag!r}"
 
     def _metadata(self) -> dict[str, Any]:
-        return {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
+        common = {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
+        return {**common, **self._info}
 
     def _apply_metadata(self, metadata: dict[str, Any]) -> None:
         self._tag, self._app_id = metadata["tag"], metadata["app_id"]
         self._is_generator = metadata["is_generator"]
+        if metadata.get("class_name"):
+            self._class_info = {name: metadata[name] for name in ("class_name", "methods", "parameters")}
 
     def _hydrate_from(self, info: functions.FunctionInfo) -> None:
-        self._hydrate(info["function_id"], {k: info[k] for k in ("tag", "app_id", "is_generator")})
+        self._hydrate(info["function_id"], {**info})
+
+    @property
+    def _info(self) -> dict[str, Any]:
+        """Of a class, as soon as it is known: ``class_name``, ``methods`` and ``parameters`` of its spec."""
+        if self._anatomy is not None:
+            specs, parameters = self._anatomy.method_specs(), self._anatomy.parameters
+            return {"class_name": self._class_name, "methods": specs, "parameters": parameters}
+        return self._class_info or {}
+
+    @property
+    def _class_name(self) -> str:
+        return self._tag.removesuffix(".*")
+
+    async def _ready(self) -> str:
+        if self._binding is None:
+            return await super()._ready()
+        self._object_id = await self._binding.ready()
+        if self._is_generator is None and not self._method:
+            self._is_generator = self._binding.base._is_generator
+        return self._object_id
+
+    @property
+    def _known_id(self) -> str | None:
+        """Its id where nobody needs to be asked: that of a variant may be of an earlier run of the app."""
+        return self._object_id if self._binding is None else None
+
+    def __reduce__(self) -> Any:
+        return super().__reduce__() if self._binding is None else (_bound, (self._binding, self._is_generator))
 
     def _deps(self) -> Sequence[objects.Object]:
         if self._options is None or self._app is None:
@@ -424,6 +541,15 @@ class Function(_Base[P, R, O]):
 def _looked_up(lookup: functions.FunctionGet, shown: str) -> Function[..., Any, Any]:
     function: Function[..., Any, Any] = Function._new()
     function._lookup, function._tag, function._lazy = lookup, shown, True
+    function._is_generator = None
+    return function
+
+
+def _bound(binding: binding.Binding, is_generator: bool | None) -> Function[..., Any, Any]:
+    """A variant that has travelled."""
+    function: Function[..., Any, Any] = Function._new()
+    function._binding, function._tag, function._app_id = binding, binding.base._tag, binding.base._app_id
+    function._is_generator = is_generator
     return function
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SCALEDOWN_WINDOW = 60.0
 TIMEOUT = 300
 MAX_TIMEOUT = 24 * 3600
+MAX_BATCH = 1000
+MAX_BATCH_WAIT = 600_000  # milliseconds
 MAX_DISK = 3 * 1024 * 1024  # MiB
 
 RENAMED = {
@@ -115,6 +117,61 @@ def scaling(asked: Mapping[str, Any]) -> dict[str, Any]:
             raise exception.InvalidError(f"scaledown_window must be between 2 and 3600 seconds, not {window!r}")
         given["scaledown_window"] = window
     return given
+
+
+def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``with_options`` was asked for, checked: keys of ``FunctionOverrides``, secrets still as handles.
+
+    What was not asked for is not there. Values that mean "as before" (None, no secrets) cannot unset anything.
+    """
+    refuse(asked)
+    given: dict[str, Any] = scaling(asked)
+    if asked.get("cpu") is not None:
+        given["cpu_request"], given["cpu_limit"] = _cpu(asked["cpu"])
+    if asked.get("memory") is not None:
+        given["memory_request"], given["memory_limit"] = _memory(asked["memory"])
+    if asked.get("timeout") is not None:
+        given["timeout"] = _seconds("timeout", asked["timeout"])
+    if asked.get("retries") is not None:
+        given["retries"] = _retries(asked["retries"], is_generator=False)
+    if asked.get("secrets"):
+        given["secrets"] = secrets(asked["secrets"])
+    if asked.get("env"):
+        given["more_secrets"] = [_env(asked["env"])]
+    return given
+
+
+def stacked(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Overrides on top of overrides, field by field; secrets replace."""
+    both = {**old, **new}
+    if "secrets" in new and "more_secrets" not in new:
+        both.pop("more_secrets", None)
+    elif "secrets" not in new and "more_secrets" in new:
+        both["more_secrets"] = [*old.get("more_secrets", []), *new["more_secrets"]]
+    return both
+
+
+def concurrency(max_inputs: Any, target_inputs: Any) -> dict[str, int]:
+    """How many inputs a container takes at once."""
+    for name, value in (("max_inputs", max_inputs), ("target_inputs", target_inputs)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise exception.InvalidError(f"{name} must be a positive integer, not {value!r}")
+    if max_inputs is None:
+        raise exception.InvalidError("max_inputs must be a positive integer, not None")
+    if target_inputs is not None and target_inputs > max_inputs:
+        raise exception.InvalidError(f"target_inputs ({target_inputs}) is more than max_inputs ({max_inputs})")
+    return {"max_inputs": max_inputs, "target_inputs": target_inputs or max_inputs}
+
+
+def batching(max_batch_size: Any, wait_ms: Any) -> dict[str, int]:
+    """How many inputs make a batch, and how long its first one waits for the others."""
+    for name, value, least, most in (
+        ("max_batch_size", max_batch_size, 1, MAX_BATCH),
+        ("wait_ms", wait_ms, 0, MAX_BATCH_WAIT),
+    ):
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise exception.InvalidError(f"{name} must be an integer from {least} to {most:,}, not {value!r}")
+    return {"max_batch_size": max_batch_size, "wait_ms": wait_ms}
 
 
 def secrets(given: Sequence[Any] | None) -> list[Secret]:

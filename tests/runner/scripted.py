@@ -28,8 +28,11 @@ CALL = "fc-" + "1" * 22
 class Stage:
     """``outputs`` in order of arrival, ``seen``: every other request by method."""
 
-    def __init__(self, folder: Path, code: str, *, token: str = "secret", blobs: Any = None, **spec: Any) -> None:
+    def __init__(
+        self, folder: Path, code: str, *, token: str = "secret", blobs: Any = None, bound: str = "", **spec: Any
+    ) -> None:
         self.token = token
+        self.bound = bound
         self.folder = folder
         self.socket = str(folder / "s.sock")
         (folder / "code").mkdir()
@@ -66,7 +69,7 @@ class Stage:
         plan = {
             "container_id": "ta-1", "token": self.token, "socket": self.socket, "function_id": "fu-1",
             "image_id": "im-1", "environment": "main", "spec": self.spec,
-            "app": {"app_id": "ap-1", "app_name": "x", "functions": {}},
+            "parameters": self.bound, "app": {"app_id": "ap-1", "app_name": "x", "functions": {}},
         }
         path = self.folder / "plan.json"
         path.write_text(json.dumps(plan))
@@ -86,7 +89,7 @@ class Stage:
                 running.kill()
             running.wait()
 
-    def lease(self, *inputs: Any, attempt: int = 1) -> list[str]:
+    def lease(self, *inputs: Any, attempt: int = 1, method: str = "") -> list[str]:
         """Lease inputs given as tuples of arguments; returns their ids."""
         leases, attachments, names = [], [], []
         for args in inputs:
@@ -100,7 +103,8 @@ class Stage:
             else:
                 place = {"at": len(attachments), "size": len(data)}
                 attachments.append(data)
-            leases.append({"input_id": name, "call_id": CALL, "attempt": attempt, "retries": 0, "payload": place})
+            lease = {"input_id": name, "call_id": CALL, "attempt": attempt, "retries": 0, "payload": place}
+            leases.append({**lease, "method": method} if method else lease)
             names.append(name)
         assert self.peer is not None
         self.peer.notify("runner.lease", {"leases": leases}, attachments)

@@ -231,11 +231,13 @@ class Client:
         items = [{"index": first + i, "payload": {"at": i, "size": len(d)}} for i, d in enumerate(data)]
         return items, data
 
-    async def run(self, function: str, values: list, *, kind: str = "remote", call_id: str | None = None) -> list[dict]:
+    async def run(
+        self, function: str, values: list, *, kind: str = "remote", call_id: str | None = None, **more
+    ) -> list[dict]:
         """All outputs of a call, values unpickled, in order of arrival."""
         items, data = self.inputs(values)
         call_id = call_id or ids.new("fc")
-        body = {"call_id": call_id, "function_id": function, "kind": kind, "inputs": items, "closed": True}
+        body = {"call_id": call_id, "function_id": function, "kind": kind, "inputs": items, "closed": True, **more}
         return await self.collect(self.peer.stream("call.run", body, data))
 
     async def collect(self, stream) -> list[dict]:

@@ -2,7 +2,7 @@
 
     parse     text → Reference                     (no import yet)
     load      Reference → the user's module        (runs the user's top-level code)
-    choose    module, name → what to call          (a local entrypoint or a function)
+    choose    module, name → what to call          (a local entrypoint, a function or a method)
 """
 from __future__ import annotations
 
@@ -22,9 +22,18 @@ from windlass import exception
 from windlass.cli import failure
 
 if TYPE_CHECKING:
-    from windlass import app, function
+    from windlass import app, cls, function
 
-    Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any]
+
+class Method(NamedTuple):
+    """A method of a class, whose object is yet to be made."""
+
+    cls: cls.Cls
+    name: str
+
+
+if TYPE_CHECKING:
+    Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any] | Method
 
 
 _STDIN = "stdin_script.py"
@@ -207,15 +216,31 @@ def _apps(module: types.ModuleType) -> dict[str, Any]:
 
 
 def _levels(module: types.ModuleType) -> Iterator[dict[str, Target]]:
-    """Candidates by falling priority: entrypoints and functions of the module, then those of its apps."""
-    from windlass import app, function
+    """Candidates by falling priority: entrypoints, functions and methods of the module, then those of its apps."""
+    from windlass import app, cls, function
 
     members = vars(module)
     yield _distinct({name: value for name, value in members.items() if isinstance(value, app.LocalEntrypoint)})
-    yield _distinct({name: value for name, value in members.items() if isinstance(value, function.Function)})
+    functions = _distinct({name: value for name, value in members.items() if isinstance(value, function.Function)})
+    classes = _distinct({name: value for name, value in members.items() if isinstance(value, cls.Cls)})
+    yield {**functions, **_methods(classes)}
     apps = _apps(module)
     yield _distinct({tag: value for one in apps.values() for tag, value in one._local_entrypoints.items()})
-    yield _distinct({tag: value for one in apps.values() for tag, value in one._functions.items()})
+    yield {name: value for one in apps.values() for name, value in _callable(one).items()}
+
+
+def _callable(one: app.App) -> dict[str, Any]:
+    """What an app has to call: its functions, and the methods of its classes."""
+    functions = {tag: value for tag, value in one._functions.items() if value._anatomy is None}
+    return {**_distinct(functions), **_methods(one._classes)}
+
+
+def _methods(classes: dict[str, cls.Cls]) -> dict[str, Method]:
+    found = {}
+    for name, value in classes.items():
+        for method in value._anatomy.methods if value._anatomy is not None else ():
+            found[f"{name}.{method}"] = Method(value, method)
+    return found
 
 
 def _distinct(found: dict[str, Any]) -> dict[str, Any]:
@@ -232,7 +257,7 @@ def _first_non_empty(levels: Iterator[dict[str, Target]]) -> dict[str, Target]:
 
 def _named(module: types.ModuleType, reference: Reference) -> Target:
     """The object of that name: an attribute path in the module, or the tag of something registered with an app."""
-    from windlass import app, function
+    from windlass import app, cls, function
 
     found: Any = module
     try:
@@ -241,16 +266,24 @@ def _named(module: types.ModuleType, reference: Reference) -> Target:
     except AttributeError:
         found = _registered(module, reference.name)
     if isinstance(found, app.App):
-        inside: dict[str, Any] = {**found._local_entrypoints} or {**found._functions}
+        inside: dict[str, Any] = {**found._local_entrypoints} or _callable(found)
         if len(inside) == 1:
             (found,) = inside.values()
-    if isinstance(found, (app.LocalEntrypoint, function.Function)):
+    if isinstance(found, cls.Cls):
+        methods = _methods({reference.name: found})
+        if len(methods) != 1:
+            raise exception.InvalidError(
+                f"{reference.name!r} is a class with {len(methods)} methods.",
+                hint=f"Say which one: {', '.join(methods)}." if methods else "Decorate one with `@method()`.",
+            )
+        (found,) = methods.values()
+    if isinstance(found, (app.LocalEntrypoint, function.Function, Method)):
         return found
     known = sorted({name for level in _levels(module) for name in level})
     if found is not None and not isinstance(found, app.App):
         raise exception.InvalidError(
-            f"{reference.name!r} in {reference.source} is {_article(found)}, neither a function of an app nor a local "
-            "entrypoint.",
+            f"{reference.name!r} in {reference.source} is {_article(found)}, neither a function or method of an app "
+            "nor a local entrypoint.",
             hint=f"What can be run: {', '.join(known)}." if known else "Decorate it with `@app.function()`.",
         )
     close = difflib.get_close_matches(reference.name, known, n=1)
@@ -261,20 +294,24 @@ def _named(module: types.ModuleType, reference: Reference) -> Target:
 
 
 def _member(owner: Any, name: str) -> Any:
-    """``owner.name``; below an app its registered functions and entrypoints."""
-    from windlass import app
+    """``owner.name``; below an app its registered functions, classes and entrypoints; below a class its methods."""
+    from windlass import app, cls
 
     if isinstance(owner, app.App):
-        for registered in (owner._local_entrypoints, owner._functions):
+        for registered in (owner._local_entrypoints, owner._functions, owner._classes):
             if name in registered:
                 return registered[name]
         raise AttributeError(name)
+    if isinstance(owner, cls.Cls):
+        if owner._anatomy is None or name not in owner._anatomy.methods:
+            raise AttributeError(name)
+        return Method(owner, name)
     return inspect.getattr_static(owner, name) if isinstance(owner, types.ModuleType) else getattr(owner, name)
 
 
 def _registered(module: types.ModuleType, tag: str) -> Any:
     for one in _apps(module).values():
-        for registered in (one._local_entrypoints, one._functions):
+        for registered in (one._local_entrypoints, _callable(one), one._classes):
             if tag in registered:
                 return registered[tag]
     return None

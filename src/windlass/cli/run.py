@@ -53,10 +53,11 @@ def command(
     ref: str,
     words: tuple[str, ...],
 ) -> None:
-    """Run a function or local entrypoint of a Python file.
+    """Run a function, a method or a local entrypoint of a Python file.
 
-    REF is FILE[::[app.]NAME], a module with -m, or - for a script on stdin. What stands behind REF are the
-    function's own arguments: `windlass run job.py --help` lists them.
+    REF is FILE[::[app.]NAME], a module with -m, or - for a script on stdin; a method is named CLASS.METHOD. What
+    stands behind REF are the function's own arguments, for methods also the parameters of their class:
+    `windlass run job.py --help` lists them.
     """
     if interactive and quiet:
         raise exception.InvalidError("--interactive and --quiet cannot be combined.")
@@ -115,15 +116,37 @@ def _call(target: reference.Target, wanted: reference.Reference, words: tuple[st
     if isinstance(target, apps.LocalEntrypoint):
         arguments, keywords = signature.parse(target.raw_f, words, title=title)
         return Call(target.app, target.raw_f, arguments, keywords)
+    if isinstance(target, reference.Method):
+        return _method_call(target, words, title=title, detach=detach)
+    _refuse_generator(target)
+    arguments, keywords = signature.parse(target.get_raw_f(), words, title=title)
+    return Call(target.app, _caller(target, detach=detach), arguments, keywords)
+
+
+def _method_call(target: reference.Method, words: tuple[str, ...], *, title: str, detach: bool) -> Call:
+    """The words make the object, too: the parameters of a class are options beside those of the method."""
+    handle, found = target.cls, target.cls._anatomy
+    assert found is not None
+    bound = found.methods[target.name].raw_f.__get__(object())
+    arguments, keywords = signature.parse(bound, words, title=title, parameters=found.parameters)
+    taken = {one["name"] for one in found.parameters}
+    values = {name: value for name, value in keywords.items() if name in taken}
+    method = getattr(handle(**values), target.name)
+    _refuse_generator(method)
+    rest = {name: value for name, value in keywords.items() if name not in taken}
+    return Call(method.app, _caller(method, detach=detach), arguments, rest)
+
+
+def _refuse_generator(target: Any) -> None:
     if target.is_generator:
         raise exception.InvalidError(
             f"{target.tag} is a generator: its values would have nowhere to go.",
             hint="Write a local entrypoint that iterates over `.remote_gen(...)`.",
         )
-    arguments, keywords = signature.parse(target.get_raw_f(), words, title=title)
-    if detach:
-        return Call(target.app, lambda *a, **k: target.spawn(*a, **k).get(), arguments, keywords)
-    return Call(target.app, target.remote, arguments, keywords)
+
+
+def _caller(target: Any, *, detach: bool) -> Any:
+    return (lambda *a, **k: target.spawn(*a, **k).get()) if detach else target.remote
 
 
 def _run(call: Call, wishes: Wishes) -> Any:

@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from windlass import exception
+from windlass.wire import parameters as values
+from windlass.wire.messages import functions
 
 _PLAIN: dict[Any, click.ParamType[Any]] = {
     str: click.STRING,
@@ -25,10 +27,17 @@ _PLAIN: dict[Any, click.ParamType[Any]] = {
 _UNIONS = {typing.Union, getattr(types, "UnionType", typing.Union)}
 
 
-def parse(function: Callable[..., Any], words: Sequence[str], *, title: str) -> tuple[list[Any], dict[str, Any]]:
+def parse(
+    function: Callable[..., Any],
+    words: Sequence[str],
+    *,
+    title: str,
+    parameters: Sequence[functions.ParameterSpec] = (),
+) -> tuple[list[Any], dict[str, Any]]:
     """The positional and keyword arguments that ``words`` mean for ``function``.
 
     ``title`` stands in the usage line: ``windlass run job.py::main``. ``--help`` prints the options and exits.
+    ``parameters`` of a class become options as well, and are among the keywords that are returned.
 
     Raises:
         click.UsageError: an unknown option, a missing or malformed value.
@@ -38,10 +47,16 @@ def parse(function: Callable[..., Any], words: Sequence[str], *, title: str) -> 
     arguments: list[Any] = []
     keywords: dict[str, Any] = {}
     if takes_words(signature):
+        if parameters:
+            raise exception.InvalidError(
+                "A method with *args cannot be run from the command line when its class has parameters.",
+                hint="Give it named parameters, or call it from a local entrypoint.",
+            )
         return [*words], keywords
     command = click.Command(
         title,
-        params=[_option(name, parameter, hint) for name, parameter, hint in _hinted(function, signature)],
+        params=_class_options(parameters, signature)
+        + [_option(name, parameter, hint) for name, parameter, hint in _hinted(function, signature)],
         help=inspect.getdoc(function),
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -52,7 +67,32 @@ def parse(function: Callable[..., Any], words: Sequence[str], *, title: str) -> 
                 arguments.append(value)
             else:
                 keywords[name] = value
+        for one in parameters:
+            value = context.params[one["name"]]
+            keywords[one["name"]] = value.encode() if one["type"] == "bytes" and isinstance(value, str) else value
     return arguments, keywords
+
+
+def _class_options(
+    parameters: Sequence[functions.ParameterSpec], signature: inspect.Signature
+) -> list[click.Parameter]:
+    """Bytes are typed as text and passed as UTF-8."""
+    options: list[click.Parameter] = []
+    for one in parameters:
+        name, kind = one["name"], one["type"]
+        if name in signature.parameters:
+            raise exception.InvalidError(
+                f"Both the class and its method have a parameter '{name}': one option cannot mean both.",
+                hint="Call it from a local entrypoint, or rename one of them.",
+            )
+        default: Any = inspect.Parameter.empty
+        if one.get("has_default"):
+            default = values.read(kind, one["default"])
+        hint = {"str": str, "int": int, "bool": bool, "bytes": str}[kind]
+        options.append(
+            _option(name, inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default), hint)
+        )
+    return options
 
 
 def takes_words(signature: inspect.Signature) -> bool:

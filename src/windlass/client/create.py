@@ -39,6 +39,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if origin.definition == "serialized":
         _check_python(handle, image._python, python)
         serialized = await blobs.store(context.session, origin.pickled(handle._describe()))
+    shape: Any = {**handle._asked, **handle._info}
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,
@@ -64,6 +65,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
         "single_use": options.single_use,
         "block_network": options.block_network,
         "restrict_access": options.restrict_access,
+        **shape,  # type: ignore[typeddict-item]
     }
 
 

@@ -26,7 +26,7 @@ AHEAD = 1024
 async def generate(function: Function[..., Any, Any], data: bytes) -> AsyncGenerator[Callable[[], Any], None]:
     """Run one generator input; yields its items as they come."""
     home = session.current()
-    create, attachments = await invoke.describe(home, await function._ready(), "gen", data)
+    create, attachments = await invoke.describe(home, function, "gen", data)
     reader = _Reader(home, create, attachments)
     task = home.tasks.start(reader.read(), "generator items")
     try:

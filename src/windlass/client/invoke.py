@@ -31,9 +31,13 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
 
 async def describe(
-    home: session.Session, function_id: str, kind: str, data: bytes
+    home: session.Session, function: Function[..., Any, Any], kind: str, data: bytes
 ) -> tuple[calls.CallCreate, list[codec.Bytes]]:
     """The message that creates a call with one input."""
+    function_id = function._known_id
+    if function_id is None:
+        function_id = await function._ready()
+        function._expect(generator=kind == "gen")
     attachments: list[codec.Bytes] = []
     item: calls.InputItem = {"index": 0, "payload": await blobs.pack(home, data, attachments)}
     create: calls.CallCreate = {
@@ -44,13 +48,15 @@ async def describe(
         "inputs": [item],
         "closed": True,
     }
+    if function._method:
+        create["method"] = function._method
     return create, attachments
 
 
 async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[], Any]:
     """Run one input and wait for its output."""
     home = session.current()
-    create, attachments = await describe(home, function._object_id or await function._ready(), "remote", data)
+    create, attachments = await describe(home, function, "remote", data)
     try:
         return (await outputs.first(home, create, attachments)).open
     except asyncio.CancelledError:
@@ -63,7 +69,7 @@ async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[],
 async def spawn(function: Function[..., Any, Any], data: bytes) -> str:
     """Enqueue one input; returns the call's id once the server has it."""
     home = session.current()
-    create, attachments = await describe(home, await function._ready(), "spawn", data)
+    create, attachments = await describe(home, function, "spawn", data)
     await home.request("call.create", create, attachments)
     return create["call_id"]
 

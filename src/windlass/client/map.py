@@ -32,12 +32,15 @@ QUEUED_BYTES = 64 * 1024 * 1024
 class Engine:
     """The library's half of a map: sends inputs, receives outputs. ``arrived`` may be called from any thread."""
 
-    def __init__(self, function_id: str, name: str, kind: str, arrived: Callable[[], object]) -> None:
+    def __init__(
+        self, function_id: str, name: str, kind: str, arrived: Callable[[], object], *, method: str = ""
+    ) -> None:
         self.call_id = ids.new("fc")
         self.inbox: deque[outputs.Arrived | BaseException] = deque()
         self.count = 0
         """Inputs handed over so far."""
         self._function_id = function_id
+        self._method = method
         self._name = name
         self._kind = kind
         self._parent = here.input_id.get()
@@ -124,6 +127,8 @@ class Engine:
                     await self._home.request("call.put", body, attachments)
                 elif items:
                     body.update(function_id=self._function_id, kind=self._kind, parent_input_id=self._parent)
+                    if self._method:
+                        body["method"] = self._method
                     await self._home.request("call.create", body, attachments)
                     created = True
                     if self._kind != "spawn":

@@ -32,6 +32,7 @@ class Results(Generic[R]):
         ready: Callable[[], Any],
         name: str,
         source: inputs.Zipped | inputs.Starred,
+        method: str = "",
         ordered: bool = True,
         return_exceptions: bool = False,
         kind: str = "map",
@@ -39,6 +40,7 @@ class Results(Generic[R]):
         self._ready = ready
         self._name = name
         self._source = source
+        self._method = method
         self._ordered = ordered
         self._return_exceptions = return_exceptions
         self._kind = kind
@@ -110,7 +112,7 @@ class Results(Generic[R]):
                 pass
 
         function_id = bridge.run(self._ready())
-        engine = self._engine = maps.Engine(function_id, self._name, self._kind, arrived)
+        engine = self._engine = maps.Engine(function_id, self._name, self._kind, arrived, method=self._method)
         source: Iterator[Any] | None = None
         quick = True
         started = False
@@ -163,7 +165,7 @@ class Results(Generic[R]):
         """Only enqueue the inputs, for calls that nobody waits for. Returns the call's id, None without inputs."""
         self._begun = True
         function_id = bridge.run(self._ready())
-        engine = maps.Engine(function_id, self._name, self._kind, lambda: None)
+        engine = maps.Engine(function_id, self._name, self._kind, lambda: None, method=self._method)
         started = False
         for args in self._source:
             engine.put(invoke.pack(*args))
@@ -213,7 +215,7 @@ class Results(Generic[R]):
                 pass
 
         function_id = await bridge.hop(self._ready())
-        engine = self._engine = maps.Engine(function_id, self._name, self._kind, arrived)
+        engine = self._engine = maps.Engine(function_id, self._name, self._kind, arrived, method=self._method)
         feeder = tasks.Tasks(on_failure=lambda name, exc: self._feeding_failed(engine, exc))
         started = False
         room = asyncio.Event()
@@ -272,7 +274,7 @@ class Results(Generic[R]):
         """Only enqueue the inputs, see ``submit``."""
         self._begun = True
         function_id = await bridge.hop(self._ready())
-        engine = maps.Engine(function_id, self._name, self._kind, lambda: None)
+        engine = maps.Engine(function_id, self._name, self._kind, lambda: None, method=self._method)
         started = False
         async for args in self._source:
             engine.put(invoke.pack(*args))

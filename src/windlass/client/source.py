@@ -38,11 +38,9 @@ class Source:
     __slots__ = ("definition", "is_async", "is_generator", "module", "package", "path", "qualname", "raw_f")
 
     def __init__(self, raw_f: Callable[..., Any], *, serialized: bool, is_generator: bool | None) -> None:
-        flags = getattr(getattr(_unwrapped(raw_f), "__code__", None), "co_flags", 0)
         self.raw_f = raw_f
         self.qualname: str = getattr(raw_f, "__qualname__", type(raw_f).__qualname__)
-        self.is_generator = bool(flags & (GENERATOR | ASYNC_GENERATOR)) if is_generator is None else is_generator
-        self.is_async = bool(flags & (COROUTINE | ASYNC_GENERATOR))
+        self.is_generator, self.is_async = kind(raw_f, is_generator)
         self.definition, self.module, self.path, self.package = _locate(raw_f, serialized)
 
     def mounts(self) -> list[mount.Mount]:
@@ -72,6 +70,13 @@ class Source:
             text = f"{label} pickles to {len(data):,} bytes: its closure or globals hold large data"
             warnings.warn(text, stacklevel=2)
         return data
+
+
+def kind(raw_f: Any, is_generator: bool | None = None) -> tuple[bool, bool]:
+    """(is a generator, is async), as its code says; ``is_generator`` overrides that."""
+    flags = getattr(getattr(_unwrapped(raw_f), "__code__", None), "co_flags", 0)
+    generates = bool(flags & (GENERATOR | ASYNC_GENERATOR)) if is_generator is None else is_generator
+    return generates, bool(flags & (COROUTINE | ASYNC_GENERATOR))
 
 
 def _unwrapped(raw_f: Any) -> Any:
@@ -160,4 +165,15 @@ def check(raw_f: Any, *, serialized: bool, name: str | None) -> None:
         raise exception.InvalidError(
             f"{qualname!r} is a method: @app.function is for functions",
             hint="Use @app.cls on the class, and @method on it.",
+        )
+
+
+def check_class(user_cls: Any, *, serialized: bool) -> None:
+    """Refuse what ``@app.cls`` cannot take, with what to do instead."""
+    if not isinstance(user_cls, type):
+        raise TypeError(f"@app.cls decorates classes, not {type(user_cls).__name__}: use @app.function for functions")
+    if "<locals>" in user_cls.__qualname__ and not serialized and not is_interactive(user_cls):
+        raise exception.InvalidError(
+            f"class {user_cls.__qualname__!r} is defined inside a function, so its container could not import it",
+            hint="Move it to the top level of its module, or use @app.cls(serialized=True).",
         )

@@ -10,6 +10,7 @@ import _thread
 import math
 import os
 import select
+import sys
 import time
 
 from windlass.runner import interrupts as interrupts_module
@@ -66,7 +67,7 @@ class Attendant:
             self._asleep = True
             if self._work.running is not None:
                 break
-            woken = self._pause(self._beat_at - time.monotonic())
+            woken = self._pause(min(self._beat_at, self._work.die_at) - time.monotonic())
             self._duties(time.monotonic())
             if woken:
                 break
@@ -113,6 +114,8 @@ class Attendant:
             work.outputs.flush()
         running = work.running
         if running is None:
+            if work.last_words and now >= work.die_at:  # else the main thread is leaving by itself
+                self._die()
             return min(self._beat_at, work.die_at)
         # Read after ``running``: if the main thread has gone on meanwhile, this start is too late, never too early.
         ends = work.started + (math.inf if work.untimed else self._timeout)
@@ -146,6 +149,9 @@ class Attendant:
         self._die()
 
     def _die(self) -> None:
+        if self._work.last_words:
+            marks.flush()
+            print(self._work.last_words, file=sys.stderr, flush=True)
         deadline = time.monotonic() + _LAST_WORDS
         self._work.outputs.flush()
         while self._work.outputs.unsettled and time.monotonic() < deadline:

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from typing import Any
 
+    from windlass.runner import served as served_module
+
     Emit = Callable[[Any], None]
     """Takes one value of a generator. Raises nothing of ours into user code: it runs with the door shut."""
 
@@ -42,6 +44,10 @@ class Loop:
             return self.loop.run_until_complete(task)
         finally:
             interrupts.async_end()
+
+    def complete(self, awaitable: Awaitable[Any]) -> Any:
+        """Run something that no interrupt is meant for."""
+        return self.loop.run_until_complete(_awaited(awaitable))
 
     def wait_readable(self, *descriptors: int) -> None:
         """Let the user's background tasks run until one of these has something to read."""
@@ -76,18 +82,26 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 
 class Invoker:
-    """``function`` as it is called for each input."""
+    """Calls what is served, once for each input."""
 
-    def __init__(
-        self, function: Callable[..., Any], *, is_generator: bool, is_async: bool, interrupts: Interrupts
-    ) -> None:
-        self._function = function
-        self._is_generator = is_generator
-        self._is_async = is_async
+    def __init__(self, served: served_module.Served, *, interrupts: Interrupts) -> None:
+        self._served = served
         self._interrupts = interrupts
-        self.loop: Loop | None = Loop() if is_async else None
 
-    def run(self, lease: object, args: Any, kwargs: Any, *, emit: Emit, began: Callable[[], None]) -> tuple[Any, float]:
+    @property
+    def loop(self) -> Loop | None:
+        return self._served.loop
+
+    def run(
+        self,
+        lease: object,
+        callee: served_module.Callee,
+        args: Any,
+        kwargs: Any,
+        *,
+        emit: Emit,
+        began: Callable[[], None],
+    ) -> tuple[Any, float]:
         """The value (for a generator: how many it yielded) and the seconds it took. Raises ``Ended``."""
         interrupts = self._interrupts
         interrupts.begin(lease)
@@ -99,10 +113,10 @@ class Invoker:
             # Two layers: a signal may arrive in the very act of shutting the door, after user code has ended.
             try:
                 interrupts.open()
-                value = self._function(*args, **kwargs)
-                if self._is_generator:
+                value = callee.function(*args, **kwargs)
+                if callee.is_generator:
                     value = self._iterate(value, emit)
-                elif self._is_async or type(value).__name__ == "coroutine":
+                elif callee.is_async or type(value).__name__ == "coroutine":
                     interrupts.shut()
                     value = self._await(value)
             finally:
@@ -122,9 +136,7 @@ class Invoker:
             del error  # its traceback refers to this frame: the user's objects would live until the next collection
 
     def _await(self, awaitable: Awaitable[Any]) -> Any:
-        if self.loop is None:
-            self.loop = Loop()
-        return self.loop.run(awaitable, self._interrupts)
+        return self._served.needs_loop().run(awaitable, self._interrupts)
 
     def _iterate(self, values: Any, emit: Emit) -> int:
         if hasattr(values, "__aiter__"):

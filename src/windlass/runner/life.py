@@ -1,4 +1,4 @@
-"""One life of a runner: prepare, then serve."""
+"""One life of a runner: prepare, enter, then serve."""
 from __future__ import annotations
 
 import json
@@ -23,14 +23,17 @@ def main(plan_path: str) -> int:
     marks.install()
     connection = link.Link(plan)
     try:
-        function = prepare.function(plan["spec"], lambda digest: _fetch(connection, digest))
+        served = prepare.served(plan, lambda digest: _fetch(connection, digest))
+        served.enter(snap=True)
+        _settle_memory()
+        # The fork point: up to here a container is like all others with this code and these parameters.
+        served.enter(snap=False)
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - the edge of user code; sys.exit() at import is a failed start, too
         return _failed(connection, exc)
-    _settle_memory()
     try:
-        service.Service(plan["spec"], function, link=connection, work=work.Work(connection)).run()
+        service.Service(plan["spec"], served, link=connection, work=work.Work(connection)).run()
     except exception.Error as exc:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)
         return 1

@@ -1,4 +1,4 @@
-"""From a plan to the user's function. No thread, and no connection unless the function itself must be fetched."""
+"""From a plan to what is served. No thread, and no connection unless the user's code itself must be fetched."""
 from __future__ import annotations
 
 import importlib
@@ -7,6 +7,7 @@ import sys
 
 from windlass import exception
 from windlass.client import here
+from windlass.runner import served as served_module
 from windlass.wire import payload
 
 TYPE_CHECKING = False
@@ -47,15 +48,44 @@ def _breakpoint(*args: Any, **kwargs: Any) -> Any:
     return debugger.stop(sys._getframe(1), args, kwargs)
 
 
-def function(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Callable[..., Any]:
-    """Import the user's code and find the function that was decorated."""
+def served(plan: containers.RunnerPlan, fetch: Callable[[str], bytes]) -> served_module.Served:
+    """Import the user's code, find what was decorated, make the instance if it is a class."""
+    spec = plan["spec"]
+    found = _decorated(spec, fetch)
+    if spec.get("class_name"):
+        return _instance(plan, found)
+    return served_module.function(_function(spec, found), spec)
+
+
+def _decorated(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Any:
     if spec["definition"] == "serialized":
         _check_python(spec)
-        found = payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
-    else:
-        found = _find(importlib.import_module(spec["module"]), spec)
-        if hasattr(found, "_entered"):
-            found._entered()
+        return payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
+    found = _find(importlib.import_module(spec["module"]), spec)
+    if hasattr(found, "_entered"):
+        found._entered()
+    return found
+
+
+def _instance(plan: containers.RunnerPlan, found: Any) -> served_module.Served:
+    from windlass import cls
+    from windlass.client import anatomy
+    from windlass.wire import parameters
+
+    spec = plan["spec"]
+    user_cls = found._user_cls if isinstance(found, cls.Cls) else found
+    if not isinstance(user_cls, type):
+        raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no class: {user_cls!r}")
+    info: functions.FunctionInfo = {
+        "function_id": plan["function_id"], "app_id": plan["app"]["app_id"], "tag": spec["tag"], "is_generator": False,
+        "class_name": spec["class_name"], "methods": spec["methods"], "parameters": spec.get("parameters", []),
+    }  # fmt: skip
+    values = parameters.decode(plan.get("parameters", ""))
+    made = cls.serving(user_cls, anatomy.read(user_cls), values, info)
+    return served_module.Instance(made, spec)
+
+
+def _function(spec: functions.FunctionSpec, found: Any) -> Callable[..., Any]:
     raw = found.get_raw_f() if hasattr(found, "get_raw_f") else found
     if not callable(raw):
         raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no function: {raw!r}")

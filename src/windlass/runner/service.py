@@ -13,10 +13,10 @@ from windlass.wire import payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from windlass.runner import link as link_module
+    from windlass.runner import served as served_module
     from windlass.runner import terminal as terminal_module
     from windlass.wire.messages import functions
 
@@ -31,7 +31,7 @@ class Service:
     def __init__(
         self,
         spec: functions.FunctionSpec,
-        function: Callable[..., Any],
+        served: served_module.Served,
         *,
         link: link_module.Link,
         work: work_module.Work,
@@ -41,9 +41,8 @@ class Service:
         self._work = work
         self._outputs = work.outputs
         self._attendant = attendant.Attendant(link, work, timeout=spec["timeout"])
-        self._invoker = invoke.Invoker(
-            function, is_generator=spec["is_generator"], is_async=spec["is_async"], interrupts=work.interrupts
-        )
+        self._served = served
+        self._invoker = invoke.Invoker(served, interrupts=work.interrupts)
         self._terminal: terminal_module.Terminal | None = None
 
     def run(self) -> None:
@@ -54,7 +53,7 @@ class Service:
         if link.up:  # it was needed to fetch the function
             work.announce()
         self._attendant.start()
-        patience = _LAST_WORDS
+        patience, user_left = _LAST_WORDS, True
         try:
             while not work.stopping:
                 try:
@@ -69,9 +68,12 @@ class Service:
                     break
                 if ran > _HURRY or outputs.due(time.monotonic()):
                     outputs.flush()
+            user_left = False
         finally:
             work.stopping = work.stopping or "graceful"
             work.release()
+            if self._served.leaves and not user_left:
+                self._run_exit_hooks(patience)
             self._leave(patience)
 
     def _idle(self) -> None:
@@ -88,6 +90,18 @@ class Service:
                 link.step(60.0, link.main_wake)
         finally:
             link.leave()
+
+    def _run_exit_hooks(self, patience: float) -> None:
+        """After the last results: nobody shall wait for hooks. Signals that ask to end change nothing any more, because
+        the door for interrupts is shut; the attendant ends hooks that hang."""
+        work = self._work
+        self._outputs.flush()
+        self._link.wait(lambda: not self._outputs.unsettled, time.monotonic() + patience)
+        work.last_words = f"exit hooks were still running after {work.grace:g} s, so the container was killed"
+        before, work.die_at = work.die_at, min(work.die_at, time.monotonic() + work.grace)
+        self._attendant.attend()
+        self._served.leave()
+        work.die_at, work.last_words = before, ""
 
     def _leave(self, patience: float) -> None:
         """Bring out results and output."""
@@ -126,6 +140,11 @@ class Service:
         return payload.loads(data, "arguments")
 
     def _run(self, lease: work_module.Lease, args: Any, kwargs: Any) -> float:
+        callee = self._served.callees.get(lease.method)
+        if callee is None:
+            missing = exception.NotFoundError(f"{self._spec['tag']!r} has no method {lease.method!r} in this container")
+            self._fail(lease, missing, 0.0)
+            return 0.0
         here.input_id.set(lease.input_id)
         here.call_id.set(lease.call_id)
         marks.current = lease.input_id
@@ -143,7 +162,7 @@ class Service:
             if lease.cancelled:
                 self._end(lease, "terminated", 0.0)
                 return 0.0
-            value, seconds = self._invoker.run(lease, args, kwargs, emit=emit, began=self._attendant.attend)
+            value, seconds = self._invoker.run(lease, callee, args, kwargs, emit=emit, began=self._attendant.attend)
         except invoke.Ended as ended:
             work.running = None
             seconds = time.monotonic() - start
@@ -157,7 +176,7 @@ class Service:
                 self._terminal.detach()
             marks.flush()
             marks.current = None
-        if self._spec["is_generator"]:
+        if callee.is_generator:
             self._end(lease, "success", seconds, items=value)
         else:
             self._returned(lease, value, seconds)

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 class Lease:
     """One attempt at one input."""
 
-    __slots__ = ("attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "size")
+    __slots__ = ("attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size")
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
         self.input_id: str = body["input_id"]
         self.call_id: str = body["call_id"]
+        self.method: str = body.get("method", "")
         self.attempt: int = body["attempt"]
         payload = body["payload"]
         at = payload.get("at")
@@ -62,6 +63,10 @@ class Work:
         """"", "graceful" or "now"."""
         self.die_at = math.inf
         """When the process ends whatever user code does."""
+        self.grace = 30.0
+        """Seconds between being asked to end and that."""
+        self.last_words = ""
+        """What the log says then."""
         link.connected = self.announce
         link.notice = self._notice
 
@@ -115,6 +120,7 @@ class Work:
         if self.stopping == "now":
             return
         self.stopping = "graceful" if graceful else "now"
+        self.grace = grace
         if not graceful:
             self.die_at = min(self.die_at, time.monotonic() + grace)
             self.interrupts.stop()

@@ -20,6 +20,7 @@ from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import runners as _runners
 from windlass.server.api import terminals as _terminals
+from windlass.server.api import variants as _variants
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
@@ -30,7 +31,7 @@ from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
-API = (_apps, _calls, _images, _machines, _runners, _terminals, _workers)
+API = (_apps, _calls, _images, _machines, _runners, _terminals, _variants, _workers)
 """The nouns that this server answers for; importing them registers their handlers."""
 
 _LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))

@@ -56,6 +56,11 @@ class Settings:
     caller_gone: float = 60.0
     """A waiting call whose caller's connection is gone for so long is cancelled."""
 
+    variant_burst: int = 1000
+    """Variants of one function (sets of parameters and options) that may be made at once."""
+    variant_rate: float = 1.0
+    """How many more of them in each second."""
+
     start_failures: int = 3
     """Consecutive start failures after which an ephemeral app's pending inputs fail."""
     crash_budget: int = 3

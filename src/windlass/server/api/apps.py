@@ -144,13 +144,14 @@ def function_create(core: Core, who: door.Who, body: function_messages.FunctionC
     if function is None:
         if not ids.is_id(body["function_id"], "fu"):
             raise exception.InvalidError(f"not a function id: {body['function_id'][:60]!r}")
-        _check_spec(core, spec)
+        check_spec(core, spec)
         core.turn.begin()
         function = actions.add_function(core, app, body["function_id"], spec)
     return actions.handle(function)
 
 
-def _check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
+def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
+    """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
     for worker in core.world.workers.values():
         place.check_request(
@@ -179,7 +180,8 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
         row = apps.function_by_id(core.db, body["function_id"])
         if row is None:
             raise exception.NotFoundError(f"no function {body['function_id']}")
-        return {"function_id": row.id, "app_id": row.app_id, "tag": row.tag, "is_generator": row.spec["is_generator"]}
+        live = core.world.functions.get(row.id)
+        return actions.about(row.id, row.app_id, row.spec) if live is None else actions.handle(live)
     name, tag = body.get("app_name", ""), body.get("tag", "")
     environment = body.get("environment") or core.settings.environment
     app = apps.by_name(core.db, name, environment, any_state=False)

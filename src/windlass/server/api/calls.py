@@ -147,7 +147,7 @@ def _nodes(core: Core, call: work.Call, limit: int) -> list[messages.GraphNode]:
             "parent_input_id": parent,
             "container_id": container,
             "status": _status((state, None if status is None else moves.Status(status))),
-            "function_name": spec["tag"],
+            "function_name": call.name,
             "module_name": spec["module"],
         }
         for key, state, status, container in calls.graph(core.db, call.n, limit)

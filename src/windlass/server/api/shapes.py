@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import msgspec
 
 _LIMIT = 2**53
+_typed_dict: Any = typing.TypedDict
 _INT = Annotated[int, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
 
 
@@ -24,11 +25,20 @@ def bounded(shape: Any) -> Any:
     if shape is int:
         return _INT
     if hasattr(shape, "__total__"):
-        fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
-        return typing.TypedDict(shape.__name__, fields, total=shape.__total__)  # type: ignore[operator]
+        return _message(shape)
     parts = typing.get_args(shape)
     if not parts:
         return shape
     origin = typing.get_origin(shape)
     new = tuple(bounded(part) for part in parts)
     return functools.reduce(operator.or_, new) if origin in (typing.Union, types.UnionType) else origin[new]
+
+
+def _message(shape: Any) -> Any:
+    """Two classes, because a ``TypedDict`` is written with one rule: the keys that must be there, and the others."""
+    fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}
+    required = {name: kind for name, kind in fields.items() if name in shape.__required_keys__}
+    optional = {name: kind for name, kind in fields.items() if name not in required}
+    base = _typed_dict(shape.__name__, required)
+    meta: Any = type(base)
+    return meta(shape.__name__, (base,), {"__annotations__": optional}, total=False) if optional else base

@@ -108,6 +108,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
             "image_id": spec["image_id"],
             "environment": function.app.environment,
             "spec": spec,
+            "parameters": function.parameters,
             "app": _layout(core, function.app),
         },
     }

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import builds, cancel, containers
+from windlass.server.apply import builds, cancel, containers, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
+from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, calls, secrets
 from windlass.wire.messages import apps as app_messages
@@ -44,22 +45,37 @@ def add_function(
     core: Core, app: machines.App, identity: str, spec: function_messages.FunctionSpec
 ) -> machines.Function:
     function = machines.Function(
-        n=apps.next_function(core.db), identity=identity, app=app, spec=spec, autoscaler=spec["autoscaler"]
+        n=apps.next_function(core.db),
+        identity=identity,
+        app=app,
+        spec=spec,
+        autoscaler=variant_decisions.bounds(spec, is_variant=False),
     )
     apps.insert_function(core.db, function)
-    core.world.functions[identity] = function
-    core.world.functions_by_n[function.n] = function
+    variants.remember(core, function)
     return function
 
 
 def handle(function: machines.Function) -> function_messages.FunctionInfo:
     """What callers and containers need to know of a function."""
-    return {
-        "function_id": function.id,
-        "app_id": function.app.id,
-        "tag": function.tag,
-        "is_generator": function.spec["is_generator"],
+    info = about(function.id, function.app.id, function.spec)
+    if function.variant_of is not None:
+        info["variant_of"] = function.variant_of.id
+    return info
+
+
+def about(function_id: str, app_id: str, spec: function_messages.FunctionSpec) -> function_messages.FunctionInfo:
+    """The same of a function that is only a row."""
+    info: function_messages.FunctionInfo = {
+        "function_id": function_id,
+        "app_id": app_id,
+        "tag": spec["tag"],
+        "is_generator": spec["is_generator"],
     }
+    if spec.get("class_name"):
+        info["class_name"], info["methods"] = spec["class_name"], spec.get("methods", {})
+        info["parameters"] = spec.get("parameters", [])
+    return info
 
 
 def publish(core: Core, app: machines.App, layout: dict[str, str]) -> None:

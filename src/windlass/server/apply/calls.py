@@ -41,6 +41,7 @@ def _load(core: Core, row: calls.Row) -> work.Call | None:
     if core.turn.is_open:
         core.turn.flush()
     call = work.Call(n=row.n, identity=row.id, function=function, kind=moves.Kind(row.kind), created_at=row.created_at)
+    call.method = row.method
     call.client, call.parent, call.closed, call.cancelled = (
         row.client,
         row.parent,
@@ -110,8 +111,26 @@ def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
         raise _no_function(core, request["function_id"])
     parent = request.get("parent_input_id")
     call = work.Call(n=0, identity=call_id, function=function, kind=kind, created_at=core.clock.now())
+    call.method = _method(function, request.get("method", ""))
     call.parent = _input_key(core, parent) if parent else None
     return call
+
+
+def _method(function: machines.Function, method: str) -> str:
+    """``method`` itself, if there is one to be named and it is there."""
+    spec = function.spec
+    class_name, methods = spec.get("class_name", ""), spec.get("methods", {})
+    if not class_name and method:
+        raise exception.InvalidError(f"function {spec['tag']!r} is no class: it has no method {method[:60]!r}")
+    if class_name and not method:
+        raise exception.InvalidError(
+            f"{class_name!r} is a class: only its methods can be called", hint=f"They are: {', '.join(methods)}."
+        )
+    if method and method not in methods:
+        raise exception.NotFoundError(
+            f"class {class_name!r} has no method {method[:60]!r}", hint=f"It has: {', '.join(methods)}."
+        )
+    return method
 
 
 def _no_function(core: Core, function_id: str) -> exception.Error:

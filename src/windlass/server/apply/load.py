@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from windlass.server.apply import build_logs, cancel
+from windlass.server.apply import build_logs, cancel, variants
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
+from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, containers, inputs
 
@@ -38,11 +39,22 @@ def _apps(core: Core, now: float) -> None:
     for app in apps.live(core.db):
         app.heard_at = now
         world.apps[app.id] = app
-    for n, identity, app_id, spec, override in apps.functions_of_live(core.db):
-        function = machines.Function(
-            n=n, identity=identity, app=world.apps[app_id], spec=spec, autoscaler=override or spec["autoscaler"]
-        )
-        world.functions[identity] = world.functions_by_n[n] = function
+    for row in apps.functions_of_live(core.db):
+        _function(core, row)
+
+
+def _function(core: Core, row: apps.LiveFunction) -> None:
+    base = None if row.variant_of is None else core.world.functions_by_n[row.variant_of]
+    function = machines.Function(
+        n=row.n,
+        identity=row.id,
+        app=core.world.apps[row.app_id],
+        spec=row.spec,
+        autoscaler=row.autoscaler or variant_decisions.bounds(row.spec, is_variant=base is not None),
+    )
+    function.variant_of, function.variant_key = base, row.variant_key or ""
+    function.parameters, function.overrides = row.parameters, row.overrides
+    variants.remember(core, function)
 
 
 def _containers(core: Core, now: float) -> dict[int, machines.Container]:

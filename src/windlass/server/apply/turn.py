@@ -149,14 +149,15 @@ def send_leases(container: machines.Container, items: list[work.Input]) -> None:
             attachments.append(data.inline)
         else:
             payload = {"blob": data.blob, "size": data.size}
-        leases.append(
-            {
-                "input_id": item.id,
-                "call_id": item.call.id,
-                "attempt": item.attempt,
-                "retries": item.retries,
-                "payload": payload,
-            }
-        )
+        lease = {
+            "input_id": item.id,
+            "call_id": item.call.id,
+            "attempt": item.attempt,
+            "retries": item.retries,
+            "payload": payload,
+        }
+        if item.call.method:
+            lease["method"] = item.call.method
+        leases.append(lease)
     if container.peer is not None:
         container.peer.notify("runner.lease", {"leases": leases}, attachments)

@@ -131,7 +131,9 @@ def fail_for(
 
 def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: bytes | None, data: work.Data) -> None:
     """The user's code failed or ran too long: try again if the policy says so, else this is the result."""
-    delay = None if item.call.cancelled else attempts.retry_delay(item.call.function.spec["retries"], item.retries)
+    # What a generator has yielded cannot be taken back (a method may be one, whatever its class's policy says).
+    final = item.call.cancelled or item.call.kind == moves.Kind.GEN
+    delay = None if final else attempts.retry_delay(item.call.function.spec["retries"], item.retries)
     _say(core, item, body, delay)
     if delay is None:
         finish(core, item, status, body, data)
@@ -148,7 +150,7 @@ def _say(core: Core, item: work.Input, body: bytes | None, delay: float | None) 
         return
     policy = call.function.spec["retries"]
     story = attempts.failure_story(
-        call.function.spec["tag"],
+        call.name,
         _decode(body)["failure"] if body else {},
         retry=item.retries + 1,
         most=policy["max_retries"] if policy else 0,

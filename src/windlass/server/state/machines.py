@@ -61,6 +61,7 @@ class Function:
         "app",
         "autoscaler",
         "broken",
+        "budget",
         "containers",
         "delayed",
         "failures",
@@ -70,11 +71,16 @@ class Function:
         "last_failure",
         "n",
         "not_before",
+        "overrides",
+        "parameters",
         "ready",
         "running",
         "seconds",
         "spec",
         "spilled",
+        "variant_key",
+        "variant_of",
+        "variants",
     )
 
     def __init__(
@@ -108,6 +114,15 @@ class Function:
         self.not_before = 0.0
         """Back-off of container starts after failures."""
         self.last_active = 0.0
+        self.variant_of: Function | None = None
+        self.variant_key = ""
+        self.parameters = ""
+        """Values for its class, as ``wire.parameters`` writes them."""
+        self.overrides: function_messages.FunctionOverrides = {}
+        self.variants: dict[str, Function] = {}
+        """Of a base: its variants by ``variant_key``."""
+        self.budget: Any = None
+        """Of a base: how many variants may be made now (``decide.variants.Budget``)."""
 
     @property
     def queued(self) -> int:

@@ -64,6 +64,7 @@ class Call:
         "id",
         "in_memory",
         "kind",
+        "method",
         "n",
         "next_index",
         "next_item",
@@ -83,6 +84,8 @@ class Call:
         self.part = call_part(identity)
         self.function = function
         self.kind = kind
+        self.method = ""
+        """Which one, of a class."""
         self.client: str | None = None
         self.parent: int | None = None
         self.closed = False
@@ -102,6 +105,12 @@ class Call:
         self.watchers: list[Any] = []
         self.held_back: list[Any] = []
         """Answers to runners that wait until the consumer of a generator has caught up."""
+
+    @property
+    def name(self) -> str:
+        """What is called, as people read it."""
+        spec = self.function.spec
+        return f"{spec['class_name']}.{self.method}" if self.method else spec["tag"]
 
     @property
     def finished(self) -> bool:

@@ -137,14 +137,47 @@ def next_function(db: database.Database) -> int:
 
 
 def insert_function(db: database.Database, function: machines.Function) -> None:
-    db.run(_SQL["insert_function"], (function.n, function.id, function.app.n, function.tag, json.dumps(function.spec)))
+    base = function.variant_of
+    db.run(
+        _SQL["insert_function"],
+        (
+            function.n,
+            function.id,
+            function.app.n,
+            function.tag,
+            json.dumps(function.spec),
+            None if base is None else base.n,
+            function.variant_key or None,
+            function.parameters,
+            json.dumps(function.overrides),
+        ),
+    )
 
 
-def functions_of_live(db: database.Database) -> list[tuple[int, str, str, Any, Any]]:
-    """(n, id, app id, spec, autoscaler overrides or None) of every function of a living app."""
+class LiveFunction(NamedTuple):
+    """A function of a living app. ``autoscaler``: what was set after it was made, or None."""
+
+    n: int
+    id: str
+    app_id: str
+    spec: Any
+    autoscaler: Any
+    variant_of: int | None
+    variant_key: str | None
+    parameters: str
+    overrides: Any
+
+
+def functions_of_live(db: database.Database) -> list[LiveFunction]:
+    """Every function of a living app, bases before their variants."""
+    rows = [LiveFunction(*row) for row in db.all(_SQL["functions_of_live"])]
     return [
-        (n, identity, app, json.loads(spec), json.loads(override) if override else None)
-        for n, identity, app, spec, override in db.all(_SQL["functions_of_live"])
+        row._replace(
+            spec=json.loads(row.spec),
+            autoscaler=json.loads(row.autoscaler) if row.autoscaler else None,
+            overrides=json.loads(row.overrides),
+        )
+        for row in rows
     ]
 
 

@@ -14,6 +14,7 @@ class Row(NamedTuple):
     n: int
     id: str
     function: int
+    method: str
     kind: int
     client: str | None
     parent: int | None
@@ -35,6 +36,7 @@ def insert(db: database.Database, call: work.Call) -> None:
             call.n,
             call.id,
             call.function.n,
+            call.method,
             call.kind,
             call.client,
             call.parent,

@@ -21,11 +21,12 @@ class CallCreate(TypedDict, total=False):
     """Create a call with its first inputs; repeating it changes nothing.
 
     ``kind``: "remote" and "map" (the caller waits), "spawn" (survives its caller), "gen" (one input that
-    yields items). ``closed``: no further inputs follow.
+    yields items). ``closed``: no further inputs follow. ``method``: which one of a class, absent for functions.
     """
 
     call_id: str
     function_id: str
+    method: str
     kind: str
     parent_input_id: str | None
     inputs: list[InputItem]

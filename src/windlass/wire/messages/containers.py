@@ -71,8 +71,8 @@ class AppLayout(TypedDict):
     functions: dict[str, FunctionInfo]
 
 
-class RunnerPlan(TypedDict):
-    """Handed to the runner as a file; what it serves. ``socket`` is the path inside the container."""
+class _RunnerPlan(TypedDict):
+    """The part of ``RunnerPlan`` that is always there."""
 
     container_id: str
     token: str
@@ -82,6 +82,15 @@ class RunnerPlan(TypedDict):
     environment: str
     spec: FunctionSpec
     app: AppLayout
+
+
+class RunnerPlan(_RunnerPlan, total=False):
+    """Handed to the runner as a file; what it serves. ``socket`` is the path inside the container.
+
+    ``parameters``: values for the instance of a class, as ``wire.parameters`` writes them.
+    """
+
+    parameters: str
 
 
 class ContainerExit(TypedDict, total=False):

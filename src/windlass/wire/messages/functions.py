@@ -22,15 +22,28 @@ class AutoscalerSpec(TypedDict):
     scaledown_window: float
 
 
-class FunctionSpec(TypedDict):
-    """Everything a function is, as stored and as handed to its containers. Never changed once created.
+class MethodSpec(TypedDict, total=False):
+    """One remotely callable method of a class. A missing key means False."""
 
-    ``definition``: "file" (``module`` is the stem of a script), "package" (dotted ``module``) or
-    "serialized" (``serialized`` is the blob of the cloudpickled function). ``qualname`` finds the raw
-    function in the module. ``mounts`` are digests of mount manifests (blobs; see ``images.MountManifest``),
-    stacked in order over the image. ``cpu_*`` in cores, ``memory_*`` in MiB; a limit of 0 means none asked.
-    ``timeout`` and ``startup_timeout`` in seconds. ``python`` is the caller's "major.minor".
+    is_generator: bool
+    is_async: bool
+
+
+class ParameterSpec(TypedDict, total=False):
+    """One parameter of a class, in the order of declaration. ``name`` and ``type`` are always present.
+
+    ``type``: "str", "int", "bool" or "bytes". ``default`` is there with ``has_default``, written as
+    ``wire.parameters`` writes values.
     """
+
+    name: str
+    type: str
+    has_default: bool
+    default: str
+
+
+class _FunctionSpec(TypedDict):
+    """The part of ``FunctionSpec`` that each function has."""
 
     tag: str
     module: str
@@ -57,6 +70,25 @@ class FunctionSpec(TypedDict):
     restrict_access: bool
 
 
+
+class FunctionSpec(_FunctionSpec, total=False):
+    """Everything a function is, as stored and as handed to its containers. Never changed once created.
+
+    ``definition``: "file" (``module`` is the stem of a script), "package" (dotted ``module``) or
+    "serialized" (``serialized`` is the blob of the cloudpickled function). ``qualname`` finds the raw
+    function in the module. ``mounts`` are digests of mount manifests (blobs; see ``images.MountManifest``),
+    stacked in order over the image. ``cpu_*`` in cores, ``memory_*`` in MiB; a limit of 0 means none asked.
+    ``timeout`` and ``startup_timeout`` in seconds. ``python`` is the caller's "major.minor".
+
+    A class is one function of tag ``<class_name>.*`` that serves all ``methods``; ``qualname`` finds the class.
+    ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions.
+    """
+
+    class_name: str
+    methods: dict[str, MethodSpec]
+    parameters: list[ParameterSpec]
+
+
 class FunctionCreate(TypedDict):
     """Idempotent in ``function_id``, which the client chooses."""
 
@@ -78,13 +110,60 @@ class FunctionGet(TypedDict, total=False):
     environment: str
 
 
-class FunctionInfo(TypedDict):
-    """What a handle needs to know of its function."""
+class _FunctionInfo(TypedDict):
+    """The part of ``FunctionInfo`` that each function has."""
 
     function_id: str
     app_id: str
     tag: str
     is_generator: bool
+
+
+class FunctionInfo(_FunctionInfo, total=False):
+    """What a handle needs to know of its function. The rest is there for classes, as in ``FunctionSpec``.
+
+    ``variant_of``: id of the function that this one is a variant of.
+    """
+
+    class_name: str
+    methods: dict[str, MethodSpec]
+    parameters: list[ParameterSpec]
+    variant_of: str
+
+
+class FunctionOverrides(TypedDict, total=False):
+    """What a variant has other than its base, in the words of ``FunctionSpec`` and ``AutoscalerSpec``.
+
+    ``secrets`` replace those of the base; ``more_secrets`` are added. ``concurrency`` and ``batching`` replace whole.
+    ``min_containers`` can be neither overridden nor inherited.
+    """
+
+    cpu_request: float
+    cpu_limit: float
+    memory_request: int
+    memory_limit: int
+    timeout: float
+    retries: RetrySpec | None
+    secrets: list[str]
+    more_secrets: list[str]
+    max_containers: int
+    buffer_containers: int
+    scaledown_window: float
+    concurrency: dict[str, int]
+    batching: dict[str, int]
+
+
+class FunctionBind(TypedDict, total=False):
+    """The variant of ``function_id`` with these values of its class's parameters and these overrides.
+
+    Answered with the ``FunctionInfo`` of a function that has its own pool: the same one whenever, and from wherever,
+    the same is asked for. Without parameters and overrides that is the function itself. ``parameters`` is what
+    ``wire.parameters.encode`` writes. A variant may be bound again: what is given here comes on top.
+    """
+
+    function_id: str
+    parameters: str
+    overrides: FunctionOverrides
 
 
 class FunctionStats(TypedDict):

@@ -50,6 +50,7 @@ METHODS: dict[str, Method] = {
     # functions
     "function.create": Method("request", USER, functions.FunctionCreate, functions.FunctionInfo),
     "function.get": Method("request", CALLER, functions.FunctionGet, functions.FunctionInfo),
+    "function.bind": Method("request", CALLER, functions.FunctionBind, functions.FunctionInfo),
     "function.stats": Method("request", CALLER, functions.FunctionRef, functions.FunctionStats),
     "function.autoscaler": Method("request", CALLER, functions.AutoscalerUpdate, functions.AutoscalerSpec),
     # calls; "call.run" is call.create and call.outputs in one round trip

@@ -29,14 +29,23 @@ class RunnerReadyReply(TypedDict):
     drop: list[Held]
 
 
-class Lease(TypedDict):
-    """One input to run. ``payload`` points into the attachments of the notice, or to a blob."""
+class _Lease(TypedDict):
+    """The part of ``Lease`` that is always there."""
 
     input_id: str
     call_id: str
     attempt: int
     retries: int
     payload: Payload
+
+
+class Lease(_Lease, total=False):
+    """One input to run. ``payload`` points into the attachments of the notice, or to a blob.
+
+    ``method``: which one of a class, absent for functions.
+    """
+
+    method: str
 
 
 class RunnerLease(TypedDict):

@@ -37,11 +37,13 @@ DELETE FROM container WHERE app = ?;
 -- name: delete_logs
 DELETE FROM log WHERE n IN (SELECT n FROM log WHERE app = ? LIMIT 20000);
 -- name: insert_function
-INSERT INTO function (n, id, app, tag, spec) VALUES (?, ?, ?, ?, ?);
+INSERT INTO function (n, id, app, tag, spec, variant_of, variant_key, parameters, overrides)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: next_function
 SELECT coalesce(max(n), 0) + 1 FROM function;
 -- name: functions_of_live
-SELECT f.n, f.id, a.id, f.spec, f.autoscaler FROM function f JOIN app a ON a.n = f.app WHERE a.stopped_at IS NULL;
+SELECT f.n, f.id, a.id, f.spec, f.autoscaler, f.variant_of, f.variant_key, f.parameters, f.overrides
+FROM function f JOIN app a ON a.n = f.app WHERE a.stopped_at IS NULL ORDER BY f.n;
 -- name: function_by_id
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.id = ?;
 -- name: function_by_n

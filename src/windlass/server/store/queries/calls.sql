@@ -1,7 +1,7 @@
 -- name: next_n
 SELECT coalesce(max(n), 0) + 1 FROM call;
 -- name: insert
-INSERT INTO call (n, id, function, kind, client, parent, closed, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO call (n, id, function, method, kind, client, parent, closed, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: closed
 UPDATE call SET closed = 1 WHERE n = ?;
 -- name: cancelled
@@ -9,10 +9,11 @@ UPDATE call SET cancelled = 1, closed = 1 WHERE n = ?;
 -- name: done
 UPDATE call SET done_at = ?, num_inputs = ? WHERE n = ?;
 -- name: by_part
-SELECT n, id, function, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
+SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
 WHERE substr(id, 4, 16) = ?;
 -- name: by_n
-SELECT n, id, function, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call WHERE n = ?;
+SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
+WHERE n = ?;
 -- name: counts
 SELECT count(*), coalesce(sum(state = 2), 0), coalesce(max(key) & 1073741823, -1) FROM input
 WHERE key BETWEEN :call << 30 AND :call << 30 | 1073741823;

@@ -1,0 +1,24 @@
+"""``function.bind``: the pool of a class with these parameters, of a function with these options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windlass.server.api import apps, door
+from windlass.server.apply import apps as app_actions
+from windlass.server.apply import variants as actions
+from windlass.wire import peer
+from windlass.wire.messages import functions as messages
+
+Core = door.Core
+
+
+@door.handler("function.bind", "function_id")
+def bind(core: Core, who: door.Who, body: messages.FunctionBind, incoming: peer.Incoming) -> Any:
+    base = apps.function_of(core, body["function_id"])
+    found = actions.find(core, base, body.get("parameters", ""), body.get("overrides", {}))
+    if isinstance(found, actions.Wanted):
+        apps.check_spec(core, found.spec)
+        core.turn.begin()
+        found = actions.make(core, found)
+    return app_actions.handle(found)

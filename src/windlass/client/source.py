@@ -189,7 +189,8 @@ def columns(raw_f: Any) -> tuple[list[str], list[str]]:
     name = getattr(raw_f, "__qualname__", repr(raw_f))
     if kind(raw_f)[0]:
         raise exception.InvalidError(f"{name!r} is a generator, which cannot be batched", hint="Return a list.")
-    by_position, by_name = [], []
+    by_position: list[str] = []
+    by_name: list[str] = []
     for one in inspect.signature(raw_f).parameters.values():
         if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
             raise exception.InvalidError(

@@ -1,4 +1,4 @@
-"""Containers that take several inputs: how many, which one, how many containers there are, and what becomes of crashes."""
+"""Containers that take several inputs: how many, which one, how many containers, and what becomes of crashes."""
 from __future__ import annotations
 
 import asyncio
@@ -247,7 +247,9 @@ def test_capacity_says_how_many():
     assert capacity.of(spec(concurrency=TEN, single_use=True), 0.0).most == 1
 
 
-@pytest.mark.parametrize(("load", "seconds", "wanted"), [(1, None, 1), (100, None, 1), (101, None, 2), (1000, 0.001, 1)])
+@pytest.mark.parametrize(
+    ("load", "seconds", "wanted"), [(1, None, 1), (100, None, 1), (101, None, 2), (1000, 0.001, 1)]
+)
 def test_containers_are_counted_in_units(load, seconds, wanted):
     sample = scale.Sample(
         queued=load, busy=0, seconds=seconds, elapsed=0.0, active=True, minimum=0, maximum=0, buffer=0, unit=100

@@ -68,7 +68,7 @@ class Work:
     def __init__(self, link: link_module.Link) -> None:
         self._link = link
         self.interrupts = interrupts_module.Interrupts(self._stopped_by_signal)
-        self.outputs = outputs_module.Outputs(link, self._settled)
+        self.outputs = outputs_module.Outputs(link, self.settled)
         self.queue: collections.deque[Lease] = collections.deque()
         self.held: dict[tuple[str, int], Lease] = {}
         """All that the server thinks is here, until it has committed its end."""
@@ -169,7 +169,8 @@ class Work:
     def _stopped_by_signal(self) -> None:
         self.stopping = "now"
 
-    def _settled(self, key: tuple[str, int]) -> None:
+    def settled(self, key: tuple[str, int]) -> None:
+        """The server has committed how it ended."""
         self.held.pop(key, None)
         self.streams.pop(key, None)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from windlass.runner import work as work_module
     from windlass.wire.messages import functions
 
+_FEW = 2  # threads whose results need not wait for those of others
 _LONG = 0.050  # seconds that inputs wait for a place before they are given back
 
 
@@ -326,7 +327,10 @@ class Crowd(service.Service):
             self._leave_by(run, exc)
         finally:
             run.finish()
-            self._work.flush()
+            if len(self._runs) > _FEW:
+                self._keeper.flush_soon()
+            else:
+                self._work.flush()
             self._done(run)
 
     def _tell(self, run: units.Run, args: Any, kwargs: Any) -> None:

@@ -85,6 +85,7 @@ class Keeper(attendant.Attendant):
         self._read = read
         self._reads = True
         self._until = 0.0
+        self._flushing = False
 
     def attend(self) -> None:
         """Any thread: look at the time again."""
@@ -93,6 +94,12 @@ class Keeper(attendant.Attendant):
     def expect(self, at: float) -> None:
         """Any thread: something is due then."""
         if at < self._until:
+            self._link.attendant_wake.set()
+
+    def flush_soon(self) -> None:
+        """Any thread: bring out outputs, together with those that others add until this thread has its turn."""
+        if not self._flushing:
+            self._flushing = True
             self._link.attendant_wake.set()
 
     def _run(self) -> None:
@@ -114,6 +121,7 @@ class Keeper(attendant.Attendant):
         if now >= self._beat_at:
             self._beat_at = now + attendant.BEAT
             self._link.request("runner.beat", {"held": work.listed()})
+        self._flushing = False
         work.flush()
         due = self._due(now)
         if now >= work.die_at:

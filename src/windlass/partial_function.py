@@ -131,7 +131,7 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
     return lambda raw_f: partial.mark(raw_f, "concurrent", asked=asked)  # type: ignore[return-value]
 
 
-def batched(*, max_batch_size: int, wait_ms: int) -> _MethodDecorator:
+def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Callable[..., Any]], Any]:
     """Gather inputs and run them together: below ``@app.function()``, or on the only method of a class.
 
     Callers pass single items. The function gets a list for each of its parameters, and returns a list of the same
@@ -160,4 +160,4 @@ def batched(*, max_batch_size: int, wait_ms: int) -> _MethodDecorator:
         source.columns(marked.raw_f)
         return marked
 
-    return decorate  # type: ignore[return-value]
+    return decorate

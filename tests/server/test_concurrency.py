@@ -181,6 +181,21 @@ def test_all_that_a_dead_container_held_runs_again_together_and_then_the_suspect
     play(scene)
 
 
+def test_a_suspect_gets_a_container_of_its_own_beside_the_others(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        function = await client.app(concurrency=TEN, autoscaler=bounds())
+        await client.create(function, [1, 2])
+        for number in range(2):
+            await until(lambda n=number: len(worker.started) == n + 1 and held(worker) == [2])
+            (identity,) = worker.runners
+            await worker.exit(identity, {"reason": "signal", "signal": 9})
+        await until(lambda: held(worker) == [1, 1])
+
+    play(scene)
+
+
 def test_what_is_given_back_is_not_charged(play):
     async def scene(platform):
         worker = await platform.worker(keep)

@@ -59,7 +59,7 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     if not app.alive or not app.published:
         return 0
     counted = _counted(function)
-    wanted = _wanted(function, now)
+    wanted = _wanted(core, function, now)
     if wanted > len(counted):
         return wanted - len(counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
@@ -70,13 +70,13 @@ def _counted(function: machines.Function) -> list[machines.Container]:
     return [c for c in function.containers.values() if c.state <= moves.ContainerState.READY]
 
 
-def _wanted(function: machines.Function, now: float) -> int:
+def _wanted(core: Core, function: machines.Function, now: float) -> int:
     if function.broken and not function.queued:
         return math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
-    return scale.needed(_sample(function, now))
+    return scale.needed(_sample(core, function, now))
 
 
-def _sample(function: machines.Function, now: float) -> scale.Sample:
+def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample:
     window = function.autoscaler["scaledown_window"]
     busy = [c for c in function.containers.values() if c.held]
     allowed = capacity.of(function.spec, function.seconds)
@@ -85,8 +85,13 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
     ) / max(1, len(busy))
     if function.running or function.queued:
         function.last_active = now
+    queued = function.queued
+    if allowed.shared and function.ready:
+        first = function.ready[0]
+        if first.crashes and capacity.alone(first.crashes, allowed, core.settings.crash_budget):
+            queued += allowed.planned  # it waits for an empty container, and everybody waits behind it
     return scale.Sample(
-        queued=function.queued,
+        queued=queued,
         busy=function.running,
         seconds=function.seconds,
         elapsed=elapsed,

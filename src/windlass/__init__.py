@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from windlass.function import Function as Function
     from windlass.function_call import FunctionCall as FunctionCall
     from windlass.image import Image as Image
+    from windlass.partial_function import batched as batched
+    from windlass.partial_function import concurrent as concurrent
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
     from windlass.partial_function import method as method
@@ -45,6 +47,8 @@ _WHERE = {
     "Image": "image",
     "Retries": "retries",
     "Secret": "secret",
+    "batched": "partial_function",
+    "concurrent": "partial_function",
     "current_function_call_id": "execution",
     "current_input_id": "execution",
     "enable_output": "client.output",

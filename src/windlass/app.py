@@ -328,6 +328,8 @@ class App:
             raw_f, marks = partial.taken(raw_f)
             source.check(raw_f, serialized=serialized, name=name)
             origin = source.Source(raw_f, serialized=serialized, is_generator=is_generator)
+            if origin.is_generator and "batching" in marks:
+                raise exception.InvalidError(f"{origin.qualname!r} is a generator function: it cannot be batched")
             chosen = options.Options(asked, is_generator=origin.is_generator)
             chosen.include_source = self._include_source if include_source is None else include_source
             tag = origin.qualname if name is None else name

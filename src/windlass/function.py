@@ -392,7 +392,11 @@ class Function(_Base[P, R, O]):
     def with_batching(self, *, max_batch_size: int, wait_ms: int) -> Function[P, R, O]:
         """The same function with inputs that are gathered into batches; a variant as by ``with_options``."""
         from windlass import options
+        from windlass.client import source
 
+        self._expect(generator=False, verb="batched")
+        if self._source is not None:
+            source.columns(self._source.raw_f)
         return self._variant({"batching": options.batching(max_batch_size, wait_ms)})
 
     def _variant(self, overrides: dict[str, Any]) -> Function[P, R, O]:

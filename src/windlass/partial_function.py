@@ -1,7 +1,8 @@
-"""Decorators for the methods of classes that run in containers: ``method``, ``enter`` and ``exit``."""
+"""Decorators below ``@app.cls`` and ``@app.function``: ``method``, ``enter``, ``exit``, ``concurrent``, ``batched``."""
 from __future__ import annotations
 
-from windlass.client import partial
+from windlass import options
+from windlass.client import partial, source
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,3 +104,60 @@ def exit(_warn_parentheses_missing: object = None) -> Callable[[H], H]:
     """
     partial.bare(exit, _warn_parentheses_missing, "exit")
     return lambda raw_f: partial.mark(raw_f, "exit", role=partial.EXIT)  # type: ignore[return-value]
+
+
+def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable[[H], H]:
+    """Let each container take several inputs at once: below ``@app.function()``, or below ``@app.cls()``.
+
+    Inputs of async functions are tasks of one event loop; those of other functions run in a thread each, so their code
+    must be safe for threads. Each input has a context, a timeout and a cancellation of its own. A function in a thread
+    that does not stop when it is interrupted takes its container with it; the other inputs then run again elsewhere.
+
+    Args:
+        max_inputs: never more at once in one container.
+        target_inputs: what the autoscaler reckons with; by default ``max_inputs``. A container takes more only when
+            no other one is ready.
+
+    Example:
+        >>> @app.function()
+        ... @windlass.concurrent(max_inputs=100)
+        ... async def fetch(url: str) -> str:
+        ...     return await download(url)
+
+    Raises:
+        InvalidError: a number is wrong, or it does not stand on a function or class below the app's decorator.
+    """
+    asked = {"concurrency": options.concurrency(max_inputs, target_inputs)}
+    return lambda raw_f: partial.mark(raw_f, "concurrent", asked=asked)  # type: ignore[return-value]
+
+
+def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Callable[..., Any]], Any]:
+    """Gather inputs and run them together: below ``@app.function()``, or on the only method of a class.
+
+    Callers pass single items. The function gets a list for each of its parameters, and returns a list of the same
+    length. What it raises fails every input of the batch.
+
+    Args:
+        max_batch_size: a batch has at most so many inputs, 1 to 1,000.
+        wait_ms: a batch that is not full begins so many milliseconds after its first input was taken, 0 to 600,000.
+
+    Example:
+        >>> @app.function()
+        ... @windlass.batched(max_batch_size=4, wait_ms=1000)
+        ... def add(x: list[int], y: list[int]) -> list[int]:
+        ...     return [a + b for a, b in zip(x, y)]
+        >>> add.remote(2, 3)
+        5
+
+    Raises:
+        InvalidError: a number is wrong, or the function has default arguments, takes any number of arguments,
+            or is a generator.
+    """
+    asked = {"batching": options.batching(max_batch_size, wait_ms)}
+
+    def decorate(raw_f: Any) -> Any:
+        marked = partial.mark(raw_f, "batched", role=partial.METHOD, asked=asked)
+        source.columns(marked.raw_f)
+        return marked
+
+    return decorate

@@ -43,6 +43,7 @@ class Stage:
         self.blobs: dict[str, bytearray] = blobs or {}
         self.drop: list[dict[str, Any]] = []
         self.deaf = False  # do not answer runner.outputs
+        self.withheld: set[str] = set()  # do not answer those with items of these inputs
         self.peer: peer.Peer | None = None
         self.changed = asyncio.Event()
         self.count = 0
@@ -110,6 +111,20 @@ class Stage:
         self.peer.notify("runner.lease", {"leases": leases}, attachments)
         return names
 
+    def lease_named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """Lease one input with arguments by name."""
+        return self.lease_raw(pickle.dumps((args, kwargs), 4))
+
+    def lease_raw(self, data: bytes) -> str:
+        """Lease one input whose arguments are these bytes."""
+        name = ids.input_id(CALL, self.count)
+        self.count += 1
+        place = {"at": 0, "size": len(data)}
+        lease = {"input_id": name, "call_id": CALL, "attempt": 1, "retries": 0, "payload": place}
+        assert self.peer is not None
+        self.peer.notify("runner.lease", {"leases": [lease]}, [data])
+        return name
+
     def cancel(self, *names: str, attempt: int = 1) -> None:
         assert self.peer is not None
         self.peer.notify("runner.cancel", {"inputs": [{"input_id": name, "attempt": attempt} for name in names]})
@@ -134,6 +149,14 @@ class Stage:
     async def exit_code(self) -> int:
         await self.until(lambda: self.running.poll() is not None)
         return self.running.returncode
+
+    def switches(self) -> int:
+        """How often all threads of the runner have given up the processor."""
+        total = 0
+        for task in Path(f"/proc/{self.running.pid}/task").iterdir():
+            status = dict(line.split(":", 1) for line in (task / "status").read_text().splitlines())
+            total += int(status["voluntary_ctxt_switches"])
+        return total
 
     @property
     def ends(self) -> list[dict[str, Any]]:
@@ -185,7 +208,8 @@ class Stage:
                 if place is not None and "at" in place:
                     place["data"] = call.attachments[place["at"]]
             self.outputs.append(output)
-        if not self.deaf:
+        withheld = any(o["status"] == "item" and o["input_id"] in self.withheld for o in call.body["outputs"])
+        if not self.deaf and not withheld:
             call.reply({})
 
 

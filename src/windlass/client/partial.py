@@ -6,6 +6,7 @@ answer by them. An instance that Windlass made knows the handle that it belongs 
 from __future__ import annotations
 
 from windlass import exception
+from windlass.client import object as objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ def mark(raw_f: Any, name: str, *, role: str = "", asked: dict[str, Any] | None 
     """Add a mark to a function, a class, or something marked already. ``name``: of the decorator, for errors."""
     if isinstance(raw_f, (staticmethod, classmethod)):
         raise exception.InvalidError(f"@{name} cannot decorate a {type(raw_f).__name__}", hint="It needs `self`.")
+    if isinstance(raw_f, objects.Object):
+        raise exception.InvalidError(
+            f"@{name} stands above @app.function or @app.cls", hint="The app's decorator must be the outermost one."
+        )
     known = raw_f if isinstance(raw_f, Partial) else Partial(raw_f)
     if role and isinstance(known.raw_f, type):
         raise exception.InvalidError(f"@{name} decorates methods, not the class {known.raw_f.__name__!r}")
@@ -86,7 +91,7 @@ def taken(decorated: Any) -> tuple[Any, dict[str, Any]]:
     """The function or class below the decorators, and what they ask for. For ``@app.function`` and ``@app.cls``."""
     if not isinstance(decorated, Partial):
         return decorated, {}
-    if not decorated.asked:
+    if not decorated.asked or (METHOD in decorated.roles and "batching" not in decorated.asked):
         raise exception.InvalidError(
             f"{decorated.__qualname__!r} is marked as a method of a class",
             hint="Put @app.cls on the class; functions with @app.function need no @method, @enter or @exit.",

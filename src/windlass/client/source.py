@@ -177,3 +177,30 @@ def check_class(user_cls: Any, *, serialized: bool) -> None:
             f"class {user_cls.__qualname__!r} is defined inside a function, so its container could not import it",
             hint="Move it to the top level of its module, or use @app.cls(serialized=True).",
         )
+
+
+def columns(raw_f: Any) -> tuple[list[str], list[str]]:
+    """The parameters of a batched function that are given by position, and those given by name only.
+
+    Raises ``InvalidError`` when each input cannot have a value for each of them, or there is no one answer.
+    """
+    import inspect
+
+    name = getattr(raw_f, "__qualname__", repr(raw_f))
+    if kind(raw_f)[0]:
+        raise exception.InvalidError(f"{name!r} is a generator, which cannot be batched", hint="Return a list.")
+    by_position: list[str] = []
+    by_name: list[str] = []
+    for one in inspect.signature(raw_f).parameters.values():
+        if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD):
+            raise exception.InvalidError(
+                f"{name!r} is batched, so it cannot take any number of arguments ({one})",
+                hint="It gets one list for each parameter: name them all.",
+            )
+        if one.default is not one.empty:
+            raise exception.InvalidError(
+                f"{name!r} is batched, so its parameter {one.name!r} cannot have a default",
+                hint="Each input must have a value for each parameter, because they become lists.",
+            )
+        (by_name if one.kind == one.KEYWORD_ONLY else by_position).append(one.name)
+    return by_position, by_name

@@ -4,6 +4,9 @@
                                                                    │ ▲
                                                  attendant (2nd thread: the connection while user's code runs long)
 
+``service`` runs one input after the other. Where inputs are gathered, ``batching`` runs one batch after the other.
+Where a container takes several at once, ``crowd`` runs them as ``tasks`` or in ``threads``, and the ``keeper`` reads.
+
 Belongs here: running user code and everything its edge needs (interrupts, failures, attributed output). Does not belong
 here: what is scheduled where (server) or how the container came to be (worker). Imports only the standard library, and
 as little of it as possible: each millisecond here is one of every cold start. So no asyncio unless the user's function

@@ -19,26 +19,30 @@ from windlass.runner import marks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from windlass.runner import link as link_module
+    from windlass.runner import outcome
     from windlass.runner import work as work_module
 
-_BEAT = 15.0
+BEAT = 15.0
 _LOOK = 0.020  # how often it looks, and how long an input must run for it to take over
 _RESTLESS = 0.5  # goes on looking so long after the last input
 _LONG = 0.050  # an input that runs so long has the others given back
-_DEAF = 5.0  # user code may take so long to end after its time is up
+DEAF = 5.0  # user code may take so long to end after its time is up
 _LAST_WORDS = 2.0  # for the server to take the last results of a process that is ended
 
 
 class Attendant:
     """``timeout``: seconds that one input may run."""
 
-    def __init__(self, link: link_module.Link, work: work_module.Work, *, timeout: float) -> None:
+    def __init__(
+        self, link: link_module.Link, work: work_module.Work, outcomes: outcome.Outcomes, *, timeout: float
+    ) -> None:
         self._link = link
         self._work = work
+        self._outcomes = outcomes
         self._timeout = timeout or math.inf
         self._asleep = False
         self._reads = False
-        self._beat_at = time.monotonic() + _BEAT
+        self._beat_at = time.monotonic() + BEAT
         self._poll = select.poll()
         self._poll.register(link.attendant_wake.fd, select.POLLIN)
 
@@ -89,7 +93,7 @@ class Attendant:
                         self._link.leave()
             self._pause(_LOOK)
 
-    def _read_for(self, running: work_module.Lease) -> None:
+    def _read_for(self, running: work_module.Unit) -> None:
         """Be the reader while this input runs and the main thread does not want to be."""
         while self._work.running is running and not self._link.wanted_back:
             deadline = self._duties(time.monotonic())
@@ -108,14 +112,14 @@ class Attendant:
         """What is due; returns when it must be looked at again."""
         work = self._work
         if now >= self._beat_at:
-            self._beat_at = now + _BEAT
+            self._beat_at = now + BEAT
             self._link.request("runner.beat", {"held": work.listed()})
         if work.outputs.pending:
             work.outputs.flush()
         running = work.running
         if running is None:
             if work.last_words and now >= work.die_at:  # else the main thread is leaving by itself
-                self._die()
+                self.die()
             return min(self._beat_at, work.die_at)
         # Read after ``running``: if the main thread has gone on meanwhile, this start is too late, never too early.
         ends = work.started + (math.inf if work.untimed else self._timeout)
@@ -123,9 +127,9 @@ class Attendant:
             work.interrupts.request(
                 running, interrupts_module.TIMEOUT, f"the function ran longer than its timeout of {self._timeout:g} s"
             )
-            if now >= ends + _DEAF:
+            if now >= ends + DEAF:
                 self._end_deaf(running)
-            ends += _DEAF
+            ends += DEAF
         if work.queue:
             gives_back = 0.0 if work.stopping else work.started + _LONG
             if now >= gives_back:
@@ -133,28 +137,22 @@ class Attendant:
             else:
                 ends = min(ends, gives_back)
         if now >= work.die_at:
-            self._die()
+            self.die()
         return min(ends, self._beat_at, work.die_at)
 
-    def _end_deaf(self, running: work_module.Lease) -> None:
+    def _end_deaf(self, running: work_module.Unit) -> None:
         """User code does not react to its interrupt: report it, end the process."""
-        text = f"the function ran longer than its timeout of {self._timeout:g} s and did not stop when interrupted"
-        kind = "windlass.exception.FunctionTimeoutError"
-        failure = {"kind": kind, "repr": text, "traceback": "", "frames": [], "reason": text}
-        output = {
-            "input_id": running.input_id, "attempt": running.attempt, "status": "timeout", "failure": failure,
-            "seconds": time.monotonic() - self._work.started,
-        }  # fmt: skip
-        self._work.outputs.add(running.key, output)
-        self._die()
+        self._outcomes.overran(running.leases, time.monotonic() - self._work.started)
+        self.die()
 
-    def _die(self) -> None:
+    def die(self) -> None:
+        """End the process, after the last results."""
         if self._work.last_words:
             marks.flush()
             print(self._work.last_words, file=sys.stderr, flush=True)
         deadline = time.monotonic() + _LAST_WORDS
-        self._work.outputs.flush()
-        while self._work.outputs.unsettled and time.monotonic() < deadline:
+        self._work.flush()
+        while self._work.unsettled and time.monotonic() < deadline:
             if self._reads or self._link.try_take():
                 self._reads = True
                 self._link.step(0.1, self._link.attendant_wake)

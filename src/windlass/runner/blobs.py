@@ -1,4 +1,4 @@
-"""Large values over the runner's connection. Main thread only; it serves the connection while it waits."""
+"""Large values over the runner's connection. For whoever may wait: alone, that is the main thread."""
 from __future__ import annotations
 
 from windlass import exception
@@ -19,7 +19,7 @@ class _Lost(Exception):
     """The connection was lost on the way."""
 
 
-def fetch(link: link_module.Link, digest: str, size: int) -> bytearray:
+def fetch(link: link_module.Waits, digest: str, size: int) -> bytearray:
     """The bytes of a blob."""
     data = bytearray()
     while len(data) < size:
@@ -32,7 +32,7 @@ def fetch(link: link_module.Link, digest: str, size: int) -> bytearray:
     return data
 
 
-def _fetch(link: link_module.Link, digest: str, data: bytearray) -> None:
+def _fetch(link: link_module.Waits, digest: str, data: bytearray) -> None:
     over: list[dict[str, Any]] = []
 
     def arrived(header: dict[str, Any], attachments: list[bytes]) -> None:
@@ -47,7 +47,7 @@ def _fetch(link: link_module.Link, digest: str, data: bytearray) -> None:
     _check(over[0])
 
 
-def upload(link: link_module.Link, data: bytes) -> str:
+def upload(link: link_module.Waits, data: bytes) -> str:
     """Bring ``data`` to the server; returns its digest."""
     digest = payload.digest(data)
     while True:
@@ -58,7 +58,7 @@ def upload(link: link_module.Link, data: bytes) -> str:
             continue  # a half upload is forgotten with its connection
 
 
-def _upload(link: link_module.Link, digest: str, view: memoryview) -> None:
+def _upload(link: link_module.Waits, digest: str, view: memoryview) -> None:
     upload_id = ids.new("up")
     answers: list[dict[str, Any]] = []
     sent = 0
@@ -75,13 +75,13 @@ def _upload(link: link_module.Link, digest: str, view: memoryview) -> None:
     _check(answers[-1])
 
 
-def _up(link: link_module.Link) -> int:
+def _up(link: link_module.Waits) -> int:
     """Which connection is used."""
     link.wait(lambda: link.up)
     return link.generation
 
 
-def _until(link: link_module.Link, connection: int, done: Callable[[], bool]) -> None:
+def _until(link: link_module.Waits, connection: int, done: Callable[[], bool]) -> None:
     """Wait for answers; those of a lost connection never come."""
     link.wait(lambda: done() or link.generation != connection)
     if link.generation != connection:

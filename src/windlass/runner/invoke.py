@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     Emit = Callable[[Any], None]
     """Takes one value of a generator. Raises nothing of ours into user code: it runs with the door shut."""
 
-Interrupts = interrupts_module.Interrupts
-
 
 class Ended(Exception):
     """How user code ended other than by returning. ``why``: "" (raised by itself), or why we interrupted it."""
@@ -37,8 +35,8 @@ class Loop:
         self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         asyncio.set_event_loop(self.loop)
 
-    def run(self, awaitable: Awaitable[Any], interrupts: Interrupts) -> Any:
-        task = self.loop.create_task(_awaited(awaitable))
+    def run(self, awaitable: Awaitable[Any], interrupts: interrupts_module.Door) -> Any:
+        task = self.loop.create_task(awaited(awaitable))
         interrupts.async_begin(lambda: self.loop.call_soon_threadsafe(task.cancel))
         try:
             return self.loop.run_until_complete(task)
@@ -47,10 +45,10 @@ class Loop:
 
     def complete(self, awaitable: Awaitable[Any]) -> Any:
         """Run something that no interrupt is meant for."""
-        return self.loop.run_until_complete(_awaited(awaitable))
+        return self.loop.run_until_complete(awaited(awaitable))
 
-    def wait_readable(self, *descriptors: int) -> None:
-        """Let the user's background tasks run until one of these has something to read."""
+    def wait_readable(self, *descriptors: int, seconds: float) -> None:
+        """Let the user's tasks run until one of these has something to read, or so long."""
         future = self.loop.create_future()
 
         def readable() -> None:
@@ -59,9 +57,11 @@ class Loop:
 
         for fd in descriptors:
             self.loop.add_reader(fd, readable)
+        timer = self.loop.call_later(seconds, readable)
         try:
             self.loop.run_until_complete(future)
         finally:
+            timer.cancel()
             for fd in descriptors:
                 self.loop.remove_reader(fd)
 
@@ -77,14 +77,14 @@ class Loop:
         self.loop.close()
 
 
-async def _awaited(awaitable: Awaitable[Any]) -> Any:
+async def awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
 class Invoker:
     """Calls what is served, once for each input."""
 
-    def __init__(self, served: served_module.Served, *, interrupts: Interrupts) -> None:
+    def __init__(self, served: served_module.Served, *, interrupts: interrupts_module.Door) -> None:
         self._served = served
         self._interrupts = interrupts
 

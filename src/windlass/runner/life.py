@@ -9,7 +9,7 @@ from windlass.runner import blobs, failure, link, marks, prepare, service, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from windlass.wire.messages import containers
+    from windlass.wire.messages import containers, functions
 
 _FAREWELL = 10.0  # seconds for the server to hear why the user's code did not start
 
@@ -20,7 +20,7 @@ def main(plan_path: str) -> int:
         plan: containers.RunnerPlan = json.load(file)
     prepare.environment(plan)
     prepare.place(plan)
-    marks.install()
+    _install_output(plan["spec"])
     connection = link.Link(plan)
     try:
         served = prepare.served(plan, lambda digest: _fetch(connection, digest))
@@ -34,11 +34,34 @@ def main(plan_path: str) -> int:
     except BaseException as exc:  # noqa: BLE001 - the edge of user code; sys.exit() at import is a failed start, too
         return _failed(connection, exc)
     try:
-        service.Service(plan["spec"], served, link=connection, work=work.Work(connection)).run()
+        engine(plan["spec"])(plan["spec"], served, link=connection, work=work.Work(connection)).run()
     except exception.Error as exc:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def engine(spec: functions.FunctionSpec) -> type[service.Service]:
+    """What runs the inputs: most programs need, and import, the plain one only."""
+    concurrency = spec.get("concurrency")
+    if concurrency is not None and concurrency["max_inputs"] > 1 and not spec["single_use"]:
+        from windlass.runner import crowd
+
+        return crowd.Crowd
+    if spec.get("batching"):
+        from windlass.runner import batching
+
+        return batching.Batches
+    return service.Service
+
+
+def _install_output(spec: functions.FunctionSpec) -> None:
+    if engine(spec) is service.Service:
+        marks.install()
+    else:
+        from windlass.runner import lines
+
+        lines.install(batched="batching" in spec)
 
 
 def _fetch(connection: link.Link, digest: str) -> bytes:

@@ -23,11 +23,24 @@ from windlass.wire import codec, status
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     from windlass.wire.messages import containers
 
     Answer = Callable[[dict[str, Any], list[bytes]], None]
+
+    class Waits(Protocol):
+        """The connection as those see it who ask and wait."""
+
+        @property
+        def up(self) -> bool: ...
+        @property
+        def generation(self) -> int: ...
+        def request(
+            self, method: str, body: Any, attachments: Sequence[codec.Bytes] = (), *, kind: str = codec.REQUEST,
+            answer: Answer | None = None,
+        ) -> None: ...  # fmt: skip
+        def wait(self, done: Callable[[], object], deadline: float = float("inf")) -> bool: ...
 
 _READ = 256 * 1024
 _PATIENCE = 10.0  # seconds for the server to answer hello
@@ -79,7 +92,7 @@ class Link:
         self.attendant_wake = Wake()
         self.wanted_back = False
         """The main thread waits to become the reader."""
-        self.generation = 0
+        self.generation: int = 0
         """Which connection it is: answers to requests of an earlier one never come."""
 
     @property

@@ -68,13 +68,13 @@ def _place(descriptor: int) -> tuple[int, int]:
     return about.st_dev, about.st_ino
 
 
-def install() -> None:
+def install(kind: type[Stream] = Stream) -> None:
     """Replace ``sys.stdout`` and ``sys.stderr``."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             stream.flush()
-    sys.stdout = sys.__stdout__ = Stream(io.FileIO(1, "wb", closefd=False), "<stdout>", "surrogateescape")  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = Stream(Aside(), "<stderr>", "backslashreplace")  # type: ignore[misc]
+    sys.stdout = sys.__stdout__ = kind(io.FileIO(1, "wb", closefd=False), "<stdout>", "surrogateescape")  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = kind(Aside(), "<stderr>", "backslashreplace")  # type: ignore[misc]
 
 
 def quiet() -> Callable[[], None]:

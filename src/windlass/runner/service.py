@@ -6,8 +6,7 @@ import time
 
 from windlass import exception
 from windlass.client import here
-from windlass.runner import attendant, blobs, failure, invoke, marks
-from windlass.runner import interrupts as interrupts_module
+from windlass.runner import attendant, blobs, invoke, marks, outcome
 from windlass.runner import work as work_module
 from windlass.wire import payload
 
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
     from windlass.wire.messages import functions
 
 _HURRY = 0.001  # after an input that ran longer than this, its result does not wait for others
-_LAST_WORDS = 5.0  # seconds at the end for the server to take the last results
-_LAST_RESULT = 60.0  # the same for containers that end by themselves after one input
+LAST_WORDS = 5.0  # seconds at the end for the server to take the last results
+LAST_RESULT = 60.0  # the same for containers that end by themselves after one input
 
 
 class Service:
@@ -40,7 +39,8 @@ class Service:
         self._link = link
         self._work = work
         self._outputs = work.outputs
-        self._attendant = attendant.Attendant(link, work, timeout=spec["timeout"])
+        self._outcomes = outcome.Outcomes(spec["timeout"], link, work)
+        self._attendant = self._attended_by(link)
         self._served = served
         served.begin()
         self._invoker = invoke.Invoker(served, interrupts=work.interrupts)
@@ -48,27 +48,15 @@ class Service:
 
     def run(self) -> None:
         """Raises ``SystemExit`` (or ``KeyboardInterrupt``) when user code left by it."""
-        link, work, outputs = self._link, self._work, self._outputs
+        link, work = self._link, self._work
         work.interrupts.install(link.main_wake.write_fd)
         here.interact = self._interact
         if link.up:  # it was needed to fetch the function
             work.announce()
         self._attendant.start()
-        patience, user_left = _LAST_WORDS, True
+        patience, user_left = LAST_WORDS, True
         try:
-            while not work.stopping:
-                try:
-                    lease = work.queue.popleft()
-                except IndexError:
-                    outputs.flush()
-                    self._idle()
-                    continue
-                ran = self._serve(lease)
-                if self._spec["single_use"]:
-                    patience = _LAST_RESULT
-                    break
-                if ran > _HURRY or outputs.due(time.monotonic()):
-                    outputs.flush()
+            patience = self._take_inputs()
             user_left = False
         finally:
             work.stopping = work.stopping or "graceful"
@@ -77,7 +65,27 @@ class Service:
                 self._run_exit_hooks(patience)
             self._leave(patience)
 
-    def _idle(self) -> None:
+    def _attended_by(self, link: link_module.Link) -> attendant.Attendant:
+        return attendant.Attendant(link, self._work, self._outcomes, timeout=self._spec["timeout"])
+
+    def _take_inputs(self) -> float:
+        """One after the other, until it is time to end. Returns the seconds that the server then has for results."""
+        work, outputs = self._work, self._outputs
+        while not work.stopping:
+            try:
+                lease = work.queue.popleft()
+            except IndexError:
+                outputs.flush()
+                self._idle()
+                continue
+            ran = self._serve(lease)
+            if self._spec["single_use"]:
+                return LAST_RESULT
+            if ran > _HURRY or outputs.due(time.monotonic()):
+                outputs.flush()
+        return LAST_WORDS
+
+    def _idle(self, seconds: float = 60.0) -> None:
         """Until something came. The main thread reads by itself: no change of threads before user code runs."""
         link = self._link
         link.take()
@@ -85,10 +93,10 @@ class Service:
             if self._work.queue or self._work.stopping:
                 return
             if self._invoker.loop is not None and link.up:
-                self._invoker.loop.wait_readable(link.descriptor, link.main_wake.fd)
+                self._invoker.loop.wait_readable(link.descriptor, link.main_wake.fd, seconds=seconds)
                 link.step(0, link.main_wake)
             else:
-                link.step(60.0, link.main_wake)
+                link.step(seconds, link.main_wake)
         finally:
             link.leave()
 
@@ -96,8 +104,8 @@ class Service:
         """After the last results: nobody shall wait for hooks. Signals that ask to end change nothing any more, because
         the door for interrupts is shut; the attendant ends hooks that hang."""
         work = self._work
-        self._outputs.flush()
-        self._link.wait(lambda: not self._outputs.unsettled, time.monotonic() + patience)
+        self._work.flush()
+        self._link.wait(lambda: not self._work.unsettled, time.monotonic() + patience)
         work.last_words = f"exit hooks were still running after {work.grace:g} s, so the container was killed"
         before, work.die_at = work.die_at, min(work.die_at, time.monotonic() + work.grace)
         self._attendant.attend()
@@ -107,8 +115,8 @@ class Service:
     def _leave(self, patience: float) -> None:
         """Bring out results and output."""
         deadline = time.monotonic() + patience
-        self._outputs.flush()
-        self._link.wait(lambda: not self._outputs.unsettled, deadline)
+        self._work.flush()
+        self._link.wait(lambda: not self._work.unsettled, deadline)
         if self._invoker.loop is not None:
             self._invoker.loop.close()
         marks.flush()
@@ -130,7 +138,7 @@ class Service:
         try:
             args, kwargs = self._arguments(lease)
         except exception.Error as exc:
-            self._fail(lease, exc, 0.0)
+            self._outcomes.fail([lease], exc, 0.0)
             return 0.0
         # A context of its own, so that what user code sets in one input is not seen by the next.
         return contextvars.copy_context().run(self._run, lease, args, kwargs)
@@ -143,8 +151,7 @@ class Service:
     def _run(self, lease: work_module.Lease, args: Any, kwargs: Any) -> float:
         callee = self._served.callees.get(lease.method)
         if callee is None:
-            missing = exception.NotFoundError(f"{self._spec['tag']!r} has no method {lease.method!r} in this container")
-            self._fail(lease, missing, 0.0)
+            self._outcomes.fail([lease], self._missing(lease), 0.0)
             return 0.0
         here.input_id.set(lease.input_id)
         here.call_id.set(lease.call_id)
@@ -161,7 +168,7 @@ class Service:
         work.running = lease
         try:
             if lease.cancelled:
-                self._end(lease, "terminated", 0.0)
+                self._outcomes.end(lease, "terminated", 0.0)
                 return 0.0
             value, seconds = self._invoker.run(lease, callee, args, kwargs, emit=emit, began=self._attendant.attend)
         except invoke.Ended as ended:
@@ -178,65 +185,24 @@ class Service:
             marks.flush()
             marks.current = None
         if callee.is_generator:
-            self._end(lease, "success", seconds, items=value)
+            self._outcomes.end(lease, "success", seconds, items=value)
         else:
-            self._returned(lease, value, seconds)
+            self._outcomes.returned(lease, value, seconds)
         return seconds
 
+    def _missing(self, lease: work_module.Lease) -> exception.Error:
+        return exception.NotFoundError(f"{self._spec['tag']!r} has no method {lease.method!r} in this container")
+
     def _ended(self, lease: work_module.Lease, ended: invoke.Ended, seconds: float) -> None:
-        cause = ended.cause
-        if ended.why == interrupts_module.CANCEL:
-            self._end(lease, "terminated", seconds)
-        elif ended.why == interrupts_module.TIMEOUT:
-            text = f"the function ran longer than its timeout of {self._spec['timeout']:g} s"
-            error = exception.FunctionTimeoutError(text).with_traceback(cause.__traceback__)
-            self._fail(lease, error, seconds, status="timeout")
-        elif ended.why == interrupts_module.STOP:
-            self._work.give_back(lease)
-        elif isinstance(cause, SystemExit):
-            raise cause.with_traceback(None)
-        elif isinstance(cause, KeyboardInterrupt) and self._terminal is not None and self._terminal.lease is lease:
-            self._fail(lease, cause, seconds)  # typed by the user: at the other end it is Ctrl-C as well
-        elif isinstance(cause, (KeyboardInterrupt, GeneratorExit)):
-            failure.show(failure.of(cause)[0])
-            raise SystemExit(130 if isinstance(cause, KeyboardInterrupt) else 1)
+        typed = isinstance(ended.cause, KeyboardInterrupt) and not ended.why
+        if typed and self._terminal is not None and self._terminal.lease is lease:
+            self._outcomes.fail([lease], ended.cause, seconds)  # typed by the user: at the other end it is Ctrl-C, too
         else:
-            self._fail(lease, cause, seconds)
-
-    # -- outputs ----------------------------------------------------------------------------------------------
-
-    def _end(self, lease: work_module.Lease, status: str, seconds: float, **more: Any) -> None:
-        self._add(lease, {**lease.held, "status": status, "seconds": seconds, **more})
-
-    def _returned(self, lease: work_module.Lease, value: Any, seconds: float) -> None:
-        output: dict[str, Any] = {**lease.held, "status": "success", "seconds": seconds}
-        try:
-            self._add(lease, output, "value", payload.dumps(value))
-        except exception.Error as exc:
-            self._fail(lease, exc, seconds)
+            self._outcomes.ended([lease], ended, seconds)
 
     def _item(self, lease: work_module.Lease, number: int, value: Any) -> None:
         """One value of a generator; waits while its consumer is far behind."""
-        self._add(lease, {**lease.held, "status": "item", "item": number}, "value", payload.dumps(value))
+        self._outcomes.item(lease, number, value)
         if not self._outputs.flush_items():
             work = self._work
             self._link.wait(lambda: not self._outputs.crowded() or work.interrupts.wanted or work.stopping == "now")
-
-    def _fail(self, lease: work_module.Lease, exc: BaseException, seconds: float, *, status: str = "failure") -> None:
-        why, pickled = failure.of(exc, reason=str(exc) if status == "timeout" else "")
-        output: dict[str, Any] = {**lease.held, "status": status, "failure": why, "seconds": seconds}
-        try:
-            self._add(lease, output, "error", pickled)
-        except exception.Error:
-            self._add(lease, output)
-
-    def _add(
-        self, lease: work_module.Lease, output: dict[str, Any], slot: str = "value", data: bytes | None = None
-    ) -> None:
-        if lease.dropped:
-            return
-        if data is not None and len(data) > payload.INLINE_LIMIT:
-            place = {"blob": blobs.upload(self._link, data), "size": len(data)}
-            (output if slot == "value" else output["failure"])[slot] = place
-            data = None
-        self._outputs.add(lease.key, output, data, slot)

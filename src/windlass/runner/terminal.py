@@ -60,9 +60,10 @@ class Terminal:
         """
         if self.attached:
             return
-        lease = self._work.running
-        if lease is None:
+        running = self._work.running
+        if running is None:
             raise exception.InvalidError("a terminal is attached while a function runs, not while it is imported")
+        lease = running.leases[0]
         marks.flush()
         line = Line(lease.input_id)
         master, slave = os.openpty()

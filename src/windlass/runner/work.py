@@ -17,15 +17,24 @@ from windlass.runner import outputs as outputs_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable, Iterable
+    from typing import Any, Protocol
 
     from windlass.runner import link as link_module
+
+    class Unit(Protocol):
+        """What runs at once: an input, or a batch of them."""
+
+        @property
+        def leases(self) -> tuple[Lease, ...]: ...
 
 
 class Lease:
     """One attempt at one input."""
 
-    __slots__ = ("attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size")
+    __slots__ = (
+        "attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size", "stream",
+    )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
         self.input_id: str = body["input_id"]
@@ -41,21 +50,29 @@ class Lease:
         self.cancelled = False
         self.dropped = False
         """No longer ours: its result interests nobody."""
+        self.stream: outputs_module.Outputs | None = None
+        """Its own way for outputs, where a generator must not hold up others."""
 
     @property
     def held(self) -> dict[str, Any]:
         return {"input_id": self.input_id, "attempt": self.attempt}
+
+    @property
+    def leases(self) -> tuple[Lease, ...]:
+        """What runs is a unit of leases: a batch, or one alone."""
+        return (self,)
+
 
 
 class Work:
     def __init__(self, link: link_module.Link) -> None:
         self._link = link
         self.interrupts = interrupts_module.Interrupts(self._stopped_by_signal)
-        self.outputs = outputs_module.Outputs(link, self._settled)
+        self.outputs = outputs_module.Outputs(link, self.settled)
         self.queue: collections.deque[Lease] = collections.deque()
         self.held: dict[tuple[str, int], Lease] = {}
         """All that the server thinks is here, until it has committed its end."""
-        self.running: Lease | None = None
+        self.running: Unit | None = None
         self.started = 0.0
         self.untimed = False
         """Somebody sits at its terminal: what runs has no timeout."""
@@ -67,6 +84,12 @@ class Work:
         """Seconds between being asked to end and that."""
         self.last_words = ""
         """What the log says then."""
+        self.interrupt: Callable[..., None] = self.interrupts.request
+        """How one that runs is interrupted."""
+        self.news: Callable[[], None] = lambda: None
+        """Called by the reader after each notice."""
+        self.streams: dict[tuple[str, int], outputs_module.Outputs] = {}
+        """Of generators that have one."""
         link.connected = self.announce
         link.notice = self._notice
 
@@ -75,7 +98,21 @@ class Work:
     def announce(self) -> None:
         """After each hello: what is here, and results that may not have arrived."""
         self._link.request("runner.ready", {"held": self.listed()}, answer=self._ready)
-        self.outputs.resend()
+        for outputs in self.ways():
+            outputs.resend()
+
+    def ways(self) -> list[outputs_module.Outputs]:
+        """Of all outputs."""
+        return [self.outputs, *list(self.streams.values())]
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether there is anything that the server has not committed."""
+        return any(outputs.unsettled for outputs in self.ways())
+
+    def flush(self) -> None:
+        for outputs in self.ways():
+            outputs.flush()
 
     def listed(self) -> list[dict[str, Any]]:
         return [lease.held for lease in list(self.held.values())]
@@ -90,9 +127,12 @@ class Work:
             lease = self.held.pop(key, None)
             if lease is not None:
                 lease.dropped = True
-                self.interrupts.request(lease, interrupts_module.CANCEL, "the input runs elsewhere now")
+                self.interrupt(lease, interrupts_module.CANCEL, "the input runs elsewhere now")
         if dropped:
-            self.outputs.discard(dropped)
+            for outputs in self.ways():
+                outputs.discard(dropped)
+            for key in dropped:
+                self.streams.pop(key, None)
 
     def _notice(self, method: str, body: dict[str, Any], attachments: list[bytes]) -> None:
         if method == "runner.lease":
@@ -108,13 +148,14 @@ class Work:
                 self._cancel((item["input_id"], item["attempt"]))
         elif method == "runner.stop":
             self.stop(graceful=body.get("graceful", False), grace=body.get("grace", 30.0))
+        self.news()
 
     def _cancel(self, key: tuple[str, int]) -> None:
         lease = self.held.get(key)
         if lease is not None:
             # First the mark, then the request: if it is about to begin, the main thread sees the mark.
             lease.cancelled = True
-            self.interrupts.request(lease, interrupts_module.CANCEL)
+            self.interrupt(lease, interrupts_module.CANCEL)
 
     def stop(self, *, graceful: bool, grace: float) -> None:
         if self.stopping == "now":
@@ -128,8 +169,10 @@ class Work:
     def _stopped_by_signal(self) -> None:
         self.stopping = "now"
 
-    def _settled(self, key: tuple[str, int]) -> None:
+    def settled(self, key: tuple[str, int]) -> None:
+        """The server has committed how it ended."""
         self.held.pop(key, None)
+        self.streams.pop(key, None)
 
     # -- any thread ---------------------------------------------------------------------------------------
 
@@ -138,16 +181,17 @@ class Work:
         released = []
         while True:
             try:
-                lease = self.queue.pop()
+                released.append(self.queue.pop())
             except IndexError:
                 break
-            self.held.pop(lease.key, None)
-            if not lease.dropped:
-                released.append(lease.held)
-        if released:
-            self._link.request("runner.release", {"inputs": released})
+        self.give_back(released)
 
-    def give_back(self, lease: Lease) -> None:
-        """Give back one that was interrupted, not by its own fault."""
-        if self.held.pop(lease.key, None) is not None:
-            self._link.request("runner.release", {"inputs": [lease.held]})
+    def give_back(self, leases: Iterable[Lease]) -> None:
+        """Give back what was not begun, or interrupted by no fault of its own."""
+        held = [lease.held for lease in leases if self.held.pop(lease.key, None) is not None and not lease.dropped]
+        if held:
+            self._link.request("runner.release", {"inputs": held, "leaving": self.stopping == "now"})
+
+    def take_no_more(self) -> None:
+        """Until something that is here has ended."""
+        self._link.request("runner.release", {"inputs": []})

@@ -10,7 +10,7 @@ from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
 from windlass.server.apply import logs as log_actions
-from windlass.server.decide import attempts, place
+from windlass.server.decide import capacity, place
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, secrets
 from windlass.wire import peer
@@ -153,6 +153,7 @@ def function_create(core: Core, who: door.Who, body: function_messages.FunctionC
 def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
+    capacity.check(spec)
     for worker in core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],
@@ -196,7 +197,7 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
 @door.handler("function.stats")
 def function_stats(core: Core, who: door.Who, body: function_messages.FunctionRef, incoming: peer.Incoming) -> Any:
     function = function_of(core, body["function_id"])
-    limit = attempts.capacity(function.seconds, single_use=function.spec["single_use"])
+    limit = capacity.of(function.spec, function.seconds).most
     ready = [c for c in function.containers.values() if c.state == moves.ContainerState.READY]
     return {
         "backlog": function.queued + len(function.delayed),

@@ -9,7 +9,7 @@ from windlass import exception
 from windlass.server.api import door
 from windlass.server.apply import calls, containers, outputs
 from windlass.server.apply import work as actions
-from windlass.server.decide import attempts
+from windlass.server.decide import attempts, capacity
 from windlass.server.state import machines, moves, work
 from windlass.wire import peer
 from windlass.wire.messages import work as messages
@@ -52,7 +52,7 @@ def beat(core: Core, who: door.Who, body: messages.RunnerBeat, incoming: peer.In
 def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: peer.Incoming) -> Any:
     container = _container(who)
     core.turn.begin()
-    if container.held and container.state == moves.ContainerState.READY:
+    if body["inputs"] and container.held and container.state == moves.ContainerState.READY:
         # It gives back what waits behind a long one: inputs are not as short as they were.
         oldest = min(item.leased_at for item in container.held.values())
         container.function.seconds = max(container.function.seconds or 0.0, core.clock.now() - oldest, attempts.SHORT)
@@ -60,6 +60,12 @@ def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: p
         item = container.held.get(held["input_id"])
         if item is not None and item.attempt == held["attempt"]:
             actions.requeue(core, item)
+    if body.get("leaving"):
+        containers.move(core, container, moves.ContainerState.DRAINING)
+        if not container.held and container.kill_at is None:
+            container.kill_at = core.clock.now() + core.settings.stop_grace
+    elif container.held and capacity.of(container.function.spec, container.function.seconds).shared:
+        container.function.free.pop(container.id, None)  # until something that it holds has ended
     return {}
 
 

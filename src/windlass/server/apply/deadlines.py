@@ -7,6 +7,7 @@ import math
 from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
+from windlass.server.decide import capacity
 from windlass.server.state import machines, moves, work
 
 Core = core_module.Core
@@ -57,7 +58,7 @@ def _startup_timeout(core: Core, container: machines.Container) -> None:
 
 def _check_timeout(core: Core, container: machines.Container, now: float, timeout: float) -> None:
     oldest = min(item.leased_at for item in container.held.values())
-    limit = (timeout or math.inf) + core.settings.timeout_slack
+    limit = (timeout or math.inf) + core.settings.timeout_slack + capacity.patience(container.function.spec)
     if now - oldest <= limit:
         return
     core.turn.begin()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
-from windlass.server.decide import attempts
+from windlass.server.decide import attempts, capacity
 from windlass.server.state import machines, moves, work
 from windlass.server.store import inputs
 
@@ -23,19 +23,49 @@ def dispatch(core: Core, function: machines.Function) -> None:
             refill(core, function)
             if not function.ready:
                 return
-        limit = attempts.capacity(function.seconds, single_use=function.spec["single_use"])
+        allowed = capacity.of(function.spec, function.seconds)
+        if allowed.shared:
+            _share_out(core, function, allowed)
+            continue
+        limit = allowed.most
         container = next(reversed(free.values()))
         room = limit - len(container.held)
         if room <= 0 or container.state != moves.ContainerState.READY:
             del free[container.id]
             continue
         count = 1 if room == 1 else min(room, attempts.share(len(function.ready), len(free), function.seconds))
-        _lease(core, function, container, count)
+        _lease(core, function, container, count, allowed)
         if len(container.held) >= limit or function.ready:
             free.pop(container.id, None)
 
 
-def _lease(core: Core, function: machines.Function, container: machines.Container, count: int) -> None:
+def _share_out(core: Core, function: machines.Function, allowed: capacity.Capacity) -> None:
+    """Where containers hold several inputs: the fullest below its target first, so that batches get full and others
+    may go cold; beyond their targets only when all have reached them. A container that cannot take what comes next
+    is free again when something it holds has ended."""
+    free = function.free
+    for container in [c for c in free.values() if c.state != moves.ContainerState.READY]:
+        del free[container.id]
+    below = [c for c in free.values() if len(c.held) < allowed.target]
+    if below:
+        container, limit = max(reversed(below), key=lambda c: len(c.held)), allowed.target
+    elif free:
+        container, limit = min(free.values(), key=lambda c: len(c.held)), allowed.most
+    else:
+        return
+    held = len(container.held)
+    count = capacity.portion(
+        allowed, held=held, room=limit - held, queued=len(function.ready), free=len(below) or len(free)
+    )
+    if count > 0:
+        _lease(core, function, container, count, allowed)
+    if len(container.held) >= allowed.most or (len(container.held) == held and function.ready):
+        free.pop(container.id, None)
+
+
+def _lease(
+    core: Core, function: machines.Function, container: machines.Container, count: int, allowed: capacity.Capacity
+) -> None:
     now, turn, ready, held = core.clock.now(), core.turn, function.ready, container.held
     leased = turn.leases.get(container)
     if leased is None:
@@ -46,7 +76,8 @@ def _lease(core: Core, function: machines.Function, container: machines.Containe
         if item.call.cancelled:
             work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
             continue
-        if item.crashes and held:
+        alone = item.crashes and capacity.alone(item.crashes, allowed, core.settings.crash_budget)
+        if alone and held:
             # Its last container died: it runs alone, so that it cannot take others with it again.
             ready.appendleft(item)
             break
@@ -64,7 +95,9 @@ def _lease(core: Core, function: machines.Function, container: machines.Containe
         if not item.fresh:
             turn.changed[item.key] = item
         count -= 1
-        if item.crashes or size > _MAX_BYTES:
+        if alone:
+            function.free.pop(container.id, None)
+        if alone or size > _MAX_BYTES:
             break
 
 

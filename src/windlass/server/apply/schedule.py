@@ -6,7 +6,7 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import place, scale
+from windlass.server.decide import capacity, place, scale
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -59,7 +59,7 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     if not app.alive or not app.published:
         return 0
     counted = _counted(function)
-    wanted = _wanted(function, now)
+    wanted = _wanted(core, function, now)
     if wanted > len(counted):
         return wanted - len(counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
@@ -70,20 +70,28 @@ def _counted(function: machines.Function) -> list[machines.Container]:
     return [c for c in function.containers.values() if c.state <= moves.ContainerState.READY]
 
 
-def _wanted(function: machines.Function, now: float) -> int:
+def _wanted(core: Core, function: machines.Function, now: float) -> int:
     if function.broken and not function.queued:
-        return function.running
-    return scale.needed(_sample(function, now))
+        return math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
+    return scale.needed(_sample(core, function, now))
 
 
-def _sample(function: machines.Function, now: float) -> scale.Sample:
+def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample:
     window = function.autoscaler["scaledown_window"]
     busy = [c for c in function.containers.values() if c.held]
-    elapsed = sum((now - next(iter(c.held.values())).leased_at) / len(c.held) for c in busy) / max(1, len(busy))
+    allowed = capacity.of(function.spec, function.seconds)
+    elapsed = sum(
+        (now - next(iter(c.held.values())).leased_at) / (1 if allowed.shared else len(c.held)) for c in busy
+    ) / max(1, len(busy))
     if function.running or function.queued:
         function.last_active = now
+    queued = function.queued
+    if allowed.shared and function.ready:
+        first = function.ready[0]
+        if first.crashes and capacity.alone(first.crashes, allowed, core.settings.crash_budget):
+            queued += allowed.planned  # it waits for an empty container, and everybody waits behind it
     return scale.Sample(
-        queued=function.queued,
+        queued=queued,
         busy=function.running,
         seconds=function.seconds,
         elapsed=elapsed,
@@ -91,6 +99,7 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
         minimum=_minimum(function),
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
+        unit=allowed.planned,
     )
 
 
@@ -115,7 +124,8 @@ def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float
     spares = []
     for function in core.world.functions.values():
         idle = [c for c in _counted(function) if c.state == moves.ContainerState.READY and not c.held]
-        extra = len(_counted(function)) - max(_minimum(function), function.running)
+        busy = math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
+        extra = len(_counted(function)) - max(_minimum(function), busy)
         for container in sorted(idle, key=lambda c: c.idle_since)[: max(0, extra)]:
             if container.node == worker.node and not function.queued:
                 spares.append(place.Spare(container.id, containers.memory_of(function), container.idle_since))

@@ -22,7 +22,7 @@ class Sample(NamedTuple):
 
     ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long
     containers have been running by now, on average, for each input they hold. ``active``: something was queued or ran
-    within the scale-down window.
+    within the scale-down window. ``unit``: inputs that one container is planned with: side by side, or as a batch.
     """
 
     queued: int
@@ -33,11 +33,12 @@ class Sample(NamedTuple):
     minimum: int
     maximum: int
     buffer: int
+    unit: int = 1
 
 
 def needed(sample: Sample) -> int:
     """Containers that should exist, before capacity is looked at."""
-    load = sample.queued + sample.busy
+    load = math.ceil((sample.queued + sample.busy) / sample.unit)
     floor, ceiling = sample.minimum, sample.maximum or 1 << 30
     if load == 0:
         wanted = sample.buffer if sample.active else 0

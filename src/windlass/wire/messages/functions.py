@@ -22,6 +22,20 @@ class AutoscalerSpec(TypedDict):
     scaledown_window: float
 
 
+class ConcurrencySpec(TypedDict):
+    """A container takes up to ``max_inputs`` at once; ``target_inputs`` is what the autoscaler reckons with."""
+
+    max_inputs: int
+    target_inputs: int
+
+
+class BatchingSpec(TypedDict):
+    """Inputs are gathered until there are ``max_batch_size``, or ``wait_ms`` after the first one was taken."""
+
+    max_batch_size: int
+    wait_ms: int
+
+
 class MethodSpec(TypedDict, total=False):
     """One remotely callable method of a class. A missing key means False."""
 
@@ -82,11 +96,16 @@ class FunctionSpec(_FunctionSpec, total=False):
 
     A class is one function of tag ``<class_name>.*`` that serves all ``methods``; ``qualname`` finds the class.
     ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions.
+
+    Without ``concurrency`` a container takes one input at a time, or with ``batching`` one batch; with both,
+    ``max_inputs`` counts batches.
     """
 
     class_name: str
     methods: dict[str, MethodSpec]
     parameters: list[ParameterSpec]
+    concurrency: ConcurrencySpec
+    batching: BatchingSpec
 
 
 class FunctionCreate(TypedDict):
@@ -149,8 +168,8 @@ class FunctionOverrides(TypedDict, total=False):
     max_containers: int
     buffer_containers: int
     scaledown_window: float
-    concurrency: dict[str, int]
-    batching: dict[str, int]
+    concurrency: ConcurrencySpec
+    batching: BatchingSpec
 
 
 class FunctionBind(TypedDict, total=False):

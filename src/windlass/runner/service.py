@@ -6,7 +6,7 @@ import time
 
 from windlass import exception
 from windlass.client import here
-from windlass.runner import attendant, blobs, failure, invoke, marks
+from windlass.runner import attendant, blobs, failure, invoke, marks, usage
 from windlass.runner import interrupts as interrupts_module
 from windlass.runner import work as work_module
 from windlass.wire import payload
@@ -157,6 +157,7 @@ class Service:
             items += 1
 
         work = self._work
+        lease.began = usage.begin()
         start = work.started = time.monotonic()
         work.running = lease
         try:
@@ -206,10 +207,10 @@ class Service:
     # -- outputs ----------------------------------------------------------------------------------------------
 
     def _end(self, lease: work_module.Lease, status: str, seconds: float, **more: Any) -> None:
-        self._add(lease, {**lease.held, "status": status, "seconds": seconds, **more})
+        self._add(lease, {**lease.held, "status": status, **_cost(lease, seconds), **more})
 
     def _returned(self, lease: work_module.Lease, value: Any, seconds: float) -> None:
-        output: dict[str, Any] = {**lease.held, "status": "success", "seconds": seconds}
+        output: dict[str, Any] = {**lease.held, "status": "success", **_cost(lease, seconds)}
         try:
             self._add(lease, output, "value", payload.dumps(value))
         except exception.Error as exc:
@@ -224,7 +225,7 @@ class Service:
 
     def _fail(self, lease: work_module.Lease, exc: BaseException, seconds: float, *, status: str = "failure") -> None:
         why, pickled = failure.of(exc, reason=str(exc) if status == "timeout" else "")
-        output: dict[str, Any] = {**lease.held, "status": status, "failure": why, "seconds": seconds}
+        output: dict[str, Any] = {**lease.held, "status": status, "failure": why, **_cost(lease, seconds)}
         try:
             self._add(lease, output, "error", pickled)
         except exception.Error:
@@ -240,3 +241,11 @@ class Service:
             (output if slot == "value" else output["failure"])[slot] = place
             data = None
         self._outputs.add(lease.key, output, data, slot)
+
+
+def _cost(lease: work_module.Lease, seconds: float) -> dict[str, Any]:
+    """What an output says of how long it took and what it used."""
+    told: dict[str, Any] = {"seconds": seconds}
+    if lease.began is not None:
+        told.update(usage.end(lease.began, seconds))
+    return told

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Lease:
     """One attempt at one input."""
 
-    __slots__ = ("attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size")
+    __slots__ = ("attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size")
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
         self.input_id: str = body["input_id"]
@@ -38,6 +38,8 @@ class Lease:
         self.blob: str = payload.get("blob", "")
         self.size: int = payload.get("size", 0)
         self.key = (self.input_id, self.attempt)
+        self.began: tuple[float, float] | None = None
+        """What ``usage.begin`` said when its user code began."""
         self.cancelled = False
         self.dropped = False
         """No longer ours: its result interests nobody."""
@@ -67,6 +69,8 @@ class Work:
         """Seconds between being asked to end and that."""
         self.last_words = ""
         """What the log says then."""
+        self.phases: dict[str, float] = {}
+        """Seconds that the start took, by what it did."""
         link.connected = self.announce
         link.notice = self._notice
 
@@ -74,7 +78,7 @@ class Work:
 
     def announce(self) -> None:
         """After each hello: what is here, and results that may not have arrived."""
-        self._link.request("runner.ready", {"held": self.listed()}, answer=self._ready)
+        self._link.request("runner.ready", {"held": self.listed(), "phases": self.phases}, answer=self._ready)
         self.outputs.resend()
 
     def listed(self) -> list[dict[str, Any]]:

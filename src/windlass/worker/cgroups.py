@@ -122,6 +122,15 @@ class Cgroup:
         text = self._memory("memory.max_usage_in_bytes", "memory.peak") or self._memory("", "memory.current")
         return int(text or 0)
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time of all its processes, living and dead; None where nobody counts."""
+        for tree in self._trees:
+            if tree.unified and (used := _fields(_read(tree.root / "cpu.stat")).get("usage_usec")) is not None:
+                return used / 1e6
+            if (text := _read(tree.root / "cpuacct.usage").strip()).isdigit():
+                return int(text) / 1e9
+        return None
+
     def oom(self) -> bool:
         """Whether the kernel killed one of its processes for want of memory.
 

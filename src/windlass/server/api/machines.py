@@ -47,6 +47,9 @@ def _info(container: machines.Container) -> messages.ContainerInfo:
         "state": moves.CONTAINER_NAMES[container.state],
         "node": container.node,
         "started_at": container.started_at,
+        "created_at": container.created_at,
+        "made_at": container.made_at,
+        "phases": container.phases,
     }
 
 

@@ -8,6 +8,7 @@ from windlass import exception
 from windlass.server.apply import cancel, containers, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
+from windlass.server.apply import records
 from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, calls, secrets
@@ -134,6 +135,7 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     secrets.forget_app(core.db, app.id)
     core.world.apps.pop(app.id, None)
     for function in functions:
+        records.put(core, function)
         core.world.functions.pop(function.id, None)
         core.world.functions_by_n.pop(function.n, None)
     log_actions.tell_later(core, app.n)

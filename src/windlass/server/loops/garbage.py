@@ -6,7 +6,8 @@ import functools
 import logging
 
 from windlass.server.apply import core as core_module
-from windlass.server.store import apps, calls, logs
+from windlass.server.apply import records as record_actions
+from windlass.server.store import apps, calls, logs, records
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ async def run(core: Core) -> None:
 def look(core: Core) -> bool:
     """One look: at most some hundred calls and one app. True when more is waiting."""
     now = core.clock.now()
+    record_actions.put_all(core)
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)
@@ -42,6 +44,7 @@ def look(core: Core) -> bool:
         core.turn.begin()
         _forget_calls(core, old, now)
         for n in stale[:1]:
+            _drop_blobs(core, records.forget_app(core.db, n))
             apps.delete(core.db, n)
     return more
 
@@ -51,7 +54,18 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
-    return logs.delete_old(core.db, now - core.settings.keep_logs)
+    records.forget_minutes(core.db, now - core.settings.keep_figures)
+    limits = core.settings
+    blobs, more = records.forget(
+        core.db, before=now - limits.keep_failed, most=limits.records, bytes=limits.keep_arguments_all
+    )
+    _drop_blobs(core, blobs)
+    return logs.delete_old(core.db, now - core.settings.keep_logs) or more
+
+
+def _drop_blobs(core: Core, digests: list[str]) -> None:
+    for digest in calls.unused(core.db, digests):
+        core.turn.after.append(functools.partial(core.blobs.delete, digest))
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

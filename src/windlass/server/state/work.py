@@ -8,7 +8,7 @@ from windlass.kit import ids
 from windlass.server.state import moves
 
 if TYPE_CHECKING:
-    from windlass.server.state import machines
+    from windlass.server.state import machines, records
 
 INDEX_BITS = 30
 INDEX_MASK = (1 << INDEX_BITS) - 1
@@ -73,6 +73,7 @@ class Call:
         "num_inputs",
         "parent",
         "part",
+        "recorded",
         "watchers",
     )
 
@@ -102,6 +103,8 @@ class Call:
         self.next_item = 0
         self.in_memory = 0
         """Inputs of it that are queued in the window, delayed or leased."""
+        self.recorded = 0
+        """Failed attempts of it that have a record."""
         self.watchers: list[Any] = []
         self.held_back: list[Any] = []
         """Answers to runners that wait until the consumer of a generator has caught up."""
@@ -134,8 +137,10 @@ class Input:
         "index",
         "leased_at",
         "not_before",
+        "queued_at",
         "retries",
         "state",
+        "usage",
     )
 
     def __init__(self, call: Call, index: int, data: Data) -> None:
@@ -149,7 +154,11 @@ class Input:
         self.crashes = 0
         self.container: machines.Container | None = None
         self.not_before = 0.0
+        self.queued_at = 0.0
+        """When it could have begun."""
         self.leased_at = 0.0
+        self.usage: records.Usage | None = None
+        """What its runner measured."""
         self.fresh = False
         """Not yet a row: inserted at the end of this turn."""
 

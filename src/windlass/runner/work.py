@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 class Lease:
     """One attempt at one input."""
 
-    __slots__ = ("attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size")
+    __slots__ = (
+        "attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size"
+    )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
         self.input_id: str = body["input_id"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import cancel, containers, variants
+from windlass.server.apply import cancel, containers, records, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
-from windlass.server.apply import records
 from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, calls, secrets

@@ -22,6 +22,10 @@ def call_part(call_id: str) -> str:
     return call_id[3:19]
 
 
+def input_id(part: str, index: int) -> str:
+    return f"in-{part}{_PAIRS[index // 14776336]}{_PAIRS[index // 3844 % 3844]}{_PAIRS[index % 3844]}"
+
+
 LARGE = 4096
 """Payloads above this many bytes have a row of their own, and stay there while they wait."""
 
@@ -147,7 +151,7 @@ class Input:
         self.call = call
         self.index = index
         self.data = data
-        self.id = f"in-{call.part}{_PAIRS[index // 14776336]}{_PAIRS[index // 3844 % 3844]}{_PAIRS[index % 3844]}"
+        self.id = input_id(call.part, index)
         self.state = moves.InputState.READY
         self.attempt = 0
         self.retries = 0

@@ -22,6 +22,12 @@ def meta(db: database.Database, image_id: str) -> workers.ImageMeta | None:
     return json.loads(row[3]) if row else None
 
 
+def step(db: database.Database, image_id: str) -> tuple[str | None, images.Recipe] | None:
+    """(parent, recipe) of a layer."""
+    row = db.one(_SQL["step"], (image_id,))
+    return (row[0], json.loads(row[1])) if row else None
+
+
 def insert(
     db: database.Database, *, image_id: str, key: str, parent: str | None, recipe: images.Recipe, meta: Any, now: float
 ) -> None:

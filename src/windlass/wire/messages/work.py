@@ -76,8 +76,9 @@ class RunnerStop(TypedDict, total=False):
 
 class AttemptOutput(TypedDict, total=False):
     """``status``: success, failure, timeout, terminated, item. For "item": ``item`` and ``value``; the end of
-    a generator is "success" with ``items``. ``seconds``: how long the user's code ran. Of inputs that were not short also ``cpu``,
-    seconds of processor time with its child processes, and ``peak``, the most memory in bytes that the process has had."""
+    a generator is "success" with ``items``. ``seconds``: how long the user's code ran. Of inputs that were
+    not short also ``cpu``, seconds of processor time with its child processes, and ``peak``, the most bytes of memory
+    that the process has had at once."""
 
     input_id: str
     attempt: int

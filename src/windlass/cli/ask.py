@@ -4,7 +4,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from windlass import paths
+from windlass import exception, paths
 from windlass.cli import control
 
 
@@ -18,6 +18,17 @@ def request(method: str, body: Any) -> Any:
         return (await session.current().request(method, body)).body
 
     return bridge.run(ask())
+
+
+def find_app(identifier: str, env: str | None) -> Any:
+    """The app of that id or name: deployed ones first, then running and recently stopped ones."""
+    query: dict[str, Any] = {"app": identifier}
+    if env:
+        query["environment"] = env
+    try:
+        return request("app.get", query)
+    except exception.NotFoundError:
+        return request("app.get", {**query, "any_state": True})
 
 
 def print_logs(

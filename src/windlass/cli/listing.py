@@ -4,7 +4,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -26,3 +26,10 @@ def iso(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+
+def facts(known: Mapping[str, Any]) -> None:
+    """One fact a line, names in a column."""
+    width = max(map(len, known)) + 1
+    for name, value in known.items():
+        click.echo(f"{name + ':':<{width}} {value}")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONTROLLERS = ("cpu", "memory", "pids")
+_COUNTING = "cpuacct"  # in version 1 who counts processor time may be another one than who limits it
 _PERIOD = 100_000  # microseconds over which a CPU limit is kept
 _SHARES = 1024  # of one CPU, in version 1
 _NODE = "node"
@@ -175,7 +176,7 @@ class Cgroups:
 
     def __init__(self, ours: Sequence[Hierarchy]) -> None:
         self._ours = ours
-        self._limiting = [tree for tree in ours if tree.controllers & set(CONTROLLERS)]
+        self._limiting = [tree for tree in ours if tree.controllers & {*CONTROLLERS, _COUNTING}]
         self._others = [tree for tree in ours if tree not in self._limiting]
         self._leftover: list[Cgroup] = []
         self._prefix = prefix(ours, hierarchies(_read(Path("/proc/self/mountinfo"))))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from windlass.server.state import moves
 
 _PER_DOUBLING = 8 / math.log(2)
-_LEAST = 1e-6  # seconds; below that all is one bucket
+_LEAST = 1e-8  # seconds; below that all is one bucket
 
 
 class Outcome(enum.IntEnum):

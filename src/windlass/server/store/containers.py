@@ -78,7 +78,8 @@ def set_log_offset(db: database.Database, n: int, offset: int) -> None:
 
 
 def alive(db: database.Database) -> list[Row]:
-    return [Row(*row[:-1], json.loads(row[-1])) for row in db.all(_SQL["alive"])]
+    rows = [Row(*row) for row in db.all(_SQL["alive"])]
+    return [row._replace(phases=json.loads(str(row.phases))) for row in rows]
 
 
 def by_id(db: database.Database, identity: str) -> Past | None:

@@ -36,7 +36,7 @@ def main():
         try:
             one.get()
         except Exception as exc:
-            print("ENDED", one.object_id, type(exc).__name__)
+            print(f"ENDED {one.object_id} {type(exc).__name__}")
     assert list(quick.map(range(200))) == list(range(200))
 """
 

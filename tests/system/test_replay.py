@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 
@@ -51,10 +53,10 @@ def main():
         try:
             call.get()
         except ZeroDivisionError:
-            print("FAILED", call.object_id)
+            print(f"FAILED {call.object_id}")
     good = divide.spawn(6, 3)
     good.get()
-    print("GOOD", good.object_id)
+    print(f"GOOD {good.object_id}")
 """
 
 
@@ -142,32 +144,31 @@ class Keyboard:
     def type(self, text: str) -> None:
         os.write(self.master, text.encode() + b"\n")
 
-    def close(self) -> int:
-        try:
-            return self.process.wait(30)
-        finally:
-            self.process.kill()
-            os.close(self.master)
+    def __enter__(self) -> Keyboard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        os.close(self.master)
 
 
 def test_debug_opens_the_debugger_where_the_exception_was_raised(stage, failed):
-    keyboard = Keyboard(stage, "call", "replay", failed[0], "--debug")
-    assert "ZeroDivisionError" in keyboard.expect("(Pdb) ")
-    keyboard.type("p quotient_of")
-    keyboard.expect("(6, 0)")
-    keyboard.expect("(Pdb) ")
-    keyboard.type("q")
-    assert keyboard.close() == 1
+    with Keyboard(stage, "call", "replay", failed[0], "--debug") as keyboard:
+        assert "ZeroDivisionError" in keyboard.expect("(Pdb) ")
+        keyboard.type("p quotient_of")
+        keyboard.expect("(6, 0)")
+        keyboard.expect("(Pdb) ")
+        keyboard.type("q")
+        assert keyboard.process.wait(30) == 1
 
 
 def test_step_opens_the_debugger_where_the_function_begins(stage, failed):
-    keyboard = Keyboard(stage, "call", "replay", failed[0], "--step")
-    assert "quotient_of = (a, b)" in keyboard.expect("(Pdb) ")
-    keyboard.type("b = 3")
-    keyboard.expect("(Pdb) ")
-    keyboard.type("!b = 4")
-    keyboard.expect("(Pdb) ")
-    keyboard.type("c")
-    keyboard.expect("It returned 1.5")
-    assert keyboard.close() == 0
-
+    with Keyboard(stage, "call", "replay", failed[0], "--step") as keyboard:
+        assert "quotient_of = (a, b)" in keyboard.expect("(Pdb) ")
+        keyboard.type("!b = 4")
+        keyboard.expect("(Pdb) ")
+        keyboard.type("c")
+        keyboard.expect("It returned 1.5")
+        assert keyboard.process.wait(30) == 0

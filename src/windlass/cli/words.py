@@ -167,8 +167,8 @@ def show_records(records: list[Any], *, as_json: bool) -> None:
         [
             one["call_id"], one["index"], one["attempt"], one["function"],
             one["status"] if one["final"] else f"{one['status']}, again", listing.iso(one["ended_at"]),
-            span(one["queue_seconds"]), span(one["start_seconds"]), span(one["run_seconds"]), span(one["cpu_seconds"]),
-            size(one["memory_peak"]), one["container_id"] or "-", _short(one["reason"]),
+            span(one["queue_seconds"]), span(one["start_seconds"] or None), span(one["run_seconds"]),
+            span(one["cpu_seconds"]), size(one["memory_peak"]), one["container_id"] or "-", _short(one["reason"]),
         ]
         for one in records
     ]  # fmt: skip

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
+
+import pytest
+
+import windlass
+import windlass.exception
 
 JOBS = """
 import time
@@ -97,6 +103,42 @@ def test_logs_are_found_by_function_and_call_with_ids_and_times(stage, program):
     lines = stage.cli("function", "logs", "fail", "-a", "test-looking-back", "-s", "stdout", check=0).lines
     assert lines == ["trying 7", "trying 7"]
     assert stage.cli("app", "logs", "test-looking-back", "--until", "1h", "--since", "2h", check=0).lines == []
+
+
+def test_programs_read_logs_and_figures_of_apps_functions_and_calls(stage):
+    app = windlass.App("test-reading-back")
+
+    @app.function(serialized=True, name="speak")
+    def speak(text: str) -> None:
+        print(text)
+
+    before = datetime.datetime.now() - datetime.timedelta(seconds=5)
+    with app.run():
+        call = speak.spawn("one")
+        call.get()
+        speak.remote("two")
+        assert app.info()["functions"] == {"speak": speak.object_id}
+        shown = []
+        for entry in app.logs.stream(timeout=30):
+            shown.append(entry.message)
+            if len(shown) == 2:
+                break
+        assert shown == ["one\n", "two\n"]
+        assert [entry.message for entry in speak.logs.tail(1)] == ["two\n"]
+        (entry,) = call.logs.fetch(before)
+        assert (entry.message, entry.source, entry.context_ids["function_call"]) == ("one\n", "stdout", call.object_id)
+        assert entry.object_id.startswith("ta-") and before.astimezone() < entry.timestamp
+        stats = speak.stats()
+        assert (stats.inputs, stats.failures, stats.containers) == (2, 0, 1) and stats.run.p99 is not None
+    assert app.stats().inputs == 2
+    assert [entry.message for entry in app.logs.fetch(before, search_text="tw")] == ["two\n"]
+    assert list(app.logs.fetch(before, source="stderr")) == []
+    with pytest.raises(windlass.exception.InvalidError, match="35 days"):
+        list(app.logs.fetch(before - datetime.timedelta(days=40)))
+    with pytest.raises(windlass.exception.InvalidError, match="7 days"):
+        app.stats(since=before - datetime.timedelta(days=8))
+    with pytest.raises(windlass.exception.ExecutionError, match="no id yet"):
+        list(windlass.App("never-ran").logs.tail(1))
 
 
 def test_questions_about_what_does_not_exist_are_answered_with_the_next_step(stage, program):

@@ -68,17 +68,17 @@ def _steps(core: Core, image_id: str) -> list[image_messages.Recipe]:
     return steps
 
 
-@door.handler("function.figures", "function_id")
+@door.handler("function.figures")
 def function_figures(core: Core, who: door.Who, body: messages.FiguresQuery, incoming: peer.Incoming) -> Any:
-    past = _past(core, body["function_id"])
     until = body.get("until", core.clock.now())
-    since, variants = body.get("since", until - 3600.0), body.get("variants", True)
+    since = body.get("since", until - 3600.0)
     if since > until:
         raise exception.InvalidError("the range ends before it begins")
-    for function in _pool(core, past, variants=variants):
+    whose, pool = _whose(core, body)
+    for function in pool:
         record_actions.put(core, function)
-    total = store.figures(core.db, past.n, since, until, variants=variants)
-    begun = store.starts(core.db, past.n, since, until, variants=variants)
+    total = store.figures(core.db, whose, since, until)
+    begun = store.starts(core.db, whose, since, until)
     return {
         **{name: getattr(total, name) for name in ("inputs", "failures", "retries", "cancelled", "crashes")},
         **{name: figures.spread(getattr(total, name)) for name in ("queue", "start", "run")},
@@ -89,11 +89,16 @@ def function_figures(core: Core, who: door.Who, body: messages.FiguresQuery, inc
     }
 
 
-def _pool(core: Core, past: apps.Past, *, variants: bool) -> list[machine_state.Function]:
+def _whose(core: Core, body: messages.FiguresQuery) -> tuple[store.Whose, list[machine_state.Function]]:
+    """What is asked for, and the functions of it whose running minute may not be a row yet."""
+    if "function_id" not in body:
+        app_id = body.get("app_id", "")
+        pool = [function for function in core.world.functions.values() if function.app.id == app_id]
+        return store.Whose(None, _app(core, app_id), True), pool
+    past, variants = _past(core, body["function_id"]), body.get("variants", True)
     live = core.world.functions.get(past.id)
-    if live is None:
-        return []
-    return [live, *live.variants.values()] if variants else [live]
+    pool = [] if live is None else [live, *live.variants.values()] if variants else [live]
+    return store.Whose(past.n, None, variants), pool
 
 
 @door.handler("call.records")

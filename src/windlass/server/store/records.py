@@ -81,20 +81,28 @@ def put_minute(db: database.Database, function: int, minute: records.Minute) -> 
     minute.stored, minute.dirty = True, False
 
 
-def figures(db: database.Database, function: int, since: float, until: float, *, variants: bool) -> records.Minute:
+class Whose(NamedTuple):
+    """Figures of what: of a function with or without its variants, or of an app."""
+
+    function: int | None
+    app: int | None
+    variants: bool
+
+
+def figures(db: database.Database, whose: Whose, since: float, until: float) -> records.Minute:
     """All minutes from ``since`` to ``until`` as one."""
     total = records.Minute()
-    span = {"function": function, "variants": variants, "since": int(since // 60), "until": int(until // 60)}
+    span = {**whose._asdict(), "since": int(since // 60), "until": int(until // 60)}
     for (packed,) in db.run(_SQL["minutes"], span):
         total.merge(json.loads(packed))
     return total
 
 
 def starts(
-    db: database.Database, function: int, since: float, until: float, *, variants: bool
+    db: database.Database, whose: Whose, since: float, until: float
 ) -> list[tuple[float, float | None, float | None, dict[str, float]]]:
     """(planned, made, ready, phases) of containers planned in that time."""
-    span = {"function": function, "variants": variants, "since": since, "until": until}
+    span = {**whose._asdict(), "since": since, "until": until}
     return [(*row[:3], json.loads(row[3])) for row in db.all(_SQL["starts"], span)]
 
 

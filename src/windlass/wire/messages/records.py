@@ -29,10 +29,11 @@ class FunctionDetail(TypedDict):
 
 
 class FiguresQuery(TypedDict, total=False):
-    """Of a function from ``since`` to ``until`` (seconds since the epoch, whole minutes); its variants count as well
-    unless ``variants`` is False."""
+    """Of a function, or of a whole app, from ``since`` to ``until`` (seconds since the epoch, whole minutes). Variants
+    count as well unless ``variants`` is False."""
 
     function_id: str
+    app_id: str
     since: float
     until: float
     variants: bool

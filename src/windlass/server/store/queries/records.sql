@@ -26,11 +26,11 @@ SELECT figures FROM minute WHERE function = ? AND minute = ?;
 INSERT OR REPLACE INTO minute (function, minute, figures) VALUES (?, ?, ?);
 -- name: minutes
 SELECT m.figures FROM minute m
-WHERE m.function IN (SELECT n FROM function WHERE n = :function OR (:variants AND variant_of = :function))
+WHERE m.function IN (SELECT n FROM function WHERE n = :function OR (:variants AND variant_of = :function) OR app = :app)
   AND m.minute BETWEEN :since AND :until;
 -- name: starts
 SELECT created_at, made_at, started_at, phases FROM container
-WHERE function IN (SELECT n FROM function WHERE n = :function OR (:variants AND variant_of = :function))
+WHERE function IN (SELECT n FROM function WHERE n = :function OR (:variants AND variant_of = :function) OR app = :app)
   AND created_at BETWEEN :since AND :until ORDER BY n DESC LIMIT 10000;
 -- name: delete_old
 DELETE FROM record WHERE n IN (

@@ -157,8 +157,8 @@ class Service:
             items += 1
 
         work = self._work
-        lease.began = usage.begin()
         start = work.started = time.monotonic()
+        lease.began = usage.begin(start)
         work.running = lease
         try:
             if lease.cancelled:

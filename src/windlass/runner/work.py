@@ -40,7 +40,7 @@ class Lease:
         self.blob: str = payload.get("blob", "")
         self.size: int = payload.get("size", 0)
         self.key = (self.input_id, self.attempt)
-        self.began: tuple[float, float] | None = None
+        self.began: float | None = None
         """What ``usage.begin`` said when its user code began."""
         self.cancelled = False
         self.dropped = False

@@ -10,7 +10,7 @@ from windlass.server.api import door
 from windlass.server.apply import calls, containers, outputs
 from windlass.server.apply import work as actions
 from windlass.server.decide import attempts
-from windlass.server.state import machines, moves, records, work
+from windlass.server.state import machines, moves, work
 from windlass.wire import peer
 from windlass.wire.messages import work as messages
 
@@ -114,7 +114,7 @@ def _end(
     seconds = output.get("seconds")
     if seconds is not None:
         function.seconds = attempts.smooth(function.seconds, seconds)
-        item.usage = records.Usage(seconds, output.get("cpu"), output.get("peak"))
+        item.usage = (seconds, output.get("cpu"), output.get("peak"))
     container.served += 1
     if status == "success":
         value, items = output.get("value"), output.get("items")

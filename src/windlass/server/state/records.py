@@ -30,12 +30,8 @@ class Outcome(enum.IntEnum):
 FAULTS = frozenset({Outcome.FAILURE, Outcome.TIMEOUT, Outcome.INIT_FAILURE, Outcome.CRASH})
 
 
-class Usage(NamedTuple):
-    """What the runner measured around user code. ``cpu`` and ``peak`` are None where the input was too short."""
-
-    seconds: float
-    cpu: float | None = None
-    peak: int | None = None
+Usage = tuple[float, "float | None", "int | None"]
+"""What the runner measured around user code: seconds; processor time and peak of memory, None of short inputs."""
 
 
 class Record(NamedTuple):

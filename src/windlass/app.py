@@ -7,17 +7,20 @@ from windlass.function import Function
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from typing import Any, Generic, ParamSpec, TypeVar, overload
 
     from typing_extensions import dataclass_transform
 
+    from windlass.client import figures, logs
     from windlass.client import run as running
     from windlass.cls import Cls, parameter
     from windlass.image import Image
     from windlass.retries import Retries
     from windlass.secret import Secret
+    from windlass.wire.messages import apps as messages
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -482,6 +485,49 @@ class App:
         if inherit_tags:
             self._tags = {**other_app._tags, **self._tags}
         return self
+
+    # -- looking after it -----------------------------------------------------------------------------
+
+    @property
+    def logs(self) -> logs.Logs:
+        """What its containers print, also after its end: ``fetch``, ``tail`` and ``stream``.
+
+        Example:
+            >>> for entry in app.logs.tail(100):
+            ...     print(entry.message, end="")
+        """
+        from windlass.client import logs
+
+        return logs.Logs(self._own_logs)
+
+    async def _own_logs(self) -> messages.LogQuery:
+        return {"app_id": self._known_id()}
+
+    @faces.method
+    async def info(self, refresh: bool = False) -> messages.AppInfo:
+        """Its state, times, functions and number of containers, as the platform knows them now."""
+        from windlass.client import session
+
+        found: messages.AppInfo = (await session.current().request("app.get", {"app": self._known_id()})).body
+        return found
+
+    @faces.method
+    async def stats(
+        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+    ) -> figures.Stats:
+        """How the inputs of its functions fared; in the last hour unless ``since`` or ``until`` is given.
+
+        Raises:
+            InvalidError: the range spans more than 7 days or began more than 30 days ago.
+        """
+        from windlass.client import figures
+
+        return await figures.stats({"app_id": self._known_id()}, since, until)
+
+    def _known_id(self) -> str:
+        if self._app_id is None:
+            raise exception.ExecutionError(f"{self!r} has no id yet", hint="It gets one when it runs.")
+        return self._app_id
 
     # -- inside ---------------------------------------------------------------------------------------
 

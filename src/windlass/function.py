@@ -7,16 +7,17 @@ from windlass.client import object as objects
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from windlass import options
     from windlass.app import App
-    from windlass.client import anatomy, binding, inputs, resolver, results, source
+    from windlass.client import anatomy, binding, figures, inputs, logs, resolver, results, source
     from windlass.function_call import FunctionCall
     from windlass.retries import Retries
     from windlass.secret import Secret
-    from windlass.wire.messages import functions
+    from windlass.wire.messages import apps, functions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -423,6 +424,42 @@ class Function(_Base[P, R, O]):
         request = session.current().request("function.stats", {"function_id": await self._ready()})
         stats: functions.FunctionStats = (await asyncio.wait_for(request, 10)).body
         return FunctionStats(**stats)
+
+    @property
+    def logs(self) -> logs.Logs:
+        """What its containers print, also after the end of its app: ``fetch``, ``tail`` and ``stream``."""
+        from windlass.client import logs
+
+        return logs.Logs(self._own_logs)
+
+    async def _own_logs(self) -> apps.LogQuery:
+        return {"function_id": await self._ready()}
+
+    @faces.method
+    async def stats(
+        self,
+        *,
+        since: datetime.datetime | None = None,
+        until: datetime.datetime | None = None,
+        container: str | None = None,
+        all_variants: bool = False,
+    ) -> figures.Stats:
+        """How its inputs fared; in the last hour unless ``since`` or ``until`` is given.
+
+        Args:
+            since: from here on.
+            until: up to here.
+            container: not kept by container.
+            all_variants: whether those with other options and parameters count as well.
+
+        Raises:
+            InvalidError: the range spans more than 7 days or began more than 30 days ago.
+        """
+        from windlass.client import figures
+
+        if container is not None:
+            raise exception.UnimplementedError("figures of a single container are not kept", hint="Leave it out.")
+        return await figures.stats({"function_id": await self._ready(), "variants": all_variants}, since, until)
 
     @faces.method
     async def update_autoscaler(

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from typing import Any, Generic, TypeVar
 
     from windlass.call_graph import InputInfo
-    from windlass.wire.messages import calls
+    from windlass.client import logs
+    from windlass.wire.messages import apps, calls
 
     R = TypeVar("R", covariant=True)
 
@@ -115,6 +116,16 @@ class FunctionCall(_Base[R]):
 
         reply = await session.current().request("call.graph", {"call_id": self.object_id})
         return call_graph.tree(reply.body["nodes"])
+
+    @property
+    def logs(self) -> logs.Logs:
+        """What was printed while its inputs ran: ``fetch``, ``tail`` and ``stream``."""
+        from windlass.client import logs
+
+        return logs.Logs(self._own_logs)
+
+    async def _own_logs(self) -> apps.LogQuery:
+        return {"call_id": self.object_id}
 
     async def _info(self) -> calls.CallInfo:
         from windlass.client import session

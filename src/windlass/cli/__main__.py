@@ -23,6 +23,8 @@ class Entry(NamedTuple):
 COMMANDS: dict[str, Entry] = {
     "run": Entry("Commands", "windlass.cli.run", "command", "Run a function or local entrypoint of a Python file."),
     "app": Entry("Compute", "windlass.cli.app", "group", "Running and stopped apps, their logs."),
+    "function": Entry("Compute", "windlass.cli.function", "group", "Functions: what they are, figures, calls, logs."),
+    "call": Entry("Compute", "windlass.cli.call", "group", "Calls of the past: list, look at, run again."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
     "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),

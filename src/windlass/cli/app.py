@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, listing, options
+from windlass.cli import ask, function, listing, options
 
 
 @click.group(name="app", help="Running and stopped apps, their logs.")
@@ -40,40 +40,40 @@ def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
 @group.command(help="Output of an app's containers. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
-@click.option("-f", "--follow", is_flag=True, help="Stay until the app has ended.")
-@click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
-@click.option("--until", metavar="TIME", help="Up to this time or age.")
-@click.option("-n", "--tail", type=int, help="Only the last so many entries (100 unless a range is given).")
-@click.option("--search", metavar="TEXT", help="Only entries that contain this text.")
+@options.log_options
 @click.option("--function", "function_id", metavar="ID", help="Only of this function (id or name).")
 @click.option("--function-call", "call_id", metavar="ID", help="Only of this call.")
 @click.option("--container", "container_id", metavar="ID", help="Only of this container.")
-@click.option("-s", "--source", type=click.Choice(["stdout", "stderr", "system"]), help="Only of this stream.")
-@click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
 @click.option("--show-function-id", is_flag=True, help="Begin each line with the function's id.")
 @click.option("--show-function-call-id", is_flag=True, help="Begin each line with the call's id.")
 @click.option("--show-container-id", is_flag=True, help="Begin each line with the container's id.")
-def logs(
-    app_identifier: str,
-    env: str | None,
-    follow: bool,
-    since: str | None,
-    until: str | None,
-    tail: int | None,
-    timestamps: bool,
-    **chosen: Any,
-) -> None:
-    query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
-    app = _find(app_identifier, env)
-    query["app_id"] = app["app_id"]
-    if chosen["function_id"] in app["functions"]:
-        chosen["function_id"] = app["functions"][chosen["function_id"]]
-    for key in ("search", "function_id", "call_id", "container_id", "source"):
+def logs(app_identifier: str, env: str | None, **chosen: Any) -> None:
+    query = options.log_query(chosen)
+    for key, prefix, what in (("call_id", "fc", "call"), ("container_id", "ta", "container")):
         if chosen[key]:
-            query[key] = chosen[key]
+            query[key] = options.check_id(chosen[key], prefix, what)
+    app = ask.find_app(app_identifier, env)
+    query["app_id"] = app["app_id"]
+    if chosen["function_id"]:
+        query["function_id"] = _function(app, chosen["function_id"])
     heads = [key for key in ("function_id", "call_id", "container_id") if chosen[_FLAGS[key]]]
-    prefix = (lambda entry: "".join(f"{entry[key] or '-'} " for key in heads)) if heads else None
-    ask.print_logs(query, timestamps=timestamps, prefix=prefix)
+    begin = (lambda entry: "".join(f"{entry[key] or '-'} " for key in heads)) if heads else None
+    ask.print_logs(query, timestamps=chosen["timestamps"], prefix=begin)
+
+
+def _function(app: Any, wanted: str) -> str:
+    """The id of one of its functions, by name or id."""
+    from windlass.kit import ids
+
+    tag = function.tag_of(app["functions"], wanted)
+    if tag is not None:
+        return str(app["functions"][tag])
+    if ids.is_id(wanted, "fu"):  # maybe a variant, or of an earlier version
+        return wanted
+    raise exception.NotFoundError(
+        f"app {app['app_id']} has no function {wanted!r}",
+        hint=f"It has: {', '.join(sorted(tag.removesuffix('.*') for tag in app['functions']))}.",
+    )
 
 
 _FLAGS = {
@@ -88,7 +88,7 @@ _FLAGS = {
 @options.env_option
 @options.yes_option
 def stop(app_identifier: str, env: str | None, yes: bool) -> None:
-    app = _find(app_identifier, env)
+    app = ask.find_app(app_identifier, env)
     if app["state"] in ("stopping", "stopped"):
         raise click.ClickException(f"App {app['app_id']} has stopped already.")
     number = app["containers"]
@@ -99,14 +99,3 @@ def stop(app_identifier: str, env: str | None, yes: bool) -> None:
     )
     ask.request("app.stop", {"app_id": app["app_id"], "reason": "stopped", "message": "windlass app stop"})
     click.echo(f"Stopped app {app['app_id']}.")
-
-
-def _find(identifier: str, env: str | None) -> Any:
-    """The app of that id or name: deployed ones first, then running and recently stopped ones."""
-    query: dict[str, Any] = {"app": identifier}
-    if env:
-        query["environment"] = env
-    try:
-        return ask.request("app.get", query)
-    except exception.NotFoundError:
-        return ask.request("app.get", {**query, "any_state": True})

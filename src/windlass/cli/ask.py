@@ -6,7 +6,7 @@ import functools
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
-from windlass import paths
+from windlass import exception, paths
 from windlass.cli import control
 
 
@@ -39,6 +39,17 @@ def stream(method: str, body: Any) -> Iterator[Any]:
 
 def _body(reply: Any) -> Any:
     return reply.body
+
+
+def find_app(identifier: str, env: str | None) -> Any:
+    """The app of that id or name: deployed ones first, then running and recently stopped ones."""
+    query: dict[str, Any] = {"app": identifier}
+    if env:
+        query["environment"] = env
+    try:
+        return request("app.get", query)
+    except exception.NotFoundError:
+        return request("app.get", {**query, "any_state": True})
 
 
 def print_logs(

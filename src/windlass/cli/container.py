@@ -31,37 +31,16 @@ def list_containers(env: str | None, as_json: bool, app_id: str | None) -> None:
 @group.command(help="Output of one container.")
 @click.argument("container_id", metavar="ID")
 @options.env_option
-@click.option("-f", "--follow", is_flag=True, help="Stay until its app has ended.")
+@options.log_options
 @click.option("--all", "everything", is_flag=True, help="From its beginning.")
-@click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
-@click.option("--until", metavar="TIME", help="Up to this time or age.")
-@click.option("-n", "--tail", type=int, help="Only the last so many entries (100 unless a range is given).")
-@click.option("--search", metavar="TEXT", help="Only entries that contain this text.")
-@click.option("-s", "--source", type=click.Choice(["stdout", "stderr", "system"]), help="Only of this stream.")
-@click.option("--timestamps", is_flag=True, help="Begin each line with its time.")
-def logs(
-    container_id: str,
-    env: str | None,
-    follow: bool,
-    everything: bool,
-    since: str | None,
-    until: str | None,
-    tail: int | None,
-    search: str | None,
-    source: str | None,
-    timestamps: bool,
-) -> None:
-    if everything and (follow or since or until or tail is not None):
+def logs(container_id: str, env: str | None, everything: bool, **chosen: Any) -> None:
+    options.check_id(container_id, "ta", "container")
+    if everything and (
+        chosen["tail"] is not None or any(chosen[name] for name in ("follow", "since", "until"))
+    ):
         raise click.UsageError("--all cannot be combined with --follow, --since, --until or --tail.")
-    query: dict[str, Any] = {}
-    if not everything:
-        query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
-    query["container_id"] = options.check_id(container_id, "ta", "container")
-    if search:
-        query["search"] = search
-    if source:
-        query["source"] = source
-    ask.print_logs(query, timestamps=timestamps)
+    query = options.log_query(chosen, everything=everything)
+    ask.print_logs({**query, "container_id": container_id}, timestamps=chosen["timestamps"])
 
 
 @group.command(

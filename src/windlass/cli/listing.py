@@ -4,7 +4,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -41,3 +41,10 @@ def short(text: str, limit: int = 60) -> str:
     """One line that fits into a column."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def facts(known: Mapping[str, Any]) -> None:
+    """One fact a line, names in a column."""
+    width = max(map(len, known)) + 1
+    for name, value in known.items():
+        click.echo(f"{name + ':':<{width}} {value}")

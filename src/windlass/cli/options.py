@@ -62,12 +62,39 @@ def log_range(*, follow: bool, since: str | None, until: str | None, tail: int |
         query["since"] = moment(since)
     if until:
         query["until"] = moment(until)
+    if query.get("until", time.time()) < query.get("since", 0.0):
+        raise click.UsageError("The range ends before it begins.")
     if query.get("until", time.time()) - query.get("since", time.time()) > _RANGE_DAYS * 86400:
         raise click.UsageError(f"The range may span {_RANGE_DAYS} days at most.")
     if tail is not None and not 0 < tail <= _MAX_TAIL:
         raise click.UsageError(f"--tail must be between 1 and {_MAX_TAIL:,}.")
     if tail is not None or not since:
         query["tail"] = tail if tail is not None else default
+    return query
+
+
+def log_options(function: F) -> F:
+    """Which entries, and how to print them; ``log_query`` reads what they say."""
+    for option in reversed((
+        click.option("-f", "--follow", is_flag=True, help="Stay until the app has ended."),
+        click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d)."),
+        click.option("--until", metavar="TIME", help="Up to this time or age."),
+        click.option("-n", "--tail", type=int, help="Only the last so many entries (100 unless a range is given)."),
+        click.option("--search", metavar="TEXT", help="Only entries that contain this text."),
+        click.option("-s", "--source", type=click.Choice(["stdout", "stderr", "system"]), help="Only of this stream."),
+        click.option("--timestamps", is_flag=True, help="Begin each line with its time."),
+    )):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def log_query(chosen: dict[str, Any], *, everything: bool = False) -> dict[str, Any]:
+    """The part of ``apps.LogQuery`` that ``log_options`` decide. ``everything``: no range was asked for but all."""
+    query: dict[str, Any] = {}
+    if not everything:
+        names = ("follow", "since", "until", "tail")
+        query = log_range(**{name: chosen[name] for name in names}, default=100)
+    query.update({name: chosen[name] for name in ("search", "source") if chosen[name]})
     return query
 
 

@@ -89,7 +89,12 @@ def _text(exc: BaseException) -> str:
 
 
 def _pickled(exc: BaseException) -> bytes | None:
+    # One that came from another container holds its remote frames, which cannot travel: here they are text already.
+    remote = exc.__dict__.pop("__windlass_remote__", None)
     try:
         return payload.dumps(exc)
     except (exception.SerializationError, exception.RequestSizeError):
         return None
+    finally:
+        if remote is not None:
+            exc.__dict__["__windlass_remote__"] = remote

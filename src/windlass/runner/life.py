@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 
 from windlass import exception
 from windlass.runner import blobs, failure, link, marks, prepare, service, work
@@ -18,12 +19,14 @@ def main(plan_path: str) -> int:
     """The exit code. ``SystemExit`` of user code passes through."""
     with open(plan_path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 3 ms
         plan: containers.RunnerPlan = json.load(file)
+    began = time.monotonic()
     prepare.environment(plan)
     prepare.place(plan)
     _install_output(plan["spec"])
     connection = link.Link(plan)
     try:
         served = prepare.served(plan, lambda digest: _fetch(connection, digest))
+        imported = time.monotonic()
         served.enter(snap=True)
         _settle_memory()
         # The fork point: up to here a container is like all others with this code and these parameters.
@@ -34,7 +37,9 @@ def main(plan_path: str) -> int:
     except BaseException as exc:  # noqa: BLE001 - the edge of user code; sys.exit() at import is a failed start, too
         return _failed(connection, exc)
     try:
-        engine(plan["spec"])(plan["spec"], served, link=connection, work=work.Work(connection)).run()
+        held = work.Work(connection)
+        held.phases = {"import": imported - began, "enter": time.monotonic() - imported}
+        engine(plan["spec"])(plan["spec"], served, link=connection, work=held).run()
     except exception.Error as exc:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)
         return 1
@@ -69,8 +74,6 @@ def _fetch(connection: link.Link, digest: str) -> bytes:
 
 
 def _failed(connection: link.Link, exc: BaseException) -> int:
-    import time
-
     why, pickled = failure.of(exc)
     failure.show(why)
     answered: list[object] = []

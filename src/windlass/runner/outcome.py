@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.runner import blobs, failure
+from windlass.runner import blobs, failure, usage
 from windlass.runner import interrupts as interrupts_module
 from windlass.wire import payload
 
@@ -25,7 +25,7 @@ class Outcomes:
         self._work = work
 
     def end(self, lease: work_module.Lease, status: str, seconds: float, **more: Any) -> None:
-        self._add(lease, {**lease.held, "status": status, "seconds": seconds, **more})
+        self._add(lease, {**lease.held, "status": status, **_cost(lease, seconds), **more})
 
     def returned(self, lease: work_module.Lease, value: Any, seconds: float) -> None:
         data = self.pickled(lease, value, seconds)
@@ -43,7 +43,7 @@ class Outcomes:
     def value(self, lease: work_module.Lease, data: bytes, seconds: float) -> None:
         """The input returned ``data``."""
         try:
-            self._add(lease, {**lease.held, "status": "success", "seconds": seconds}, "value", data)
+            self._add(lease, {**lease.held, "status": "success", **_cost(lease, seconds)}, "value", data)
         except exception.Error as exc:
             self.fail([lease], exc, seconds)
 
@@ -62,7 +62,7 @@ class Outcomes:
         """They all failed by the same exception."""
         why, pickled = failure.of(exc, reason=str(exc) if status == "timeout" else "")
         for lease in leases:
-            output: dict[str, Any] = {**lease.held, "status": status, "failure": {**why}, "seconds": seconds}
+            output: dict[str, Any] = {**lease.held, "status": status, "failure": {**why}, **_cost(lease, seconds)}
             try:
                 self._add(lease, output, "error", pickled)
             except exception.Error:
@@ -100,7 +100,7 @@ class Outcomes:
         kind = "windlass.exception.FunctionTimeoutError"
         why = {"kind": kind, "repr": text, "traceback": "", "frames": [], "reason": text}
         for lease in leases:
-            self._add(lease, {**lease.held, "status": "timeout", "failure": {**why}, "seconds": seconds})
+            self._add(lease, {**lease.held, "status": "timeout", "failure": {**why}, **_cost(lease, seconds)})
 
     def _add(
         self, lease: work_module.Lease, output: dict[str, Any], slot: str = "value", data: bytes | None = None
@@ -112,3 +112,11 @@ class Outcomes:
             (output if slot == "value" else output["failure"])[slot] = place
             data = None
         (lease.stream or self._work.outputs).add(lease.key, output, data, slot)
+
+
+def _cost(lease: work_module.Lease, seconds: float) -> dict[str, Any]:
+    """What an output says of how long it took and what it used."""
+    told: dict[str, Any] = {"seconds": seconds}
+    if lease.began is not None:
+        told.update(usage.end(lease.began, seconds))
+    return told

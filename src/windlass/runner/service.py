@@ -6,7 +6,7 @@ import time
 
 from windlass import exception
 from windlass.client import here
-from windlass.runner import attendant, blobs, invoke, marks, outcome
+from windlass.runner import attendant, blobs, invoke, marks, outcome, usage
 from windlass.runner import work as work_module
 from windlass.wire import payload
 
@@ -165,6 +165,7 @@ class Service:
 
         work = self._work
         start = work.started = time.monotonic()
+        lease.began = usage.begin(start)
         work.running = lease
         try:
             if lease.cancelled:

@@ -33,7 +33,8 @@ class Lease:
     """One attempt at one input."""
 
     __slots__ = (
-        "attempt", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size", "stream",
+        "attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size",
+        "stream",
     )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
@@ -47,6 +48,8 @@ class Lease:
         self.blob: str = payload.get("blob", "")
         self.size: int = payload.get("size", 0)
         self.key = (self.input_id, self.attempt)
+        self.began: float | None = None
+        """What ``usage.begin`` said when its user code began."""
         self.cancelled = False
         self.dropped = False
         """No longer ours: its result interests nobody."""
@@ -90,6 +93,8 @@ class Work:
         """Called by the reader after each notice."""
         self.streams: dict[tuple[str, int], outputs_module.Outputs] = {}
         """Of generators that have one."""
+        self.phases: dict[str, float] = {}
+        """Seconds that the start took, by what it did."""
         link.connected = self.announce
         link.notice = self._notice
 
@@ -97,7 +102,7 @@ class Work:
 
     def announce(self) -> None:
         """After each hello: what is here, and results that may not have arrived."""
-        self._link.request("runner.ready", {"held": self.listed()}, answer=self._ready)
+        self._link.request("runner.ready", {"held": self.listed(), "phases": self.phases}, answer=self._ready)
         for outputs in self.ways():
             outputs.resend()
 

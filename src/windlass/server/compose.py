@@ -18,6 +18,7 @@ from windlass.server.api import calls as _calls
 from windlass.server.api import door
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
+from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
@@ -32,7 +33,7 @@ from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
-API = (_apps, _calls, _images, _machines, _runners, _terminals, _upkeep, _variants, _workers)
+API = (_apps, _calls, _images, _machines, _records, _runners, _terminals, _upkeep, _variants, _workers)
 """The nouns that this server answers for; importing them registers their handlers."""
 
 _LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))

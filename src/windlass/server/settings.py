@@ -70,6 +70,18 @@ class Settings:
     """Finished calls whose caller waited are forgotten after so long."""
     keep_spawn: float = 7 * 86400.0
     """Results of spawned calls are kept so long."""
+    keep_failed: float = 7 * 86400.0
+    """Records of attempts, and the arguments of failed inputs, which a replay needs."""
+    keep_arguments: int = 64 * 1024 * 1024
+    """Arguments of one failed input that are larger are not kept."""
+    keep_arguments_all: int = 1024 * 1024 * 1024
+    """Of all failed inputs together; the oldest go first."""
+    records_per_call: int = 1000
+    """Attempts that did not succeed, of one call, that have a record of their own."""
+    records: int = 500_000
+    """Records of all functions; the oldest go first."""
+    keep_figures: float = 30 * 86400.0
+    """Figures by the minute."""
     keep_logs: float = 30 * 86400.0
     """Log entries, also of apps that live on; output of image builds."""
     keep_app: float = 7 * 86400.0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 CONTROLLERS = ("cpu", "memory", "pids")
+_COUNTING = "cpuacct"  # in version 1 who counts processor time may be another one than who limits it
 _PERIOD = 100_000  # microseconds over which a CPU limit is kept
 _SHARES = 1024  # of one CPU, in version 1
 _NODE = "node"
@@ -123,6 +124,15 @@ class Cgroup:
         text = self._memory("memory.max_usage_in_bytes", "memory.peak") or self._memory("", "memory.current")
         return int(text or 0)
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time of all its processes, living and dead; None where nobody counts."""
+        for tree in self._trees:
+            if tree.unified and (used := _fields(_read(tree.root / "cpu.stat")).get("usage_usec")) is not None:
+                return used / 1e6
+            if (text := _read(tree.root / "cpuacct.usage").strip()).isdigit():
+                return int(text) / 1e9
+        return None
+
     def oom(self) -> bool:
         """Whether the kernel killed one of its processes for want of memory.
 
@@ -194,7 +204,7 @@ class Cgroups:
 
     def __init__(self, ours: Sequence[Hierarchy]) -> None:
         self._ours = ours
-        self._limiting = [tree for tree in ours if tree.controllers & set(CONTROLLERS)]
+        self._limiting = [tree for tree in ours if tree.controllers & {*CONTROLLERS, _COUNTING}]
         self._others = [tree for tree in ours if tree not in self._limiting]
         self._leftover: list[Cgroup] = []
         self._prefix = prefix(ours, hierarchies(_read(Path("/proc/self/mountinfo"))))

@@ -221,10 +221,12 @@ class _Contained:
 
     async def wait(self) -> containers.ContainerExit:
         end = await self._running.wait()
-        failed = end.get("exit_code") != 0
-        if failed and self._group.oom():
-            end["reason"] = "oom"
-            end["memory_peak"], end["memory_limit"] = self._group.peak(), self._group.limit or 0
+        if peak := self._group.peak():
+            end["memory_peak"] = peak
+        if (used := self._group.cpu_seconds()) is not None:
+            end["cpu_seconds"] = used
+        if end.get("exit_code") != 0 and self._group.oom():
+            end["reason"], end["memory_limit"] = "oom", self._group.limit or 0
         return end
 
     def interrupt(self) -> None:

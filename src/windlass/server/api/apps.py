@@ -9,10 +9,11 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
+from windlass.server.apply import calls
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import capacity, place
 from windlass.server.state import machines, moves
-from windlass.server.store import apps, secrets
+from windlass.server.store import apps, records, secrets
 from windlass.wire import peer
 from windlass.wire.messages import apps as messages
 from windlass.wire.messages import functions as function_messages
@@ -127,11 +128,30 @@ def listed(core: Core, who: door.Who, body: messages.AppList, incoming: peer.Inc
 
 @door.handler("app.logs")
 def logs(core: Core, who: door.Who, body: messages.LogQuery, incoming: peer.Incoming) -> None:
-    identity, container = body.get("app_id", ""), body.get("container_id", "")
-    row = apps.by_id(core.db, identity) if identity else apps.by_container(core.db, container)
+    row = apps.by_id(core.db, _whose_logs(core, body))
     if row is None:
-        raise exception.NotFoundError(f"no app {identity}" if identity else f"no container {container}")
+        raise exception.NotFoundError(f"no app {body.get('app_id', '')}")
     log_actions.Follower(core, row.n, row.id, body, incoming).start()
+
+
+def _whose_logs(core: Core, body: messages.LogQuery) -> str:
+    """The app that is meant, by the first of what names one."""
+    if "app_id" in body:
+        return body["app_id"]
+    function: apps.FunctionRow | None = None
+    if "container_id" in body:
+        if (row := apps.by_container(core.db, body["container_id"])) is not None:
+            return row.id
+        raise exception.NotFoundError(f"no container {body['container_id']}")
+    if "function_id" in body:
+        function = apps.function_by_id(core.db, body["function_id"])
+    elif "call_id" in body:
+        call = calls.find(core, body["call_id"])
+        n = records.function_of_call(core.db, body["call_id"]) if call is None else call.function.n
+        function = None if n is None else apps.function_by_n(core.db, n)
+    if function is None:
+        raise exception.NotFoundError(f"no function or call {body.get('function_id') or body.get('call_id', '')}")
+    return function.app_id
 
 
 # -- functions

@@ -31,12 +31,12 @@ def listed(core: Core, who: door.Who, body: messages.ContainerList, incoming: pe
     app_id = body.get("app_id")
     return {
         "containers": [
-            _info(c) for c in core.world.containers.values() if app_id is None or c.function.app.id == app_id
+            info(c) for c in core.world.containers.values() if app_id is None or c.function.app.id == app_id
         ]
     }
 
 
-def _info(container: machines.Container) -> messages.ContainerInfo:
+def info(container: machines.Container) -> messages.ContainerInfo:
     function = container.function
     return {
         "container_id": container.id,
@@ -47,6 +47,9 @@ def _info(container: machines.Container) -> messages.ContainerInfo:
         "state": moves.CONTAINER_NAMES[container.state],
         "node": container.node,
         "started_at": container.started_at,
+        "created_at": container.created_at,
+        "made_at": container.made_at,
+        "phases": container.phases,
     }
 
 

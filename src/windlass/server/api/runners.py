@@ -17,6 +17,7 @@ from windlass.wire.messages import work as messages
 Core = door.Core
 _log = logging.getLogger(__name__)
 _FAILED = {"failure": moves.Status.FAILURE, "timeout": moves.Status.TIMEOUT}
+_PHASES = frozenset({"import", "enter"})
 _OUTPUT = {"input_id", "attempt", "status"}
 _ITEM = {*_OUTPUT, "item", "value"}
 
@@ -31,7 +32,8 @@ def _container(who: door.Who) -> machines.Container:
 @door.handler("runner.ready")
 def ready(core: Core, who: door.Who, body: messages.RunnerReady, incoming: peer.Incoming) -> Any:
     held = {item["input_id"]: item["attempt"] for item in body["held"]}
-    return {"drop": containers.ready(core, _container(who), incoming.peer, held)}
+    phases = {name: seconds for name, seconds in body.get("phases", {}).items() if name in _PHASES}
+    return {"drop": containers.ready(core, _container(who), incoming.peer, held, phases)}
 
 
 @door.handler("runner.beat")
@@ -118,6 +120,7 @@ def _end(
     seconds = output.get("seconds")
     if seconds is not None:
         function.seconds = attempts.smooth(function.seconds, seconds)
+        item.usage = (seconds, output.get("cpu"), output.get("peak"))
     container.served += 1
     if status == "success":
         value, items = output.get("value"), output.get("items")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import builds, cancel, containers, variants
+from windlass.server.apply import builds, cancel, containers, records, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
@@ -135,6 +135,7 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     builds.forget_scope(core, app.id)
     core.world.apps.pop(app.id, None)
     for function in functions:
+        records.put(core, function)
         core.world.functions.pop(function.id, None)
         core.world.functions_by_n.pop(function.n, None)
     log_actions.tell_later(core, app.n)

@@ -203,10 +203,11 @@ def _admit(core: Core, call: work.Call, more: int) -> None:
 
 def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, closed: bool) -> None:
     function, inserted = call.function, core.turn.inserted
-    ready, limit = function.ready, core.settings.window
+    ready, limit, now = function.ready, core.settings.window, core.clock.now()
     for index, data in fresh:
         new = work.Input(call, index, data)
         new.fresh = True
+        new.queued_at = now
         call.num_inputs += 1
         if index != call.next_index:
             call.gaps = True
@@ -218,7 +219,7 @@ def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, clo
             call.in_memory += 1
             ready.append(new)
     if fresh:
-        function.last_active = core.clock.now()
+        function.last_active = now
         core.turn.dispatch[function] = None
     if closed and not call.closed:
         call.closed = True

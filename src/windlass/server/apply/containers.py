@@ -8,10 +8,11 @@ from typing import Any
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
-from windlass.server.apply import pending
+from windlass.server.apply import pending, records
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
 from windlass.server.state import machines, moves, work
+from windlass.server.state import records as record_state
 from windlass.server.store import containers, logs
 from windlass.wire.messages import containers as messages
 
@@ -66,7 +67,9 @@ def move(core: Core, container: machines.Container, state: moves.ContainerState)
     return True
 
 
-def ready(core: Core, container: machines.Container, link: Any, held: dict[str, int]) -> list[dict[str, Any]]:
+def ready(
+    core: Core, container: machines.Container, link: Any, held: dict[str, int], phases: dict[str, float]
+) -> list[dict[str, Any]]:
     """The runner takes inputs, for the first time or again after a lost connection.
 
     ``held``: attempts in its hands by input. Returned: those that are no longer its own.
@@ -76,7 +79,7 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
     container.peer, container.lost_at, container.seen_at = link, None, now
     core.turn.begin()
     if container.started_at is None:
-        container.started_at = now
+        container.started_at, container.phases = now, phases
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
         function.failures, function.not_before, function.broken = 0, 0.0, False
@@ -194,6 +197,8 @@ def _charge(core: Core, container: machines.Container, exit: messages.ContainerE
         if item.crashes >= core.settings.crash_budget:
             work_actions.fail_for(core, item, moves.Status.CRASH, _crash_story(item, exit), exit)
         else:
+            outcome = record_state.Outcome.CRASH if crashed else record_state.Outcome.RETURNED
+            records.ended(core, item, outcome, exit=exit, final=False)
             work_actions.requeue(core, item)
 
 

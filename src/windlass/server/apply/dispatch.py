@@ -112,6 +112,7 @@ def refill(core: Core, function: machines.Function) -> None:
             continue
         item = work.Input(call, row.key & work.INDEX_MASK, row.data)
         item.attempt, item.retries, item.crashes = row.attempt, row.retries, row.crashes
+        item.queued_at = call.created_at  # rows do not say when they came: at the latest then
         call.in_memory += 1
         function.ready.append(item)
     function.spilled = max(0, function.spilled - len(rows)) if len(rows) == min(_REFILL, core.settings.window) else 0
@@ -132,7 +133,7 @@ def wake_delayed(core: Core, function: machines.Function, now: float) -> None:
     core.turn.begin()
     for item in due:
         del function.delayed[item.key]
-        item.state = moves.InputState.READY
+        item.state, item.queued_at = moves.InputState.READY, now
         function.ready.appendleft(item)
         core.turn.change(item)
     core.turn.dispatch[function] = None

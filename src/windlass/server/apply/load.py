@@ -70,6 +70,7 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         )
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
+        container.made_at, container.phases = row.made_at, row.phases
         container.idle_since = container.seen_at = now
         if not container.starting:
             container.lost_at = now
@@ -88,7 +89,7 @@ def _held(core: Core, by_n: dict[int, machines.Container], now: float) -> None:
             continue
         item = work.Input(call, row.key & work.INDEX_MASK, row.data)
         item.state, item.attempt, item.retries, item.crashes = row.state, row.attempt, row.retries, row.crashes
-        item.not_before, item.leased_at = row.not_before, now
+        item.not_before, item.leased_at, item.queued_at = row.not_before, now, now
         call.in_memory += 1
         function = call.function
         container = by_n.get(row.container) if row.container is not None else None

@@ -116,15 +116,15 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _call(core: Core, input_id: str | None) -> int | None:
+def _call(core: Core, input_id: str | None) -> str | None:
     if input_id is None or not ids.is_id(input_id, "in"):
         return None
     part = input_id[3:19]
     call = core.world.calls.get(part)
     if call is not None:
-        return call.n
+        return call.id
     row = calls.by_part(core.db, part)
-    return row.n if row is not None else None
+    return row.id if row is not None else None
 
 
 def system(core: Core, container: machines.Container, text: str) -> None:
@@ -135,10 +135,10 @@ def system(core: Core, container: machines.Container, text: str) -> None:
 def attempt(core: Core, item: work.Input, text: str) -> None:
     """The platform says something about an attempt, while it is still its container's."""
     if item.container is not None:
-        _said(core, item.container, text, item.call.n, item.id)
+        _said(core, item.container, text, item.call.id, item.id)
 
 
-def _said(core: Core, container: machines.Container, text: str, call: int | None, input_id: str | None) -> None:
+def _said(core: Core, container: machines.Container, text: str, call: str | None, input_id: str | None) -> None:
     core.turn.begin()
     function = container.function
     now = core.clock.now()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from windlass.server.apply import apps, containers
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines, moves
+from windlass.server.store import containers as container_rows
 from windlass.wire.messages import workers as messages
 
 Core = core_module.Core
@@ -22,13 +23,22 @@ def take(core: Core, node: str, reality: list[messages.ContainerReality], *, who
                 containers.want_later(core, node)
         elif real["state"] == "exited":
             gone(core, container, real.get("exit") or {"reason": "lost"})
-        elif container.state == moves.ContainerState.PENDING:
-            containers.move(core, container, moves.ContainerState.STARTING)
+        else:
+            _begun(core, container, running=real["state"] == "running")
     if whole:
         for container in [c for c in core.world.containers.values() if c.node == node and c.id not in named]:
             # A pending one may have been decided after the worker wrote this report.
             if container.state != moves.ContainerState.PENDING and core.clock.now() - container.created_at > 5.0:
                 gone(core, container, {"reason": "lost", "message": "the worker does not know this container any more"})
+
+
+def _begun(core: Core, container: machines.Container, *, running: bool) -> None:
+    if running and container.made_at is None and container.starting:
+        container.made_at = core.clock.now()
+        if container.state != moves.ContainerState.PENDING:
+            container_rows.update(core.db, container)
+    if container.state == moves.ContainerState.PENDING:
+        containers.move(core, container, moves.ContainerState.STARTING)
 
 
 def gone(core: Core, container: machines.Container, exit: machines.Exit) -> None:

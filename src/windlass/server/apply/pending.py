@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
-from windlass.server.apply import dispatch
+from windlass.server.apply import dispatch, records
 from windlass.server.apply import work as work_actions
 from windlass.server.state import machines, moves, work
 from windlass.server.store import calls, inputs
@@ -50,6 +50,7 @@ def _take_delayed(function: machines.Function, call: work.Call | None) -> list[w
 
 
 def _end_row(core: Core, call: work.Call, row: inputs.Row, ending: machines.Ending) -> None:
+    records.never_ran(core, call, row, ending)
     work_actions.record_end(
         core, call, row.key & work.INDEX_MASK, ending.status, retries=row.retries, body=ending.body, data=ending.data
     )

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
-from windlass.server.state import machines, moves, work
+from windlass.server.state import machines, moves, records, work
 from windlass.server.store import calls, database, inputs
+from windlass.server.store import records as record_rows
 from windlass.wire import peer
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Turn:
         self.ended_large: list[int] = []
         self.outputs: list[tuple[int, work.Output]] = []
         self.done_calls: list[work.Call] = []
+        self.records: list[records.Record] = []
         self.fresh: dict[work.Call, list[work.Output]] = {}
         self.leases: dict[machines.Container, list[work.Input]] = {}
         self.dispatch: dict[machines.Function, None] = {}
@@ -83,6 +85,9 @@ class Turn:
             inputs.insert_outputs(self._db, outputs)
             ended, self.ended, large, self.ended_large = self.ended, [], self.ended_large, []
             inputs.finish(self._db, ended, large)
+        if self.records:
+            rows_of, self.records = self.records, []
+            record_rows.insert(self._db, rows_of)
         if self.done_calls:
             done, self.done_calls = self.done_calls, []
             calls.set_done(self._db, done)

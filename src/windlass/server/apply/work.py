@@ -8,6 +8,7 @@ import msgspec
 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
+from windlass.server.apply import records
 from windlass.server.decide import attempts
 from windlass.server.state import moves, work
 from windlass.wire.messages import containers as deaths
@@ -18,10 +19,16 @@ _decode = msgspec.json.decode
 
 
 def finish(
-    core: Core, item: work.Input, status: moves.Status, body: bytes | None = None, data: work.Data = work.NO_DATA
+    core: Core,
+    item: work.Input,
+    status: moves.Status,
+    body: bytes | None = None,
+    data: work.Data = work.NO_DATA,
+    exit: deaths.ContainerExit | None = None,
 ) -> None:
     """Record the one and only end of an input."""
     moves.check_input(item.state, moves.InputState.DONE, item.id)
+    records.ended(core, item, status, body, exit=exit)
     _drop_lease(core, item)
     item.state = moves.InputState.DONE
     call = item.call
@@ -95,15 +102,15 @@ def requeue(core: Core, item: work.Input, *, delay: float | None = None) -> None
     target = moves.InputState.READY if delay is None else moves.InputState.DELAYED
     moves.check_input(item.state, target, item.id)
     _drop_lease(core, item)
-    item.container = None
-    item.state = target
+    item.container, item.usage = None, None
+    item.state, item.queued_at = target, core.clock.now()
     item.forget_large()
     function = item.call.function
     if delay is None:
         function.ready.appendleft(item)
         core.turn.dispatch[function] = None
     else:
-        item.not_before = core.clock.now() + delay
+        item.not_before = item.queued_at = item.queued_at + delay
         function.delayed[item.key] = item
     core.turn.change(item)
 
@@ -126,7 +133,7 @@ def fail_for(
     exit: deaths.ContainerExit | None = None,
 ) -> None:
     """End an input with a failure of the platform's own."""
-    finish(core, item, status, own_failure(reason, exit))
+    finish(core, item, status, own_failure(reason, exit), exit=exit)
 
 
 def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: bytes | None, data: work.Data) -> None:
@@ -138,6 +145,7 @@ def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: byt
     if delay is None:
         finish(core, item, status, body, data)
         return
+    records.ended(core, item, status, body, final=False)
     item.retries += 1
     requeue(core, item, delay=delay)
 

@@ -8,7 +8,8 @@ import logging
 from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.apply import prune
-from windlass.server.store import apps, builds, calls, logs
+from windlass.server.apply import records as record_actions
+from windlass.server.store import apps, builds, calls, logs, records
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ async def run(core: Core) -> None:
 def look(core: Core) -> bool:
     """One look: at most some hundred calls and one app. True when more is waiting."""
     now = core.clock.now()
+    record_actions.put_all(core)
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)
@@ -45,6 +47,7 @@ def look(core: Core) -> bool:
         core.turn.begin()
         _forget_calls(core, old, now)
         for n in stale[:1]:
+            _drop_blobs(core, records.forget_app(core.db, n))
             apps.delete(core.db, n)
     return more
 
@@ -55,8 +58,14 @@ def rarely(core: Core) -> bool:
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
     core.tasks.start(_images(core), "removal of old images")
+    records.forget_minutes(core.db, now - core.settings.keep_figures)
+    limits = core.settings
+    blobs, more = records.forget(
+        core.db, before=now - limits.keep_failed, most=limits.records, bytes=limits.keep_arguments_all
+    )
+    _drop_blobs(core, blobs)
     before = now - core.settings.keep_logs
-    more = builds.delete_old(core.db, before, _BUILDS)
+    more = builds.delete_old(core.db, before, _BUILDS) or more
     return logs.delete_old(core.db, before) or more
 
 
@@ -65,6 +74,11 @@ async def _images(core: Core) -> None:
         await prune.collect(core)
     except exception.Error as exc:
         _log.warning("old images could not be removed: %s", exc)
+
+
+def _drop_blobs(core: Core, digests: list[str]) -> None:
+    for digest in calls.unused(core.db, digests):
+        core.turn.after.append(functools.partial(core.blobs.delete, digest))
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any, NamedTuple
 
-from windlass.server.state import moves, work
+from windlass.server.state import moves, records, work
 from windlass.wire.messages import containers as container_messages
 from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import workers as worker_messages
@@ -69,12 +69,15 @@ class Function:
         "id",
         "last_active",
         "last_failure",
+        "minute",
         "n",
         "not_before",
         "overrides",
         "parameters",
         "ready",
         "running",
+        "sampled",
+        "sampled_second",
         "seconds",
         "spec",
         "spilled",
@@ -121,6 +124,10 @@ class Function:
         self.overrides: function_messages.FunctionOverrides = {}
         self.variants: dict[str, Function] = {}
         """Of a base: its variants by ``variant_key``."""
+        self.minute: records.Minute | None = None
+        """Its figures of the running minute."""
+        self.sampled = self.sampled_second = 0
+        """Records of successes in the running second."""
         self.budget: Any = None
         """Of a base: how many variants may be made now (``decide.variants.Budget``)."""
 
@@ -148,9 +155,11 @@ class Container:
         "kill_at",
         "log_offset",
         "lost_at",
+        "made_at",
         "n",
         "node",
         "peer",
+        "phases",
         "seen_at",
         "served",
         "started_at",
@@ -165,7 +174,12 @@ class Container:
         self.node = node
         self.state = moves.ContainerState.PENDING
         self.created_at = created_at
+        self.made_at: float | None = None
+        """When its process began."""
         self.started_at: float | None = None
+        """When it was ready for its first input."""
+        self.phases: dict[str, float] = {}
+        """Seconds of "import" and "enter", as its runner says."""
         self.idle_since = created_at
         self.seen_at = created_at
         """When the runner was last heard."""

@@ -8,7 +8,7 @@ from windlass.kit import ids
 from windlass.server.state import moves
 
 if TYPE_CHECKING:
-    from windlass.server.state import machines
+    from windlass.server.state import machines, records
 
 INDEX_BITS = 30
 INDEX_MASK = (1 << INDEX_BITS) - 1
@@ -20,6 +20,10 @@ _PAIRS = [a + b for a in ids.ALPHABET for b in ids.ALPHABET]
 def call_part(call_id: str) -> str:
     """What a call's id and the ids of its inputs have in common."""
     return call_id[3:19]
+
+
+def input_id(part: str, index: int) -> str:
+    return f"in-{part}{_PAIRS[index // 14776336]}{_PAIRS[index // 3844 % 3844]}{_PAIRS[index % 3844]}"
 
 
 LARGE = 4096
@@ -73,6 +77,7 @@ class Call:
         "num_inputs",
         "parent",
         "part",
+        "recorded",
         "watchers",
     )
 
@@ -102,6 +107,8 @@ class Call:
         self.next_item = 0
         self.in_memory = 0
         """Inputs of it that are queued in the window, delayed or leased."""
+        self.recorded = 0
+        """Failed attempts of it that have a record."""
         self.watchers: list[Any] = []
         self.held_back: list[Any] = []
         """Answers to runners that wait until the consumer of a generator has caught up."""
@@ -134,22 +141,28 @@ class Input:
         "index",
         "leased_at",
         "not_before",
+        "queued_at",
         "retries",
         "state",
+        "usage",
     )
 
     def __init__(self, call: Call, index: int, data: Data) -> None:
         self.call = call
         self.index = index
         self.data = data
-        self.id = f"in-{call.part}{_PAIRS[index // 14776336]}{_PAIRS[index // 3844 % 3844]}{_PAIRS[index % 3844]}"
+        self.id = input_id(call.part, index)
         self.state = moves.InputState.READY
         self.attempt = 0
         self.retries = 0
         self.crashes = 0
         self.container: machines.Container | None = None
         self.not_before = 0.0
+        self.queued_at = 0.0
+        """When it could have begun."""
         self.leased_at = 0.0
+        self.usage: records.Usage | None = None
+        """What its runner measured."""
         self.fresh = False
         """Not yet a row: inserted at the end of this turn."""
 

@@ -198,3 +198,43 @@ def function_by_n(db: database.Database, n: int) -> FunctionRow | None:
 
 def set_autoscaler(db: database.Database, function: machines.Function) -> None:
     db.run(_SQL["autoscaler"], (json.dumps(function.autoscaler), function.n))
+
+
+class Past(NamedTuple):
+    """A function and where it belongs, whether its app lives or not."""
+
+    n: int
+    id: str
+    app_id: str
+    app: int
+    app_name: str | None
+    description: str
+    environment: str
+    layout: dict[str, str]
+    tag: str
+    spec: functions.FunctionSpec
+    base_id: str | None
+    base_tag: str | None
+    parameters: str
+    overrides: functions.FunctionOverrides
+
+
+def function_past(db: database.Database, n: int) -> Past | None:
+    row = db.one(_SQL["function_past"], (n,))
+    if row is None:
+        return None
+    found = Past(*row)
+    return found._replace(
+        layout=json.loads(str(found.layout)),
+        spec=json.loads(str(found.spec)),
+        overrides=json.loads(str(found.overrides)),
+    )
+
+
+def specs_of_app(db: database.Database, app: int) -> list[tuple[str, str, functions.FunctionSpec]]:
+    """(id, tag, spec) of all that are no variants."""
+    return [(identity, tag, json.loads(spec)) for identity, tag, spec in db.all(_SQL["specs_of_app"], (app,))]
+
+
+def variants_of(db: database.Database, n: int) -> list[str]:
+    return [identity for (identity,) in db.all(_SQL["variants_of"], (n,))]

@@ -124,6 +124,11 @@ def delete(db: database.Database, n: int, now: float) -> list[str]:
     for name in ("delete_inputs", "delete_large", "delete_outputs"):
         db.run(_SQL[name], {"call": n})
     db.run(_SQL["delete"], (n,))
+    return unused(db, blobs)
+
+
+def unused(db: database.Database, blobs: list[str]) -> list[str]:
+    """Those that nothing of a call refers to any more."""
     return [blob for blob in blobs if db.one(_SQL["blob_used"], {"blob": blob}) is None]
 
 

@@ -21,6 +21,8 @@ class Row(NamedTuple):
     created_at: float
     started_at: float | None
     log_offset: int
+    made_at: float | None
+    phases: dict[str, float]
 
 
 class Past(NamedTuple):
@@ -54,7 +56,17 @@ def insert(db: database.Database, container: machines.Container) -> None:
 
 
 def update(db: database.Database, container: machines.Container) -> None:
-    db.run(_SQL["update"], (container.state, container.want, container.started_at, container.n))
+    db.run(
+        _SQL["update"],
+        (
+            container.state,
+            container.want,
+            container.started_at,
+            container.made_at,
+            json.dumps(container.phases),
+            container.n,
+        ),
+    )
 
 
 def gone(db: database.Database, container: machines.Container, now: float, exit: machines.Exit) -> None:
@@ -66,7 +78,8 @@ def set_log_offset(db: database.Database, n: int, offset: int) -> None:
 
 
 def alive(db: database.Database) -> list[Row]:
-    return [Row(*row) for row in db.all(_SQL["alive"])]
+    rows = [Row(*row) for row in db.all(_SQL["alive"])]
+    return [row._replace(phases=json.loads(str(row.phases))) for row in rows]
 
 
 def by_id(db: database.Database, identity: str) -> Past | None:

@@ -49,6 +49,12 @@ def everything(db: database.Database) -> dict[str, Row]:
     return {row[0]: _row(row) for row in db.all(_SQL["all"])}
 
 
+def step(db: database.Database, image_id: str) -> tuple[str | None, images.Recipe] | None:
+    """(parent, recipe) of a layer."""
+    row = db.one(_SQL["step"], (image_id,))
+    return (row[0], json.loads(row[1])) if row else None
+
+
 def insert(
     db: database.Database,
     *,

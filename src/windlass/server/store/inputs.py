@@ -111,6 +111,12 @@ def large(db: database.Database, key: int) -> work.Data:
     return work.Data(payload, None, len(payload))
 
 
+def waiting(db: database.Database, key: int) -> work.Data | None:
+    """The payload of an input that has not ended, wherever it lies."""
+    row = db.one(_SQL["waiting"], {"key": key})
+    return work.Data(row[2], row[1], row[0]) if row else None
+
+
 def count_ready(db: database.Database, function: int) -> int:
     return int(db.all(_SQL["count_ready"], (function,))[0][0])
 

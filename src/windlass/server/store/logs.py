@@ -11,12 +11,12 @@ _SQL = database.queries("logs")
 
 
 class New(NamedTuple):
-    """An entry to store. Numbers, not ids, but for the input."""
+    """An entry to store. Numbers, not ids, but for call and input, which are forgotten before."""
 
     app: int
     function: int
     container: int
-    call: int | None
+    call_id: str | None
     input_id: str | None
     time: float
     source: str

@@ -68,7 +68,7 @@ class AppListReply(TypedDict):
 
 
 class LogQuery(TypedDict, total=False):
-    """Which log entries of an app to stream; the app may be named by one of its containers instead.
+    """Which log entries of an app to stream; the app may be named by one of its containers, functions or calls instead.
 
     ``follow``: stay until the app has stopped and its last entry is out. ``tail``: only the last n before
     following. ``since``/``until``: seconds since the epoch. The others filter.

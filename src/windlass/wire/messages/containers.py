@@ -11,7 +11,11 @@ class ContainerList(TypedDict, total=False):
 
 
 class ContainerInfo(TypedDict):
-    """``state``: starting, ready, draining, stopping. ``started_at`` None while pending."""
+    """``state``: starting, ready, draining, stopping. ``started_at`` None while pending.
+
+    Its start: ``created_at`` decided, ``made_at`` its process began, ``started_at`` ready; ``phases`` as in
+    ``work.RunnerReady``.
+    """
 
     container_id: str
     app_id: str
@@ -21,6 +25,9 @@ class ContainerInfo(TypedDict):
     state: str
     node: str
     started_at: float | None
+    created_at: float
+    made_at: float | None
+    phases: dict[str, float]
 
 
 class ContainerListReply(TypedDict):
@@ -95,13 +102,15 @@ class RunnerPlan(_RunnerPlan, total=False):
 
 class ContainerExit(TypedDict, total=False):
     """Why a container ended. ``reason``: "exited" (``exit_code``), "signal" (``signal``), "oom"
-    (``memory_peak``/``memory_limit`` in bytes), "start_failed" (``message``), "stopped" (as asked), "lost"."""
+    (``memory_limit``), "start_failed" (``message``), "stopped" (as asked), "lost". ``memory_peak`` and
+    ``memory_limit`` in bytes, ``cpu_seconds`` of all its processes: where the machine counts them."""
 
     reason: str
     exit_code: int
     signal: int
     memory_peak: int
     memory_limit: int
+    cpu_seconds: float
     message: str
 
 

@@ -17,6 +17,7 @@ from windlass.wire.messages import (
     containers,
     functions,
     images,
+    records,
     secrets,
     terminals,
     upkeep,
@@ -54,6 +55,8 @@ METHODS: dict[str, Method] = {
     "function.bind": Method("request", CALLER, functions.FunctionBind, functions.FunctionInfo),
     "function.stats": Method("request", CALLER, functions.FunctionRef, functions.FunctionStats),
     "function.autoscaler": Method("request", CALLER, functions.AutoscalerUpdate, functions.AutoscalerSpec),
+    "function.info": Method("request", USER, functions.FunctionRef, records.FunctionDetail),
+    "function.figures": Method("request", USER, records.FiguresQuery, records.Figures),
     # calls; "call.run" is call.create and call.outputs in one round trip
     "call.create": Method("request", CALLER, calls.CallCreate, common.Empty),
     "call.run": Method("stream", CALLER, calls.CallCreate, calls.OutputBatch),
@@ -62,6 +65,8 @@ METHODS: dict[str, Method] = {
     "call.cancel": Method("request", CALLER, calls.CallCancel, common.Empty),
     "call.get": Method("request", CALLER, calls.CallRef, calls.CallInfo),
     "call.graph": Method("request", CALLER, calls.CallRef, calls.CallGraph),
+    "call.records": Method("request", USER, records.RecordQuery, records.RecordReply),
+    "call.input": Method("request", USER, records.InputQuery, records.RecordedInput),
     # images, blobs, secrets
     "image.build": Method("stream", USER, images.ImageBuild, images.BuildEvent),
     "image.get": Method("request", CALLER, built.ImageGet, built.ImageFound),

@@ -19,8 +19,16 @@ class Held(TypedDict):
     attempt: int
 
 
-class RunnerReady(TypedDict):
+class _RunnerReady(TypedDict):
+    """The part of ``RunnerReady`` that is always there."""
+
     held: list[Held]
+
+
+class RunnerReady(_RunnerReady, total=False):
+    """``phases``: seconds that the start took, "import" of the user's code and its "enter" hooks."""
+
+    phases: dict[str, float]
 
 
 class RunnerReadyReply(TypedDict):
@@ -68,7 +76,9 @@ class RunnerStop(TypedDict, total=False):
 
 class AttemptOutput(TypedDict, total=False):
     """``status``: success, failure, timeout, terminated, item. For "item": ``item`` and ``value``; the end of
-    a generator is "success" with ``items``. ``seconds``: how long the user's code ran."""
+    a generator is "success" with ``items``. ``seconds``: how long the user's code ran. Of inputs that were
+    not short also ``cpu``, seconds of processor time with its child processes, and ``peak``, the most bytes of memory
+    that the process has had at once."""
 
     input_id: str
     attempt: int
@@ -78,6 +88,8 @@ class AttemptOutput(TypedDict, total=False):
     item: int
     items: int
     seconds: float
+    cpu: float
+    peak: int
 
 
 class RunnerOutputs(TypedDict):

@@ -48,5 +48,13 @@ FROM function f JOIN app a ON a.n = f.app WHERE a.stopped_at IS NULL ORDER BY f.
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.id = ?;
 -- name: function_by_n
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.n = ?;
+-- name: function_past
+SELECT f.n, f.id, a.id, a.n, a.name, a.description, a.environment, a.layout, f.tag, f.spec, b.id, b.tag, f.parameters,
+    f.overrides
+FROM function f JOIN app a ON a.n = f.app LEFT JOIN function b ON b.n = f.variant_of WHERE f.n = ?;
+-- name: specs_of_app
+SELECT id, tag, spec FROM function WHERE app = ? AND variant_of IS NULL ORDER BY n;
+-- name: variants_of
+SELECT id FROM function WHERE variant_of = ? ORDER BY n LIMIT 1000;
 -- name: autoscaler
 UPDATE function SET autoscaler = ? WHERE n = ?;

@@ -4,6 +4,8 @@ SELECT i.id, i.meta FROM image_current c JOIN image i ON i.id = c.id WHERE c.key
 SELECT id, key, parent, recipe, meta, built_at, used_at FROM image WHERE id = ?;
 -- name: all
 SELECT id, key, parent, recipe, meta, built_at, used_at FROM image;
+-- name: step
+SELECT parent, recipe FROM image WHERE id = ?;
 -- name: insert
 INSERT OR REPLACE INTO image (id, key, parent, recipe, meta, built_at, used_at) VALUES (?, ?, ?, ?, ?, ?, ?);
 -- name: make_current

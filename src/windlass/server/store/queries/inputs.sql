@@ -10,6 +10,9 @@ UPDATE input SET state = 2, status = ?, seq = ?, payload = NULL WHERE key = ?;
 SELECT payload FROM large WHERE key = ?;
 -- name: delete_large
 DELETE FROM large WHERE key = ?;
+-- name: waiting
+SELECT size, blob, coalesce(payload, (SELECT payload FROM large WHERE key = :key)) FROM input
+WHERE key = :key AND state != 2;
 -- name: exists
 SELECT 1 FROM input WHERE key = ?;
 -- name: ready

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import anatomy, faces, here, names, partial, source
+from windlass.client import faces, here, names, partial, source
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -414,6 +414,7 @@ class App:
 
         def decorate(decorated: Any) -> Any:
             from windlass import cls
+            from windlass.client import anatomy
 
             if isinstance(decorated, cls.Cls):
                 raise exception.InvalidError("@app.cls must be the outermost decorator, and there only once")
@@ -430,6 +431,11 @@ class App:
             origin = source.Source(user_cls, serialized=serialized, is_generator=False)
             service = Function._describing(self, f"{user_cls.__name__}.*", origin, chosen)
             service._anatomy, service._asked = found, {**marks, **found.asked}
+            service._class_info = {
+                "class_name": user_cls.__name__,
+                "methods": found.method_specs(),
+                "parameters": found.parameters,
+            }
             handle = cls.describing(self._register(service), user_cls)
             self._classes[user_cls.__name__] = handle
             return handle

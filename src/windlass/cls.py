@@ -66,6 +66,10 @@ class Method(_Function):
         method._is_generator = None if spec is None else spec.get("is_generator", False)
         return method
 
+    @property
+    def _shown(self) -> str:
+        return f"obj.{self._method}"
+
     def _describe(self) -> str:
         return f"Method {self._tag!r}"
 
@@ -378,12 +382,14 @@ def describing(service: function.Function[..., Any, Any], user_cls: type) -> Cls
 def serving(
     user_cls: type, found: anatomy.Anatomy, values: dict[str, Any], info: functions.FunctionInfo
 ) -> local.Instance:
-    """The one instance of a container, which serves the function of ``info``. Its hooks have not run yet."""
+    """The one instance of a container, which serves the function of ``info``. Running its hooks is the runner's job."""
     service: _Function = function.Function._new()
     service._hydrate_from(info)
     cls = describing(service, user_cls)
     cls._anatomy = found
-    return Obj(cls, binding.settled(service), values)._local()
+    made = Obj(cls, binding.settled(service), values)._local()
+    made.entered = True
+    return made
 
 
 def _with_service(service: function.Function[..., Any, Any]) -> Cls:

@@ -92,7 +92,7 @@ class Function(_Base[P, R, O]):
     _anatomy: anatomy.Anatomy | None = None
     """Of a class that is defined here."""
     _class_info: dict[str, Any] | None = None
-    """Of a hydrated class: its name, methods and parameters."""
+    """Of a class that is defined here or hydrated: its name, methods and parameters."""
 
     # -- making one -----------------------------------------------------------------------------------
 
@@ -171,7 +171,7 @@ class Function(_Base[P, R, O]):
         def __call__(self, *args, **kwargs):
             raise exception.InvalidError(
                 f"{self._describe()} cannot be called directly",
-                hint=f"Use {self._tag}.remote(...) for a container, or {self._tag}.local(...) for this process.",
+                hint=f"Use {self._shown}.remote(...) for a container, or {self._shown}.local(...) for this process.",
             )
 
     # -- calling it -----------------------------------------------------------------------------------
@@ -477,8 +477,13 @@ class Function(_Base[P, R, O]):
 
     # -- inside ---------------------------------------------------------------------------------------
 
+    @property
+    def _shown(self) -> str:
+        """In code that hints write."""
+        return self._tag
+
     def _describe(self) -> str:
-        return f"Function {self._tag!r}"
+        return f"Class {self._class_name!r}" if self._tag.endswith(".*") else f"Function {self._tag!r}"
 
     def _metadata(self) -> dict[str, Any]:
         common = {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
@@ -496,9 +501,6 @@ class Function(_Base[P, R, O]):
     @property
     def _info(self) -> dict[str, Any]:
         """Of a class, as soon as it is known: ``class_name``, ``methods`` and ``parameters`` of its spec."""
-        if self._anatomy is not None:
-            specs, parameters = self._anatomy.method_specs(), self._anatomy.parameters
-            return {"class_name": self._class_name, "methods": specs, "parameters": parameters}
         return self._class_info or {}
 
     @property

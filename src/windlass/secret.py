@@ -32,6 +32,8 @@ class Secret(objects.Object):
     _name: str | None = None
     _environment: str | None = None
     _required: tuple[str, ...] = ()
+    _made_for: str | None = None
+    """The app that it was last made for: with that it ends."""
 
     @staticmethod
     def from_dict(env_dict: dict[str, str | None] = {}) -> Secret:  # noqa: B006 - never changed
@@ -115,6 +117,9 @@ class Secret(objects.Object):
     def _describe(self) -> str:
         return f"Secret {self._name!r}" if self._name else "Secret"
 
+    def _stale(self, app_id: str | None) -> bool:
+        return (self._values is not None or self._dotenv is not None) and self._made_for != app_id
+
     async def _load(self, context: resolver.Context) -> None:
         from windlass.kit import ids
 
@@ -128,6 +133,7 @@ class Secret(objects.Object):
         }  # fmt: skip
         reply: secrets.SecretRef = (await context.session.request("secret.create", body)).body
         self._hydrate(reply["secret_id"])
+        self._made_for = context.app_id
 
     def _resolved(self) -> dict[str, str]:
         if self._dotenv is None:

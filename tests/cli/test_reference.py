@@ -107,3 +107,36 @@ def test_an_unknown_name_proposes_a_close_one(write: Write) -> None:
 def test_a_file_without_an_app_says_what_it_needs(write: Write) -> None:
     with pytest.raises(exception.NotFoundError, match="no app"):
         chosen(write("a5.py", "x = 1\n"))
+
+
+CLASS = APP + (
+    "@app.cls()\nclass M:\n    size: int = windlass.parameter(default=1)\n"
+    "    @windlass.method()\n    def get(self): ...\n"
+)
+
+
+def test_the_only_method_of_the_only_class_is_taken(write: Write) -> None:
+    path = write("c1.py", CLASS)
+    for text in (path, path + "::M", path + "::M.get", path + "::app.M.get", path + "::app.M"):
+        found = chosen(text)
+        assert isinstance(found, reference.Method) and found.name == "get", text
+    with pytest.raises(exception.NotFoundError) as caught:
+        chosen(path + "::M.gett")
+    assert "M.get" in caught.value.hint
+
+
+def test_methods_are_candidates_beside_functions(write: Write) -> None:
+    more = "    @windlass.method()\n    def put(self): ...\n@app.function()\ndef f(): ...\n"
+    path = write("c2.py", CLASS + more)
+    with pytest.raises(exception.InvalidError, match=r"M\.get, M\.put, f"):
+        chosen(path)
+    with pytest.raises(exception.InvalidError, match="2 methods"):
+        chosen(path + "::M")
+
+
+def test_a_class_without_methods_has_nothing_to_run(write: Write) -> None:
+    path = write("c3.py", APP + "@app.cls()\nclass M: ...\n")
+    with pytest.raises(exception.NotFoundError, match="nothing to run"):
+        chosen(path)
+    with pytest.raises(exception.InvalidError, match="0 methods"):
+        chosen(path + "::M")

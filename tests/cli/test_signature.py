@@ -86,3 +86,37 @@ def test_what_is_missing_unknown_or_malformed_is_a_usage_error() -> None:
     for words in ((), ("--count", "x"), ("--count", "1", "--other", "2"), ("--count", "1", "stray")):
         with pytest.raises(click.UsageError):
             parse(main, *words)
+
+
+SCHEMA: list[Any] = [
+    {"name": "word", "type": "str", "has_default": False},
+    {"name": "big_one", "type": "int", "has_default": True, "default": "ff"},
+    {"name": "loud", "type": "bool", "has_default": True, "default": "0"},
+    {"name": "raw", "type": "bytes", "has_default": True, "default": "eA=="},
+]
+
+
+def with_class(method: Any, *words: str) -> dict[str, Any]:
+    return signature.parse(method, words, title="windlass run x.py::M.get", parameters=SCHEMA)[1]
+
+
+def test_parameters_of_a_class_are_options_beside_those_of_the_method() -> None:
+    def method(times: int = 1) -> None: ...
+
+    default = {"times": 1, "big_one": 255, "loud": False, "raw": b"x"}
+    assert with_class(method, "--word", "a") == {**default, "word": "a"}
+    given = with_class(method, "--word", "a", "--big-one", "-3", "--loud", "--raw", "ä", "--times", "2")
+    assert given == {"word": "a", "big_one": -3, "loud": True, "raw": "ä".encode(), "times": 2}
+    with pytest.raises(click.UsageError, match="word"):
+        with_class(method)
+
+
+def test_one_option_cannot_mean_two_things() -> None:
+    def same(word: str) -> None: ...
+
+    def words(*args: str) -> None: ...
+
+    with pytest.raises(exception.InvalidError, match="Both the class and its method"):
+        with_class(same)
+    with pytest.raises(exception.InvalidError, match=r"\*args"):
+        with_class(words)

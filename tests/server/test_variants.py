@@ -124,7 +124,7 @@ def test_minimum_counts_for_parameter_sets_that_are_used_and_not_for_the_bare_cl
     [
         ("nonsense", "no values"), ("[]", "has the parameters"), ('[["size","str"]]', "no values"),
         ('[["size","str","x"],["n","int","zz"]]', "no values"), ('[["size","str","x"],["n","str","1"]]', "n: int"),
-        ('[["n","int","1"],["size","str","x"]]', "size: str, n: int"), ("[" * 20_000, "limit of 16,384"),
+        ('[["n","int","1"],["size","str","x"]]', "size: str, n: int"), ("[" * 200_000, "limit of 16,384"),
         ('[["size","str",5],["n","int","1"]]', "no values"), ("[" * 9000, "no values"),
     ],
 )  # fmt: skip
@@ -255,5 +255,25 @@ def test_an_app_that_stops_takes_its_variants_with_it(play):
         await client.request("app.stop", app_id=client.app_id, reason="done")
         await until(lambda: not worker.runners)
         await until(lambda: not platform.core.world.functions and not platform.core.world.functions_by_n)
+
+    play(scene)
+
+
+def test_a_lookup_of_a_deployed_class_leads_to_the_same_pools(play):
+    async def scene(platform):
+        client = await platform.client()
+        app, function = ids.new("ap"), ids.new("fu")
+        await client.request("app.create", app_id=app, name="dep", description="", state="deployed")
+        spec = {**fakes.SPEC, **CLASS}
+        await client.request("function.create", app_id=app, function_id=function, spec=spec)
+        await client.request("app.publish", app_id=app, functions={"M.*": function})
+        known = await client.request("function.bind", function_id=function, parameters=size("a"))
+        found = await (await platform.client()).request("function.get", app_name="dep", tag="M.*")
+        assert found["parameters"] == SCHEMA and found["methods"]["gen"] == {"is_generator": True}
+        again = await client.request("function.bind", function_id=found["function_id"], parameters=size("a"))
+        assert again == known
+        assert (await client.request("function.get", function_id=known["function_id"])) == known
+        with pytest.raises(exception.NotFoundError, match="no class 'N' in app 'dep'"):
+            await client.request("function.get", app_name="dep", tag="N.*")
 
     play(scene)

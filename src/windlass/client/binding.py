@@ -55,12 +55,13 @@ class Binding:
         from windlass.client import resolver, session
 
         home = session.current()
-        context = resolver.Context(home, app_id=self.base._app_id)
+        app_id, overrides = self.base._app_id, dict(self.overrides)
+        context = resolver.Context(home, app_id=app_id)
         try:
-            overrides = dict(self.overrides)
             for name in ("secrets", "more_secrets"):
+                for secret in overrides.get(name, ()):
+                    await context.load(secret, again=secret._stale(app_id))
                 if name in overrides:
-                    await context.load_all(overrides[name])
                     overrides[name] = [secret.object_id for secret in overrides[name]]
         finally:
             await context.close()

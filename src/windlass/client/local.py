@@ -1,14 +1,14 @@
 """The one instance of a class in this process: its hooks run once, then its methods are plain Python."""
 from __future__ import annotations
 
+from windlass.client import source
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
     from windlass.client import anatomy
-
-GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200  # flags of code objects, as in ``inspect``
 
 
 class Instance:
@@ -24,11 +24,9 @@ class Instance:
         if self.entered or not self._needs_loop():
             self._enter()
             return raw_f(self.instance, *args, **kwargs)
-        flags = raw_f.__code__.co_flags
-        if flags & COROUTINE:
-            return self._later(raw_f, args, kwargs)
-        if flags & ASYNC_GENERATOR:
-            return self._items_later(raw_f, args, kwargs)
+        is_generator, is_async = source.kind(raw_f)
+        if is_async:
+            return (self._items_later if is_generator else self._later)(raw_f, args, kwargs)
         _blocking(self._aenter())
         return raw_f(self.instance, *args, **kwargs)
 
@@ -49,21 +47,31 @@ class Instance:
         return [raw_f.__get__(self.instance, kind) for raw_f in (*old, *hooks)]
 
     def _needs_loop(self) -> bool:
-        return any(hook.__code__.co_flags & COROUTINE for hook in self._hooks())
+        return any(source.kind(hook.__func__)[1] for hook in self._hooks())
 
     def _enter(self) -> None:
-        if not self.entered:
-            self.entered = True
+        if self.entered:
+            return
+        self.entered = True  # first: hooks may call methods
+        try:
             for hook in self._hooks():
                 hook()
+        except BaseException:
+            self.entered = False
+            raise
 
     async def _aenter(self) -> None:
-        if not self.entered:
-            self.entered = True
+        if self.entered:
+            return
+        self.entered = True
+        try:
             for hook in self._hooks():
                 waiting = hook()
                 if hasattr(waiting, "__await__"):
                     await waiting
+        except BaseException:
+            self.entered = False
+            raise
 
 
 def _blocking(coroutine: Any) -> None:

@@ -52,6 +52,10 @@ class Object:
         """Objects that must be hydrated before this one."""
         return ()
 
+    def _stale(self, app_id: str | None) -> bool:
+        """Whether its id belongs to another app, so that it must be made anew for this one."""
+        return False
+
     async def _load(self, context: resolver.Context) -> None:
         """Bring it into being on the server and call ``_hydrate``. Runs on the library's loop, once per load."""
         raise exception.ExecutionError(f"{self._describe()} is not running", hint="Use it inside `with app.run():`.")

@@ -28,6 +28,7 @@ def main(plan_path: str) -> int:
         _settle_memory()
         # The fork point: up to here a container is like all others with this code and these parameters.
         served.enter(snap=False)
+        _settle_memory()
     except (KeyboardInterrupt, GeneratorExit):
         raise
     except BaseException as exc:  # noqa: BLE001 - the edge of user code; sys.exit() at import is a failed start, too
@@ -93,7 +94,7 @@ def _failed(connection: link.Link, exc: BaseException) -> int:
 
 
 def _settle_memory() -> None:
-    """What was imported stays for good: the collector need not look at it again."""
+    """What was imported and made stays for good: the collector need not look at it again."""
     import gc
 
     gc.freeze()

@@ -37,9 +37,13 @@ class Served:
     def __init__(self, callees: dict[str, Callee]) -> None:
         self.callees = callees
         self.loop: invoke.Loop | None = None
-        """The event loop of hooks and inputs, as soon as one is async: what hooks make is used by inputs."""
-        if any(callee.is_async for callee in callees.values()):
-            self.loop = invoke.Loop()
+        """The event loop of hooks and inputs, once one is async: what hooks make is used by inputs. Its descriptors
+        cannot be forked, so nobody makes one before it is needed."""
+
+    def begin(self) -> None:
+        """Serving begins: background tasks of async code run between inputs, too."""
+        if any(callee.is_async for callee in self.callees.values()):
+            self.needs_loop()
 
     def enter(self, *, snap: bool) -> None:
         """Run the hooks of before (``snap``) or after the fork point. What they raise is a failed start."""
@@ -91,8 +95,6 @@ class Instance(Served):
     def enter(self, *, snap: bool) -> None:
         for hook in self._anatomy.snap_enter if snap else self._anatomy.enter:
             self._run(hook)
-        if not snap:
-            self._made.entered = True  # from here on ``self.method.local()`` is a plain call
 
     @property
     def leaves(self) -> bool:

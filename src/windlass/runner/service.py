@@ -42,6 +42,7 @@ class Service:
         self._outcomes = outcome.Outcomes(spec["timeout"], link, work)
         self._attendant = self._attended_by(link)
         self._served = served
+        served.begin()
         self._invoker = invoke.Invoker(served, interrupts=work.interrupts)
         self._terminal: terminal_module.Terminal | None = None
 

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 MAX_SIZE = 16 * 1024
 """Bytes of all values together."""
 
-TYPES = ("str", "int", "bool", "bytes")
+_LONGEST = 8
+"""Characters of text for each byte of content, at most; more are not even looked at."""
 
 
 def write(kind: str, value: Any) -> str:
     """One value as text. It must have the right type already; where an integer is expected a boolean is one."""
     if kind == "str":
-        return str(value)
+        return str.__str__(value)  # of an enumeration's member, too, the string itself
     if kind == "int":
         return format(int(value), "x")
     if kind == "bool":
@@ -58,10 +59,9 @@ def encode(schema: Sequence[functions.ParameterSpec], values: Mapping[str, Any])
     """
     if not schema:
         return ""
-    records = [[one["name"], one["type"], write(one["type"], values[one["name"]])] for one in schema]
-    text = json.dumps(records, separators=(",", ":"))
-    _check_size(text)
-    return text
+    records = [(one["name"], one["type"], write(one["type"], values[one["name"]])) for one in schema]
+    _check_size(sum(_size(*record) for record in records))
+    return json.dumps(records, separators=(",", ":"))
 
 
 def decode(text: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def check(schema: Sequence[functions.ParameterSpec], text: str) -> None:
 
 
 def _records(text: str) -> list[tuple[str, str, str]]:
-    _check_size(text)
+    _check_size(len(text) // _LONGEST)
     try:
         records = [(name, kind, value) for name, kind, value in json.loads(text)]
         for name, kind, value in records:
@@ -90,13 +90,20 @@ def _records(text: str) -> list[tuple[str, str, str]]:
             read(kind, value)
     except (TypeError, ValueError, RecursionError) as exc:
         raise exception.InvalidError(f"these are no values of parameters: {exc}") from None
+    _check_size(sum(_size(*record) for record in records))
     return records
 
 
-def _check_size(text: str) -> None:
-    if len(text) > MAX_SIZE:
+def _size(name: str, kind: str, value: str) -> int:
+    """Bytes of a name and its value, however they are written."""
+    content = len(value) * 3 // 4 if kind == "bytes" else len(value.encode("utf-8", "surrogatepass"))
+    return len(name) + content
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_SIZE:
         raise exception.InvalidError(
-            f"the values of the parameters take {len(text):,} bytes, more than the limit of {MAX_SIZE:,}",
+            f"the values of the parameters take {size:,} bytes, more than the limit of {MAX_SIZE:,}",
             hint="Pass where the data is, and let an enter hook read it.",
         )
 

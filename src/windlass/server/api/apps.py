@@ -188,7 +188,8 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
     app = apps.by_name(core.db, name, environment, any_state=False)
     identity = _layout(app).get(tag) if app is not None else None
     if app is None or identity is None:
-        what = f"function {tag!r} in app {name!r}" if app is not None else f"deployed app {name!r}"
+        named = f"class {tag.removesuffix('.*')!r}" if tag.endswith(".*") else f"function {tag!r}"
+        what = f"{named} in app {name!r}" if app is not None else f"deployed app {name!r}"
         raise exception.NotFoundError(f"no {what} in environment {environment!r}", hint="Deploy it first.")
     return actions.handle(function_of(core, identity))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from windlass import exception
 from windlass.server.api import apps, door
 from windlass.server.apply import apps as app_actions
 from windlass.server.apply import variants as actions
@@ -16,6 +17,8 @@ Core = door.Core
 @door.handler("function.bind", "function_id")
 def bind(core: Core, who: door.Who, body: messages.FunctionBind, incoming: peer.Incoming) -> Any:
     base = apps.function_of(core, body["function_id"])
+    if not base.app.alive:
+        raise exception.ConflictError(f"the app of {base.tag!r} has stopped", hint="Run it again, or deploy the app.")
     found = actions.find(core, base, body.get("parameters", ""), body.get("overrides", {}))
     if isinstance(found, actions.Wanted):
         apps.check_spec(core, found.spec)

@@ -45,12 +45,14 @@ def _apps(core: Core, now: float) -> None:
 
 def _function(core: Core, row: apps.LiveFunction) -> None:
     base = None if row.variant_of is None else core.world.functions_by_n[row.variant_of]
+    # A variant's own row has the same description; made anew, the many parts that it shares with its base are shared.
+    spec = row.spec if base is None else variant_decisions.spec(base.spec, row.overrides)
     function = machines.Function(
         n=row.n,
         identity=row.id,
         app=core.world.apps[row.app_id],
-        spec=row.spec,
-        autoscaler=row.autoscaler or variant_decisions.bounds(row.spec, is_variant=base is not None),
+        spec=spec,
+        autoscaler=row.autoscaler or variant_decisions.bounds(spec, is_variant=base is not None),
     )
     function.variant_of, function.variant_key = base, row.variant_key or ""
     function.parameters, function.overrides = row.parameters, row.overrides

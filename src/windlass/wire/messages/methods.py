@@ -72,7 +72,7 @@ METHODS: dict[str, Method] = {
     "blob.missing": Method("request", CALLER | WORKER, blobs.BlobQuery, blobs.BlobMissing),
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
-    "secret.create": Method("request", USER, secrets.SecretCreate, secrets.SecretRef),
+    "secret.create": Method("request", CALLER, secrets.SecretCreate, secrets.SecretRef),
     # containers, for people
     "container.list": Method("request", USER, containers.ContainerList, containers.ContainerListReply),
     "container.stop": Method("request", USER, containers.ContainerStop, common.Empty),

@@ -6,7 +6,7 @@ from windlass.server.apply import build_logs, cancel
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines, moves, work
-from windlass.server.store import apps, calls, containers, inputs
+from windlass.server.store import apps, calls, containers, deployments, inputs
 
 Core = core_module.Core
 
@@ -38,11 +38,16 @@ def _apps(core: Core, now: float) -> None:
     for app in apps.live(core.db):
         app.heard_at = now
         world.apps[app.id] = app
-    for n, identity, app_id, spec, override in apps.functions_of_live(core.db):
+    for row in apps.functions_of_live(core.db):
         function = machines.Function(
-            n=n, identity=identity, app=world.apps[app_id], spec=spec, autoscaler=override or spec["autoscaler"]
+            n=row.n,
+            identity=row.id,
+            app=world.apps[row.app_id],
+            spec=row.spec,
+            autoscaler=row.autoscaler or row.spec["autoscaler"],
         )
-        world.functions[identity] = world.functions_by_n[n] = function
+        function.generation, function.removed, function.pin = row.generation, row.removed, row.pin
+        world.functions[row.id] = world.functions_by_n[row.n] = function
 
 
 def _containers(core: Core, now: float) -> dict[int, machines.Container]:
@@ -54,6 +59,9 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         container = machines.Container(
             n=row.n, identity=row.id, function=function, node=row.node, created_at=row.created_at
         )
+        if row.generation != function.generation:
+            container.generation, function.rolling = row.generation, True
+            container.spec = deployments.spec(core.db, function.n, row.generation) or function.spec
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
         container.idle_since = container.seen_at = now

@@ -70,12 +70,13 @@ class FunctionRef(TypedDict):
 
 
 class FunctionGet(TypedDict, total=False):
-    """By id, or by app name and tag (deployed apps only)."""
+    """By id, or by app name and tag (deployed apps only). ``version``: containers that stay with this version of the app."""
 
     function_id: str
     app_name: str
     tag: str
     environment: str
+    version: int | None
 
 
 class FunctionInfo(TypedDict):

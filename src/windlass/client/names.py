@@ -30,6 +30,24 @@ def check_environment(name: object) -> None:
         raise exception.InvalidError(f"environment name {name!r} is not allowed")
 
 
+def environment(name: str | None) -> str:
+    """The environment that is meant: the one given, or that of this program. "": the platform's own."""
+    from windlass import config
+
+    chosen: str = name or config.config["environment"]
+    if chosen:
+        check_environment(chosen)
+    return chosen
+
+
+def check_deployment_tag(tag: object) -> None:
+    """A word for a version: up to 50 of ``[A-Za-z0-9-_.]``."""
+    if not isinstance(tag, str) or len(tag) > 50 or not _NAME.issuperset(tag):
+        raise exception.InvalidError(
+            f"tag {tag!r} is not allowed", hint="Use up to 50 letters, digits, dots, underscores and dashes."
+        )
+
+
 def check_tags(tags: object) -> dict[str, str]:
     """Tags of apps: keys and values of 1-63 of ``[A-Za-z0-9._-]``."""
     if not isinstance(tags, dict):

@@ -70,7 +70,7 @@ class FunctionRef(TypedDict):
 
 
 class FunctionGet(TypedDict, total=False):
-    """By id, or by app name and tag (deployed apps only). ``version``: containers that stay with this version of the app."""
+    """By id, or by app name and tag (deployed apps only). ``version``: in containers that stay with this version."""
 
     function_id: str
     app_name: str

@@ -226,9 +226,13 @@ class Client:
 
     async def deploy(self, app_id: str, name: str = "shop", strategy: str = "rolling", **parts) -> dict:
         """Publish a version. ``parts``: (function id, spec) by tag."""
-        functions = {tag: {"function_id": one, "spec": {**SPEC, **spec, "tag": tag}} for tag, (one, spec) in parts.items()}
-        return await self.request("app.deploy", app_id=app_id, deploy_id=ids.new("de"), name=name, functions=functions,
-                                  strategy=strategy, tags={}, local_name=name)
+        functions = {
+            tag: {"function_id": one, "spec": {**SPEC, **spec, "tag": tag}} for tag, (one, spec) in parts.items()
+        }
+        return await self.request(
+            "app.deploy", app_id=app_id, deploy_id=ids.new("de"), name=name, functions=functions,
+            strategy=strategy, tags={}, local_name=name,
+        )
 
     async def request(self, method: str, **body):
         return (await self.peer.request(method, body)).body

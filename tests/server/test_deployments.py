@@ -74,8 +74,8 @@ def test_the_same_again_is_skipped_also_with_secrets_that_were_made_anew(play):
 def test_a_repeated_request_has_the_answer_of_the_first(play):
     async def scene(platform):
         client, app = await platform.client(), ids.new("ap")
-        spec = {**SPEC, "tag": "f"}
-        body = {"app_id": app, "deploy_id": "de-1", "name": "shop", "functions": {"f": {"function_id": ONE, "spec": spec}}}
+        part = {"function_id": ONE, "spec": {**SPEC, "tag": "f"}}
+        body = {"app_id": app, "deploy_id": "de-1", "name": "shop", "functions": {"f": part}}
         for _ in range(2):
             reply = await client.request("app.deploy", **body)
             assert (reply["version"], reply["skipped"]) == (1, False)

@@ -221,3 +221,23 @@ async def stopped(home: session.Session, app_id: str, leaving: list[str], show: 
         if left:
             await asyncio.sleep(_LOOK)
     return left
+
+
+async def renew(app: App, app_id: str, environment: str) -> deployments.AppDeployed:
+    """Let the running app ``app_id`` consist of what ``app`` describes now. Ids stay, also those of containers where
+    nothing changed."""
+    home, show = session.current(), output.current()
+    info: apps.AppInfo = (await home.request("app.get", {"app": app_id, "any_state": True})).body
+    show.creation_started()
+    whole = False
+    try:
+        parts = await collect(app, app_id, info["parts"], environment, show)
+        body: deployments.AppDeploy = {
+            "app_id": app_id, "deploy_id": ids.new("de"), "local_name": app.name, "tags": app._tags,
+            "functions": parts, "facts": facts(),
+        }  # fmt: skip
+        reply = await publish(app, body, home)
+        whole = True
+    finally:
+        show.creation_ended(whole)
+    return reply

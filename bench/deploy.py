@@ -71,7 +71,8 @@ def deployments(runs: int) -> None:
         path = Path(folder) / "bench_deploy.py"
         path.write_text(source(0))
         windlass_cli("deploy", str(path))
-        show(f"windlass deploy, {FUNCTIONS} functions, nothing changed", timed(lambda: windlass_cli("deploy", str(path)), runs))
+        taken = timed(lambda: windlass_cli("deploy", str(path)), runs)
+        show(f"windlass deploy, {FUNCTIONS} functions, nothing changed", taken)
     app(0).deploy()
     show(f"App.deploy(), {FUNCTIONS} functions, nothing changed", timed(lambda: app(0).deploy(), runs))
     handle = windlass.Function.from_name("bench-deploy-sdk", "f0")
@@ -91,7 +92,8 @@ def serving(runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench_serve.py"
         path.write_text(SERVED.format(value=0))
-        with subprocess.Popen([*COMMAND, "serve", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen([*COMMAND, "serve", str(path)], **silent) as process:
             try:
                 call = function_of_served().remote
                 until_it_answers(call, 0)

@@ -109,6 +109,8 @@ def test_while_a_change_cannot_be_loaded_the_version_before_goes_on(serve):
             ("raise RuntimeError('at import')\n", "at import"),
             (SOURCE.format(value=1).replace("debian_slim()", "debian_slim().run_commands('exit 9')"), "exit 9"),
             ("x = 1\n", "has no app"),
+            ("import sys\nsys.exit(3)\n", "sys.exit(3)"),
+            ("import os\nos.kill(os.getpid(), 9)\n", ""),
         ):
             served.path.write_text(wrong)
             seen = []

@@ -3,10 +3,12 @@
     serve ── "load" ──► zygote ── fork ──► import the program ─► what it is ─► "publish" ─► the new version
 
 The zygote has everything of ours imported and never anything of the user's, and no thread, so that it may be forked.
-A fork costs milliseconds where a new interpreter would cost a third of a second. Messages are lines of JSON.
+A fork costs milliseconds where a new interpreter would cost a third of a second. Messages are lines of JSON; each has
+the number of the load that it is about, because one that fails may say so when nobody asks any more.
 """
 from __future__ import annotations
 
+import functools
 import json
 import os
 import select
@@ -14,9 +16,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from windlass import exception
 from windlass.cli import failure, reference
@@ -42,6 +45,7 @@ class Loader:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
+        self._number = 0
 
     def __enter__(self) -> Loader:
         _prepare()
@@ -49,7 +53,7 @@ class Loader:
         self._pid = os.fork()
         if self._pid == 0:
             ours.close()
-            _live(theirs, self._plan)
+            _end_with(functools.partial(_live, theirs, self._plan))
         theirs.close()
         self._channel = _Channel(ours)
         return self
@@ -66,18 +70,23 @@ class Loader:
 
         Raises ``TimeoutError`` when the deadline (of the monotonic clock) has passed.
         """
-        return self._ask({"do": "load"}, deadline)
+        self._number += 1
+        return self._ask({"do": "load", "number": self._number}, deadline)
 
     def publish(self, app_id: str, deadline: float | None = None) -> dict[str, Any] | None:
         """Let what was loaded be what the app ``app_id`` consists of; None where that failed and was said.
 
         Raises ``TimeoutError`` when the deadline (of the monotonic clock) has passed.
         """
-        return self._ask({"do": "publish", "app_id": app_id}, deadline)
+        return self._ask({"do": "publish", "number": self._number, "app_id": app_id}, deadline)
 
     def _ask(self, message: dict[str, Any], deadline: float | None) -> dict[str, Any] | None:
         self._channel.send(message)
-        return self._channel.receive(deadline)
+        while (answer := self._channel.receive(deadline)) is not None:
+            if answer["number"] == self._number:
+                found: dict[str, Any] | None = answer["body"]
+                return found
+        return None
 
 
 class _Channel:
@@ -85,14 +94,14 @@ class _Channel:
         self._end = end
         self._file = end.makefile("rb")
 
-    def send(self, message: dict[str, Any] | None) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         try:
             self._end.sendall(json.dumps(message).encode() + b"\n")
         except OSError:
             pass  # the other end has gone, and reading says so
 
     def receive(self, deadline: float | None = None) -> dict[str, Any] | None:
-        """The next message; None at the end, or where the other one has nothing to say."""
+        """The next message; None at the end."""
         patience = None if deadline is None else max(0.0, deadline - time.monotonic())
         if not select.select([self._end], [], [], patience)[0]:
             raise TimeoutError
@@ -112,7 +121,16 @@ def _prepare() -> None:
         importlib.import_module(name)
 
 
-def _live(end: socket.socket, plan: Plan) -> None:
+def _end_with(main: Callable[[], int]) -> NoReturn:
+    """The whole of a forked process: whatever happens, it does not return into the code of its parent."""
+    code = 1
+    try:
+        code = main()
+    finally:
+        os._exit(code)
+
+
+def _live(end: socket.socket, plan: Plan) -> int:
     """The zygote. Ctrl-C is for whoever asks; when that one ends, this ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     running: list[int] = []
@@ -126,27 +144,30 @@ def _live(end: socket.socket, plan: Plan) -> None:
     channel = _Channel(end)
     while (message := channel.receive()) is not None:
         if message["do"] != "load":
-            channel.send(None)  # what was loaded has failed already
-            continue
+            continue  # what was loaded has failed in the meantime, which was said
         pid = os.fork()
         if pid == 0:
-            os._exit(_load(channel, plan))
+            _end_with(functools.partial(_load, channel, plan, message["number"]))
         running.append(pid)
         _, status = os.waitpid(pid, 0)
         running.clear()
         if os.waitstatus_to_exitcode(status) != 0:
-            channel.send(None)
-    os._exit(0)
+            channel.send({"number": message["number"], "body": None})
+    return 0
 
 
-def _load(channel: _Channel, plan: Plan) -> int:
+def _load(channel: _Channel, plan: Plan, number: int) -> int:
     """One load, in a process of its own. The exit code: 0 when the last answer was given."""
     # Python takes cached byte code for current when time (in seconds) and size of the source are the same.
     sys.dont_write_bytecode = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        return _loaded(channel, plan)
+        channel.send({"number": number, "body": _loaded(channel, plan, number)})
+        return 0
+    except SystemExit as exc:
+        sys.stderr.write(f"The program ended itself while it was loaded: sys.exit({exc.code!r}).\n")
+        return 1
     except Exception as exc:  # noqa: BLE001 - process exit
         failure.show(exc)
         return 1
@@ -155,7 +176,7 @@ def _load(channel: _Channel, plan: Plan) -> int:
         sys.stderr.flush()
 
 
-def _loaded(channel: _Channel, plan: Plan) -> int:
+def _loaded(channel: _Channel, plan: Plan, number: int) -> dict[str, Any] | None:
     from windlass import compat
     from windlass.cli import render
     from windlass.client import bridge, deploy, output, watch
@@ -165,13 +186,13 @@ def _loaded(channel: _Channel, plan: Plan) -> int:
         with reference.load(plan.reference) as module:
             app = reference.choose_app(module, plan.reference)
             watched = watch.of(app, _root(module, plan.reference))
-            channel.send({"name": app.name, "description": app.description, "watched": watched._asdict()})
+            about = {"name": app.name, "description": app.description, "watched": watched._asdict()}
+            channel.send({"number": number, "body": about})
             message = channel.receive()
             if message is None or message["do"] != "publish":
-                return 0  # whoever asked has gone
+                return None  # whoever asked has gone
             reply = bridge.run(deploy.renew(app, message["app_id"], plan.environment))
-            channel.send({"version": reply["version"], "skipped": reply["skipped"]})
-            return 0
+            return {"version": reply["version"], "skipped": reply["skipped"]}
 
 
 def _root(module: Any, wanted: reference.Reference) -> Path:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import windlass
 from windlass import exception
+from windlass.client import source
 
 if TYPE_CHECKING:
     from windlass.app import App
     from windlass.client import mount
     from windlass.image import Image
-
-_OTHERS = ("site-packages", "dist-packages")
 
 
 class Watched(NamedTuple):
@@ -48,17 +48,20 @@ def _paths(app: App) -> Iterator[Path]:
 
 
 def _sources(mount: mount.Mount) -> Iterator[Path]:
-    for source in mount.sources:
+    for part in mount.sources:
         try:
-            yield source.watched()
+            yield part.watched()
         except (exception.Error, OSError):
             continue  # it is missing: loading the app says so
 
 
 def _modules(root: Path) -> Iterator[str]:
     """Files of the user's own modules. What they hold may decide what the app is."""
-    inside = str(root.resolve())
+    folder, ours = root.resolve(), Path(windlass.__file__).resolve().parent
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if path and not any(other in path for other in _OTHERS) and str(Path(path).resolve()).startswith(inside):
+        if not path or source.is_installed(module):
+            continue
+        real = Path(path).resolve()
+        if real.is_relative_to(folder) and not real.is_relative_to(ours):
             yield str(Path(path).absolute())

@@ -169,6 +169,8 @@ class Catalogue:
         """Living apps by the image that their functions run on."""
         users: dict[str, dict[str, built.ImageUser]] = {}
         for function in self._core.world.functions.values():
+            if function.removed:
+                continue
             app = function.app
             user = users.setdefault(function.spec["image_id"], {}).setdefault(
                 app.id,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from windlass.app import App as App
     from windlass.client import Client as Client
     from windlass.client.output import enable_output as enable_output
+    from windlass.environment import Environment as Environment
     from windlass.exception import Error as Error
     from windlass.execution import current_function_call_id as current_function_call_id
     from windlass.execution import current_input_id as current_input_id
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "App": "app",
     "Client": "client",
+    "Environment": "environment",
     "Error": "exception",
     "FilePatternMatcher": "file_pattern_matcher",
     "Function": "function",
@@ -53,7 +55,9 @@ _REMOVED = {
     "build": "Image.run_function or a Volume",
 }
 
-_MODULES = frozenset({"app", "call_graph", "client", "config", "exception", "functions", "image", "secret", "types"})
+_MODULES = frozenset(
+    {"app", "call_graph", "client", "config", "environment", "exception", "functions", "image", "secret", "types"}
+)
 
 __all__ = sorted([*_WHERE, "__version__"])
 

@@ -284,6 +284,22 @@ def test_a_removed_function_is_gone_its_waiting_inputs_end_and_a_rollback_brings
     play(scene)
 
 
+def test_what_waited_for_a_removed_function_ends_also_after_a_restart(play):
+    async def scene(platform):
+        client, app = await platform.client(), ids.new("ap")
+        await client.deploy(app, f=(ONE, code("a")), g=(OTHER, code("g")))
+        call = await client.create(OTHER, list(range(4000)))
+        await client.deploy(app, f=(ONE, code("a")))
+        assert platform.core.world.emptying, "it takes many turns"
+        await platform.stop()
+        await platform.start()
+        client = await platform.client()
+        outputs = await client.outputs(call)
+        assert len(outputs) == 4000 and {o["status"] for o in outputs} == {"terminated"}
+
+    play(scene)
+
+
 def test_a_tag_that_becomes_another_kind_of_function_is_another_function(play):
     async def scene(platform):
         client, app = await platform.client(), ids.new("ap")

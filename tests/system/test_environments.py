@@ -88,3 +88,22 @@ def test_environments_are_renamed_and_wrong_names_refused(stage, dev):
     for wrong in ("en-x", "a.b", "_x"):
         stage.cli("environment", "create", wrong, check=1)
     stage.cli("environment", "update", "test-dev-2", "--set-name", dev, check=0)
+
+
+def test_programs_make_look_up_list_and_delete_environments(stage):
+    made = windlass.Environment.from_name("test-sdk", create_if_missing=True)
+    assert made.hydrate() is made and made.object_id.startswith("en-")
+    assert windlass.Environment.from_name("test-sdk").hydrate().object_id == made.object_id
+    assert windlass.Environment.from_context().hydrate().name == "main"
+    with pytest.raises(windlass.exception.AlreadyExistsError):
+        windlass.Environment.objects.create("test-sdk")
+    windlass.Environment.objects.create("test-sdk", allow_existing=True)
+    assert {"main", "test-sdk"} <= {one.name for one in windlass.Environment.objects.list()}
+    windlass.Environment.objects.delete("test-sdk")
+    windlass.Environment.objects.delete("test-sdk", allow_missing=True)
+    with pytest.raises(windlass.exception.NotFoundError):
+        windlass.Environment.objects.delete("test-sdk")
+    with pytest.raises(windlass.exception.NotFoundError):
+        windlass.Environment.from_name("test-sdk").hydrate()
+    with pytest.raises(windlass.exception.InvalidError):
+        windlass.Environment.from_name("no/name")

@@ -74,13 +74,14 @@ def _info(core: Core, app_id: str) -> messages.AppInfo:
     return info(core, row)
 
 
-def info(core: Core, row: apps.Row) -> messages.AppInfo:
+def info(core: Core, row: apps.Row, *, whole: bool = True) -> messages.AppInfo:
+    """``whole``: with what handles need to know of its functions."""
     app = core.world.apps.get(row.id)
     running, layout, parts = 0, _layout(row), {}
     if app is not None:
         row = row._replace(state=app.state)
         running = sum(len(f.containers) for f in actions.functions_of(core, app))
-        parts = deployments.parts(core, app)
+        parts = deployments.parts(core, app) if whole else {}
     return actions.info(row, running, layout, parts)
 
 
@@ -141,7 +142,7 @@ def listed(core: Core, who: door.Who, body: messages.AppList, incoming: peer.Inc
     if environment:
         environments.row(core, environment)
     rows = apps.listed(core.db, environment or None, max(1, min(body.get("limit", 100), 1000)))
-    return {"apps": [info(core, row) for row in rows]}
+    return {"apps": [info(core, row, whole=False) for row in rows]}
 
 
 @door.handler("app.logs")

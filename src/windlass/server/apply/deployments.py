@@ -186,6 +186,7 @@ def _renew(core: Core, function: machines.Function, spec: function_messages.Func
     function.generation += 1
     function.rolling = bool(function.containers)
     function.failures, function.not_before, function.broken, function.last_failure = 0, 0.0, False, None
+    core.world.emptying.pop(function.n, None)  # what still waits runs on the new code
     deployments.set_function(core.db, function)
 
 
@@ -200,10 +201,15 @@ def _remove(core: Core, function: machines.Function) -> None:
     """It is called no more. What runs may finish; what waits ends."""
     function.removed = True
     deployments.set_function(core.db, function)
-    body = work_actions.own_failure(f"function {function.tag!r} was removed from its app")
-    pending.empty(core, function, machines.Ending(moves.Status.TERMINATED, body, work.NO_DATA))
+    end_waiting(core, function)
     for container in list(function.containers.values()):
         containers.stop(core, container, graceful=True, why="its function was removed")
+
+
+def end_waiting(core: Core, function: machines.Function) -> None:
+    """What waits for a function that was removed."""
+    body = work_actions.own_failure(f"function {function.tag!r} was removed from its app")
+    pending.empty(core, function, machines.Ending(moves.Status.TERMINATED, body, work.NO_DATA))
 
 
 def _record(core: Core, app: machines.App, deploy_id: str, facts: messages.Facts, tags: dict[str, str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from windlass.server.apply import build_logs, cancel
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
+from windlass.server.apply import deployments as deployment_actions
 from windlass.server.state import machines, moves, work
 from windlass.server.store import apps, calls, containers, deployments, inputs
 
@@ -29,6 +30,8 @@ def load(core: Core) -> None:
     for function in core.world.functions.values():
         if not function.app.alive:
             cancel.cancel_function(core, function, "the app was stopped")
+        elif function.removed and (function.queued or function.delayed):
+            deployment_actions.end_waiting(core, function)
     for client in calls.open_clients(core.db):
         core.world.gone.setdefault(client, now)
 

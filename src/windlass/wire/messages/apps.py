@@ -51,7 +51,8 @@ class AppInfo(TypedDict):
     """``state``: initializing, ephemeral, "ephemeral (detached)", deployed, stopping, stopped.
 
     Times are seconds since the epoch; ``stopped_at`` is None while it lives. ``containers``: running now.
-    ``version``: of a deployed app, 0 for others. ``parts``: what handles need to know of its functions, by tag.
+    ``version``: of a deployed app, 0 for others. ``parts``: what handles need to know of its functions, by tag;
+    empty in lists.
     """
 
     app_id: str

@@ -55,7 +55,7 @@ METHODS: dict[str, Method] = {
     "app.tags": Method("request", USER, deployments.AppTags, deployments.Tags),
     # environments
     "environment.create": Method("request", USER, environments.EnvironmentRef, environments.EnvironmentInfo),
-    "environment.list": Method("request", USER, common.Empty, environments.EnvironmentList),
+    "environment.list": Method("request", CALLER, common.Empty, environments.EnvironmentList),
     "environment.update": Method("request", USER, environments.EnvironmentUpdate, environments.EnvironmentInfo),
     "environment.delete": Method("request", USER, environments.EnvironmentRef, common.Empty),
     # functions

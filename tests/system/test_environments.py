@@ -48,6 +48,8 @@ def test_one_name_in_two_environments_is_two_apps(stage, program, dev, monkeypat
     monkeypatch.delenv("MODAL_ENVIRONMENT")
     assert len(stage.apps("env-app")) == 2
     assert len(stage.json("app", "list", "-e", dev)) == 1
+    assert '"environment": "main"' in stage.cli("app", "info", "env-app", "--json", check=0).out
+    assert dev in stage.cli("app", "info", "env-app", "--json", check=0, WINDLASS_ENVIRONMENT=dev).out
     listed = {row["name"]: row for row in stage.json("environment", "list")}
     assert listed[dev]["apps"] == 1 and listed["main"]["active"] and not listed[dev]["active"]
     stage.cli("app", "stop", "env-app", "-e", dev, "--yes", check=0)

@@ -22,9 +22,7 @@ for _command in (versions.history, versions.rollback, versions.rollover, version
 @options.json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
-    query: dict[str, Any] = {}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {**options.environment(env)}
     if limit:
         query["limit"] = limit
     apps = ask.request("app.list", query)["apps"]

@@ -20,14 +20,15 @@ _MAX_TAIL = 20_000
 
 
 def env_option(function: F) -> F:
-    return click.option("-e", "--env", metavar="NAME", default=_environment, help="Environment to look in.")(function)
+    return click.option("-e", "--env", metavar="NAME", help="Environment to look in.")(function)
 
 
-def _environment() -> str | None:
-    """What ``WINDLASS_ENVIRONMENT`` says, where no option does."""
-    from windlass import config
+def environment(env: str | None) -> dict[str, str]:
+    """The part of a query that names the environment: the option's, or that of ``WINDLASS_ENVIRONMENT``, or none."""
+    from windlass.client import names
 
-    return config.config["environment"] or None
+    chosen = names.environment(env)
+    return {"environment": chosen} if chosen else {}
 
 
 def json_option(function: F) -> F:

@@ -15,9 +15,7 @@ def find(identifier: str, env: str | None) -> Any:
     """The app of that id or name: deployed ones first, then running and recently stopped ones."""
     from windlass import exception
 
-    query: dict[str, Any] = {"app": identifier}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {"app": identifier, **options.environment(env)}
     try:
         return ask.request("app.get", query)
     except exception.NotFoundError:

@@ -63,14 +63,15 @@ def check_tags(tags: object) -> dict[str, str]:
 
 
 def image(text: object, environment_name: str | None = None) -> tuple[str, str, str]:
-    """(environment, name, tag) of ``[env/]name[:tag]``; the tag is "latest" and the environment "" where none is given.
+    """(environment, name, tag) of ``[env/]name[:tag]``; the tag is "latest" where none is given, and the environment
+    that of this program.
 
     Raises:
         InvalidError: it has another form, begins like an id, or the environment is given twice.
     """
     if not isinstance(text, str):
         raise exception.InvalidError(f"an image's name must be a string, not {type(text).__name__}")
-    environment, slash, rest = text.rpartition("/")
+    inside, slash, rest = text.rpartition("/")
     name, colon, tag = rest.partition(":")
     if slash and environment_name:
         raise exception.InvalidError(
@@ -84,7 +85,6 @@ def image(text: object, environment_name: str | None = None) -> tuple[str, str, 
         raise exception.InvalidError(
             f"the name {name!r} begins like an image id", hint="Image.from_id finds images by their ids."
         )
-    environment = environment if slash else environment_name or ""
-    if slash or environment_name:
-        check_environment(environment)
-    return environment, name, tag or "latest"
+    if slash:
+        check_environment(inside)
+    return inside if slash else environment(environment_name), name, tag or "latest"

@@ -93,6 +93,8 @@ def _layout(row: apps.Row) -> dict[str, str]:
 @door.handler("app.publish")
 def publish(core: Core, who: door.Who, body: messages.AppPublish, incoming: peer.Incoming) -> Any:
     app = living(core, body["app_id"])
+    if app.state == moves.AppState.DEPLOYED:
+        raise exception.InvalidError(f"app {app.name!r} is deployed", hint="Its versions are published whole.")
     for identity in body["functions"].values():
         if identity not in core.world.functions:
             raise exception.NotFoundError(f"no function {identity} in app {app.id}")

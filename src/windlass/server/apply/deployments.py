@@ -120,8 +120,9 @@ def bring_back(core: Core, app: machines.App, body: messages.AppReturn) -> messa
     wanted = app.version if rollover else body.get("version") or app.version - 1
     row = deployments.by_version(core.db, app.n, wanted)
     if row is None:
+        which = f"no version {wanted}" if app.version > 1 or body.get("version") else "no version to come back to"
         raise exception.NotFoundError(
-            f"app {app.name!r} has no version {wanted}", hint="`windlass app history` shows the versions there are."
+            f"app {app.name!r} has {which}", hint="`windlass app history` shows the versions there are."
         )
     if wanted == app.version and not rollover:
         raise exception.InvalidError(

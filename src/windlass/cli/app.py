@@ -5,13 +5,16 @@ from typing import Any
 
 import click
 
-from windlass import exception
-from windlass.cli import ask, listing, options
+from windlass.cli import ask, listing, options, versions
 
 
-@click.group(name="app", help="Running and stopped apps, their logs.")
+@click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
 def group() -> None:
     pass
+
+
+for _command in (versions.history, versions.rollback, versions.rollover, versions.info):
+    group.add_command(_command)
 
 
 @group.command(name="list", help="Apps that run, are deployed or have stopped recently.")
@@ -19,9 +22,7 @@ def group() -> None:
 @options.json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
-    query: dict[str, Any] = {}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {**options.environment(env)}
     if limit:
         query["limit"] = limit
     apps = ask.request("app.list", query)["apps"]
@@ -64,7 +65,7 @@ def logs(
     **chosen: Any,
 ) -> None:
     query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
-    app = _find(app_identifier, env)
+    app = versions.find(app_identifier, env)
     query["app_id"] = app["app_id"]
     if chosen["function_id"] in app["functions"]:
         chosen["function_id"] = app["functions"][chosen["function_id"]]
@@ -88,7 +89,7 @@ _FLAGS = {
 @options.env_option
 @options.yes_option
 def stop(app_identifier: str, env: str | None, yes: bool) -> None:
-    app = _find(app_identifier, env)
+    app = versions.find(app_identifier, env)
     if app["state"] in ("stopping", "stopped"):
         raise click.ClickException(f"App {app['app_id']} has stopped already.")
     number = app["containers"]
@@ -99,14 +100,3 @@ def stop(app_identifier: str, env: str | None, yes: bool) -> None:
     )
     ask.request("app.stop", {"app_id": app["app_id"], "reason": "stopped", "message": "windlass app stop"})
     click.echo(f"Stopped app {app['app_id']}.")
-
-
-def _find(identifier: str, env: str | None) -> Any:
-    """The app of that id or name: deployed ones first, then running and recently stopped ones."""
-    query: dict[str, Any] = {"app": identifier}
-    if env:
-        query["environment"] = env
-    try:
-        return ask.request("app.get", query)
-    except exception.NotFoundError:
-        return ask.request("app.get", {**query, "any_state": True})

@@ -8,7 +8,7 @@ import logging
 from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.apply import prune
-from windlass.server.store import apps, builds, calls, logs
+from windlass.server.store import apps, builds, calls, logs, secrets
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -16,6 +16,7 @@ _EVERY = 5.0
 _SOON = 0.1
 _RARELY = 60
 _REMEMBER_EXPIRED = 90 * 86400.0
+_UNUSED = 86400.0  # seconds after which a secret that no version of an app has is not going to be in one
 _BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
 
 
@@ -54,6 +55,7 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
+    secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
     before = now - core.settings.keep_logs
     more = builds.delete_old(core.db, before, _BUILDS)

@@ -328,3 +328,86 @@ def test_what_cannot_be_deployed_is_refused_before_anything_happens(stage, progr
     assert "-m pack.age" in stage.cli("deploy", "pack.age", check=1).err
     stage.cli("deploy", other, "--strategy", "sideways", check=2)
     assert not [a for name in ("dep-refused", "dep-early", "dep-a") for a in stage.apps(name)]
+
+
+CLASS = """
+import modal
+
+app = modal.App("dep-class")
+
+@app.cls(scaledown_window=60)
+class Model:
+    size: str = modal.parameter()
+    {more}
+
+    @modal.enter()
+    def start(self):
+        self.mark = "{mark}"
+
+    @modal.method()
+    def about(self, n):
+        return self.mark, self.size, n
+
+    @modal.method()
+    def other(self):
+        return Model(size="inner").about.remote(0)
+"""
+
+
+def test_all_pools_of_a_deployed_class_answer_with_the_code_of_the_new_version(stage, program):
+    def deploy(mark: str, more: str = "") -> str:
+        return stage.cli("deploy", program("dep_class.py", CLASS.format(mark=mark, more=more)), check=0).out
+
+    assert "version 1" in deploy("one")
+    found = windlass.Cls.from_name("dep-class", "Model")
+    objects = [found(size="a"), found(size="b"), found.with_options(timeout=77)(size="a")]
+    assert [made.about.remote(1) for made in objects] == [("one", "a", 1), ("one", "b", 1), ("one", "a", 1)]
+    assert objects[0].other.remote() == ("one", "inner", 0)
+    before = info(stage, "dep-class")
+    assert "skipped" in deploy("one") and "version 2" in deploy("two")
+    for made, size in zip(objects, "aba", strict=True):
+        until(lambda made=made, size=size: made.about.remote(2) == ("two", size, 2), 30, f"the new code for {size}")
+    until(lambda: objects[0].other.remote() == ("two", "inner", 0), 30, "the new code inside")
+    assert info(stage, "dep-class")["functions"] == before["functions"]
+    assert list(windlass.Cls.from_name("dep-class", "Model")(size="a").about.map([1, 2])) == [
+        ("two", "a", 1), ("two", "a", 2),
+    ]  # fmt: skip
+    old = windlass.Cls.from_name("dep-class", "Model", version=1)(size="a")
+    assert old.about.remote(3) == ("one", "a", 3) and old.other.remote() == ("one", "inner", 0)
+    stage.stop()
+    stage.start()
+    assert objects[1].about.remote(4) == ("two", "b", 4)
+    assert "version 3" in deploy("three", "colour: int = modal.parameter()")
+    with pytest.raises(windlass.exception.NotFoundError, match="removed|other parameters"):
+        objects[0].about.remote(5)
+    with pytest.raises(windlass.exception.ParameterError):
+        windlass.Cls.from_name("dep-class", "Model")(size="a").about.remote(5)
+    fresh = windlass.Cls.from_name("dep-class", "Model")(size="a", colour=1)
+    assert fresh.about.remote(5) == ("three", "a", 5)
+    stage.cli("app", "rollback", "dep-class", check=0)
+    until(lambda: objects[0].about.remote(6) == ("two", "a", 6), 30, "the old pool is back")
+
+
+def test_the_image_of_an_older_version_is_there_for_a_rollback(stage):
+    def image(text: str) -> windlass.Image:
+        return windlass.Image.debian_slim(python_version="3.11").run_commands(f"echo {text} > /version")
+
+    def app(text: str) -> windlass.App:
+        app = windlass.App("dep-images", image=image(text))
+
+        @app.function(serialized=True, name="number")
+        def number():
+            return open("/version").read().strip()
+
+        return app
+
+    app("one").deploy()
+    assert ask("dep-images") == "one"
+    old = {made["image_id"] for made in stage.json("image", "list")}
+    app("two").deploy()
+    reaches("dep-images", "two")
+    removed = stage.cli("image", "prune", "--all", "--yes", check=0).text
+    kept = {made["image_id"] for made in stage.json("image", "list")}
+    assert kept & old, removed
+    stage.cli("app", "rollback", "dep-images", check=0)
+    reaches("dep-images", "one")

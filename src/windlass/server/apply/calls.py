@@ -139,7 +139,7 @@ def _no_function(core: Core, function_id: str) -> exception.Error:
         return exception.NotFoundError(f"no function {function_id}")
     known = core.world.functions.get(function_id)
     if known is not None and known.app.alive:
-        return exception.NotFoundError(f"function {row.tag!r} was removed from app {known.app.name!r}")
+        return exception.NotFoundError(known.farewell)
     return exception.ConflictError(
         f"the app of function {row.tag!r} has stopped", hint="Run it again, or deploy the app."
     )

@@ -230,11 +230,7 @@ def _remove(core: Core, function: machines.Function) -> None:
 
 def end_waiting(core: Core, function: machines.Function) -> None:
     """What waits for a function that was removed."""
-    if function.variant_of is not None and not function.variant_of.removed:
-        why = f"class {function.tag.removesuffix('.*')!r} has other parameters now"
-    else:
-        why = f"function {function.tag!r} was removed from its app"
-    body = work_actions.own_failure(why)
+    body = work_actions.own_failure(function.farewell)
     pending.empty(core, function, machines.Ending(moves.Status.TERMINATED, body, work.NO_DATA))
 
 

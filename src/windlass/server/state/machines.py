@@ -150,6 +150,13 @@ class Function:
     def tag(self) -> str:
         return self.spec["tag"]
 
+    @property
+    def farewell(self) -> str:
+        """Why it cannot be called, where it was removed."""
+        if self.variant_of is not None and not self.variant_of.removed:
+            return f"class {self.tag.removesuffix('.*')!r} of app {self.app.name!r} has other parameters now"
+        return f"function {self.tag!r} was removed from app {self.app.name!r}"
+
 
 class Container:
     """A container from the decision to start it until it is reported gone."""

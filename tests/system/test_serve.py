@@ -37,6 +37,18 @@ def data():
 @app.function(serialized=True, image=modal.Image.debian_slim(), env={{"SETTING": value}})
 def setting():
     return os.environ["SETTING"], os.environ["MODAL_TASK_ID"]
+
+@app.cls()
+class Model:
+    size: int = modal.parameter(default=1)
+
+    @modal.method()
+    def code(self):
+        return {value}, self.size
+
+@app.function()
+def through():
+    return Model(size=5).code.remote()
 """
 
 
@@ -80,7 +92,7 @@ def serve(stage, tmp_path):
 
 def test_what_is_saved_answers_soon_and_what_did_not_change_goes_on(serve):
     with serve() as served:
-        assert served.ask("code") == 0 and served.ask("data") == "first"
+        assert (served.ask("code"), served.ask("through"), served.ask("data")) == (0, (0, 5), "first")
         value, container = served.ask("setting")
         assert value == "one"
         taken = []
@@ -88,6 +100,7 @@ def test_what_is_saved_answers_soon_and_what_did_not_change_goes_on(serve):
             served.write(value)
             taken.append(served.reaches("code", value))
         assert min(taken) < 2.5, taken
+        served.reaches("through", (3, 5))
         assert served.ask("setting") == ("one", container), "its container went on"
         (served.path.parent / "data" / "text").write_text("second")
         served.reaches("data", "second")

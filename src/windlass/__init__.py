@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from windlass.client.output import enable_output as enable_output
     from windlass.cls import Cls as Cls
     from windlass.cls import parameter as parameter
+    from windlass.environment import Environment as Environment
     from windlass.exception import Error as Error
     from windlass.execution import current_function_call_id as current_function_call_id
     from windlass.execution import current_input_id as current_input_id
@@ -40,6 +41,7 @@ _WHERE = {
     "App": "app",
     "Client": "client",
     "Cls": "cls",
+    "Environment": "environment",
     "Error": "exception",
     "FilePatternMatcher": "file_pattern_matcher",
     "Function": "function",
@@ -69,8 +71,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "exception", "functions", "image", "partial_function", "secret",
-        "types",
+        "app", "call_graph", "client", "cls", "config", "environment", "exception", "functions", "image",
+        "partial_function", "secret", "types",
     }
 )  # fmt: skip
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from windlass.image import Image
     from windlass.retries import Retries
     from windlass.secret import Secret
+    from windlass.wire.messages import apps
     from windlass.wire.messages import apps as messages
 
     P = ParamSpec("P")
@@ -62,6 +63,43 @@ class LocalEntrypoint(_Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<LocalEntrypoint {self.name!r}>"
+
+
+class AppInfo:
+    """An app as the platform sees it.
+
+    Attributes:
+        app_id: its identity.
+        name: that it was given; None where it has none.
+        environment: that it lives in.
+        state: "ephemeral", "ephemeral (detached)", "deployed", "stopping" or "stopped".
+        version: how often it was published with something new; 0 where it was not deployed.
+        tags: keys and values to find it by.
+        functions: their ids by name.
+        containers: that exist now.
+        created_at: seconds since the epoch.
+        stopped_at: the same; None while it lives.
+    """
+
+    __slots__ = (
+        "app_id", "containers", "created_at", "environment", "functions", "name", "state", "stopped_at", "tags",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, about: apps.AppInfo) -> None:
+        self.app_id = about["app_id"]
+        self.name = about["name"]
+        self.environment = about["environment"]
+        self.state = about["state"]
+        self.version = about["version"]
+        self.tags = about["tags"]
+        self.functions = about["functions"]
+        self.containers = about["containers"]
+        self.created_at = about["created_at"]
+        self.stopped_at = about["stopped_at"]
+
+    def __repr__(self) -> str:
+        return f"AppInfo({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
 
 
 class App:
@@ -215,6 +253,12 @@ class App:
     ) -> App:
         """An app on the server by name or id; the result has no local definitions.
 
+        Args:
+            name: of a deployed app; or the id of any app.
+            client: accepted for compatibility.
+            environment_name: where it is deployed.
+            create_if_missing: make an empty deployed app where there is none of that name.
+
         Raises:
             NotFoundError: there is none.
         """
@@ -222,13 +266,97 @@ class App:
         from windlass.kit import ids
 
         by_id = ids.is_id(name, "ap")
+        if create_if_missing and by_id:
+            raise exception.InvalidError("an app cannot be created by its id")
+        if not by_id:
+            names.check_object(name, "the app's name")
+        environment = "" if by_id else names.environment(environment_name)
         if create_if_missing:
-            if by_id:
-                raise exception.InvalidError("an app cannot be created by its id")
-            raise exception.UnimplementedError("apps cannot be deployed by this version of Windlass")
-        query = {"app": name, "environment": "" if by_id else environment_name or "", "any_state": by_id}
-        info = (await session.current().request("app.get", query)).body
+            body = {"app_id": ids.new("ap"), "name": name, "description": name, "state": "deployed",
+                    "environment": environment}  # fmt: skip
+            info = (await session.current().request("app.create", body)).body
+        else:
+            query = {"app": name, "environment": environment, "any_state": by_id}
+            info = (await session.current().request("app.get", query)).body
         return _restore(info["name"], info["app_id"])
+
+    @faces.method
+    async def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: object = None,
+        strategy: str = "rolling",
+    ) -> App:
+        """Publish the app: it lives on the platform until it is stopped, whatever becomes of this program.
+
+        Images are built and files uploaded first; then all functions become the next version at once, or, where
+        anything fails, nothing changes. What is the current version already is not published again.
+
+        Args:
+            name: the name to deploy under; by default the app's own.
+            environment_name: the environment to deploy to.
+            tag: a word of your own for this version, shown in the history.
+            client: accepted for compatibility.
+            strategy: "rolling" lets the old containers serve until new ones take their place; "recreate" stops them
+                at once, and what they ran runs again on the new version.
+
+        Raises:
+            InvalidError: there is no name, or an argument is wrong.
+            ImageBuildError: an image cannot be built.
+
+        Example:
+            >>> app.deploy()
+            >>> windlass.Function.from_name("squares", "square").remote(7)
+            49
+        """
+        from windlass.client import deploy
+
+        await deploy.deploy(
+            self, deploy.Wishes(name=name, environment=environment_name, tag=tag, strategy=strategy)
+        )
+        return self
+
+    @faces.method
+    async def stop(self, *, client: object = None) -> None:
+        """End the app: its inputs are cancelled, its containers stop, and it takes no more calls."""
+        from windlass.client import session
+
+        body = {"app_id": self._known_id(), "reason": "stopped", "message": "App.stop()"}
+        await session.current().request("app.stop", body)
+
+    @faces.method
+    async def info(self, refresh: bool = False) -> AppInfo:
+        """What the platform knows of the app, asked for each time. ``refresh`` is accepted for compatibility."""
+        from windlass.client import session
+
+        query = {"app": self._known_id(), "any_state": True}
+        return AppInfo((await session.current().request("app.get", query)).body)
+
+    @faces.method
+    async def set_tags(self, tags: dict[str, str], *, client: object = None) -> None:
+        """Replace the tags of the app on the platform."""
+        from windlass.client import session
+
+        body = {"app_id": self._known_id(), "tags": names.check_tags(tags)}
+        await session.current().request("app.tags", body)
+        self._tags = dict(tags)
+
+    @faces.method
+    async def get_tags(self, *, client: object = None) -> dict[str, str]:
+        """The tags of the app on the platform."""
+        from windlass.client import session
+
+        reply = await session.current().request("app.tags", {"app_id": self._known_id()})
+        found: dict[str, str] = reply.body["tags"]
+        return found
+
+    def _known_id(self) -> str:
+        if self._app_id is None:
+            raise exception.InvalidError(f"{self!r} has no id yet", hint="It gets one when it is run or deployed.")
+        return self._app_id
 
     # -- defining -------------------------------------------------------------------------------------
 
@@ -504,14 +632,6 @@ class App:
         return {"app_id": self._known_id()}
 
     @faces.method
-    async def info(self, refresh: bool = False) -> messages.AppInfo:
-        """Its state, times, functions and number of containers, as the platform knows them now."""
-        from windlass.client import session
-
-        found: messages.AppInfo = (await session.current().request("app.get", {"app": self._known_id()})).body
-        return found
-
-    @faces.method
     async def stats(
         self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
     ) -> figures.Stats:
@@ -523,11 +643,6 @@ class App:
         from windlass.client import figures
 
         return await figures.stats({"app_id": self._known_id()}, since, until)
-
-    def _known_id(self) -> str:
-        if self._app_id is None:
-            raise exception.ExecutionError(f"{self!r} has no id yet", hint="It gets one when it runs.")
-        return self._app_id
 
     # -- inside ---------------------------------------------------------------------------------------
 

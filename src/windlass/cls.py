@@ -235,11 +235,13 @@ class Cls(objects.Object):
         environment_name: str | None = None,
         client: object = None,
     ) -> Cls:
-        """A class of a deployed app, looked up when it is first used."""
-        lookup: functions.FunctionGet = {
-            "app_name": app_name, "tag": f"{name}.*", "environment": environment_name or "",
-        }  # fmt: skip
-        return _with_service(function._looked_up(lookup, f"{name}.*"))
+        """A class of a deployed app, looked up when it is first used. See ``Function.from_name``.
+
+        Example:
+            >>> Model = windlass.Cls.from_name("models", "Model")
+            >>> Model(size="large").describe.remote()
+        """
+        return _with_service(function._deployed(app_name, f"{name}.*", version, environment_name))
 
     @faces.function
     async def lookup(

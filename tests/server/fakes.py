@@ -69,6 +69,7 @@ class Runner:
         outputs, values = [], []
         for lease in leases:
             self.held[lease["input_id"]] = lease["attempt"]
+            lease["spec"] = self.plan["runner"]["spec"]
         for lease in leases:
             output, value = await self._one(lease, attachments)
             if output is None:
@@ -222,6 +223,16 @@ class Client:
         await self.request("function.create", app_id=self.app_id, function_id=function, spec={**SPEC, **spec})
         await self.request("app.publish", app_id=self.app_id, functions={"f": function})
         return function
+
+    async def deploy(self, app_id: str, name: str = "shop", strategy: str = "rolling", **parts) -> dict:
+        """Publish a version. ``parts``: (function id, spec) by tag."""
+        functions = {
+            tag: {"function_id": one, "spec": {**SPEC, **spec, "tag": tag}} for tag, (one, spec) in parts.items()
+        }
+        return await self.request(
+            "app.deploy", app_id=app_id, deploy_id=ids.new("de"), name=name, functions=functions,
+            strategy=strategy, tags={}, local_name=name,
+        )
 
     async def request(self, method: str, **body):
         return (await self.peer.request(method, body)).body

@@ -160,6 +160,24 @@ def test_the_image_of_an_app_stays_until_the_app_has_stopped(play):
     play(scene)
 
 
+def test_the_image_of_an_older_version_stays_until_its_app_has_stopped(play):
+    async def scene(platform):
+        _, client, image = await stocked(platform)
+        newer = await built(client, [BASE, step(3)])
+        app, function = ids.new("ap"), ids.new("fu")
+        for one in (image, newer):
+            await client.deploy(app, f=(function, {"image_id": one}))
+        await stale(platform)
+        assert not (await client.request("image.prune", everything=True))["images"]
+        await client.request("app.return", app_id=app, deploy_id="x")
+        assert platform.core.world.functions[function].spec["image_id"] == image
+        await client.request("app.stop", app_id=app)
+        await until(lambda: not platform.core.world.functions)
+        assert len((await client.request("image.prune", everything=True))["images"]) == 5
+
+    play(scene)
+
+
 def test_an_image_that_somebody_is_about_to_use_stays(play):
     async def scene(platform):
         _, client, _ = await stocked(platform)

@@ -59,6 +59,7 @@ def test_a_name_means_what_was_published_last_under_its_tag_and_environment(play
 
         await client.request("image.publish", image_id=one, name="train")
         await client.request("image.publish", image_id=two, name="train", tag="v2")
+        await client.request("environment.create", name="dev")
         await client.request("image.publish", image_id=two, name="train", environment="dev")
         assert await found() == one and await found(tag="latest", environment="main") == one
         assert await found(tag="v2") == two and await found(environment="dev") == two
@@ -278,6 +279,7 @@ def test_the_list_says_what_each_image_is_and_how_much_it_shares(play):
         assert [step["others"] for step in info["steps"]] == [1, 0]
         assert info["sharing"] == [{"image_id": two, "command": "false", "size": 1}]
         assert info["python"] == "3.11" and info["total"] == 2
+        await client.request("environment.create", name="dev")
         assert (await client.request("image.list", environment="dev"))["images"] == []
         await client.request("image.publish", image_id=base, name="b", environment="dev")
         (row,) = (await client.request("image.list", environment="dev"))["images"]

@@ -263,10 +263,7 @@ def test_a_lookup_of_a_deployed_class_leads_to_the_same_pools(play):
     async def scene(platform):
         client = await platform.client()
         app, function = ids.new("ap"), ids.new("fu")
-        await client.request("app.create", app_id=app, name="dep", description="", state="deployed")
-        spec = {**fakes.SPEC, **CLASS}
-        await client.request("function.create", app_id=app, function_id=function, spec=spec)
-        await client.request("app.publish", app_id=app, functions={"M.*": function})
+        await client.deploy(app, "dep", **{"M.*": (function, CLASS)})
         known = await client.request("function.bind", function_id=function, parameters=size("a"))
         found = await (await platform.client()).request("function.get", app_name="dep", tag="M.*")
         assert found["parameters"] == SCHEMA and found["methods"]["gen"] == {"is_generator": True}

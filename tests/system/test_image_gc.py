@@ -344,3 +344,31 @@ def test_an_image_that_went_to_a_registry_and_back_is_the_same(stage: Stage, tmp
     assert len(before["rootfs"]["diff_ids"]) == 3 and before["rootfs"] == after["rootfs"]
     assert before["config"] == after["config"]
     stage.cli("image", "fsck", check=0)
+
+
+CALLER = """
+import modal
+app = modal.App("caller")
+
+@app.local_entrypoint()
+def main(): print("MADE", modal.Function.from_name("older", "f").remote(0))
+"""
+
+
+def test_the_image_of_an_older_version_is_there_for_a_rollback(place, fresh, program):
+    def reaches(mark: str) -> None:
+        until(lambda: f"MADE {mark}" in place.cli("run", caller, check=0).text, 60, mark)
+
+    caller = program("caller.py", CALLER)
+    place.cli("deploy", fresh(made("older-one"), "older"), check=0)
+    reaches("older-one")
+    place.cli("deploy", fresh(made("older-two"), "older"), check=0)
+    reaches("older-two")
+    place.cli("image", "prune", "--all", "-y", check=0)
+    layers = {path.name for path in (place.home / "layers").glob("im-*")}
+    place.cli("app", "rollback", "older", check=0)
+    reaches("older-one")
+    assert layers == {path.name for path in (place.home / "layers").glob("im-*")}, "nothing was built again"
+    place.cli("app", "stop", "older", "-y", check=0)
+    freed = json.loads(place.cli("image", "prune", "--all", "-y", "--json", check=0).out)
+    assert len(freed["images"]) >= 2

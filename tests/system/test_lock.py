@@ -36,10 +36,13 @@ def test_a_locked_program_gets_the_versions_of_the_lock_whatever_is_newest(stage
     lock = Path(path).with_name("locked.images.lock")
 
     stage.cli("run", "--locked", path, check=1).err.index("windlass image lock")
+    stage.cli("deploy", "--locked", "--name", "locked", path, check=1).err.index("windlass image lock")
     said = stage.cli("image", "lock", path, check=0).out
     assert str(lock) in said and lock.exists()
     newest = stage.cli("run", path, check=0).out
     assert stage.cli("run", "--locked", path, check=0).out == newest
+    assert "version 1" in stage.cli("deploy", "--locked", "--name", "locked", path, check=0).out
+    stage.cli("app", "stop", "locked", "-y", check=0)
 
     edited(lock, "iniconfig", "1.1.1")
     edited(lock, "idna", "3.4")

@@ -6,12 +6,16 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, function, listing, options
+from windlass.cli import ask, function, listing, options, versions
 
 
-@click.group(name="app", help="Running and stopped apps, their logs.")
+@click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
 def group() -> None:
     pass
+
+
+for _command in (versions.history, versions.rollback, versions.rollover, versions.info):
+    group.add_command(_command)
 
 
 @group.command(name="list", help="Apps that run, are deployed or have stopped recently.")
@@ -19,9 +23,7 @@ def group() -> None:
 @options.json_option
 @click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.")
 def list_apps(env: str | None, as_json: bool, limit: int | None) -> None:
-    query: dict[str, Any] = {}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {**options.environment(env)}
     if limit:
         query["limit"] = limit
     apps = ask.request("app.list", query)["apps"]

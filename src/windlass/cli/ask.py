@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from windlass import exception, paths
-from windlass.cli import control
+from windlass.cli import control, options
 
 
 def request(method: str, body: Any) -> Any:
@@ -43,9 +43,7 @@ def _body(reply: Any) -> Any:
 
 def find_app(identifier: str, env: str | None) -> Any:
     """The app of that id or name: deployed ones first, then running and recently stopped ones."""
-    query: dict[str, Any] = {"app": identifier}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {"app": identifier, **options.environment(env)}
     try:
         return request("app.get", query)
     except exception.NotFoundError:

@@ -24,9 +24,7 @@ for _command in (lock.command, upkeep.prune, upkeep.fsck, upkeep.export):
 @options.json_option
 @click.option("--all", "everything", is_flag=True, help="Also those that only later steps stand on.")
 def list_images(env: str | None, as_json: bool, everything: bool) -> None:
-    query: dict[str, Any] = {"all": everything}
-    if env:
-        query["environment"] = env
+    query: dict[str, Any] = {"all": everything, **options.environment(env)}
     size = (lambda number: number) if as_json else listing.size
     rows = [
         [

@@ -1,7 +1,9 @@
 """`windlass image lock`: write down what exactly the images of a program hold."""
 from __future__ import annotations
 
+import contextlib
 import json
+import types
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ import click
 
 from windlass import exception, paths
 from windlass.cli import control, reference
+
+LOCKED = click.option("--locked", is_flag=True, help="Build images exactly as `windlass image lock` wrote them down.")
 
 
 @click.command(name="lock")
@@ -19,7 +23,8 @@ from windlass.cli import control, reference
 def command(ref: str, is_module: bool, quiet: bool, as_json: bool) -> None:
     """Resolve the images of FILE's apps to exact versions, in a lock beside it.
 
-    Builds what is not built yet. `windlass run --locked FILE` then builds exactly that, or fails with the difference.
+    Builds what is not built yet. `windlass run --locked FILE`, or `windlass deploy`, then builds exactly that, or fails
+    with the difference.
     """
     wanted = reference.parse(ref, is_module=is_module)
     from windlass import compat
@@ -39,6 +44,16 @@ def command(ref: str, is_module: bool, quiet: bool, as_json: bool) -> None:
     if text != before:
         _replace(path, text)
     _report(path, locked, changed=text != before, as_json=as_json)
+
+
+def keeping(module: types.ModuleType, *, locked: bool) -> contextlib.AbstractContextManager[None]:
+    """Inside, images are built as the lock beside the program says, if that is wanted."""
+    if not locked:
+        return contextlib.nullcontext()
+    from windlass.client import lock
+
+    path = lock.place(reference.program(module))
+    return lock.using(lock.Keeping(lock.load(path), path.name))
 
 
 def _images(module: Any) -> list[Any]:

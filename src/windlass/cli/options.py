@@ -23,6 +23,14 @@ def env_option(function: F) -> F:
     return click.option("-e", "--env", metavar="NAME", help="Environment to look in.")(function)
 
 
+def environment(env: str | None) -> dict[str, str]:
+    """The part of a query that names the environment: the option's, or that of ``WINDLASS_ENVIRONMENT``, or none."""
+    from windlass.client import names
+
+    chosen = names.environment(env)
+    return {"environment": chosen} if chosen else {}
+
+
 def json_option(function: F) -> F:
     return click.option("--json/--no-json", "as_json", default=False, help="A JSON array of objects.")(function)
 

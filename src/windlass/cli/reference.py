@@ -109,6 +109,38 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
     )
 
 
+def choose_app(module: types.ModuleType, reference: Reference) -> app.App:
+    """The app to deploy: the variable that is named, by default ``app``, or else the only one there is.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InvalidError: the variable is no app.
+    """
+    from windlass import app
+
+    known = _apps(module)
+    wanted = reference.name or "app"
+    if not reference.name and wanted not in known and len(apps(module)) == 1:
+        (only,) = apps(module)
+        found: Any = only
+    else:
+        found = getattr(module, wanted, None)
+    if isinstance(found, app.App):
+        return found
+    if found is not None:
+        raise exception.InvalidError(
+            f"{wanted!r} in {reference.source} is {_article(found)}, not an app.",
+            hint=f"Name one of its apps: {', '.join(sorted(known))}." if known else "It defines no app.",
+        )
+    close = difflib.get_close_matches(wanted, known, n=1)
+    raise exception.NotFoundError(
+        f"{reference.source} has no app {wanted!r}.",
+        hint=f"Did you mean `{reference.source}::{close[0] if close else sorted(known)[0]}`?"
+        if known
+        else 'It needs `app = modal.App("name")`.',
+    )
+
+
 def program(module: types.ModuleType) -> Path:
     """The file that a module was imported from. Raises ``InvalidError`` for one that came from stdin."""
     path = Path(module.__file__ or "")
@@ -133,7 +165,7 @@ def _check_file_name(source: str) -> None:
     path = Path(source)
     if path.suffix != ".py" and not path.exists() and all(part.isidentifier() for part in source.split(".")):
         raise exception.InvalidError(
-            f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `windlass run -m {source}`?"
+            f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `-m {source}`?"
         )
     if path.suffix == ".py" and "." in path.stem:
         raise exception.InvalidError(
@@ -148,7 +180,7 @@ def _existing(source: str) -> Path:
         return path.resolve()
     if path.is_dir():
         raise exception.InvalidError(
-            f"{source} is a folder.", hint="Name a file in it, or a module with `windlass run -m package.module`."
+            f"{source} is a folder.", hint="Name a file in it, or a module with `-m package.module`."
         )
     folder = path.parent
     names = [entry.name for entry in folder.glob("*.py")] if folder.is_dir() else []
@@ -178,7 +210,7 @@ def _import_file(path: Path) -> types.ModuleType:
 def _import_module(name: str) -> types.ModuleType:
     if name.endswith(".py") or "/" in name:
         raise exception.InvalidError(
-            f"{name!r} is a path, not a module.", hint=f"Leave out -m: `windlass run {name}`."
+            f"{name!r} is a path, not a module.", hint=f"Leave out -m: `{name}`."
         )
     sys.path.insert(0, str(Path.cwd()))
     with _user_code():

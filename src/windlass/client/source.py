@@ -125,7 +125,7 @@ def _by_value(raw_f: Any) -> bytes:
 
     name = getattr(raw_f, "__module__", None)
     module = sys.modules.get(name or "")
-    ours = module is not None and name != "__main__" and not _installed(module)
+    ours = module is not None and name != "__main__" and not is_installed(module)
     if ours:
         cloudpickle.register_pickle_by_value(module)
     try:
@@ -135,7 +135,7 @@ def _by_value(raw_f: Any) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def _installed(module: Any) -> bool:
+def is_installed(module: Any) -> bool:
     """Whether the module belongs to an installed package, which the image must have as well."""
     path = getattr(module, "__file__", None) or ""
     return not path or "site-packages" in path or "dist-packages" in path or path.startswith(sys.base_prefix + "/lib")

@@ -15,7 +15,9 @@ from windlass.kit import ids, tasks
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
 from windlass.server.api import calls as _calls
+from windlass.server.api import deployments as _deployments
 from windlass.server.api import door
+from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import records as _records
@@ -33,7 +35,10 @@ from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
-API = (_apps, _calls, _images, _machines, _records, _runners, _terminals, _upkeep, _variants, _workers)
+API = (
+    _apps, _calls, _deployments, _environments, _images, _machines, _records, _runners, _terminals, _upkeep, _variants,
+    _workers,
+)  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 
 _LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))

@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import build_logs, builds
+from windlass.server.apply import build_logs, builds, environments
 from windlass.server.apply import images as actions
 from windlass.server.bus import link
 from windlass.server.decide import images as decisions
@@ -19,7 +19,6 @@ from windlass.wire.messages import images as messages
 Core = door.Core
 
 
-_ENVIRONMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
@@ -50,8 +49,7 @@ def found(core: Core, who: door.Who, body: built.ImageGet, incoming: peer.Incomi
 
 @door.handler("image.publish", "image_id", "name")
 def publish(core: Core, who: door.Who, body: built.ImagePublish, incoming: peer.Incoming) -> Any:
-    environment = body.get("environment") or core.settings.environment
-    good = _NAME.match(body["name"]) and _NAME.match(body.get("tag") or "latest") and _ENVIRONMENT.match(environment)
+    good = _NAME.match(body["name"]) and _NAME.match(body.get("tag") or "latest")
     if not good or body["name"].startswith("im-"):
         raise exception.InvalidError(
             f"{body['name'][:80]!r} with tag {body.get('tag', '')[:80]!r} is no name for an image",
@@ -63,6 +61,8 @@ def publish(core: Core, who: door.Who, body: built.ImagePublish, incoming: peer.
 
 @door.handler("image.list")
 def listed(core: Core, who: door.Who, body: built.ImageList, incoming: peer.Incoming) -> Any:
+    if body.get("environment"):
+        environments.row(core, body["environment"])
     rows = actions.Catalogue(core).listed(body.get("environment"), all_of_them=body.get("all", False))
     return {"images": rows}
 

@@ -19,6 +19,8 @@ def bind(core: Core, who: door.Who, body: messages.FunctionBind, incoming: peer.
     base = apps.function_of(core, body["function_id"])
     if not base.app.alive:
         raise exception.ConflictError(f"the app of {base.tag!r} has stopped", hint="Run it again, or deploy the app.")
+    if base.removed:
+        raise exception.NotFoundError(base.farewell)
     found = actions.find(core, base, body.get("parameters", ""), body.get("overrides", {}))
     if isinstance(found, actions.Wanted):
         apps.check_spec(core, found.spec)

@@ -28,7 +28,7 @@ def dispatch(core: Core, function: machines.Function) -> None:
             _share_out(core, function, allowed)
             continue
         limit = allowed.most
-        container = next(reversed(free.values()))
+        container = _next(function)
         room = limit - len(container.held)
         if room <= 0 or container.state != moves.ContainerState.READY:
             del free[container.id]
@@ -39,6 +39,17 @@ def dispatch(core: Core, function: machines.Function) -> None:
             free.pop(container.id, None)
 
 
+def _next(function: machines.Function) -> machines.Container:
+    """The warmest of the free ones; while a new version comes up, the warmest that has it."""
+    return next(reversed(_preferred(function)))
+
+
+def _preferred(function: machines.Function) -> list[machines.Container]:
+    """The free ones; while a new version comes up those that have it, if any."""
+    free = list(function.free.values())
+    return ([c for c in free if not c.outdated] or free) if function.rolling else free
+
+
 def _share_out(core: Core, function: machines.Function, allowed: capacity.Capacity) -> None:
     """Where containers hold several inputs: the fullest below its target first, so that batches get full and others
     may go cold; beyond their targets only when all have reached them. A container that cannot take what comes next
@@ -46,16 +57,17 @@ def _share_out(core: Core, function: machines.Function, allowed: capacity.Capaci
     free = function.free
     for container in [c for c in free.values() if c.state != moves.ContainerState.READY]:
         del free[container.id]
-    below = [c for c in free.values() if len(c.held) < allowed.target]
+    able = _preferred(function)
+    below = [c for c in able if len(c.held) < allowed.target]
     if below:
         container, limit = max(reversed(below), key=lambda c: len(c.held)), allowed.target
-    elif free:
-        container, limit = min(free.values(), key=lambda c: len(c.held)), allowed.most
+    elif able:
+        container, limit = min(able, key=lambda c: len(c.held)), allowed.most
     else:
         return
     held = len(container.held)
     count = capacity.portion(
-        allowed, held=held, room=limit - held, queued=len(function.ready), free=len(below) or len(free)
+        allowed, held=held, room=limit - held, queued=len(function.ready), free=len(below) or len(able)
     )
     if count > 0:
         _lease(core, function, container, count, allowed)

@@ -6,6 +6,7 @@ import functools
 
 from windlass import exception
 from windlass.server.apply import core as core_module
+from windlass.server.apply import environments
 from windlass.server.decide import images as decisions
 from windlass.server.decide import sharing
 from windlass.server.store import images, names
@@ -55,7 +56,7 @@ def named(core: Core, query: built.ImageGet) -> str:
     """The image that a name means, or the id itself."""
     if "image_id" in query:
         return query["image_id"]
-    environment = query.get("environment") or core.settings.environment
+    environment = environments.named(core, query.get("environment"))
     name, tag = query.get("name", ""), query.get("tag") or "latest"
     image_id = names.find(core.db, environment, name, tag)
     if image_id is None:
@@ -69,7 +70,7 @@ def named(core: Core, query: built.ImageGet) -> str:
 def publish(core: Core, body: built.ImagePublish) -> None:
     """Move a name to an image."""
     existing(core, body["image_id"])
-    environment = body.get("environment") or core.settings.environment
+    environment = environments.named(core, body.get("environment"))
     core.turn.begin()
     tag = body.get("tag") or "latest"
     names.publish(core.db, names.Row(environment, body["name"], tag, body["image_id"], core.clock.now()))
@@ -168,6 +169,8 @@ class Catalogue:
         """Living apps by the image that their functions run on."""
         users: dict[str, dict[str, built.ImageUser]] = {}
         for function in self._core.world.functions.values():
+            if function.removed:
+                continue
             app = function.app
             user = users.setdefault(function.spec["image_id"], {}).setdefault(
                 app.id,
@@ -178,5 +181,6 @@ class Catalogue:
                     "functions": [],
                 },
             )
-            user["functions"].append(function.tag)
+            if function.tag not in user["functions"]:
+                user["functions"].append(function.tag)
         return {image_id: list(apps.values()) for image_id, apps in users.items()}

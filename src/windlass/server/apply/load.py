@@ -5,9 +5,10 @@ from __future__ import annotations
 from windlass.server.apply import build_logs, cancel, variants
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
+from windlass.server.apply import deployments as deployment_actions
 from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves, work
-from windlass.server.store import apps, calls, containers, inputs
+from windlass.server.store import apps, calls, containers, deployments, inputs
 
 Core = core_module.Core
 
@@ -30,6 +31,8 @@ def load(core: Core) -> None:
     for function in core.world.functions.values():
         if not function.app.alive:
             cancel.cancel_function(core, function, "the app was stopped")
+        elif function.removed and (function.queued or function.delayed):
+            deployment_actions.end_waiting(core, function)
     for client in calls.open_clients(core.db):
         core.world.gone.setdefault(client, now)
 
@@ -54,6 +57,7 @@ def _function(core: Core, row: apps.LiveFunction) -> None:
         spec=spec,
         autoscaler=row.autoscaler or variant_decisions.bounds(spec, is_variant=base is not None),
     )
+    function.generation, function.removed, function.pin = row.generation, row.removed, row.pin
     function.variant_of, function.variant_key = base, row.variant_key or ""
     function.parameters, function.overrides = row.parameters, row.overrides
     variants.remember(core, function)
@@ -68,6 +72,9 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         container = machines.Container(
             n=row.n, identity=row.id, function=function, node=row.node, created_at=row.created_at
         )
+        if row.generation != function.generation:
+            container.generation, function.rolling = row.generation, True
+            container.spec = deployments.spec(core.db, function.n, row.generation) or function.spec
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
         container.made_at, container.phases = row.made_at, row.phases

@@ -20,7 +20,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.decide import images as image_decisions
 from windlass.server.decide import prune as decisions
 from windlass.server.state import machines
-from windlass.server.store import images, names
+from windlass.server.store import deployments, images, names
 from windlass.wire import peer
 from windlass.wire.messages import upkeep
 
@@ -121,9 +121,10 @@ async def look(core: Core) -> Survey:
 
 
 def in_use(core: Core) -> set[str]:
-    """Images of living apps, of builds under way, handed to somebody who is about to use them, or named."""
+    """Images of all versions of living apps, of builds under way, handed to whoever is about to use them, or named."""
     used = {function.spec["image_id"] for function in core.world.functions.values()}
-    used.update(container.function.spec["image_id"] for container in core.world.containers.values())
+    used.update(container.spec["image_id"] for container in core.world.containers.values())
+    used.update(deployments.images(core.db))
     for build in core.world.builds.values():
         used.update([build.image_id, build.parent or "", *ids.within(build.recipe, "im")])
     used.update(*core.handed.values())
@@ -235,5 +236,6 @@ def _command(survey: Survey, image_id: str) -> str:
 def _mounts_in_use(core: Core) -> set[str]:
     """Names of the folders of mounts that functions and builds use."""
     digests = {digest for function in core.world.functions.values() for digest in function.spec["mounts"]}
+    digests.update(digest for container in core.world.containers.values() for digest in container.spec["mounts"])
     digests.update(build.recipe.get("mount", "") for build in core.world.builds.values())
     return {digest.removeprefix("sha256:") for digest in digests}

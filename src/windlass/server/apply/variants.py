@@ -78,11 +78,22 @@ def make(core: Core, wanted: Wanted) -> machines.Function:
     return function
 
 
+def fits(base: functions.FunctionSpec, parameters: str) -> bool:
+    """Whether a pool with these values may go on with a new description of its base."""
+    try:
+        if parameters:
+            values.check(base.get("parameters", []), parameters)
+    except exception.InvalidError:
+        return False
+    return True
+
+
 def remember(core: Core, function: machines.Function) -> None:
     """Into memory, where it is found by id, by number and by what was asked for."""
     core.world.functions[function.id] = core.world.functions_by_n[function.n] = function
     if function.variant_of is not None:
         function.variant_of.variants[function.variant_key] = function
+        function.pin = function.variant_of.pin
 
 
 def _content(core: Core, identity: str) -> str:

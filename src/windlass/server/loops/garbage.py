@@ -9,7 +9,7 @@ from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.apply import prune
 from windlass.server.apply import records as record_actions
-from windlass.server.store import apps, builds, calls, logs, records
+from windlass.server.store import apps, builds, calls, logs, records, secrets
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -17,6 +17,7 @@ _EVERY = 5.0
 _SOON = 0.1
 _RARELY = 60
 _REMEMBER_EXPIRED = 90 * 86400.0
+_UNUSED = 86400.0  # seconds after which a secret that no version of an app has is not going to be in one
 _BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
 
 
@@ -57,6 +58,7 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
+    secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
     records.forget_minutes(core.db, now - core.settings.keep_figures)
     limits = core.settings

@@ -23,12 +23,14 @@ class App:
         "heard_at",
         "id",
         "layout",
+        "local_name",
         "message",
         "n",
         "name",
         "published",
         "reason",
         "state",
+        "version",
     )
 
     def __init__(self, *, n: int, identity: str, name: str | None, environment: str, state: moves.AppState) -> None:
@@ -42,6 +44,10 @@ class App:
         self.published = False
         self.layout: dict[str, str] = {}
         """Function ids by tag, as published."""
+        self.local_name = name
+        """What the app is called in its own code; it may be deployed under another name."""
+        self.version = 0
+        """Of a deployed app: how often it was published with something new."""
         self.created_at = 0.0
         self.heard_at = 0.0
         self.draining = False
@@ -66,6 +72,7 @@ class Function:
         "delayed",
         "failures",
         "free",
+        "generation",
         "id",
         "last_active",
         "last_failure",
@@ -74,7 +81,10 @@ class Function:
         "not_before",
         "overrides",
         "parameters",
+        "pin",
         "ready",
+        "removed",
+        "rolling",
         "running",
         "sampled",
         "sampled_second",
@@ -100,6 +110,14 @@ class Function:
         self.app = app
         self.spec = spec
         self.autoscaler = autoscaler
+        self.generation = 0
+        """Grows with each new spec of the function: containers of an older one are to be replaced."""
+        self.rolling = False
+        """Whether there may be containers of an older generation that still take inputs."""
+        self.removed = False
+        """A later version of the app is without it."""
+        self.pin: int | None = None
+        """The version of the app that this pool of containers stays with."""
         self.ready: deque[work.Input] = deque()
         self.spilled = 0
         """Ready inputs that are only rows."""
@@ -139,6 +157,13 @@ class Function:
     def tag(self) -> str:
         return self.spec["tag"]
 
+    @property
+    def farewell(self) -> str:
+        """Why it cannot be called, where it was removed."""
+        if self.variant_of is not None and not self.variant_of.removed:
+            return f"class {self.tag.removesuffix('.*')!r} of app {self.app.name!r} has other parameters now"
+        return f"function {self.tag!r} was removed from app {self.app.name!r}"
+
 
 class Container:
     """A container from the decision to start it until it is reported gone."""
@@ -149,6 +174,7 @@ class Container:
         "draining_why",
         "failed",
         "function",
+        "generation",
         "held",
         "id",
         "idle_since",
@@ -162,6 +188,7 @@ class Container:
         "phases",
         "seen_at",
         "served",
+        "spec",
         "started_at",
         "state",
         "want",
@@ -171,6 +198,9 @@ class Container:
         self.n = n
         self.id = identity
         self.function = function
+        self.generation = function.generation
+        self.spec = function.spec
+        """What it was made from; that of its function may be newer."""
         self.node = node
         self.state = moves.ContainerState.PENDING
         self.created_at = created_at
@@ -203,6 +233,11 @@ class Container:
     @property
     def starting(self) -> bool:
         return self.state < moves.ContainerState.READY
+
+    @property
+    def outdated(self) -> bool:
+        """Whether its function has a newer spec."""
+        return self.generation != self.function.generation
 
 
 class Worker:

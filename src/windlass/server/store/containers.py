@@ -23,6 +23,7 @@ class Row(NamedTuple):
     log_offset: int
     made_at: float | None
     phases: dict[str, float]
+    generation: int
 
 
 class Past(NamedTuple):
@@ -51,6 +52,7 @@ def insert(db: database.Database, container: machines.Container) -> None:
             container.node,
             container.state,
             container.created_at,
+            container.generation,
         ),
     )
 

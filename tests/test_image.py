@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+import windlass
 from windlass import exception
 from windlass.client import imaging, output
 from windlass.image import Image
@@ -243,3 +244,31 @@ def test_the_name_shown_for_an_image_says_what_is_in_it() -> None:
     assert imaging._name([{"op": "base", "base": "debian_slim"}, {"op": "pip", "packages": list("abcd")}]) == (
         "debian_slim with a, b, c, …"
     )
+
+
+def test_an_image_by_id_or_name_is_described_without_asking_anybody():
+    identity = "im-3kTMd84yYpZq0vXWb1sRNf"
+    image = windlass.Image.from_id(identity)
+    assert not image.is_hydrated and not windlass.Image.from_name("train").is_hydrated
+    assert asyncio.run(windlass.Image.from_id.aio(identity))._steps[0].recipe == image._steps[0].recipe
+    for wrong in ("im-short", "ap-3kTMd84yYpZq0vXWb1sRNf", "", None, 7):
+        with pytest.raises(exception.InvalidError, match="no id of an image"):
+            windlass.Image.from_id(wrong)
+    with pytest.raises(exception.InvalidError, match="another time"):
+        windlass.Image.from_name("dev/train", environment_name="dev")
+    with pytest.raises(exception.InvalidError, match="from_id"):
+        asyncio.run(_refused(lambda: windlass.Image.from_name(identity)))
+
+
+async def _refused(make):
+    make()
+
+
+def test_what_was_not_built_has_neither_a_name_nor_logs():
+    image = windlass.Image.debian_slim()
+    with pytest.raises(exception.InvalidError, match="built before"):
+        image.publish("train")
+    with pytest.raises(exception.InvalidError, match="once it was built"):
+        image.logs.fetch()
+    with pytest.raises(exception.InvalidError, match="positive"):
+        image.logs.tail(0)

@@ -212,6 +212,12 @@ class App:
     ) -> App:
         """An app on the server by name or id; the result has no local definitions.
 
+        Args:
+            name: of a deployed app; or the id of any app.
+            client: accepted for compatibility.
+            environment_name: where it is deployed.
+            create_if_missing: make an empty deployed app where there is none of that name.
+
         Raises:
             NotFoundError: there is none.
         """
@@ -219,13 +225,89 @@ class App:
         from windlass.kit import ids
 
         by_id = ids.is_id(name, "ap")
+        if create_if_missing and by_id:
+            raise exception.InvalidError("an app cannot be created by its id")
+        if not by_id:
+            names.check_object(name, "the app's name")
+        environment = "" if by_id else names.environment(environment_name)
         if create_if_missing:
-            if by_id:
-                raise exception.InvalidError("an app cannot be created by its id")
-            raise exception.UnimplementedError("apps cannot be deployed by this version of Windlass")
-        query = {"app": name, "environment": "" if by_id else environment_name or "", "any_state": by_id}
-        info = (await session.current().request("app.get", query)).body
+            body = {"app_id": ids.new("ap"), "name": name, "description": name, "state": "deployed",
+                    "environment": environment}  # fmt: skip
+            info = (await session.current().request("app.create", body)).body
+        else:
+            query = {"app": name, "environment": environment, "any_state": by_id}
+            info = (await session.current().request("app.get", query)).body
         return _restore(info["name"], info["app_id"])
+
+    @faces.method
+    async def deploy(
+        self,
+        *,
+        name: str | None = None,
+        environment_name: str | None = None,
+        tag: str = "",
+        client: object = None,
+        strategy: str = "rolling",
+    ) -> App:
+        """Publish the app: it lives on the platform until it is stopped, whatever becomes of this program.
+
+        Images are built and files uploaded first; then all functions become the next version at once, or, where
+        anything fails, nothing changes. What is the current version already is not published again.
+
+        Args:
+            name: the name to deploy under; by default the app's own.
+            environment_name: the environment to deploy to.
+            tag: a word of your own for this version, shown in the history.
+            client: accepted for compatibility.
+            strategy: "rolling" lets the old containers serve until new ones take their place; "recreate" stops them
+                at once, and what they ran runs again on the new version.
+
+        Raises:
+            InvalidError: there is no name, or an argument is wrong.
+            ImageBuildError: an image cannot be built.
+
+        Example:
+            >>> app.deploy()
+            >>> windlass.Function.from_name("squares", "square").remote(7)
+            49
+        """
+        from windlass.client import deploy
+
+        await deploy.deploy(
+            self, deploy.Wishes(name=name, environment=environment_name, tag=tag, strategy=strategy)
+        )
+        return self
+
+    @faces.method
+    async def stop(self, *, client: object = None) -> None:
+        """End the app: its inputs are cancelled, its containers stop, and it takes no more calls."""
+        from windlass.client import session
+
+        body = {"app_id": self._known_id(), "reason": "stopped", "message": "App.stop()"}
+        await session.current().request("app.stop", body)
+
+    @faces.method
+    async def set_tags(self, tags: dict[str, str], *, client: object = None) -> None:
+        """Replace the tags of the app on the platform."""
+        from windlass.client import session
+
+        body = {"app_id": self._known_id(), "tags": names.check_tags(tags)}
+        await session.current().request("app.tags", body)
+        self._tags = dict(tags)
+
+    @faces.method
+    async def get_tags(self, *, client: object = None) -> dict[str, str]:
+        """The tags of the app on the platform."""
+        from windlass.client import session
+
+        reply = await session.current().request("app.tags", {"app_id": self._known_id()})
+        found: dict[str, str] = reply.body["tags"]
+        return found
+
+    def _known_id(self) -> str:
+        if self._app_id is None:
+            raise exception.InvalidError(f"{self!r} has no id yet", hint="It gets one when it is run or deployed.")
+        return self._app_id
 
     # -- defining -------------------------------------------------------------------------------------
 

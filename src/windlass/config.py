@@ -23,7 +23,11 @@ def _boolean(text: str) -> bool:
 _SETTINGS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "async_warnings": (True, _boolean),
     "environment": ("", str),
+    "force_build": (False, _boolean),  # build all images anew, and let later runs have the new ones
+    "ignore_cache": (False, _boolean),  # build all images anew, for this run alone
+    "image_builder_version": ("", str),  # whose layers to use; "": the platform's own
     "logs_timeout": (10.0, float),  # seconds to wait for the last logs of an app that was stopped
+    "serve_timeout": (0.0, float),  # seconds after which `windlass serve` ends by itself; 0: never
     "traceback": (False, _boolean),
 }
 

@@ -108,14 +108,36 @@ class Function(_Base[P, R, O]):
     ) -> Function[..., Any, Any]:
         """A function of a deployed app, looked up when it is first used.
 
+        Args:
+            app_name: the name that the app was deployed under.
+            name: the function's name inside the app.
+            version: stay with this version of the app, in containers of its own. Functions of the app that are
+                called from there are of the same version.
+            namespace: accepted for compatibility.
+            environment_name: where the app is deployed; by default the environment of this program.
+            client: accepted for compatibility.
+
         Raises:
             InvalidError: the name has a dot: methods are looked up through their class.
+
+        Example:
+            >>> square = windlass.Function.from_name("squares", "square")
+            >>> square.remote(7)
+            49
         """
         if "." in name:
             raise exception.InvalidError(
                 f"{name!r} names a method", hint="Look up the class: Cls.from_name(app_name, class_name)."
             )
-        return _looked_up({"app_name": app_name, "tag": name, "environment": environment_name or ""}, name)
+        if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
+            raise exception.InvalidError(f"version must be a number from 1, not {version!r}")
+        from windlass import config
+
+        environment = environment_name or config.config["environment"]
+        lookup: functions.FunctionGet = {"app_name": app_name, "tag": name, "environment": environment}
+        if version is not None:
+            lookup["version"] = version
+        return _looked_up(lookup, name)
 
     @staticmethod
     def from_id(function_id: str, *, client: object = None) -> Function[..., Any, Any]:

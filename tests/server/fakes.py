@@ -69,6 +69,7 @@ class Runner:
         outputs, values = [], []
         for lease in leases:
             self.held[lease["input_id"]] = lease["attempt"]
+            lease["spec"] = self.plan["runner"]["spec"]
         for lease in leases:
             output, value = await self._one(lease, attachments)
             if output is None:
@@ -112,7 +113,10 @@ class Worker:
         self.builds: set[str] = set()
         self.plans: list[dict] = []
         self.images: list[str] = []
+        self.layers: dict[str, list[str]] = {}
         self.build_error: str | None = None
+        self.build_texts = ["making it\n"]
+        self.build_gate: asyncio.Event | None = None
         self.fail_start: dict | None = None
         self.tasks: set[asyncio.Task] = set()
 
@@ -183,8 +187,13 @@ class Worker:
     async def _build(self, build: str) -> None:
         plan = (await self.peer.request("build.plan", {"build_id": build})).body
         self.plans.append(plan)
-        await self.peer.request("build.log", {"build_id": build, "text": "making it\n"})
-        meta = {"layers": [], "env": {}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}
+        for text in self.build_texts:
+            await self.peer.request("build.log", {"build_id": build, "text": text})
+        if self.build_gate is not None:
+            await self.build_gate.wait()
+        layers = [*self.layers.get(plan["parent"], []), plan["image_id"]]
+        self.layers[plan["image_id"]] = layers
+        meta = {"layers": layers, "env": {}, "workdir": "", "entrypoint": [], "python": "3.11", "size": 1}
         result = {"build_id": build, "error": self.build_error}
         if self.build_error is None:
             result["meta"] = meta
@@ -214,6 +223,16 @@ class Client:
         await self.request("function.create", app_id=self.app_id, function_id=function, spec={**SPEC, **spec})
         await self.request("app.publish", app_id=self.app_id, functions={"f": function})
         return function
+
+    async def deploy(self, app_id: str, name: str = "shop", strategy: str = "rolling", **parts) -> dict:
+        """Publish a version. ``parts``: (function id, spec) by tag."""
+        functions = {
+            tag: {"function_id": one, "spec": {**SPEC, **spec, "tag": tag}} for tag, (one, spec) in parts.items()
+        }
+        return await self.request(
+            "app.deploy", app_id=app_id, deploy_id=ids.new("de"), name=name, functions=functions,
+            strategy=strategy, tags={}, local_name=name,
+        )
 
     async def request(self, method: str, **body):
         return (await self.peer.request(method, body)).body

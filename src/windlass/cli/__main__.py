@@ -22,8 +22,14 @@ class Entry(NamedTuple):
 
 COMMANDS: dict[str, Entry] = {
     "run": Entry("Commands", "windlass.cli.run", "command", "Run a function or local entrypoint of a Python file."),
-    "app": Entry("Compute", "windlass.cli.app", "group", "Running and stopped apps, their logs."),
+    "deploy": Entry("Commands", "windlass.cli.deploy", "command", "Publish an app; it lives until it is stopped."),
+    "serve": Entry("Commands", "windlass.cli.serve", "command", "Run an app; reload it when its files change."),
+    "app": Entry("Compute", "windlass.cli.app", "group", "Apps that run, are deployed or stopped: logs, versions."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
+    "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
+    "environment": Entry(
+        "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
+    ),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
 }

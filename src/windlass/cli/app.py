@@ -5,13 +5,16 @@ from typing import Any
 
 import click
 
-from windlass import exception
-from windlass.cli import ask, listing, options
+from windlass.cli import ask, listing, options, versions
 
 
-@click.group(name="app", help="Running and stopped apps, their logs.")
+@click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
 def group() -> None:
     pass
+
+
+for _command in (versions.history, versions.rollback, versions.rollover, versions.info):
+    group.add_command(_command)
 
 
 @group.command(name="list", help="Apps that run, are deployed or have stopped recently.")
@@ -64,7 +67,7 @@ def logs(
     **chosen: Any,
 ) -> None:
     query = options.log_range(follow=follow, since=since, until=until, tail=tail, default=100)
-    app = _find(app_identifier, env)
+    app = versions.find(app_identifier, env)
     query["app_id"] = app["app_id"]
     if chosen["function_id"] in app["functions"]:
         chosen["function_id"] = app["functions"][chosen["function_id"]]
@@ -88,7 +91,7 @@ _FLAGS = {
 @options.env_option
 @options.yes_option
 def stop(app_identifier: str, env: str | None, yes: bool) -> None:
-    app = _find(app_identifier, env)
+    app = versions.find(app_identifier, env)
     if app["state"] in ("stopping", "stopped"):
         raise click.ClickException(f"App {app['app_id']} has stopped already.")
     number = app["containers"]
@@ -99,14 +102,3 @@ def stop(app_identifier: str, env: str | None, yes: bool) -> None:
     )
     ask.request("app.stop", {"app_id": app["app_id"], "reason": "stopped", "message": "windlass app stop"})
     click.echo(f"Stopped app {app['app_id']}.")
-
-
-def _find(identifier: str, env: str | None) -> Any:
-    """The app of that id or name: deployed ones first, then running and recently stopped ones."""
-    query: dict[str, Any] = {"app": identifier}
-    if env:
-        query["environment"] = env
-    try:
-        return ask.request("app.get", query)
-    except exception.NotFoundError:
-        return ask.request("app.get", {**query, "any_state": True})

@@ -1,7 +1,9 @@
 """Questions to the platform of this machine. It is started where nobody answers."""
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from windlass import paths
@@ -18,6 +20,25 @@ def request(method: str, body: Any) -> Any:
         return (await session.current().request(method, body)).body
 
     return bridge.run(ask())
+
+
+def stream(method: str, body: Any) -> Iterator[Any]:
+    """The bodies of the items of a stream, as they come."""
+    from windlass.client import faces, session
+
+    control.ensure(paths.home(), worker=False)
+
+    async def items() -> AsyncGenerator[Callable[[], Any], None]:
+        async with contextlib.aclosing(session.current().stream(method, body)) as replies:
+            async for reply in replies:
+                yield functools.partial(_body, reply)
+
+    with faces.BlockingStream(method, items()) as found:
+        yield from found
+
+
+def _body(reply: Any) -> Any:
+    return reply.body
 
 
 def print_logs(

@@ -20,7 +20,14 @@ _MAX_TAIL = 20_000
 
 
 def env_option(function: F) -> F:
-    return click.option("-e", "--env", metavar="NAME", help="Environment to look in.")(function)
+    return click.option("-e", "--env", metavar="NAME", default=_environment, help="Environment to look in.")(function)
+
+
+def _environment() -> str | None:
+    """What ``WINDLASS_ENVIRONMENT`` says, where no option does."""
+    from windlass import config
+
+    return config.config["environment"] or None
 
 
 def json_option(function: F) -> F:

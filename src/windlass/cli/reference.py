@@ -22,7 +22,8 @@ from windlass import exception
 from windlass.cli import failure
 
 if TYPE_CHECKING:
-    from windlass import app, cls, function
+    from windlass import app as apps_module
+    from windlass import cls, function
 
 
 class Method(NamedTuple):
@@ -33,7 +34,10 @@ class Method(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any] | Method
+    Target = apps_module.LocalEntrypoint[..., Any] | function.Function[..., Any, Any] | Method
+
+
+_STDIN = "stdin_script.py"
 
 
 class Reference(NamedTuple):
@@ -76,7 +80,7 @@ def load(reference: Reference) -> Iterator[types.ModuleType]:
         yield _import_module(reference.source)
     elif reference.source == "-":
         with tempfile.TemporaryDirectory(prefix="windlass-stdin-") as folder:
-            script = Path(folder) / "stdin_script.py"
+            script = Path(folder) / _STDIN
             script.write_bytes(sys.stdin.buffer.read())
             yield _import_file(script)
     else:
@@ -106,6 +110,51 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
     )
 
 
+def choose_app(module: types.ModuleType, reference: Reference) -> apps_module.App:
+    """The app to deploy: the variable that is named, by default ``app``, or else the only one there is.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InvalidError: the variable is no app.
+    """
+    from windlass import app as apps_module
+
+    known = _apps(module)
+    wanted = reference.name or "app"
+    if not reference.name and wanted not in known and len(apps(module)) == 1:
+        (only,) = apps(module)
+        found: Any = only
+    else:
+        found = getattr(module, wanted, None)
+    if isinstance(found, apps_module.App):
+        return found
+    if found is not None:
+        raise exception.InvalidError(
+            f"{wanted!r} in {reference.source} is {_article(found)}, not an app.",
+            hint=f"Name one of its apps: {', '.join(sorted(known))}." if known else "It defines no app.",
+        )
+    close = difflib.get_close_matches(wanted, known, n=1)
+    raise exception.NotFoundError(
+        f"{reference.source} has no app {wanted!r}.",
+        hint=f"Did you mean `{reference.source}::{close[0] if close else sorted(known)[0]}`?"
+        if known
+        else 'It needs `app = modal.App("name")`.',
+    )
+
+
+def program(module: types.ModuleType) -> Path:
+    """The file that a module was imported from. Raises ``InvalidError`` for one that came from stdin."""
+    path = Path(module.__file__ or "")
+    if not path.is_file() or path.name == _STDIN:
+        raise exception.InvalidError("A script on stdin has no place for a lock beside it.", hint="Write it to a file.")
+    return path
+
+
+def apps(module: types.ModuleType) -> list[Any]:
+    """All apps that a module knows, each once."""
+    return list({id(app): app for app in _apps(module).values()}.values())
+
+
 # -- text -----------------------------------------------------------------------------------------------
 
 
@@ -117,7 +166,7 @@ def _check_file_name(source: str) -> None:
     path = Path(source)
     if path.suffix != ".py" and not path.exists() and all(part.isidentifier() for part in source.split(".")):
         raise exception.InvalidError(
-            f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `windlass run -m {source}`?"
+            f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `-m {source}`?"
         )
     if path.suffix == ".py" and "." in path.stem:
         raise exception.InvalidError(
@@ -132,7 +181,7 @@ def _existing(source: str) -> Path:
         return path.resolve()
     if path.is_dir():
         raise exception.InvalidError(
-            f"{source} is a folder.", hint="Name a file in it, or a module with `windlass run -m package.module`."
+            f"{source} is a folder.", hint="Name a file in it, or a module with `-m package.module`."
         )
     folder = path.parent
     names = [entry.name for entry in folder.glob("*.py")] if folder.is_dir() else []
@@ -162,7 +211,7 @@ def _import_file(path: Path) -> types.ModuleType:
 def _import_module(name: str) -> types.ModuleType:
     if name.endswith(".py") or "/" in name:
         raise exception.InvalidError(
-            f"{name!r} is a path, not a module.", hint=f"Leave out -m: `windlass run {name}`."
+            f"{name!r} is a path, not a module.", hint=f"Leave out -m: `{name}`."
         )
     sys.path.insert(0, str(Path.cwd()))
     with _user_code():
@@ -213,7 +262,7 @@ def _levels(module: types.ModuleType) -> Iterator[dict[str, Target]]:
     yield {name: value for one in apps.values() for name, value in _callable(one).items()}
 
 
-def _callable(one: app.App) -> dict[str, Any]:
+def _callable(one: apps_module.App) -> dict[str, Any]:
     """What an app has to call: its functions, and the methods of its classes."""
     functions = {tag: value for tag, value in one._functions.items() if value._anatomy is None}
     return {**_distinct(functions), **_methods(one._classes)}

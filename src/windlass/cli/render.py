@@ -92,6 +92,15 @@ class TerminalOutput(plain.PlainOutput):
             mark = self._tick() if reason in ("done", "detached") else "\x1b[31m✗\x1b[0m"
             self._say(f"{mark} {plain.ending(app_id, reason)}")
 
+    def creation_started(self) -> None:
+        with self._lock:
+            self._creating = True
+            self._update()
+
+    def creation_ended(self, whole: bool) -> None:
+        with self._lock:
+            self._end_creation("Created objects." if whole else "Objects were not all created.")
+
     def image_step(self, image: str, step: int, steps: int, command: str) -> None:
         with self._lock:
             self._set(f"image {image}", f"Building image {image} ({step}/{steps}): {_short(command)} …")

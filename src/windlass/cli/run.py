@@ -1,7 +1,9 @@
 """`windlass run`: import the user's file, choose what to call, make the app, call it, end the app."""
 from __future__ import annotations
 
+import contextlib
 import inspect
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -35,6 +37,7 @@ class Wishes(NamedTuple):
 @click.option("-n", "--name", metavar="NAME", help="Name of the app in lists.")
 @click.option("-m", "is_module", is_flag=True, help="REF is a module (package.module), not a file.")
 @click.option("--timestamps", is_flag=True, help="Begin each line of containers with its time.")
+@click.option("--locked", is_flag=True, help="Build images exactly as `windlass image lock` wrote them down.")
 @click.argument("ref", metavar="REF")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 def command(
@@ -46,6 +49,7 @@ def command(
     name: str | None,
     is_module: bool,
     timestamps: bool,
+    locked: bool,
     ref: str,
     words: tuple[str, ...],
 ) -> None:
@@ -65,7 +69,7 @@ def command(
 
     compat.install()
     with render.open_output(show_progress=not quiet, timestamps=timestamps) as shown, output.using(shown):
-        with reference.load(wanted) as module:
+        with reference.load(wanted) as module, _keeping(module) if locked else contextlib.nullcontext():
             call = _call(reference.choose(module, wanted), wanted, words, detach=detach)
             wishes = Wishes(
                 name=name or call.app.description or str(wanted),
@@ -77,6 +81,14 @@ def command(
             result = _run(call, wishes)
     if write_result is not None:
         _write(result, write_result)
+
+
+def _keeping(module: types.ModuleType) -> contextlib.AbstractContextManager[None]:
+    """Inside, images are built as the lock beside the program says."""
+    from windlass.client import lock
+
+    path = lock.place(reference.program(module))
+    return lock.using(lock.Keeping(lock.load(path), path.name))
 
 
 class Call(NamedTuple):

@@ -25,7 +25,7 @@ async def function(handle: Function[..., Any, Any], context: resolver.Context) -
         "function_id": handle._object_id,
         "spec": await _spec(handle, context),
     }
-    info: functions.FunctionInfo = (await context.session.request("function.create", body)).body
+    info = await context.create(body)
     handle._hydrate_from(info)
     context.output.function_created(handle._tag, info["function_id"])
 

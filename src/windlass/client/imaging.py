@@ -5,11 +5,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
-from windlass import exception
-from windlass.client import recipes, resolver
+from windlass import config, exception
+from windlass.client import lock, recipes, resolver
 from windlass.client import session as sessions
 from windlass.kit import ids
-from windlass.wire.messages import images
+from windlass.wire.messages import built, images
 
 
 class Built(NamedTuple):
@@ -19,6 +19,7 @@ class Built(NamedTuple):
     python: str
     env: dict[str, str]
     workdir: str
+    chain: list[str]  # the image after each step
 
 
 class Around:
@@ -50,8 +51,17 @@ async def build(steps: Sequence[recipes.Step], *, misplaced: str, context: resol
 
 
 async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built:
+    keeper = lock.current()
+    if keeper is None:
+        return await _plain(chain, context)
+    return await keeper.build(chain, lambda changed: _plain(changed, context), context.session)
+
+
+async def _plain(chain: list[images.Recipe], context: resolver.Context) -> Built:
+    if len(chain) == 1 and chain[0].get("base") == "image":
+        return await _found(chain[0].get("image", ""), context)
     name = _name(chain)
-    body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
+    body = _request(chain, context)
     patience = sessions.Patience()
     while True:
         try:
@@ -64,6 +74,23 @@ async def _built(chain: list[images.Recipe], context: resolver.Context) -> Built
             await patience.wait(exc)
 
 
+async def _found(image_id: str, context: resolver.Context) -> Built:
+    """An image that exists: a question, also from inside of containers, where nothing is built."""
+    found: built.ImageFound = (await context.session.request("image.get", {"image_id": image_id})).body
+    return Built(found["image_id"], found["python"], found["env"], found["workdir"], [found["image_id"]])
+
+
+def _request(chain: list[images.Recipe], context: resolver.Context) -> images.ImageBuild:
+    body: images.ImageBuild = {"recipes": chain, "app_id": context.app_id}
+    if config.config["force_build"]:  # of the base, and so of all that stands on it
+        body["recipes"] = [{**chain[0], "force": True}, *chain[1:]]
+    if config.config["ignore_cache"]:
+        body["ignore_cache"] = True
+    if version := config.config["image_builder_version"]:
+        body["builder_version"] = version
+    return body
+
+
 async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Context) -> Built:
     async for item in context.session.stream("image.build", body):
         event = cast(images.BuildEvent, item.body)
@@ -74,7 +101,8 @@ async def _follow(body: images.ImageBuild, *, name: str, context: resolver.Conte
         elif event["kind"] == "done":
             context.output.image_done(name, event["image_id"])
             return Built(
-                event["image_id"], event.get("python", ""), event.get("env", {}), event.get("workdir", "")
+                event["image_id"], event.get("python", ""), event.get("env", {}), event.get("workdir", ""),
+                event.get("chain", []),
             )  # fmt: skip
     raise exception.ServiceError("the build ended without a result")
 
@@ -96,6 +124,6 @@ async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
 def _name(chain: Sequence[images.Recipe]) -> str:
     """How the image is called in this run: by its base and what was added."""
     packages = [package for recipe in chain for package in recipe.get("packages", ())]
-    base = chain[0].get("base", "") if chain else ""
+    base = (chain[0].get("image") or chain[0].get("base", "")) if chain else ""
     shown = ", ".join(packages[:3]) + (", …" if len(packages) > 3 else "")
     return f"{base} with {shown}" if shown else base

@@ -30,6 +30,24 @@ def check_environment(name: object) -> None:
         raise exception.InvalidError(f"environment name {name!r} is not allowed")
 
 
+def environment(name: str | None) -> str:
+    """The environment that is meant: the one given, or that of this program. "": the platform's own."""
+    from windlass import config
+
+    chosen: str = name or config.config["environment"]
+    if chosen:
+        check_environment(chosen)
+    return chosen
+
+
+def check_deployment_tag(tag: object) -> None:
+    """A word for a version: up to 50 of ``[A-Za-z0-9-_.]``."""
+    if not isinstance(tag, str) or len(tag) > 50 or not _NAME.issuperset(tag):
+        raise exception.InvalidError(
+            f"tag {tag!r} is not allowed", hint="Use up to 50 letters, digits, dots, underscores and dashes."
+        )
+
+
 def check_tags(tags: object) -> dict[str, str]:
     """Tags of apps: keys and values of 1-63 of ``[A-Za-z0-9._-]``."""
     if not isinstance(tags, dict):
@@ -42,3 +60,31 @@ def check_tags(tags: object) -> dict[str, str]:
                     hint="Use 1 to 63 letters, digits, dots, underscores and dashes.",
                 )
     return dict(tags)
+
+
+def image(text: object, environment_name: str | None = None) -> tuple[str, str, str]:
+    """(environment, name, tag) of ``[env/]name[:tag]``; the tag is "latest" and the environment "" where none is given.
+
+    Raises:
+        InvalidError: it has another form, begins like an id, or the environment is given twice.
+    """
+    if not isinstance(text, str):
+        raise exception.InvalidError(f"an image's name must be a string, not {type(text).__name__}")
+    environment, slash, rest = text.rpartition("/")
+    name, colon, tag = rest.partition(":")
+    if slash and environment_name:
+        raise exception.InvalidError(
+            f"{text!r} names an environment, and environment_name={environment_name!r} another time",
+            hint="Give one of them.",
+        )
+    check_object(name, "an image's name")
+    if colon:
+        check_object(tag, "an image's tag")
+    if name.startswith("im-"):
+        raise exception.InvalidError(
+            f"the name {name!r} begins like an image id", hint="Image.from_id finds images by their ids."
+        )
+    environment = environment if slash else environment_name or ""
+    if slash or environment_name:
+        check_environment(environment)
+    return environment, name, tag or "latest"

@@ -43,6 +43,12 @@ class Output:
     def app_ended(self, app_id: str, reason: str) -> None:
         """The app was stopped ("done", "interrupted", "error", "detached") and its last logs are shown."""
 
+    def creation_started(self) -> None:
+        """Functions and images of an app that lives already, or will only then, are about to be made."""
+
+    def creation_ended(self, whole: bool) -> None:
+        """They are made, or not all of them."""
+
     def image_step(self, image: str, step: int, steps: int, command: str) -> None:
         """A build step began. ``image`` names the image within this run."""
 

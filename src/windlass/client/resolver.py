@@ -9,12 +9,14 @@ from windlass import exception
 from windlass.client import object as objects
 from windlass.client import output, session
 from windlass.kit import tasks
+from windlass.wire.messages import deployments, functions
 
 
 class Context:
     """What loading an object may use.
 
     ``app_id`` and ``app_name`` are None outside of a running app; ``environment`` is "" for the default one.
+    ``parts``: where functions are collected that are published together, instead of being created one by one.
     """
 
     def __init__(
@@ -25,12 +27,14 @@ class Context:
         app_name: str | None = None,
         environment: str = "",
         show: output.Output | None = None,
+        parts: dict[str, deployments.Part] | None = None,
     ) -> None:
         self.session = session
         self.app_id = app_id
         self.app_name = app_name
         self.environment = environment
         self.output = show or output.current()
+        self._parts = parts
         self._loads: dict[int, asyncio.Task[None]] = {}
         self._made: dict[Hashable, asyncio.Task[Any]] = {}
         self._kept: list[objects.Object] = []  # keeps ids of ``_loads`` unique while the context lives
@@ -51,6 +55,18 @@ class Context:
         loads = [self.load(obj, again=again) for obj in objects]
         if loads:
             await asyncio.gather(*loads)
+
+    async def create(self, body: functions.FunctionCreate) -> functions.FunctionInfo:
+        """Bring a function into being, or into the version of its app that is going to be published."""
+        spec = body["spec"]
+        if self._parts is None:
+            info: functions.FunctionInfo = (await self.session.request("function.create", body)).body
+            return info
+        self._parts[spec["tag"]] = {"function_id": body["function_id"], "spec": spec}
+        return {
+            "function_id": body["function_id"], "app_id": body["app_id"], "tag": spec["tag"],
+            "is_generator": spec["is_generator"],
+        }  # fmt: skip
 
     async def once(self, key: Hashable, make: Callable[[], Awaitable[Any]]) -> Any:
         """The result of ``make``, called for the first of all with the same ``key``."""

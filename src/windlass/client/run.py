@@ -31,7 +31,7 @@ class Running:
     ) -> None:
         self._app = app
         self.detached = detach
-        self._environment = environment_name or config.config["environment"]
+        self._environment = names.environment(environment_name)
         self._patience: float = config.config["logs_timeout"]
         self._description = name or app.description or _main_name()
         self._show = output.current()
@@ -51,8 +51,6 @@ class Running:
                 "app.run() was called while the module is imported",
                 hint='Put it below `if __name__ == "__main__":`, or into a local entrypoint.',
             )
-        if self._environment:
-            names.check_environment(self._environment)
         if self._interactive and not self._show.enabled:
             raise exception.InvalidError("interactive=True needs output", hint="Use `with enable_output():` around it.")
 
@@ -105,7 +103,7 @@ class Running:
     async def _create_all(self, home: session.Session) -> None:
         functions = list(self._app._functions.values())
         for function in functions:
-            _forget(function)
+            forget(function)
         for function in functions:  # ids first: a pickled function may refer to another one
             function._hydrate(ids.new("fu"), {**function._metadata(), "app_id": self._app_id})
         context = resolver.Context(
@@ -159,17 +157,19 @@ class Running:
             await self._home.request("app.heartbeat", {"app_id": self._app_id})
 
 
-def _forget(obj: objects.Object) -> None:
+def forget(obj: objects.Object) -> None:
     """What an earlier run made (secrets, uploaded files) belongs to that run."""
     if not obj._lazy:
         obj._unhydrate()
         for dependency in obj._deps():
-            _forget(dependency)
+            forget(dependency)
 
 
-async def follow_logs(home: session.Session, app_id: str, show: output.Output) -> None:
+async def follow_logs(home: session.Session, app_id: str, show: output.Output, since: float = 0.0) -> None:
     """Show the app's logs until it has stopped and its last entry is out; resumes after lost connections."""
     query: apps.LogQuery = {"app_id": app_id, "follow": True}
+    if since:
+        query["since"] = since
     patience = session.Patience()
     last, at_last = 0.0, 0
     while True:

@@ -4,11 +4,11 @@ An image is an immutable chain of steps. Nothing happens when it is described; w
 client uploads the local files it needs, and the server builds the steps that it does not know yet.
 
 One module per verb: ``bases`` begin a chain, ``packages`` and ``commands`` add steps, ``files`` bring local files,
-``chain`` is what they share.
+``named`` finds what exists, ``chain`` is what they share.
 """
 from __future__ import annotations
 
-from windlass.image import bases, commands, files, packages
+from windlass.image import bases, commands, files, named, packages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Imports:
         return True
 
 
-class Image(bases.Bases, packages.Packages, commands.Commands, files.Files):
+class Image(bases.Bases, packages.Packages, commands.Commands, files.Files, named.Named):
     """The file system and environment of containers, as a chain of steps. Each method returns a new image.
 
     Example:

@@ -15,7 +15,9 @@ from windlass.kit import ids, tasks
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
 from windlass.server.api import calls as _calls
+from windlass.server.api import deployments as _deployments
 from windlass.server.api import door
+from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import runners as _runners
@@ -31,7 +33,7 @@ from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
-API = (_apps, _calls, _images, _machines, _runners, _terminals, _variants, _workers)
+API = (_apps, _calls, _deployments, _environments, _images, _machines, _runners, _terminals, _variants, _workers)
 """The nouns that this server answers for; importing them registers their handlers."""
 
 _LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))
@@ -73,6 +75,9 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.dirty_nodes.clear()
     core.dirty_logs.clear()
     core.followers.clear()
+    core.dirty_builds.clear()
+    core.build_readers.clear()
+    core.used.clear()
     for connection in list(links):
         connection.close()
         connection.identity = None

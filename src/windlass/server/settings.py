@@ -71,7 +71,7 @@ class Settings:
     keep_spawn: float = 7 * 86400.0
     """Results of spawned calls are kept so long."""
     keep_logs: float = 30 * 86400.0
-    """Log entries, also of apps that live on."""
+    """Log entries, also of apps that live on; output of image builds."""
     keep_app: float = 7 * 86400.0
     """Stopped apps, with their logs."""
 

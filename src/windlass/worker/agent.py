@@ -113,6 +113,8 @@ class Agent:
             self._sessions.start(incoming)
         elif incoming.method == "exec.input":
             self._sessions.input(incoming)
+        elif incoming.method == "image.contents":
+            self._tasks.start(self._contents(incoming), "image.contents")
         else:
             incoming.fail(exception.UnimplementedError(f"a worker does not answer {incoming.method}"))
 
@@ -150,6 +152,14 @@ class Agent:
         known.state, known.exit = "exited", {"reason": "stopped"}
         self._note(container_id)
         return known
+
+    async def _contents(self, incoming: peers.Incoming) -> None:
+        try:
+            wanted = incoming.body["image_ids"]
+            found = {image_id: await asyncio.to_thread(self._runtime.contents, image_id) for image_id in wanted}
+            incoming.reply({"images": found})
+        except (exception.Error, OSError) as exc:
+            incoming.fail(exc)
 
     # -- the server ----------------------------------------------------------------------------------
 

@@ -20,9 +20,10 @@ from typing import Any, NamedTuple, Protocol
 from windlass import exception
 from windlass.kit import ids
 from windlass.wire.messages import containers, workers
+from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
-from windlass.worker.images import cache, stack
+from windlass.worker.images import cache, inventory, stack
 from windlass.worker.runtime import base, handle, oci
 
 Bind = spec.Bind
@@ -143,6 +144,10 @@ class Containers:
 
     def images(self) -> list[str]:
         return self._layers.known()
+
+    def contents(self, image_id: str) -> image_messages.Contents:
+        digest = self._layers.read(image_id).get("digest", "")
+        return {"installed": inventory.read(stack.lowers(self._parts.root, image_id)), "digest": str(digest)}
 
     def _box(
         self, plan: containers.ContainerPlan, image: workers.ImageMeta, *,

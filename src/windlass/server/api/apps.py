@@ -9,6 +9,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
+from windlass.server.apply import deployments, environments
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import attempts, place
 from windlass.server.state import machines, moves
@@ -19,7 +20,7 @@ from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import secrets as secret_messages
 
 Core = door.Core
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 
 
 def living(core: Core, app_id: str) -> machines.App:
@@ -32,24 +33,38 @@ def living(core: Core, app_id: str) -> machines.App:
     raise exception.NotFoundError(f"no app {app_id}")
 
 
+def check_name(name: str | None) -> None:
+    if name is not None and (not NAME.match(name) or ids.is_id(name, "ap")):
+        raise exception.InvalidError(
+            f"{name[:80]!r} is no name for an app", hint="Use 1-64 letters, digits, '-', '_', '.'."
+        )
+
+
 @door.handler("app.create", "app_id")
 def create(core: Core, who: door.Who, body: messages.AppCreate, incoming: peer.Incoming) -> Any:
     if not ids.is_id(body["app_id"], "ap"):
         raise exception.InvalidError(f"not an app id: {body['app_id'][:60]!r}")
-    name = body.get("name")
-    if name is not None and not _NAME.match(name):
-        raise exception.InvalidError(
-            f"{name[:80]!r} is no name for an app", hint="Use 1-64 letters, digits, '-', '_', '.'."
-        )
+    check_name(body.get("name"))
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
     app = core.world.apps.get(body["app_id"])
     if app is None:
         if apps.by_id(core.db, body["app_id"]) is not None:
             raise exception.ConflictError(f"app {body['app_id']} has stopped")
-        core.turn.begin()
-        app = actions.create(core, body, who.client_id)
-    return _info(core, body["app_id"])
+        app = _created(core, {**body, "environment": environments.named(core, body.get("environment"))}, who)
+    return _info(core, app.id)
+
+
+def _created(core: Core, body: messages.AppCreate, who: door.Who) -> machines.App:
+    if body.get("state") == "deployed":
+        name = body.get("name")
+        if not name:
+            raise exception.InvalidError("an app without a name cannot be deployed")
+        known = deployments.named(core, name, body["environment"])
+        if known is not None:
+            return known
+    core.turn.begin()
+    return actions.create(core, body, who.client_id)
 
 
 def _info(core: Core, app_id: str) -> messages.AppInfo:
@@ -61,11 +76,12 @@ def _info(core: Core, app_id: str) -> messages.AppInfo:
 
 def info(core: Core, row: apps.Row) -> messages.AppInfo:
     app = core.world.apps.get(row.id)
-    running, layout = 0, _layout(row)
+    running, layout, parts = 0, _layout(row), {}
     if app is not None:
         row = row._replace(state=app.state)
         running = sum(len(f.containers) for f in actions.functions_of(core, app))
-    return actions.info(row, running, layout)
+        parts = deployments.parts(core, app)
+    return actions.info(row, running, layout, parts)
 
 
 def _layout(row: apps.Row) -> dict[str, str]:
@@ -110,7 +126,7 @@ def get(core: Core, who: door.Who, body: messages.AppLookup, incoming: peer.Inco
     wanted = body["app"]
     if ids.is_id(wanted, "ap"):
         return _info(core, wanted)
-    environment = body.get("environment") or core.settings.environment
+    environment = environments.named(core, body.get("environment"))
     row = apps.by_name(core.db, wanted, environment, any_state=body.get("any_state", False))
     if row is None:
         raise exception.NotFoundError(
@@ -121,7 +137,10 @@ def get(core: Core, who: door.Who, body: messages.AppLookup, incoming: peer.Inco
 
 @door.handler("app.list")
 def listed(core: Core, who: door.Who, body: messages.AppList, incoming: peer.Incoming) -> Any:
-    rows = apps.listed(core.db, body.get("environment"), max(1, min(body.get("limit", 100), 1000)))
+    environment = body.get("environment")
+    if environment:
+        environments.row(core, environment)
+    rows = apps.listed(core.db, environment or None, max(1, min(body.get("limit", 100), 1000)))
     return {"apps": [info(core, row) for row in rows]}
 
 
@@ -183,13 +202,16 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
         live = core.world.functions.get(row.id)
         return actions.about(row.id, row.app_id, row.spec) if live is None else actions.handle(live)
     name, tag = body.get("app_name", ""), body.get("tag", "")
-    environment = body.get("environment") or core.settings.environment
+    environment = environments.named(core, body.get("environment"))
     app = apps.by_name(core.db, name, environment, any_state=False)
     identity = _layout(app).get(tag) if app is not None else None
-    if app is None or identity is None:
+    if app is None or (identity is None and body.get("version") is None):
         named = f"class {tag.removesuffix('.*')!r}" if tag.endswith(".*") else f"function {tag!r}"
         what = f"{named} in app {name!r}" if app is not None else f"deployed app {name!r}"
         raise exception.NotFoundError(f"no {what} in environment {environment!r}", hint="Deploy it first.")
+    if (version := body.get("version")) is not None:
+        return actions.handle(deployments.pinned(core, living(core, app.id), tag, version))
+    assert identity is not None
     return actions.handle(function_of(core, identity))
 
 

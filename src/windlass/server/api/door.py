@@ -183,7 +183,7 @@ class Door:
             who.container = self._container(body)
             if self._members[who.container.id] >= _MEMBERS:
                 raise exception.ResourceExhaustedError(f"a container may have {_MEMBERS} connections")
-            if role == "container" and who.container.function.spec["restrict_access"]:
+            if role == "container" and who.container.spec["restrict_access"]:
                 raise exception.PermissionDeniedError(
                     "this function was made with restrict_modal_access: no platform access"
                 )

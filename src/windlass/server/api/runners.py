@@ -128,7 +128,7 @@ def _end(
             actions.requeue(core, item)
     else:
         raise exception.InvalidError(f"unknown status of an output: {status!r}")
-    if function.spec["single_use"]:
+    if container.spec["single_use"]:
         containers.stop(core, container, graceful=True, why="single use")
     elif container.state == moves.ContainerState.DRAINING and not container.held:
         container.kill_at = core.clock.now() + core.settings.stop_grace

@@ -6,8 +6,8 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import apps as app_actions
-from windlass.server.apply import builds, containers, nodes
+from windlass.server.apply import builds, containers, deployments, nodes
+from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.bus import link
 from windlass.server.state import machines
@@ -77,11 +77,12 @@ def plan(core: Core, who: door.Who, body: container_messages.ContainerRef, incom
     container = core.world.containers.get(body["container_id"])
     if container is None or container.want != "run":
         raise exception.NotFoundError(f"container {body['container_id']} is not wanted any more")
+    image_actions.touch(core, container.spec["image_id"])
     return _plan(core, container)
 
 
 def _plan(core: Core, container: machines.Container) -> container_messages.ContainerPlan:
-    function, spec = container.function, container.function.spec
+    function, spec = container.function, container.spec
     token = core.keyring.token(container.id)
     return {
         "container_id": container.id,
@@ -93,7 +94,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "env": _environment(core, spec["secrets"]),
         "cpu_request": spec["cpu_request"] or 0.125,
         "cpu_limit": spec["cpu_limit"],
-        "memory_request": containers.memory_of(function),
+        "memory_request": containers.memory_of(container),
         "memory_limit": spec["memory_limit"],
         "pids_limit": _PIDS,
         "block_network": spec["block_network"],
@@ -107,7 +108,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
             "environment": function.app.environment,
             "spec": spec,
             "parameters": function.parameters,
-            "app": _layout(core, function.app),
+            "app": _layout(core, function),
         },
     }
 
@@ -122,12 +123,10 @@ def _environment(core: Core, identities: list[str]) -> dict[str, str]:
     return env
 
 
-def _layout(core: Core, app: machines.App) -> container_messages.AppLayout:
-    functions = {}
-    for tag, identity in app.layout.items():
-        if (known := core.world.functions.get(identity)) is not None:
-            functions[tag] = app_actions.handle(known)
-    return {"app_id": app.id, "app_name": app.name, "functions": functions}
+def _layout(core: Core, function: machines.Function) -> container_messages.AppLayout:
+    app = function.app
+    functions = deployments.layout_of(core, function)
+    return {"app_id": app.id, "app_name": app.local_name, "functions": functions}
 
 
 @door.handler("build.plan")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import cancel, containers, variants
+from windlass.server.apply import builds, cancel, containers, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
@@ -36,7 +37,10 @@ def create(core: Core, request: app_messages.AppCreate, client: str | None) -> m
     )
     app.description, app.client = request.get("description", ""), client
     app.created_at = app.heard_at = core.clock.now()
+    app.published = state == moves.AppState.DEPLOYED
     apps.insert(core.db, app, request.get("tags") or {})
+    if app.published:
+        apps.publish(core.db, app)
     core.world.apps[app.id] = app
     return app
 
@@ -88,6 +92,12 @@ def publish(core: Core, app: machines.App, layout: dict[str, str]) -> None:
     core.scheduler.set()
 
 
+def tags(core: Core, app: machines.App) -> dict[str, str]:
+    row = apps.by_id(core.db, app.id)
+    found: dict[str, str] = json.loads(row.tags) if row is not None else {}
+    return found
+
+
 def functions_of(core: Core, app: machines.App) -> list[machines.Function]:
     return [function for function in core.world.functions.values() if function.app is app]
 
@@ -132,6 +142,7 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     core.turn.begin()
     apps.stopped(core.db, app, core.clock.now())
     secrets.forget_app(core.db, app.id)
+    builds.forget_scope(core, app.id)
     core.world.apps.pop(app.id, None)
     for function in functions:
         core.world.functions.pop(function.id, None)
@@ -139,7 +150,9 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     log_actions.tell_later(core, app.n)
 
 
-def info(row: apps.Row, running: int, layout: dict[str, str]) -> app_messages.AppInfo:
+def info(
+    row: apps.Row, running: int, layout: dict[str, str], parts: dict[str, function_messages.FunctionInfo]
+) -> app_messages.AppInfo:
     return {
         "app_id": row.id,
         "name": row.name,
@@ -149,6 +162,10 @@ def info(row: apps.Row, running: int, layout: dict[str, str]) -> app_messages.Ap
         "created_at": row.created_at,
         "stopped_at": row.stopped_at,
         "functions": layout,
+        "environment": row.environment,
+        "version": row.version,
+        "tags": json.loads(row.tags),
+        "parts": parts,
     }
 
 

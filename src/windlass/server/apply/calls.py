@@ -107,7 +107,7 @@ def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
     if kind is None:
         raise exception.InvalidError(f"unknown kind of call: {request.get('kind')!r}")
     function = core.world.functions.get(request["function_id"])
-    if function is None or not function.app.alive:
+    if function is None or not function.app.alive or function.removed:
         raise _no_function(core, request["function_id"])
     parent = request.get("parent_input_id")
     call = work.Call(n=0, identity=call_id, function=function, kind=kind, created_at=core.clock.now())
@@ -137,6 +137,9 @@ def _no_function(core: Core, function_id: str) -> exception.Error:
     row = apps.function_by_id(core.db, function_id)
     if row is None:
         return exception.NotFoundError(f"no function {function_id}")
+    known = core.world.functions.get(function_id)
+    if known is not None and known.app.alive:
+        return exception.NotFoundError(f"function {row.tag!r} was removed from app {known.app.name!r}")
     return exception.ConflictError(
         f"the app of function {row.tag!r} has stopped", hint="Run it again, or deploy the app."
     )
@@ -193,7 +196,7 @@ def _admit(core: Core, call: work.Call, more: int) -> None:
     function = call.function
     if call.cancelled or call.closed:
         raise exception.ConflictError(f"call {call.id} takes no more inputs")
-    if not function.app.alive:
+    if not function.app.alive or function.removed:
         raise _no_function(core, function.id)
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")

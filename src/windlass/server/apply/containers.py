@@ -79,7 +79,8 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
         container.started_at = now
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
-        function.failures, function.not_before, function.broken = 0, 0.0, False
+        if not container.outdated:
+            function.failures, function.not_before, function.broken = 0, 0.0, False
     for item in list(container.held.values()):
         if held.get(item.id) != item.attempt:
             work_actions.requeue(core, item)
@@ -93,6 +94,8 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
     if container.state == moves.ContainerState.READY:
         function.free[container.id] = container
         core.turn.dispatch[function] = None
+        if function.rolling:
+            core.scheduler.set()
     elif container.state < moves.ContainerState.GONE:
         core.turn.after.append(
             lambda: _tell_stop(core, container, graceful=container.state == moves.ContainerState.DRAINING)
@@ -205,9 +208,11 @@ def _crash_story(item: work.Input, exit: messages.ContainerExit) -> str:
 def start_failed(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
     """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed)."""
     function = container.function
+    if container.outdated:
+        return
     function.failures += 1
     function.last_failure = container.failed or (_start_failure(core, container, exit), work.NO_DATA)
-    if function.app.state == moves.AppState.DEPLOYED:
+    if function.app.state == moves.AppState.DEPLOYED or any(serves_old(c) for c in function.containers.values()):
         function.not_before = core.clock.now() + attempts.start_backoff(function.failures)
     elif function.failures >= core.settings.start_failures:
         fail_pending(core, function)
@@ -229,9 +234,14 @@ def fail_pending(core: Core, function: machines.Function) -> None:
             stop(core, container, graceful=False, why="the function's containers cannot start")
 
 
-def memory_of(function: machines.Function) -> int:
-    """MiB that a container of ``function`` is promised."""
-    return function.spec["memory_request"] or 128
+def serves_old(container: machines.Container) -> bool:
+    """Whether it takes inputs for a version that is not the current one."""
+    return container.outdated and container.state == moves.ContainerState.READY
+
+
+def memory_of(of: machines.Function | machines.Container) -> int:
+    """MiB that a container of a function is promised, or that this one was."""
+    return of.spec["memory_request"] or 128
 
 
 def runner_failed(core: Core, container: machines.Container, body: bytes, data: work.Data) -> None:

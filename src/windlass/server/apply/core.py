@@ -11,7 +11,7 @@ from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines, terminals
-from windlass.server.store import calls, containers, database, logs
+from windlass.server.store import builds, calls, containers, database, logs
 
 
 @dataclasses.dataclass
@@ -21,6 +21,7 @@ class Counters:
     call: int
     container: int
     log: int
+    build_log: int = 1
 
 
 @dataclasses.dataclass
@@ -47,8 +48,14 @@ class Core:
     """Apps with new log entries in this turn."""
     followers: dict[int, list[Any]] = dataclasses.field(default_factory=dict)
     """Open log streams by app."""
-    forced: set[tuple[str | None, str]] = dataclasses.field(default_factory=set)
-    """Layers that were built anew for an app: (app id, key). Once is enough."""
+    anew: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
+    """Images that were built although the cache had one, by (app or client that wanted it, key). Once is enough."""
+    used: dict[str, float] = dataclasses.field(default_factory=dict)
+    """When the last use of an image was written."""
+    dirty_builds: set[str] = dataclasses.field(default_factory=set)
+    """Builds with new output in this turn."""
+    build_readers: dict[str, list[Any]] = dataclasses.field(default_factory=dict)
+    """Open streams of a build's output, by image id."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 
@@ -57,3 +64,4 @@ class Core:
         self.counters.call = calls.next_n(self.db)
         self.counters.container = containers.next_n(self.db)
         self.counters.log = logs.next_n(self.db)
+        self.counters.build_log = builds.next_n(self.db)

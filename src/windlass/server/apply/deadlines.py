@@ -20,7 +20,7 @@ def check(core: Core, now: float) -> None:
 
 
 def _check(core: Core, container: machines.Container, now: float, beat: float, reconnect: float) -> None:
-    spec = container.function.spec
+    spec = container.spec
     if container.kill_at is not None and now > container.kill_at:
         containers.kill(core, container, "it did not stop in time")
     elif container.starting:
@@ -46,7 +46,7 @@ def _deaf(core: Core, item: work.Input, now: float) -> bool:
 
 
 def _startup_timeout(core: Core, container: machines.Container) -> None:
-    seconds = container.function.spec["startup_timeout"]
+    seconds = container.spec["startup_timeout"]
     core.turn.begin()
     text = f"the container was not ready within startup_timeout={seconds:g} s"
     if container.failed is None:

@@ -24,7 +24,7 @@ def dispatch(core: Core, function: machines.Function) -> None:
             if not function.ready:
                 return
         limit = attempts.capacity(function.seconds, single_use=function.spec["single_use"])
-        container = next(reversed(free.values()))
+        container = _next(function)
         room = limit - len(container.held)
         if room <= 0 or container.state != moves.ContainerState.READY:
             del free[container.id]
@@ -33,6 +33,14 @@ def dispatch(core: Core, function: machines.Function) -> None:
         _lease(core, function, container, count)
         if len(container.held) >= limit or function.ready:
             free.pop(container.id, None)
+
+
+def _next(function: machines.Function) -> machines.Container:
+    """The warmest of the free ones; while a new version comes up, the warmest that has it."""
+    free = reversed(function.free.values())
+    if not function.rolling:
+        return next(free)
+    return next((c for c in free if not c.outdated), None) or next(reversed(function.free.values()))
 
 
 def _lease(core: Core, function: machines.Function, container: machines.Container, count: int) -> None:

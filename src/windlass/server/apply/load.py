@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from windlass.server.apply import build_logs, cancel, variants
 from windlass.server.apply import calls as call_actions
-from windlass.server.apply import cancel, variants
 from windlass.server.apply import core as core_module
 from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves, work
-from windlass.server.store import apps, calls, containers, inputs
+from windlass.server.store import apps, calls, containers, deployments, inputs
 
 Core = core_module.Core
 
@@ -16,6 +16,7 @@ def load(core: Core) -> None:
     """Fill the empty world. Connections come by themselves: runners and workers say what they have."""
     now = core.clock.now()
     core.count_again()
+    build_logs.interrupted(core)
     _apps(core, now)
     by_n = _containers(core, now)
     _held(core, by_n, now)
@@ -55,6 +56,7 @@ def _function(core: Core, row: apps.LiveFunction) -> None:
     )
     function.variant_of, function.variant_key = base, row.variant_key or ""
     function.parameters, function.overrides = row.parameters, row.overrides
+    function.generation, function.removed, function.pin = row.generation, row.removed, row.pin
     variants.remember(core, function)
 
 
@@ -67,6 +69,9 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         container = machines.Container(
             n=row.n, identity=row.id, function=function, node=row.node, created_at=row.created_at
         )
+        if row.generation != function.generation:
+            container.generation, function.rolling = row.generation, True
+            container.spec = deployments.spec(core.db, function.n, row.generation) or function.spec
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
         container.idle_since = container.seen_at = now

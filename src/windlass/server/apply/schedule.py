@@ -6,11 +6,12 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import place, scale
+from windlass.server.decide import place, rollout, scale
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
 _MIB = 1024 * 1024
+_REPLACED = "a new version takes its place"
 _STARTING = 3.0
 """Seconds for which a starting container counts as one that keeps a processor busy; later it imports, or waits."""
 
@@ -50,20 +51,53 @@ def scale_all(core: Core, now: float) -> None:
 
 def _minimum(function: machines.Function) -> int:
     app = function.app
-    return function.autoscaler["min_containers"] if app.published and app.alive and not app.draining else 0
+    kept = app.published and app.alive and not app.draining and not function.removed
+    return function.autoscaler["min_containers"] if kept else 0
 
 
 def scale_function(core: Core, function: machines.Function, now: float) -> int:
     """Stop what is too much; returned: how many containers are missing."""
     app = function.app
-    if not app.alive or not app.published:
+    if not app.alive or not app.published or function.removed:
         return 0
     counted = _counted(function)
     wanted = _wanted(function, now)
+    if function.rolling:
+        missing = _roll(core, function, counted, wanted, now)
+        return missing if now >= function.not_before else 0
     if wanted > len(counted):
         return wanted - len(counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
     return 0
+
+
+def _roll(
+    core: Core, function: machines.Function, counted: list[machines.Container], wanted: int, now: float
+) -> int:
+    """Containers of an older version give way; returned: how many of the new one are missing."""
+    for container in [c for c in counted if c.outdated and c.starting]:
+        core.turn.begin()
+        containers.stop(core, container, graceful=False, why=_REPLACED)
+    old = [c for c in counted if containers.serves_old(c)]
+    fresh = [c for c in counted if not c.outdated]
+    pool = rollout.Pool(
+        wanted=wanted,
+        fresh=len(fresh),
+        ready=sum(not c.starting for c in fresh),
+        old=[rollout.Old(c.id, bool(c.held)) for c in old],
+        active=_active(function, now),
+        maximum=function.autoscaler["max_containers"],
+    )
+    for identity in rollout.leaving(pool):
+        core.turn.begin()
+        containers.stop(core, function.containers[identity], graceful=True, why=_REPLACED)
+    function.rolling = bool(old)
+    return rollout.starts(pool)
+
+
+def _active(function: machines.Function, now: float) -> bool:
+    window = function.autoscaler["scaledown_window"]
+    return bool(function.last_active) and now - function.last_active < max(window, 1.0)
 
 
 def _counted(function: machines.Function) -> list[machines.Container]:
@@ -77,7 +111,6 @@ def _wanted(function: machines.Function, now: float) -> int:
 
 
 def _sample(function: machines.Function, now: float) -> scale.Sample:
-    window = function.autoscaler["scaledown_window"]
     busy = [c for c in function.containers.values() if c.held]
     elapsed = sum((now - next(iter(c.held.values())).leased_at) / len(c.held) for c in busy) / max(1, len(busy))
     if function.running or function.queued:
@@ -87,7 +120,7 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
         busy=function.running,
         seconds=function.seconds,
         elapsed=elapsed,
-        active=bool(function.last_active) and now - function.last_active < max(window, 1.0),
+        active=_active(function, now),
         minimum=_minimum(function),
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
@@ -110,7 +143,8 @@ def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
 def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float) -> None:
     """Others' idle containers go before their time when somebody has none of what it needs."""
     leaving = any(c.state > moves.ContainerState.READY for c in core.world.containers.values())
-    if leaving or core.world.functions[wish.function_id].containers:
+    mine = core.world.functions[wish.function_id]
+    if leaving or any(not containers.serves_old(c) for c in mine.containers.values()):
         return
     spares = []
     for function in core.world.functions.values():
@@ -129,7 +163,7 @@ def node_facts(core: Core, worker: machines.Worker, now: float) -> place.Node:
     return place.Node(
         name=worker.node,
         memory=worker.memory // _MIB,
-        promised=sum(containers.memory_of(c.function) for c in here),
+        promised=sum(containers.memory_of(c) for c in here),
         containers=len(here),
         starting=sum(c.starting and now - c.created_at < _STARTING for c in here),
         max_containers=core.settings.max_containers,

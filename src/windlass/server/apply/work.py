@@ -89,8 +89,9 @@ def _drop_lease(core: Core, item: work.Input) -> None:
 
 def requeue(core: Core, item: work.Input, *, delay: float | None = None) -> None:
     """Give an input back to the queue, at its head; after ``delay`` seconds when given. A cancelled one ends."""
-    if item.call.cancelled:
-        fail_for(core, item, moves.Status.TERMINATED, "cancelled")
+    if item.call.cancelled or item.call.function.removed:
+        gone = f"function {item.call.function.tag!r} was removed from its app"
+        fail_for(core, item, moves.Status.TERMINATED, "cancelled" if item.call.cancelled else gone)
         return
     target = moves.InputState.READY if delay is None else moves.InputState.DELAYED
     moves.check_input(item.state, target, item.id)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
 
 from windlass.kit import ids
 from windlass.wire.messages import images
 
 BUILDER_VERSION = "2026.11"
-_NOT_CONTENT = frozenset({"force", "timeout", "secrets"})
+"""Ours: what keys begin with where nobody asks for another one."""
+
+KNOWN_VERSIONS = ("2023.12", "2024.04", "2024.10", "2025.06", "2026.10", BUILDER_VERSION)
+"""Names that may be asked for. All are built in the same way; each has layers of its own."""
 
 
-def key(parent: str | None, recipe: images.Recipe, secret_names: list[str]) -> str:
+def key(
+    parent: str | None, recipe: images.Recipe, secret_names: list[str], builder_version: str = BUILDER_VERSION
+) -> str:
     """``parent`` is an image id. Secrets count by identity (their names or variable names), never by value."""
-    content: dict[str, Any] = {k: v for k, v in recipe.items() if k not in _NOT_CONTENT and v not in (None, [], {}, "")}
-    document = [BUILDER_VERSION, parent or "", content, secret_names]
+    document = [builder_version, parent or "", images.content(recipe), secret_names]
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -34,6 +37,8 @@ def image_id(key: str, generation: str = "") -> str:
 def command(recipe: images.Recipe) -> str:
     """The step as people read it."""
     op = recipe.get("op", "")
+    if op == "base" and recipe.get("base") == "image":
+        return f"image {recipe.get('image', '')}"
     if op == "base":
         return f"{recipe.get('base', '')} python {recipe.get('python', '')}"
     if op == "run":

@@ -6,7 +6,7 @@ import functools
 import logging
 
 from windlass.server.apply import core as core_module
-from windlass.server.store import apps, calls, logs
+from windlass.server.store import apps, builds, calls, logs, secrets
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -14,6 +14,8 @@ _EVERY = 5.0
 _SOON = 0.1
 _RARELY = 60
 _REMEMBER_EXPIRED = 90 * 86400.0
+_UNUSED = 86400.0  # seconds after which a secret that no version of an app has is not going to be in one
+_BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
 
 
 async def run(core: Core) -> None:
@@ -51,7 +53,10 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
-    return logs.delete_old(core.db, now - core.settings.keep_logs)
+    secrets.forget_unused(core.db, now - _UNUSED)
+    before = now - core.settings.keep_logs
+    more = builds.delete_old(core.db, before, _BUILDS)
+    return logs.delete_old(core.db, before) or more
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

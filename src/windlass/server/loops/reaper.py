@@ -48,6 +48,7 @@ def _clients(core: Core, now: float) -> None:
             del core.world.gone[client]
             core.turn.begin()
             cancel.cancel_for_client(core, client)
+            builds.forget_scope(core, client)
 
 
 def _nodes(core: Core, now: float) -> None:

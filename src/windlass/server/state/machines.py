@@ -23,12 +23,14 @@ class App:
         "heard_at",
         "id",
         "layout",
+        "local_name",
         "message",
         "n",
         "name",
         "published",
         "reason",
         "state",
+        "version",
     )
 
     def __init__(self, *, n: int, identity: str, name: str | None, environment: str, state: moves.AppState) -> None:
@@ -42,6 +44,10 @@ class App:
         self.published = False
         self.layout: dict[str, str] = {}
         """Function ids by tag, as published."""
+        self.local_name = name
+        """What the app is called in its own code; it may be deployed under another name."""
+        self.version = 0
+        """Of a deployed app: how often it was published with something new."""
         self.created_at = 0.0
         self.heard_at = 0.0
         self.draining = False
@@ -66,6 +72,7 @@ class Function:
         "delayed",
         "failures",
         "free",
+        "generation",
         "id",
         "last_active",
         "last_failure",
@@ -73,7 +80,10 @@ class Function:
         "not_before",
         "overrides",
         "parameters",
+        "pin",
         "ready",
+        "removed",
+        "rolling",
         "running",
         "seconds",
         "spec",
@@ -97,6 +107,14 @@ class Function:
         self.app = app
         self.spec = spec
         self.autoscaler = autoscaler
+        self.generation = 0
+        """Grows with each new spec of the function: containers of an older one are to be replaced."""
+        self.rolling = False
+        """Whether there may be containers of an older generation that still take inputs."""
+        self.removed = False
+        """A later version of the app is without it."""
+        self.pin: int | None = None
+        """The version of the app that this pool of containers stays with."""
         self.ready: deque[work.Input] = deque()
         self.spilled = 0
         """Ready inputs that are only rows."""
@@ -142,6 +160,7 @@ class Container:
         "draining_why",
         "failed",
         "function",
+        "generation",
         "held",
         "id",
         "idle_since",
@@ -153,6 +172,7 @@ class Container:
         "peer",
         "seen_at",
         "served",
+        "spec",
         "started_at",
         "state",
         "want",
@@ -162,6 +182,9 @@ class Container:
         self.n = n
         self.id = identity
         self.function = function
+        self.generation = function.generation
+        self.spec = function.spec
+        """What it was made from; that of its function may be newer."""
         self.node = node
         self.state = moves.ContainerState.PENDING
         self.created_at = created_at
@@ -190,6 +213,11 @@ class Container:
     def starting(self) -> bool:
         return self.state < moves.ContainerState.READY
 
+    @property
+    def outdated(self) -> bool:
+        """Whether its function has a newer spec."""
+        return self.generation != self.function.generation
+
 
 class Worker:
     """A connected worker and the node it speaks for."""
@@ -210,15 +238,22 @@ class Worker:
 class Build:
     """One layer being made, and everybody who waits for it."""
 
-    __slots__ = ("id", "image_id", "key", "log", "parent", "recipe", "waiters", "wanted_at")
+    __slots__ = ("id", "image_id", "kept", "key", "parent", "planned", "recipe", "replaces", "waiters", "wanted_at")
 
-    def __init__(self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any) -> None:
+    def __init__(
+        self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any, replaces: bool = True
+    ) -> None:
         self.id = identity
         self.image_id = image_id
         self.key = key
         self.parent = parent
         self.recipe = recipe
-        self.log: list[str] = []
+        self.replaces = replaces
+        """Whether its key shall mean the result."""
+        self.planned = False
+        """Whether a worker has begun with it."""
+        self.kept: Any = None
+        """Which of its output is kept."""
         self.waiters: list[Any] = []
         self.wanted_at = 0.0
 

@@ -6,7 +6,7 @@ import json
 from typing import Any, NamedTuple
 
 from windlass.server.state import machines, moves
-from windlass.server.store import database
+from windlass.server.store import database, deployments
 from windlass.wire.messages import functions
 
 _SQL = database.queries("apps")
@@ -24,6 +24,8 @@ class Row(NamedTuple):
     layout: str
     created_at: float
     stopped_at: float | None
+    version: int
+    tags: str
 
 
 class FunctionRow(NamedTuple):
@@ -41,6 +43,7 @@ def insert(db: database.Database, app: machines.App, tags: dict[str, str]) -> No
             "n": app.n,
             "id": app.id,
             "name": app.name,
+            "local_name": app.local_name,
             "environment": app.environment,
             "description": app.description,
             "state": app.state,
@@ -88,11 +91,14 @@ def live(db: database.Database) -> list[machines.App]:
         created_at,
         why,
         text,
+        version,
+        local_name,
     ) in db.all(_SQL["live"]):
         app = machines.App(n=n, identity=identity, name=name, environment=environment, state=moves.AppState(state))
         app.description, app.client, app.published = description, client, bool(published)
         app.layout, app.draining, app.created_at = json.loads(layout), bool(draining), created_at
         app.reason, app.message = why, text
+        app.version, app.local_name = version, local_name
         apps.append(app)
     return apps
 
@@ -127,6 +133,7 @@ def delete(db: database.Database, n: int) -> bool:
     if db.run(_SQL["delete_logs"], (n,)).rowcount:
         return False
     db.run(_SQL["delete_containers"], (n,))
+    deployments.forget(db, n)
     db.run(_SQL["delete_functions"], (n,))
     db.run(_SQL["delete"], (n,))
     return True
@@ -166,6 +173,9 @@ class LiveFunction(NamedTuple):
     variant_key: str | None
     parameters: str
     overrides: Any
+    generation: int
+    removed: bool
+    pin: int | None
 
 
 def functions_of_live(db: database.Database) -> list[LiveFunction]:
@@ -176,6 +186,7 @@ def functions_of_live(db: database.Database) -> list[LiveFunction]:
             spec=json.loads(row.spec),
             autoscaler=json.loads(row.autoscaler) if row.autoscaler else None,
             overrides=json.loads(row.overrides),
+            removed=bool(row.removed),
         )
         for row in rows
     ]
@@ -198,3 +209,12 @@ def function_by_n(db: database.Database, n: int) -> FunctionRow | None:
 
 def set_autoscaler(db: database.Database, function: machines.Function) -> None:
     db.run(_SQL["autoscaler"], (json.dumps(function.autoscaler), function.n))
+
+
+def clear_autoscaler(db: database.Database, function: machines.Function) -> None:
+    """Its spec decides again."""
+    db.run(_SQL["autoscaler"], (None, function.n))
+
+
+def set_tags(db: database.Database, n: int, tags: dict[str, str]) -> None:
+    db.run(_SQL["set_tags"], (json.dumps(tags), n))

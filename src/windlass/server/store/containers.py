@@ -21,6 +21,7 @@ class Row(NamedTuple):
     created_at: float
     started_at: float | None
     log_offset: int
+    generation: int
 
 
 class Past(NamedTuple):
@@ -49,6 +50,7 @@ def insert(db: database.Database, container: machines.Container) -> None:
             container.node,
             container.state,
             container.created_at,
+            container.generation,
         ),
     )
 

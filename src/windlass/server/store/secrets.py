@@ -31,3 +31,8 @@ def by_id(db: database.Database, identity: str) -> Row | None:
 def forget_app(db: database.Database, app_id: str) -> None:
     """Delete the anonymous secrets of an app."""
     db.run(_SQL["forget_app"], (app_id,))
+
+
+def forget_unused(db: database.Database, before: float) -> None:
+    """Delete anonymous secrets that were made for a deployment and are in no version: it failed, or has equal ones."""
+    db.run(_SQL["forget_unused"], (before,))

@@ -3,9 +3,14 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from windlass.wire.messages.functions import FunctionInfo
+
 
 class AppCreate(TypedDict, total=False):
-    """``state``: "ephemeral" or "detached". ``app_id`` is chosen by the client: repeating is harmless."""
+    """``state``: "ephemeral", "detached" or "deployed". ``app_id`` is chosen by the client: repeating is harmless.
+
+    A deployed app needs a name. Where one of that name lives already it is the answer, under its own id.
+    """
 
     app_id: str
     name: str | None
@@ -46,6 +51,7 @@ class AppInfo(TypedDict):
     """``state``: initializing, ephemeral, "ephemeral (detached)", deployed, stopping, stopped.
 
     Times are seconds since the epoch; ``stopped_at`` is None while it lives. ``containers``: running now.
+    ``version``: of a deployed app, 0 for others. ``parts``: what handles need to know of its functions, by tag.
     """
 
     app_id: str
@@ -56,6 +62,10 @@ class AppInfo(TypedDict):
     created_at: float
     stopped_at: float | None
     functions: dict[str, str]
+    environment: str
+    version: int
+    tags: dict[str, str]
+    parts: dict[str, FunctionInfo]
 
 
 class AppList(TypedDict, total=False):

@@ -102,12 +102,13 @@ class FunctionRef(TypedDict):
 
 
 class FunctionGet(TypedDict, total=False):
-    """By id, or by app name and tag (deployed apps only)."""
+    """By id, or by app name and tag (deployed apps only). ``version``: in containers that stay with this version."""
 
     function_id: str
     app_name: str
     tag: str
     environment: str
+    version: int | None
 
 
 class _FunctionInfo(TypedDict):

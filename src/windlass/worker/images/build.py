@@ -16,7 +16,7 @@ from typing import Protocol
 from windlass import exception
 from windlass.wire.messages import images, workers
 from windlass.worker import spec, step, userns
-from windlass.worker.images import base, cache, script, settings, sources, stack
+from windlass.worker.images import base, cache, pins, script, settings, sources, stack
 
 Log = Callable[[str], None]
 
@@ -91,6 +91,10 @@ class Builder:
             host=host.env, image=held["env"], recipe=recipe, secrets=plan["secrets"], path=spec.PATH
         )
         binds = [*host.binds, *await self._extra(recipe, draft)]
+        if "pins" in recipe:
+            env |= pins.environment()
+            binds.append(spec.Bind(draft.aside("pins"), pins.PLACE))
+            pins.write(draft.aside("pins"), recipe["pins"], apt=host.apt)
         lowers = stack.lowers(self._home, plan["parent"] or "")
         upper = draft.tree()
         commands = script.commands(recipe, shell=held.get("shell", []), has_uv=has_uv)

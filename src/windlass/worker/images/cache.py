@@ -49,12 +49,13 @@ class Draft:
             os.chown(self.files, CONTAINER_ROOT, CONTAINER_ROOT)
         return self.files
 
-    def aside(self) -> Path:
+    def aside(self, part: str = "") -> Path:
         """A folder for what the making needs and the layer does not hold."""
         folder = self.folder / "aside"
-        folder.mkdir(exist_ok=True)
-        folder.chmod(0o755)
-        return folder
+        for path in (folder, folder / part):
+            path.mkdir(exist_ok=True)
+            path.chmod(0o755)
+        return folder / part
 
 
 class Layers:

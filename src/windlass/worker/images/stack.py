@@ -32,6 +32,12 @@ def lowers(home: Path, image_id: str, mounts: Iterable[Path] = ()) -> list[Path]
     return [*files, *(_fitting(files, image_id, tree) for tree in mounts)]
 
 
+def find(layers: Sequence[Path], inside: Path) -> Path | None:
+    """Where ``inside`` lies, links followed as in the container; None where the stack has no such thing."""
+    entry = _look(layers, _resolve(layers, inside))
+    return entry.path if entry is not None else None
+
+
 class _Entry(NamedTuple):
     """What a path is in a stack of layers."""
 

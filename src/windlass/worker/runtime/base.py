@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from windlass.wire.messages import containers, workers
+from windlass.wire.messages import images as image_messages
 
 ISOLATION = "isolation"  # own namespaces, file system and limits
 IMAGES = "images"  # builds layers; without it every build succeeds and does nothing
@@ -69,3 +70,6 @@ class Runtime(Protocol):
 
     def images(self) -> list[str]:
         """Ids of the layers that are here."""
+
+    def contents(self, image_id: str) -> image_messages.Contents:
+        """What is installed in an image. Reads many files: for a thread. Raises ``NotFoundError``."""

@@ -1,6 +1,6 @@
 -- name: insert
-INSERT INTO app (n, id, name, environment, description, state, client, tags, created_at)
-VALUES (:n, :id, :name, :environment, :description, :state, :client, :tags, :created_at);
+INSERT INTO app (n, id, name, local_name, environment, description, state, client, tags, created_at)
+VALUES (:n, :id, :name, :local_name, :environment, :description, :state, :client, :tags, :created_at);
 -- name: next_n
 SELECT coalesce(max(n), 0) + 1 FROM app;
 -- name: publish
@@ -12,22 +12,24 @@ UPDATE app SET state = 4, reason = ?, message = ? WHERE n = ?;
 -- name: stopped
 UPDATE app SET state = 5, stopped_at = ? WHERE n = ?;
 -- name: live
-SELECT n, id, name, environment, description, state, client, published, layout, draining, created_at, reason, message
+SELECT n, id, name, environment, description, state, client, published, layout, draining, created_at, reason, message,
+    version, local_name
 FROM app WHERE stopped_at IS NULL;
 -- name: by_id
-SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app WHERE id = ?;
+SELECT n, id, name, environment, description, state, layout, created_at, stopped_at, version, tags FROM app WHERE id = ?;
 -- name: by_container
-SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app
+SELECT n, id, name, environment, description, state, layout, created_at, stopped_at, version, tags FROM app
 WHERE n = (SELECT app FROM container WHERE id = ?);
 -- name: by_name
-SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app
+SELECT n, id, name, environment, description, state, layout, created_at, stopped_at, version, tags FROM app
 WHERE name = :name AND environment = :environment AND (:any OR state = 3) ORDER BY stopped_at IS NOT NULL, n DESC LIMIT 1;
 -- name: list
-SELECT n, id, name, environment, description, state, layout, created_at, stopped_at FROM app
+SELECT n, id, name, environment, description, state, layout, created_at, stopped_at, version, tags FROM app
 WHERE :environment IS NULL OR environment = :environment
 ORDER BY stopped_at IS NOT NULL, n DESC LIMIT :limit;
 -- name: expired
-SELECT n FROM app WHERE stopped_at < ? LIMIT 10;
+SELECT n FROM app
+WHERE stopped_at < ? OR (stopped_at IS NOT NULL AND environment NOT IN (SELECT name FROM environment)) LIMIT 10;
 -- name: delete
 DELETE FROM app WHERE n = ?;
 -- name: delete_functions
@@ -42,7 +44,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: next_function
 SELECT coalesce(max(n), 0) + 1 FROM function;
 -- name: functions_of_live
-SELECT f.n, f.id, a.id, f.spec, f.autoscaler, f.variant_of, f.variant_key, f.parameters, f.overrides
+SELECT f.n, f.id, a.id, f.spec, f.autoscaler, f.variant_of, f.variant_key, f.parameters, f.overrides,
+       f.generation, f.removed, f.pin
 FROM function f JOIN app a ON a.n = f.app WHERE a.stopped_at IS NULL ORDER BY f.n;
 -- name: function_by_id
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.id = ?;
@@ -50,3 +53,5 @@ SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app 
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.n = ?;
 -- name: autoscaler
 UPDATE function SET autoscaler = ? WHERE n = ?;
+-- name: set_tags
+UPDATE app SET tags = ? WHERE n = ?;

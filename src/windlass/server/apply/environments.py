@@ -1,0 +1,104 @@
+"""Environments: looked up by everybody, made, renamed and deleted with all that is in them."""
+
+from __future__ import annotations
+
+from windlass import exception
+from windlass.kit import ids
+from windlass.server.apply import core as core_module
+from windlass.server.state import machines
+from windlass.server.store import environments
+from windlass.wire.messages import environments as messages
+
+Core = core_module.Core
+
+
+def named(core: Core, name: str | None) -> str:
+    """The environment of that name; where none is given, the workspace's own.
+
+    Raises:
+        NotFoundError: there is none of that name.
+        InvalidError: none is given, and which one is meant cannot be told.
+    """
+    if name:
+        return row(core, name).name
+    return default(core)
+
+
+def default(core: Core) -> str:
+    known = [one.name for one in environments.everything(core.db)]
+    if core.settings.environment in known:
+        return core.settings.environment
+    if len(known) == 1:
+        return known[0]
+    raise exception.InvalidError(
+        "there are several environments, and none was named", hint="Pass --env, or set WINDLASS_ENVIRONMENT."
+    )
+
+
+def row(core: Core, name: str) -> environments.Row:
+    found = environments.by_name(core.db, name)
+    if found is None:
+        raise exception.NotFoundError(
+            f"no environment {name[:80]!r}", hint="`windlass environment list` shows what there is."
+        )
+    return found
+
+
+def create(core: Core, name: str) -> environments.Row:
+    _check_free(core, name)
+    made = environments.Row(ids.new("en"), name, _suffix(name), core.clock.now())
+    core.turn.begin()
+    environments.insert(core.db, made)
+    return made
+
+
+def _suffix(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
+def _check_free(core: Core, name: str) -> None:
+    if environments.by_name(core.db, name) is not None:
+        raise exception.AlreadyExistsError(f"there is an environment {name!r} already")
+    if environments.remains(core.db, name):
+        raise exception.ConflictError(
+            f"the apps of a deleted environment {name!r} are still being removed", hint="Try again in some seconds."
+        )
+
+
+def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> environments.Row:
+    """Rename it, or give it another suffix. Containers that run already go on with the old name."""
+    if name != old.name:
+        _check_free(core, name)
+    new = old._replace(name=name, web_suffix=web_suffix)
+    core.turn.begin()
+    environments.update(core.db, old, new)
+    for app in core.world.apps.values():
+        if app.environment == old.name:
+            app.environment = new.name
+    return new
+
+
+def check_not_last(core: Core, gone: environments.Row) -> None:
+    if len(environments.everything(core.db)) == 1:
+        raise exception.ConflictError(f"{gone.name!r} is the only environment", hint="A workspace needs one.")
+
+
+def delete(core: Core, gone: environments.Row) -> None:
+    """Forget it with its names, once its apps have been told to stop."""
+    core.turn.begin()
+    environments.delete(core.db, gone)
+
+
+def living(core: Core, name: str) -> list[machines.App]:
+    return [app for app in core.world.apps.values() if app.environment == name and app.alive]
+
+
+def info(core: Core, one: environments.Row, default_name: str) -> messages.EnvironmentInfo:
+    return {
+        "environment_id": one.id,
+        "name": one.name,
+        "web_suffix": one.web_suffix,
+        "created_at": one.created_at,
+        "default": one.name == default_name,
+        "apps": len(living(core, one.name)),
+    }

@@ -1,0 +1,18 @@
+-- name: all
+SELECT id, name, web_suffix, created_at FROM environment ORDER BY created_at, name;
+-- name: by_name
+SELECT id, name, web_suffix, created_at FROM environment WHERE name = ?;
+-- name: insert
+INSERT INTO environment (id, name, web_suffix, created_at) VALUES (:id, :name, :web_suffix, :created_at);
+-- name: update
+UPDATE environment SET name = :name, web_suffix = :web_suffix WHERE id = :id;
+-- name: rename_apps
+UPDATE app SET environment = :new WHERE environment = :old;
+-- name: rename_images
+UPDATE image_name SET environment = :new WHERE environment = :old;
+-- name: delete
+DELETE FROM environment WHERE id = ?;
+-- name: delete_images
+DELETE FROM image_name WHERE environment = ?;
+-- name: remains
+SELECT 1 FROM app WHERE environment = ? LIMIT 1;

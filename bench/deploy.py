@@ -92,8 +92,8 @@ def serving(runs: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench_serve.py"
         path.write_text(SERVED.format(value=0))
-        nothing = subprocess.DEVNULL
-        with subprocess.Popen([*COMMAND, "serve", str(path)], stdout=nothing, stderr=nothing) as process:
+        silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with subprocess.Popen([*COMMAND, "serve", str(path)], **silent) as process:
             try:
                 call = function_of_served().remote
                 until_it_answers(call, 0)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from windlass.image import Image
     from windlass.retries import Retries
     from windlass.secret import Secret
+    from windlass.wire.messages import apps
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -59,6 +60,43 @@ class LocalEntrypoint(_Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<LocalEntrypoint {self.name!r}>"
+
+
+class AppInfo:
+    """An app as the platform sees it.
+
+    Attributes:
+        app_id: its identity.
+        name: that it was given; None where it has none.
+        environment: that it lives in.
+        state: "ephemeral", "ephemeral (detached)", "deployed", "stopping" or "stopped".
+        version: how often it was published with something new; 0 where it was not deployed.
+        tags: keys and values to find it by.
+        functions: their ids by name.
+        containers: that exist now.
+        created_at: seconds since the epoch.
+        stopped_at: the same; None while it lives.
+    """
+
+    __slots__ = (
+        "app_id", "containers", "created_at", "environment", "functions", "name", "state", "stopped_at", "tags",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, about: apps.AppInfo) -> None:
+        self.app_id = about["app_id"]
+        self.name = about["name"]
+        self.environment = about["environment"]
+        self.state = about["state"]
+        self.version = about["version"]
+        self.tags = about["tags"]
+        self.functions = about["functions"]
+        self.containers = about["containers"]
+        self.created_at = about["created_at"]
+        self.stopped_at = about["stopped_at"]
+
+    def __repr__(self) -> str:
+        return f"AppInfo({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
 
 
 class App:
@@ -285,6 +323,14 @@ class App:
 
         body = {"app_id": self._known_id(), "reason": "stopped", "message": "App.stop()"}
         await session.current().request("app.stop", body)
+
+    @faces.method
+    async def info(self, refresh: bool = False) -> AppInfo:
+        """What the platform knows of the app, asked for each time. ``refresh`` is accepted for compatibility."""
+        from windlass.client import session
+
+        query = {"app": self._known_id(), "any_state": True}
+        return AppInfo((await session.current().request("app.get", query)).body)
 
     @faces.method
     async def set_tags(self, tags: dict[str, str], *, client: object = None) -> None:

@@ -140,3 +140,26 @@ def test_a_class_without_methods_has_nothing_to_run(write: Write) -> None:
         chosen(path)
     with pytest.raises(exception.InvalidError, match="0 methods"):
         chosen(path + "::M")
+
+
+def app_of(text: str) -> Any:
+    wanted = reference.parse(text)
+    with reference.load(wanted) as module:
+        return reference.choose_app(module, wanted)
+
+
+def test_the_app_to_deploy_is_named_or_called_app_or_the_only_one(write: Write) -> None:
+    several = write("deploy_several.py", "import windlass\napp = windlass.App('a')\nother = windlass.App('b')\nn = 1\n")
+    assert (app_of(several).name, app_of(several + "::other").name) == ("a", "b")
+    assert app_of(write("deploy_single.py", "import windlass\nshop = windlass.App('s')\nsame = shop\n")).name == "s"
+    with pytest.raises(exception.NotFoundError) as caught:
+        app_of(several + "::othr")
+    assert "deploy_several.py::other" in caught.value.hint
+    with pytest.raises(exception.InvalidError, match="int, not an app"):
+        app_of(several + "::n")
+    unclear = write("deploy_unclear.py", "import windlass\nx = windlass.App('x')\ny = windlass.App('y')\n")
+    with pytest.raises(exception.NotFoundError):
+        app_of(unclear)
+    with pytest.raises(exception.NotFoundError) as caught:
+        app_of(write("deploy_nothing.py", "x = 1\n"))
+    assert "modal.App" in caught.value.hint

@@ -202,6 +202,31 @@ def test_at_its_maximum_a_busy_old_container_stays_and_an_idle_one_goes(play):
     play(scene)
 
 
+def test_on_a_machine_that_is_full_of_the_old_version_one_container_after_the_other_makes_room(play):
+    async def scene(platform):
+        async def work(args, kwargs, lease):
+            await asyncio.sleep(0.02)
+            return lease["spec"]["qualname"]
+
+        await platform.worker(work, memory=500 << 20)
+        client, app = await platform.client(), ids.new("ap")
+        await client.deploy(app, f=(ONE, code("a", memory_request=200)))
+        over, seen = asyncio.Event(), []
+
+        async def call() -> None:
+            while not over.is_set():
+                seen.append(await ask(client, ONE))
+
+        callers = [asyncio.ensure_future(call()) for _ in range(6)]
+        await until(lambda: all_ready(platform, 2) and len(seen) > 10)
+        await client.deploy(app, f=(ONE, code("b", memory_request=200)))
+        await until(lambda: seen[-10:] == ["b"] * 10)
+        over.set()
+        await asyncio.gather(*callers)
+
+    play(scene)
+
+
 def test_a_new_version_that_cannot_start_leaves_the_old_one_serving_and_is_tried_ever_less_often(play):
     async def scene(platform):
         worker = await platform.worker(told)

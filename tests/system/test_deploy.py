@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import subprocess
@@ -117,6 +118,25 @@ def test_no_call_fails_while_a_loaded_app_is_deployed_ten_times(stage):
     assert not failures
     assert set(seen) == set(range(11)) and len(seen) > 100
     assert len(stage.json("app", "history", "dep-load")) == 11
+
+
+def test_two_that_deploy_one_name_at_once_make_one_app(stage):
+    failures = []
+
+    def deploy(value: int) -> None:
+        try:
+            serialized("dep-race", value).deploy()
+        except Exception as exc:
+            failures.append(exc)
+
+    deployers = [threading.Thread(target=deploy, args=(value,)) for value in range(2)]
+    for one in deployers:
+        one.start()
+    for one in deployers:
+        one.join()
+    assert not failures and len(stage.apps("dep-race")) == 1
+    assert [one["version"] for one in stage.json("app", "history", "dep-race")] == ["v2", "v1"]
+    assert ask("dep-race") in (0, 1)
 
 
 def test_a_build_that_fails_changes_nothing(stage):
@@ -270,6 +290,11 @@ def test_apps_are_looked_up_tagged_and_stopped(stage):
     app.set_tags({"team": "blue"})
     assert windlass.App.lookup("dep-lookup").get_tags() == {"team": "blue"}
     assert windlass.App.lookup(app.app_id).name == "dep-lookup"
+    asyncio.run(serialized("dep-lookup", 3).deploy.aio())
+    about = app.info()
+    assert (about.state, about.version, about.environment, list(about.functions)) == (
+        "deployed", 2, "main", ["number"],
+    )  # fmt: skip
     app.stop()
     with pytest.raises(windlass.exception.NotFoundError):
         windlass.App.lookup("dep-lookup")

@@ -136,6 +136,9 @@ def test_a_published_image_is_found_by_name_and_the_name_can_be_moved(stage, mar
     again = windlass.Image.from_id(two.object_id).run_commands("cat /who > /copy").env({"X": "y"})
     inside(again)
     assert again.object_id == further.object_id, "the parent is the image, however it was found"
+    with pytest.raises(windlass.exception.NotFoundError, match="environment"):
+        one.publish("dev/store-test")
+    stage.cli("environment", "create", "dev", check=0)
     one.publish("dev/store-test")
     with pytest.raises(windlass.exception.NotFoundError):
         windlass.Image.from_name("store-test:other", environment_name="dev").hydrate()

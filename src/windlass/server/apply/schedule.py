@@ -83,7 +83,7 @@ def _roll(
     pool = rollout.Pool(
         wanted=wanted,
         fresh=len(fresh),
-        ready=sum(not c.starting for c in fresh),
+        ready=sum(c.state == moves.ContainerState.READY and c.peer is not None for c in fresh),
         old=[rollout.Old(c.id, bool(c.held)) for c in old],
         active=_active(function, now),
         maximum=function.autoscaler["max_containers"],
@@ -153,9 +153,16 @@ def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float
         for container in sorted(idle, key=lambda c: c.idle_since)[: max(0, extra)]:
             if container.node == worker.node and not function.queued:
                 spares.append(place.Spare(container.id, containers.memory_of(function), container.idle_since))
-    for identity in place.evicted(node_facts(core, worker, now), wish.memory, spares):
+    gone = place.evicted(node_facts(core, worker, now), wish.memory, spares)
+    for identity in gone or _oldest(mine):
         core.turn.begin()
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
+
+
+def _oldest(function: machines.Function) -> list[str]:
+    """Where the machine is full of a function's old version, one container of it finishes what it has and goes."""
+    old = [c for c in function.containers.values() if containers.serves_old(c)]
+    return [c.id for c in sorted(old, key=lambda c: c.created_at)[:1]]
 
 
 def node_facts(core: Core, worker: machines.Worker, now: float) -> place.Node:

@@ -32,17 +32,21 @@ if TYPE_CHECKING:
     from windlass.partial_function import exit as exit
     from windlass.partial_function import method as method
     from windlass.retries import Retries as Retries
+    from windlass.schedule import Cron as Cron
+    from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
 
 _WHERE = {
     "App": "app",
     "Client": "client",
     "Cls": "cls",
+    "Cron": "schedule",
     "Error": "exception",
     "FilePatternMatcher": "file_pattern_matcher",
     "Function": "function",
     "FunctionCall": "function_call",
     "Image": "image",
+    "Period": "schedule",
     "Retries": "retries",
     "Secret": "secret",
     "current_function_call_id": "execution",
@@ -65,8 +69,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "exception", "functions", "image", "partial_function", "secret",
-        "types",
+        "app", "call_graph", "client", "cls", "config", "exception", "functions", "image", "partial_function",
+        "schedule", "secret", "types",
     }
 )  # fmt: skip
 

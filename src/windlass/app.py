@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from windlass.cls import Cls, parameter
     from windlass.image import Image
     from windlass.retries import Retries
+    from windlass.schedule import Schedule
     from windlass.secret import Secret
     from windlass.wire.messages import apps
 
@@ -362,7 +363,7 @@ class App:
         _warn_parentheses_missing: Any = None,
         *,
         image: Image | None = None,
-        schedule: Any = None,
+        schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] = (),
         gpu: Any = None,
@@ -404,7 +405,8 @@ class App:
 
         Args:
             image: what its containers look like.
-            schedule: not available yet.
+            schedule: when it runs by itself, once the app is deployed or served: a ``Cron`` or a ``Period``. The
+                function must need no arguments.
             env: environment variables that are no secrets.
             secrets: environment variables that are; later ones override earlier ones.
             gpu: not available yet.
@@ -457,6 +459,8 @@ class App:
             source.check(raw_f, serialized=serialized, name=name)
             origin = source.Source(raw_f, serialized=serialized, is_generator=is_generator)
             chosen = options.Options(asked, is_generator=origin.is_generator)
+            if chosen.schedule is not None:
+                source.check_callable_alone(raw_f, "schedule=")
             chosen.include_source = self._include_source if include_source is None else include_source
             tag = origin.qualname if name is None else name
             if name is not None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, options, versions
+from windlass.cli import ask, listing, options, schedules, versions
 
 
 @click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
@@ -14,6 +14,8 @@ def group() -> None:
 
 
 for _command in (versions.history, versions.rollback, versions.rollover, versions.info):
+    group.add_command(_command)
+for _command in (schedules.schedules, schedules.run_now):
     group.add_command(_command)
 
 

@@ -22,6 +22,14 @@ class AutoscalerSpec(TypedDict):
     scaledown_window: float
 
 
+class ScheduleSpec(TypedDict, total=False):
+    """When a function runs by itself: ``cron`` and ``timezone``, or ``period`` (count by unit, as in ``Period``)."""
+
+    cron: str
+    timezone: str
+    period: dict[str, float]
+
+
 class MethodSpec(TypedDict, total=False):
     """One remotely callable method of a class. A missing key means False."""
 
@@ -82,11 +90,14 @@ class FunctionSpec(_FunctionSpec, total=False):
 
     A class is one function of tag ``<class_name>.*`` that serves all ``methods``; ``qualname`` finds the class.
     ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions.
+
+    ``schedule`` is absent for what only runs when it is called. Such a function needs no arguments.
     """
 
     class_name: str
     methods: dict[str, MethodSpec]
     parameters: list[ParameterSpec]
+    schedule: ScheduleSpec
 
 
 class FunctionCreate(TypedDict):

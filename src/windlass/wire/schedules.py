@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 DAY = 86400
 LEAST = 1.0
 """Seconds of the shortest period."""
-_MOST = 1000 * 366 * DAY
+_MOST = 1000 * 12 * 31 * DAY
 _UNITS = ("years", "months", "weeks", "days", "hours", "minutes", "seconds")
 _COUNT = 1e12
 
@@ -38,7 +38,8 @@ def _check_period(schedule: functions.ScheduleSpec) -> None:
         if unit not in _UNITS or not -_COUNT < count < _COUNT or (unit in ("years", "months") and count % 1):
             raise exception.InvalidError(f"a period cannot have {unit}={count!r}")
     months, seconds = length(schedule)
-    if months < 0 or not LEAST <= months * 28 * DAY + seconds <= _MOST:
+    least, most = months * 28 * DAY + seconds, months * 31 * DAY + seconds
+    if months < 0 or least < LEAST or most > _MOST:
         raise exception.InvalidError(
             "a period lasts at least one second, and at most a thousand years", hint="Write Period(hours=1), say."
         )

@@ -97,8 +97,8 @@ def _shown(parsed: cron.Cron, zone: calendar.Zone, after: float) -> float:
             leap = calendar.DAY - second
         elif int(second) // _HOUR not in parsed.hours:
             leap = _HOUR - second % _HOUR
-        elif int(second) % _HOUR // _MINUTE not in parsed.minutes:
-            leap = _MINUTE
+        elif (minute := int(second) % _HOUR // _MINUTE) not in parsed.minutes:
+            leap = _MINUTE * (min([m for m in parsed.minutes if m > minute], default=60) - minute)
         else:
             return moment
         # Where clocks are changed on the way, only the next minute is sure to be the right step.

@@ -19,6 +19,7 @@ from windlass.wire.messages import (
     environments,
     functions,
     images,
+    schedules,
     secrets,
     terminals,
     work,
@@ -62,6 +63,8 @@ METHODS: dict[str, Method] = {
     "function.create": Method("request", USER, functions.FunctionCreate, functions.FunctionInfo),
     "function.get": Method("request", CALLER, functions.FunctionGet, functions.FunctionInfo),
     "function.bind": Method("request", CALLER, functions.FunctionBind, functions.FunctionInfo),
+    "schedule.list": Method("request", USER, schedules.ScheduleList, schedules.ScheduleListReply),
+    "schedule.fire": Method("request", USER, schedules.ScheduleFire, common.Empty),
     "function.stats": Method("request", CALLER, functions.FunctionRef, functions.FunctionStats),
     "function.autoscaler": Method("request", CALLER, functions.AutoscalerUpdate, functions.AutoscalerSpec),
     # calls; "call.run" is call.create and call.outputs in one round trip

@@ -258,7 +258,13 @@ def test_a_full_queue_drops_the_run_and_says_so_in_the_log(act, hands):
 
 @pytest.mark.parametrize(
     "schedule",
-    [{"cron": "0 0 30 2 *"}, {"cron": "* * * * *", "timezone": "Nowhere"}, {"period": {}}, {"period": {"days": -1}}, {}],
+    [
+        {"cron": "0 0 30 2 *"},
+        {"cron": "* * * * *", "timezone": "Nowhere"},
+        {"period": {"days": -1}},
+        {"period": {}},
+        {},
+    ],
 )
 def test_the_server_refuses_what_cannot_be_kept_and_changes_nothing(act, hands, schedule):
     async def scene(platform):

@@ -74,11 +74,14 @@ def test_a_function_is_run_now_and_its_runs_are_listed(stage, deployed):
 
 def test_a_served_app_runs_its_schedules_and_one_that_is_run_does_not(stage, program):
     path = program("served_schedule.py", SERVED)
-    with stage.background("serve", path):
-        until(lambda: logs(stage, "sched-served").count("beat") >= 2, 60, "beats of the served app")
+    with stage.background("serve", path) as process:
+        lines = []
+        while lines.count("beat\n") < 2:
+            assert (line := process.stdout.readline()), lines  # it has ended
+            lines.append(line)
     running = program("run_schedule.py", SERVED.replace("sched-served", "sched-run") + WAITS)
     ran = stage.cli("run", f"{running}::main", check=0)
-    assert "waited" in ran.text and "beat" not in ran.text.replace("run_schedule", "")
+    assert "waited" in ran.text and "beat\n" not in ran.text
 
 
 WAITS = """

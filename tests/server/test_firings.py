@@ -242,6 +242,29 @@ def test_a_run_that_could_not_be_committed_is_neither_lost_nor_doubled(act, hand
     act(scene)
 
 
+def test_a_run_whose_rows_could_not_be_written_stays_due(act, hands):
+    async def scene(platform):
+        client, app = await platform.client(), ids.new("ap")
+        await client.deploy(app, f=(ONE, HOURLY))
+        database, failures = platform.core.db, []
+        run = database.run
+
+        def failing(statement, *parameters):
+            if statement.startswith("INSERT INTO call") and len(failures) < 2:
+                failures.append(1)
+                database.failed = exception.ResourceExhaustedError("the disk is full")
+                raise database.failed
+            return run(statement, *parameters)
+
+        database.run = failing
+        hands.time += HOUR
+        await until(lambda: database.all("SELECT count(*) FROM input") == [(1,)])
+        await quiet(platform)
+        assert len(failures) == 2 and database.all("SELECT count(*) FROM call") == [(1,)]
+
+    act(scene)
+
+
 def test_a_full_queue_drops_the_run_and_says_so_in_the_log(act, hands):
     async def scene(platform):
         client, app = await platform.client(), ids.new("ap")

@@ -77,8 +77,8 @@ def test_a_served_app_runs_its_schedules_and_one_that_is_run_does_not(stage, pro
     with stage.background("serve", path) as process:
         lines = []
         while lines.count("beat\n") < 2:
-            assert (line := process.stdout.readline()), lines  # it has ended
-            lines.append(line)
+            lines.append(process.stdout.readline())
+            assert lines[-1], f"it has ended: {lines}"
     running = program("run_schedule.py", SERVED.replace("sched-served", "sched-run") + WAITS)
     ran = stage.cli("run", f"{running}::main", check=0)
     assert "waited" in ran.text and "beat\n" not in ran.text

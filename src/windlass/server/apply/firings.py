@@ -84,7 +84,9 @@ def look(core: Core) -> None:
         core.turn.begin()
         try:
             _call(core, entry.function, ids.new("fc"))
-        except exception.ResourceExhaustedError as exc:
+        except exception.Error as exc:
+            if core.db.failed is not None:
+                raise  # half of the call may be written: none of this turn counts, and it stays due
             log_actions.function(core, entry.function, f"not run by its schedule: {exc}")
         _move(core, entry, now)
         schedules.put(core.db, entry)

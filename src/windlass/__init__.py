@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from windlass.partial_function import exit as exit
     from windlass.partial_function import method as method
     from windlass.retries import Retries as Retries
+    from windlass.schedule import Cron as Cron
+    from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
 
 _WHERE = {
@@ -42,11 +44,13 @@ _WHERE = {
     "Client": "client",
     "Cls": "cls",
     "Environment": "environment",
+    "Cron": "schedule",
     "Error": "exception",
     "FilePatternMatcher": "file_pattern_matcher",
     "Function": "function",
     "FunctionCall": "function_call",
     "Image": "image",
+    "Period": "schedule",
     "Retries": "retries",
     "Secret": "secret",
     "batched": "partial_function",
@@ -72,7 +76,7 @@ _REMOVED = {
 _MODULES = frozenset(
     {
         "app", "call_graph", "client", "cls", "config", "environment", "exception", "functions", "image",
-        "partial_function", "secret", "types",
+        "partial_function", "schedule", "secret", "types",
     }
 )  # fmt: skip
 

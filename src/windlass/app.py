@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from windlass.cls import Cls, parameter
     from windlass.image import Image
     from windlass.retries import Retries
+    from windlass.schedule import Schedule
     from windlass.secret import Secret
     from windlass.wire.messages import apps
     from windlass.wire.messages import apps as messages
@@ -365,7 +366,7 @@ class App:
         _warn_parentheses_missing: Any = None,
         *,
         image: Image | None = None,
-        schedule: Any = None,
+        schedule: Schedule | None = None,
         env: dict[str, str | None] | None = None,
         secrets: Sequence[Secret] = (),
         gpu: Any = None,
@@ -407,7 +408,8 @@ class App:
 
         Args:
             image: what its containers look like.
-            schedule: not available yet.
+            schedule: when it runs by itself, once the app is deployed or served: a ``Cron`` or a ``Period``. The
+                function must need no arguments.
             env: environment variables that are no secrets.
             secrets: environment variables that are; later ones override earlier ones.
             gpu: not available yet.
@@ -462,6 +464,8 @@ class App:
             if origin.is_generator and "batching" in marks:
                 raise exception.InvalidError(f"{origin.qualname!r} is a generator function: it cannot be batched")
             chosen = options.Options(asked, is_generator=origin.is_generator)
+            if chosen.schedule is not None:
+                source.check_callable_alone(raw_f, "schedule=")
             chosen.include_source = self._include_source if include_source is None else include_source
             tag = origin.qualname if name is None else name
             if name is not None:

@@ -32,7 +32,6 @@ RENAMED = {
 }
 
 LATER = {
-    "schedule": "schedules",
     "gpu": "GPUs",
     "network_file_systems": "network file systems",
     "proxy": "proxies",
@@ -46,8 +45,8 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "restrict_access", "retries", "secrets", "single_use", "startup_timeout",
-        "timeout",
+        "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use",
+        "startup_timeout", "timeout",
     )  # fmt: skip
 
     image: Image | None
@@ -69,6 +68,7 @@ class Options:
         startup = asked.get("startup_timeout")
         self.startup_timeout = self.timeout if startup is None else _seconds("startup_timeout", startup)
         self.retries = _retries(asked.get("retries"), is_generator)
+        self.schedule = _schedule(asked.get("schedule"), is_generator)
         self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
         self.block_network = bool(asked.get("block_network"))
         self.restrict_access = bool(asked.get("restrict_modal_access"))
@@ -254,6 +254,18 @@ def _retries(given: Any, is_generator: bool) -> functions.RetrySpec | None:
     if isinstance(given, bool) or not isinstance(given, int):
         raise exception.InvalidError(f"retries must be an integer or Retries, not {given!r}")
     return retries.Retries(max_retries=given, backoff_coefficient=1.0, initial_delay=1.0)._spec()
+
+
+def _schedule(given: Any, is_generator: bool) -> functions.ScheduleSpec | None:
+    if given is None:
+        return None
+    from windlass import schedule
+
+    if not isinstance(given, schedule.Schedule):
+        raise exception.InvalidError(f"schedule must be a Cron or a Period, not {type(given).__name__}")
+    if is_generator:
+        raise exception.InvalidError("schedule= cannot be used with generator functions: nobody takes their values")
+    return given._spec()
 
 
 def _max_inputs(given: Any) -> bool:

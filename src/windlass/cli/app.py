@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, function, listing, options, versions
+from windlass.cli import ask, function, listing, options, schedules, versions
 
 
 @click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
@@ -15,6 +15,8 @@ def group() -> None:
 
 
 for _command in (versions.history, versions.rollback, versions.rollover, versions.info):
+    group.add_command(_command)
+for _command in (schedules.schedules, schedules.run_now):
     group.add_command(_command)
 
 

@@ -22,7 +22,8 @@ from windlass import exception
 from windlass.cli import failure
 
 if TYPE_CHECKING:
-    from windlass import app, cls, function
+    from windlass import app as apps_module
+    from windlass import cls, function
 
 
 class Method(NamedTuple):
@@ -33,7 +34,7 @@ class Method(NamedTuple):
 
 
 if TYPE_CHECKING:
-    Target = app.LocalEntrypoint[..., Any] | function.Function[..., Any, Any] | Method
+    Target = apps_module.LocalEntrypoint[..., Any] | function.Function[..., Any, Any] | Method
 
 
 _STDIN = "stdin_script.py"
@@ -109,7 +110,7 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
     )
 
 
-def choose_app(module: types.ModuleType, reference: Reference) -> app.App:
+def choose_app(module: types.ModuleType, reference: Reference) -> apps_module.App:
     """The app to deploy: the variable that is named, by default ``app``, or else the only one there is.
 
     Raises:
@@ -261,7 +262,7 @@ def _levels(module: types.ModuleType) -> Iterator[dict[str, Target]]:
     yield {name: value for one in apps.values() for name, value in _callable(one).items()}
 
 
-def _callable(one: app.App) -> dict[str, Any]:
+def _callable(one: apps_module.App) -> dict[str, Any]:
     """What an app has to call: its functions, and the methods of its classes."""
     functions = {tag: value for tag, value in one._functions.items() if value._anatomy is None}
     return {**_distinct(functions), **_methods(one._classes)}

@@ -44,6 +44,8 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
         _check_python(handle, image._python, python)
         serialized = await blobs.store(context.session, origin.pickled(handle._describe()))
     shape: Any = {**handle._asked, **handle._info}
+    if options.schedule is not None:
+        shape["schedule"] = options.schedule
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,

@@ -168,6 +168,23 @@ def check(raw_f: Any, *, serialized: bool, name: str | None) -> None:
         )
 
 
+def check_callable_alone(raw_f: Any, why: str) -> None:
+    """Refuse a function that cannot be called without arguments."""
+    import inspect
+
+    try:
+        parameters = inspect.signature(raw_f).parameters.values()
+    except (TypeError, ValueError):  # some builtins do not say
+        return
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    needed = [one.name for one in parameters if one.default is one.empty and one.kind not in variadic]
+    if needed:
+        raise exception.InvalidError(
+            f"{getattr(raw_f, '__qualname__', raw_f)!r} has {why} but needs arguments: {', '.join(needed)}",
+            hint="Nobody passes any when it runs by itself: give them defaults.",
+        )
+
+
 def check_class(user_cls: Any, *, serialized: bool) -> None:
     """Refuse what ``@app.cls`` cannot take, with what to do instead."""
     if not isinstance(user_cls, type):

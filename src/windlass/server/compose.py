@@ -22,6 +22,7 @@ from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
+from windlass.server.api import schedules as _schedules
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
@@ -30,18 +31,25 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
-from windlass.server.loops import checkpoint, garbage, reaper, scheduler
+from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
 from windlass.server.objects import blobs, keyring
 from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _calls, _deployments, _environments, _images, _machines, _records, _runners, _terminals, _upkeep, _variants,
+    _apps, _calls, _deployments, _environments, _images, _machines, _records, _runners, _schedules, _terminals, _upkeep,
+    _variants,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 
-_LOOPS = (("scheduler", scheduler), ("reaper", reaper), ("garbage", garbage), ("checkpoint", checkpoint))
+_LOOPS = (
+    ("scheduler", scheduler),
+    ("firings", firings),
+    ("reaper", reaper),
+    ("garbage", garbage),
+    ("checkpoint", checkpoint),
+)
 
 USERS = frozenset({"user", "worker"})
 CONTAINERS = frozenset({"runner", "container"})
@@ -64,6 +72,7 @@ def core(
         blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
+        firings=signal.Signal(),
         counters=core_module.Counters(0, 0, 0),
         server_id=ids.new("sv"),
         tasks=owner,

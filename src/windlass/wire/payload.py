@@ -28,6 +28,10 @@ CHUNK = 1024 * 1024
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
+NO_ARGUMENTS = pickle.dumps(((), {}), 4)
+"""The payload of a call without arguments."""
+
+
 def _is_plain(value: Any, depth: int = 3) -> bool:
     kind = type(value)
     if kind in _PLAIN:

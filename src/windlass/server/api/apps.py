@@ -14,7 +14,7 @@ from windlass.server.apply import logs as log_actions
 from windlass.server.decide import capacity, place
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, records, secrets
-from windlass.wire import peer
+from windlass.wire import peer, schedules
 from windlass.wire.messages import apps as messages
 from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import secrets as secret_messages
@@ -202,6 +202,8 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
             cpus=worker.cpus,
             node_memory=worker.memory // 1048576,
         )
+    if "schedule" in spec:
+        schedules.check(spec["schedule"])
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:
             raise exception.NotFoundError(f"no secret {identity}")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import builds, cancel, containers, records, variants
+from windlass.server.apply import builds, cancel, containers, firings, records, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
@@ -122,6 +122,7 @@ def stop(core: Core, app: machines.App, *, reason: str, message: str) -> None:
     app.state, app.reason, app.message = moves.AppState.STOPPING, reason, message[:1000]
     apps.stopping(core.db, app)
     for function in functions_of(core, app):
+        firings.end(core, function)
         cancel.cancel_function(core, function, "the app was stopped")
         for container in list(function.containers.values()):
             if container.peer is None:

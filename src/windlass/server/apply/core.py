@@ -38,6 +38,7 @@ class Core:
     blobs: blobs.Blobs
     keyring: keyring.Keyring
     scheduler: signal.Signal
+    firings: signal.Signal
     counters: Counters
     server_id: str
     tasks: tasks.Tasks

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from windlass import exception
 from windlass.kit import ids
-from windlass.server.apply import apps, containers, environments, pending, variants
+from windlass.server.apply import apps, containers, environments, firings, pending, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import variants as variant_decisions
@@ -241,6 +241,7 @@ def _record(core: Core, app: machines.App, deploy_id: str, facts: messages.Facts
     layout = {tag: (identity, known[identity].generation) for tag, identity in app.layout.items()}
     row = deployments.Row(app.version, deploy_id, core.clock.now(), layout, facts)
     deployments.insert(core.db, app, row)
+    firings.plan(core, apps.functions_of(core, app))
 
 
 class _Secrets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.server.apply import build_logs, cancel, variants
+from windlass.server.apply import build_logs, cancel, firings, variants
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import deployments as deployment_actions
@@ -19,6 +19,7 @@ def load(core: Core) -> None:
     core.count_again()
     build_logs.interrupted(core)
     _apps(core, now)
+    firings.load(core)
     by_n = _containers(core, now)
     _held(core, by_n, now)
     for n, count in inputs.counts_ready(core.db):

@@ -12,6 +12,7 @@ from windlass.wire.messages import apps, workers
 
 Core = core_module.Core
 _BATCH = 500
+_NO_CONTAINER = 0
 
 
 class Follower:
@@ -130,6 +131,14 @@ def _call(core: Core, input_id: str | None) -> str | None:
 def system(core: Core, container: machines.Container, text: str) -> None:
     """The platform says something about a container."""
     _said(core, container, f"{container.function.spec['tag']}: {text}", None, None)
+
+
+def function(core: Core, function: machines.Function, text: str) -> None:
+    """The platform says something about a function, of which no container need be there."""
+    core.turn.begin()
+    said = f"{function.tag}: {_clean(text)}\n"
+    _insert(core, [logs.New(function.app.n, function.n, _NO_CONTAINER, None, None, core.clock.now(), "system", said)])
+    tell_later(core, function.app.n)
 
 
 def attempt(core: Core, item: work.Input, text: str) -> None:

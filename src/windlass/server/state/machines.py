@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from windlass.server.state import moves, records, work
 from windlass.wire.messages import containers as container_messages
 from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import workers as worker_messages
+
+if TYPE_CHECKING:
+    from windlass.server.state import schedules
 
 
 class App:
@@ -310,6 +313,8 @@ class World:
         """Cancelled calls that still have queued rows."""
         self.emptying: dict[int, tuple[Function, Ending]] = {}
         """Functions that still have queued rows which shall not run."""
+        self.schedules: dict[int, schedules.Entry] = {}
+        """Functions that run by themselves, by number."""
 
     def app_of(self, container: Container) -> App:
         return container.function.app

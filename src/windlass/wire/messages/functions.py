@@ -36,6 +36,14 @@ class BatchingSpec(TypedDict):
     wait_ms: int
 
 
+class ScheduleSpec(TypedDict, total=False):
+    """When a function runs by itself: ``cron`` and ``timezone``, or ``period`` (count by unit, as in ``Period``)."""
+
+    cron: str
+    timezone: str
+    period: dict[str, float]
+
+
 class MethodSpec(TypedDict, total=False):
     """One remotely callable method of a class. A missing key means False."""
 
@@ -99,6 +107,7 @@ class FunctionSpec(_FunctionSpec, total=False):
 
     Without ``concurrency`` a container takes one input at a time, or with ``batching`` one batch; with both,
     ``max_inputs`` counts batches.
+    ``schedule`` is absent for what only runs when it is called. Such a function needs no arguments.
     """
 
     class_name: str
@@ -106,6 +115,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     parameters: list[ParameterSpec]
     concurrency: ConcurrencySpec
     batching: BatchingSpec
+    schedule: ScheduleSpec
 
 
 class FunctionCreate(TypedDict):

@@ -46,8 +46,8 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "restrict_access", "retries", "secrets", "single_use", "startup_timeout",
-        "timeout",
+        "memory_limit", "memory_request", "restrict_access", "retries", "secrets", "single_use", "snapshot",
+        "startup_timeout", "timeout",
     )  # fmt: skip
 
     image: Image | None
@@ -71,6 +71,7 @@ class Options:
         self.retries = _retries(asked.get("retries"), is_generator)
         self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
         self.block_network = bool(asked.get("block_network"))
+        self.snapshot = bool(asked.get("enable_memory_snapshot"))
         self.restrict_access = bool(asked.get("restrict_modal_access"))
 
 

@@ -9,6 +9,7 @@ from windlass.runner import blobs, failure, link, marks, prepare, service, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from windlass.runner import served as served_module
     from windlass.wire.messages import containers
 
 _FAREWELL = 10.0  # seconds for the server to hear why the user's code did not start
@@ -21,11 +22,14 @@ def main(plan_path: str) -> int:
     prepare.environment(plan)
     prepare.place(plan)
     marks.install()
+    ready: served_module.Served | None = None
+    if plan.get("template"):
+        from windlass.runner import template
+
+        plan, ready = template.reach(plan)
     connection = link.Link(plan)
     try:
-        served = prepare.served(plan, lambda digest: _fetch(connection, digest))
-        served.enter(snap=True)
-        _settle_memory()
+        served = ready or _warmed(plan, connection)
         # The fork point: up to here a container is like all others with this code and these parameters.
         served.enter(snap=False)
         _settle_memory()
@@ -39,6 +43,13 @@ def main(plan_path: str) -> int:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def _warmed(plan: containers.RunnerPlan, connection: link.Link) -> served_module.Served:
+    served = prepare.served(plan, lambda digest: _fetch(connection, digest))
+    served.enter(snap=True)
+    _settle_memory()
+    return served
 
 
 def _fetch(connection: link.Link, digest: str) -> bytes:

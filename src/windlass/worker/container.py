@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -24,6 +25,7 @@ from windlass.worker import cgroups, library, mounts, network, overlay, release,
 from windlass.worker import folder as folders
 from windlass.worker.images import cache, stack
 from windlass.worker.runtime import base, handle, oci
+from windlass.worker.snapshots import cell, families
 
 Bind = spec.Bind
 Steps = step.Steps
@@ -57,6 +59,7 @@ class Parts(NamedTuple):
     library: library.Library
     builder: Builder
     steps: step.Steps
+    families: families.Families
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -80,29 +83,123 @@ class Containers:
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
-        parts, folder = self._parts, folders.Folder(self._parts.root, plan["container_id"])
+        folder = folders.Folder(self._parts.root, plan["container_id"])
+        async with contextlib.AsyncExitStack() as held:
+            note = ""
+            if plan.get("snapshot"):
+                try:
+                    family = await self._parts.families.of(plan)
+                    yield await held.enter_async_context(self._forked(plan, folder, family))
+                    return
+                except families.Cold as exc:
+                    note = f"started without a memory snapshot: {exc}" if str(exc) else ""
+            ended, group, record = await self._start(held, plan, folder, note=note)
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            yield _Contained(running, group)
+
+    @contextlib.asynccontextmanager
+    async def template(
+        self, plan: containers.ContainerPlan, family: families.Family
+    ) -> AsyncIterator[asyncio.Future[int]]:
+        """The container of a template, with its keeper."""
+        async with contextlib.AsyncExitStack() as held:
+            ended, _, record = await self._start(held, plan, family.folder, family=family)
+            held.enter_context(handle.Handle(family.folder, ended).watch(record))
+            yield ended
+
+    async def _start(
+        self, held: contextlib.AsyncExitStack, plan: containers.ContainerPlan, folder: folders.Folder, *,
+        note: str = "", family: families.Family | None = None,
+    ) -> tuple[asyncio.Future[int], cgroups.Cgroup, folders.Record]:  # fmt: skip
+        parts = self._parts
+        image, lowers, shared = await self._ground(plan)
+        await held.enter_async_context(_removed(folder))
+        net = await held.enter_async_context(
+            parts.network.lease(folder.container_id, block_network=plan["block_network"])
+        )
+        await asyncio.to_thread(_fill, folder, plan, net)
+        if note:
+            _note(folder, note)
+        held.enter_context(_stacked(folder, lowers))
+        limit = plan["memory_limit"] * _MIB or parts.memory
+        group = held.enter_context(self._limited(plan, limit))
+        box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
+        if family is not None:
+            box = _for_template(box, family)
+        (folder.bundle / "config.json").touch(0o600)  # holds the secrets
+        (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
+        ended = held.enter_context(parts.exits.expect(folder.container_id))
+        held.enter_context(self._forgotten(folder))
+        created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
+        record = await _launched(parts.runtime, folder, group, net.path, created)
+        folder.write({**record, "memory_limit": limit, "block_network": plan["block_network"]})
+        return ended, group, record
+
+    async def _ground(self, plan: containers.ContainerPlan) -> tuple[workers.ImageMeta, list[Path], Path]:
+        """What lies below the private layer, and the library."""
         image = self._layers.read(plan["image_id"])
-        trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
-        lowers = [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]
-        shared = await parts.library.compiled_for(image["python"], self._compiler(plan["image_id"]))
+        trees = [await self._parts.mounts.tree(digest) for digest in plan["mounts"]]
+        lowers = [self._stub, *stack.lowers(self._parts.root, plan["image_id"], trees)]
+        shared = await self._parts.library.compiled_for(image["python"], self._compiler(plan["image_id"]))
+        return image, lowers, shared
+
+    @contextlib.asynccontextmanager
+    async def _forked(
+        self, plan: containers.ContainerPlan, folder: folders.Folder, family: families.Family
+    ) -> AsyncIterator[base.Running]:
+        """The same walls as of ``open``, but the process comes from a template. Raises ``Cold`` before it runs."""
+        parts = self._parts
+        image, lowers, shared = await self._ground(plan)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(
-                parts.network.lease(folder.container_id, block_network=plan["block_network"])
+                parts.network.place(folder.container_id, block_network=plan["block_network"])
             )
-            await asyncio.to_thread(_fill, folder, plan, net)
-            held.enter_context(_stacked(folder, lowers))
+            _fill(folder, plan, net, log=family.log_of_making())
+            # What the template wrote until the fork point is there, too.
+            held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
             group = held.enter_context(self._limited(plan, limit))
-            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
-            (folder.bundle / "config.json").touch(0o600)  # holds the secrets
-            (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
             ended = held.enter_context(parts.exits.expect(folder.container_id))
-            held.enter_context(self._forgotten(folder))
-            record = await _launched(parts.runtime, folder, group, net.path)
-            folder.write({**record, "memory_limit": limit, "block_network": plan["block_network"]})
+            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            linked: list[asyncio.Task[None]] = []
+
+            def link(first: int) -> None:
+                linking = parts.network.link(folder.container_id, Path(f"/proc/{first}/ns/net"))
+                linked.append(asyncio.get_running_loop().create_task(linking))
+
+            first, pid = await family.fork(folder.container_id, _cell(box), folder.log, cell_made=link)
+            record: folders.Record = {
+                "container_id": folder.container_id, "pid": first, "pid_start": folders.start_time(first),
+                "process": pid, "process_start": folders.start_time(pid),
+                "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
+                "memory_limit": limit, "block_network": plan["block_network"],
+            }  # fmt: skip
+            folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            await asyncio.to_thread(_enclose, group, first, pid)
+            await asyncio.gather(*linked)
+            family.go(folder.container_id)
             yield _Contained(running, group)
+
+    async def adopt_family(self, name: str) -> None:
+        """See to the end of a family whose forks go on without a template."""
+        parts, folder = self._parts, folders.Folder(self._parts.root, name, kind=families.KIND)
+        record = folder.read()
+        group = parts.cgroups.find(name)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            held.enter_context(release.on_end(lambda: overlay.unmount(folder.rootfs)))
+            held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
+            ended = held.enter_context(parts.exits.expect(name))
+            held.enter_context(self._forgotten(folder))
+            blocked = record is not None and record["block_network"]
+            await held.enter_async_context(parts.network.lease(name, block_network=blocked))
+            if record is None:
+                folders.kill_by_files(name, folder.pid_file, folder.monitor_file)
+                return
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            await running.wait()
 
     @contextlib.asynccontextmanager
     async def adopt(self, container_id: str) -> AsyncIterator[base.Running]:
@@ -218,7 +315,40 @@ class _Contained:
         self._running.kill()
 
 
-def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
+def _for_template(box: spec.Box, family: families.Family) -> spec.Box:
+    """A template's container: it can speak to its keeper, and be let into cells by whoever has the key."""
+    return box._replace(
+        binds=[*box.binds, Bind(family.door, families.DOOR)],
+        env={**box.env, "WINDLASS_TEMPLATE": f"{families.DOOR}/sock"},
+        seccomp=seccomp.profile(key=family.key),
+    )
+
+
+def _cell(box: spec.Box) -> cell.Plan:
+    """The walls of ``box`` for a fork."""
+    own = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
+    return {
+        "name": box.name, "rootfs": str(box.rootfs), "hostname": box.name[:63],
+        "mounts": [own if mount["destination"] == "/sys" else mount for mount in spec.mounts(box)],
+        "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
+    }  # fmt: skip
+
+
+def _enclose(group: cgroups.Cgroup, *pids: int) -> None:
+    for pid in pids:
+        group.add(pid)
+
+
+def _note(folder: folders.Folder, text: str) -> None:
+    """A line of ours in the container's log."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime())
+    with folder.log.open("a") as log:
+        log.write(f"{stamp} stderr F {text}\n")
+
+
+def _fill(
+    folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, log: bytes = b""
+) -> None:  # fmt: skip
     """The private layer's first files: names of the network, and where our own mounts go. They lie in the topmost
     layer because whatever an image holds in their places, a link for example, must not count."""
     folder.path.mkdir(mode=0o711, parents=True)
@@ -239,6 +369,13 @@ def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.N
     os.chown(folder.plan, OWNER, OWNER)
     folder.plan.write_text(json.dumps(plan["runner"]))
     folder.log.touch(0o600)
+    if log:
+        folder.log.write_bytes(log)
+    if "template" in plan["runner"]:
+        (folder.path / "door").mkdir()
+        (folder.upper / families.DOOR[1:]).mkdir()
+        (folder.path / "door").chmod(0o755)
+        os.chown(folder.upper / families.DOOR[1:], OWNER, OWNER)
 
 
 def give(tree: Path) -> None:
@@ -266,11 +403,12 @@ def _held(value: Any, held: contextlib.AbstractContextManager[None]) -> Any:
 
 
 async def _launched(
-    runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup, network: Path
-) -> folders.Record:
+    runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup, network: Path,
+    created: Callable[[int], None] | None,
+) -> folders.Record:  # fmt: skip
     """Launch in a thread. When that fails, nothing of it may be left running."""
     try:
-        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(_into(network)))
+        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(_into(network)), created=created)
     except exception.Error:
         folders.kill_by_files(folder.container_id, folder.pid_file, folder.monitor_file)
         raise

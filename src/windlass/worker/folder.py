@@ -28,14 +28,17 @@ class Record(TypedDict, total=False):
     monitor_start: int
     memory_limit: int
     block_network: bool
+    process: int
+    """Of a fork: the process to interrupt; ``pid`` is that whose end ends all."""
+    process_start: int
 
 
 class Folder:
     """Names of the files of one container."""
 
-    def __init__(self, root: Path, container_id: str) -> None:
+    def __init__(self, root: Path, container_id: str, *, kind: str = "containers") -> None:
         self.container_id = container_id
-        self.path = root / "containers" / container_id
+        self.path = root / kind / container_id
         self.bundle = self.path / "bundle"
         self.rootfs = self.bundle / "rootfs"
         self.upper = self.path / "upper"
@@ -61,10 +64,10 @@ class Folder:
         return record
 
 
-def known(root: Path) -> list[str]:
+def known(root: Path, kind: str = "containers") -> list[str]:
     """Ids of all container folders."""
     try:
-        return sorted(entry.name for entry in (root / "containers").iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in (root / kind).iterdir() if not entry.name.startswith("."))
     except FileNotFoundError:
         return []
 

@@ -81,12 +81,14 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``timeout`` and ``startup_timeout`` in seconds. ``python`` is the caller's "major.minor".
 
     A class is one function of tag ``<class_name>.*`` that serves all ``methods``; ``qualname`` finds the class.
-    ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions.
+    ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions. ``snapshot``: its
+    containers may be forked from a warm one (``enable_memory_snapshot``); absent means no.
     """
 
     class_name: str
     methods: dict[str, MethodSpec]
     parameters: list[ParameterSpec]
+    snapshot: bool
 
 
 class FunctionCreate(TypedDict):

@@ -1,0 +1,327 @@
+"""Which templates there are: made when the first container of their kind is wanted, dropped when nobody wants more.
+
+    of(plan) ──► making: template and keeper start ──► reached: forks ──► retired: the last fork's end is the end
+                     └─ refused, failed: containers of this kind start cold, and their log says why once
+
+A kind is everything that makes containers alike: function, code, image, mounts, secrets, limits. The template's control
+group holds the memory that its forks share; it has the function's own limit.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from windlass import exception
+from windlass.kit import ids, tasks
+from windlass.wire.messages import containers
+from windlass.worker import folder as folders
+from windlass.worker import spec
+from windlass.worker.snapshots import cell, keeper, transplant
+
+_log = logging.getLogger(__name__)
+KIND = "families"
+DOOR = "/__windlass/family"
+_IDLE = 300.0  # seconds without a new fork after which a template goes
+_OLD = 7 * 86400.0
+_MOST = 16  # templates on one machine
+_SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
+_LOOK = 5.0
+_AGAIN = 60.0  # seconds after which a template that failed is tried again
+_FORK_TIME = 15.0
+_KEEPER_TIME = 20.0
+_PACKET = 256 * 1024
+CAPABILITIES = {
+    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6,
+    "CAP_SETUID": 7, "CAP_SETPCAP": 8, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_CHROOT": 18,
+}  # fmt: skip
+
+
+class Cold(Exception):
+    """There is no template, and why; "" where that was told already."""
+
+
+class Launcher(Protocol):
+    """Starts the container of a template (``container.Containers``)."""
+
+    def template(
+        self, plan: containers.ContainerPlan, family: Family
+    ) -> contextlib.AbstractAsyncContextManager[asyncio.Future[int]]:
+        """Run it; the future is of its exit status."""
+
+
+class Family:
+    """One template and its keeper."""
+
+    def __init__(self, kind: str, root: Path, plan: containers.ContainerPlan) -> None:
+        self.kind = kind
+        self.function_id = plan["function_id"]
+        self.id = ids.new("te")
+        self.folder = folders.Folder(root, self.id, kind=KIND)
+        self.key = keeper.new_key()
+        self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.made_at = self.used_at = time.monotonic()
+        self.keeper = 0
+        self.over = False
+        self._talk: socket.socket | None = None
+        self._asked: dict[str, tuple[asyncio.Future[int], asyncio.Future[int]]] = {}
+        self._told = False
+
+    @property
+    def door(self) -> Path:
+        """The folder that the template sees as ``DOOR``."""
+        return self.folder.path / "door"
+
+    def keep(self, init: int, exits: Path) -> None:
+        """Start the keeper for the template whose first process is ``init``. Blocks until it is ready."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "windlass.worker.snapshots.keeper", str(theirs.fileno())],
+                env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+                pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        self._talk, self.keeper = ours, process.pid
+        mask = sum(1 << CAPABILITIES[name] for name in spec.CAPABILITIES)
+        about: keeper.Family = {
+            "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),
+        }  # fmt: skip
+        ours.settimeout(_KEEPER_TIME)
+        try:
+            ours.send(json.dumps(about).encode())
+            answer = json.loads(ours.recv(_PACKET) or b"{}")
+        except (OSError, ValueError) as exc:
+            raise exception.ExecutionError(f"the keeper of a memory snapshot did not start: {exc}") from None
+        if "ready" not in answer:
+            raise exception.ExecutionError(f"no memory snapshot: {answer.get('failed', 'its keeper ended')}")
+        ours.setblocking(False)
+
+    def listen(self) -> None:
+        assert self._talk is not None
+        asyncio.get_running_loop().add_reader(self._talk, self._heard)
+
+    def close(self) -> None:
+        """No more forks."""
+        self.over = True
+        if self._talk is not None:
+            asyncio.get_running_loop().remove_reader(self._talk)
+            self._talk.close()
+            self._talk = None
+        self._fail("the template was given up")
+
+    async def fork(
+        self, name: str, plan: cell.Plan, log: Path, *, cell_made: Callable[[int], Any]
+    ) -> tuple[int, int]:  # fmt: skip
+        """The pids of the first process of a cell and of the fork in it, which waits for ``go``. ``cell_made`` is
+        called with the first as soon as it is known. Raises ``Cold``."""
+        self.used_at = time.monotonic()
+        loop = asyncio.get_running_loop()
+        made, born = self._asked[name] = loop.create_future(), loop.create_future()
+        for future in (made, born):
+            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            self._say({"fork": {"id": name, "cell": plan, "log": str(log)}})
+            first = await asyncio.wait_for(asyncio.shield(made), _FORK_TIME)
+            cell_made(first)
+            return first, await asyncio.wait_for(asyncio.shield(born), _FORK_TIME)
+        except asyncio.TimeoutError:
+            self.close()
+            raise Cold("its template did not fork in time") from None
+        finally:
+            self._asked.pop(name, None)
+
+    def go(self, name: str) -> None:
+        """Let a fork run."""
+        self._say({"go": name})
+
+    def log_of_making(self) -> bytes:
+        """What the template wrote until the fork point: for the log of the first fork."""
+        if self._told:
+            return b""
+        self._told = True
+        return self.folder.log.read_bytes()
+
+    def _say(self, body: dict[str, Any]) -> None:
+        try:
+            if self._talk is None:
+                raise OSError("it is gone")
+            self._talk.send(json.dumps(body).encode())
+        except OSError as exc:
+            raise Cold(f"its template cannot be asked: {exc}") from None
+
+    def _heard(self) -> None:
+        while self._talk is not None:
+            try:
+                data = self._talk.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            self._take(json.loads(data))
+
+    def _take(self, body: dict[str, Any]) -> None:
+        if "template" in body:
+            self._template(body["template"])
+            return
+        made, born = self._asked.get(body.get("id", ""), (None, None))
+        if made is None or born is None:
+            return
+        if "cell" in body:
+            _resolve(made, body["cell"])
+        elif "pid" in body:
+            _resolve(born, body["pid"])
+        else:
+            for future in (made, born):
+                _reject(future, Cold(f"the fork failed: {body.get('failed')}"))
+
+    def _template(self, words: Any) -> None:
+        said = words if isinstance(words, dict) else {}
+        if "ready" in said:
+            _resolve(self.reached, None)
+        elif "refused" in said:
+            _reject(self.reached, Cold(str(said["refused"])))
+        elif "failed" in said:
+            _reject(self.reached, Cold(f"making it failed: {said['failed']}"))
+        else:
+            self.over = True
+            self._fail("the template has ended")
+
+    def _fail(self, why: str) -> None:
+        _reject(self.reached, Cold(why))
+        for futures in self._asked.values():
+            for future in futures:
+                _reject(future, Cold(why))
+
+
+class Families:
+    """All templates of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._launcher: Launcher | None = None
+        self._known: dict[str, Family] = {}
+        self._refused: dict[str, tuple[str, float]] = {}
+        """By kind: why there is no template, and until when."""
+        self._tasks = tasks.Tasks()
+        (root / KIND).mkdir(exist_ok=True)
+        (root / KIND).chmod(0o711)
+
+    async def __aenter__(self) -> Families:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
+
+    def serve(self, launcher: Launcher, adopt: Callable[[str], Any]) -> None:
+        """Begin. ``adopt``: sees to the end of a family that an earlier worker has left."""
+        self._launcher = launcher
+        for name in folders.known(self._root, KIND):
+            self._tasks.start(adopt(name), f"family {name}")
+        self._tasks.start(self._look(), "templates that nobody needs")
+
+    async def of(self, plan: containers.ContainerPlan) -> Family:
+        """The template of this kind; made now where there is none. Raises ``Cold``."""
+        kind = kind_of(plan)
+        _, until = self._refused.get(kind, ("", 0.0))
+        if time.monotonic() < until:
+            raise Cold("")
+        if not transplant.possible():
+            raise self._refuse(kind, "this kind of processor is not supported", _OLD)
+        family = self._known.get(kind)
+        if family is None or family.over:
+            family = self._make(kind, plan)
+        try:
+            await asyncio.wait_for(asyncio.shield(family.reached), plan["runner"]["spec"]["startup_timeout"])
+        except asyncio.TimeoutError:
+            family.close()
+            raise self._refuse(kind, "it was not made within the time for starting", _AGAIN) from None
+        except Cold as exc:
+            lasting = not str(exc).startswith("making it failed") and not family.over
+            raise self._refuse(kind, str(exc), _OLD if lasting else _AGAIN) from None
+        return family
+
+    def _refuse(self, kind: str, why: str, seconds: float) -> Cold:
+        known, until = self._refused.get(kind, ("", 0.0))
+        self._refused[kind] = (why, time.monotonic() + seconds)
+        return Cold("" if known == why and time.monotonic() < until else why)
+
+    def _make(self, kind: str, plan: containers.ContainerPlan) -> Family:
+        for other in list(self._known.values()):
+            if other.function_id == plan["function_id"]:
+                other.close()
+        for other in sorted(self._known.values(), key=lambda f: f.used_at)[: max(0, len(self._known) + 1 - _MOST)]:
+            other.close()
+        family = self._known[kind] = Family(kind, self._root, plan)
+        self._tasks.start(self._live(family, plan), f"template {family.id}")
+        return family
+
+    async def _live(self, family: Family, plan: containers.ContainerPlan) -> None:
+        assert self._launcher is not None
+        try:
+            async with self._launcher.template(template_plan(plan, family.id), family) as ended:
+                family.listen()
+                await asyncio.shield(ended)
+        except (exception.Error, OSError) as exc:
+            _log.warning("template %s: %s", family.id, exc)
+            _reject(family.reached, Cold(f"making it failed: {exc}"))
+        finally:
+            family.close()
+            if self._known.get(family.kind) is family:
+                del self._known[family.kind]
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            now, scarce = time.monotonic(), _memory_is_scarce()
+            for family in list(self._known.values()):
+                idle = now - family.used_at
+                if family.reached.done() and (
+                    idle > (_LOOK if scarce else _IDLE) or now - family.made_at > _OLD
+                ):
+                    family.close()
+
+
+def kind_of(plan: containers.ContainerPlan) -> str:
+    """Equal for containers that are alike in all but their identity."""
+    alike: dict[str, Any] = {k: v for k, v in plan.items() if k not in ("container_id", "token", "runner")}
+    alike["runner"] = {k: v for k, v in plan["runner"].items() if k not in ("container_id", "token")}
+    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()
+
+
+def template_plan(plan: containers.ContainerPlan, name: str) -> containers.ContainerPlan:
+    """The plan of a template for such containers: it has no token, so it cannot speak as one of them."""
+    runner: containers.RunnerPlan = {
+        **plan["runner"], "container_id": name, "token": "", "template": f"{DOOR}/sock",
+    }  # fmt: skip
+    return {**plan, "container_id": name, "token": "", "runner": runner}
+
+
+def _memory_is_scarce() -> bool:
+    with Path("/proc/meminfo").open(encoding="ascii") as file:
+        fields = {line.split(":")[0]: int(line.split()[1]) for line in file}
+    return fields.get("MemAvailable", 1) < _SCARCE * fields.get("MemTotal", 1)
+
+
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _reject(future: asyncio.Future[Any], why: Exception) -> None:
+    if not future.done():
+        future.set_exception(why)
+        future.exception()  # waited for or not, it is not an error of the loop

@@ -177,8 +177,12 @@ class Containers:
             }  # fmt: skip
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
-            await asyncio.to_thread(_enclose, group, first, pid)
-            await asyncio.gather(*linked)
+            try:
+                # Not the cell's first process: it only waits, and each move makes the kernel wait for all processors.
+                await asyncio.to_thread(group.add, pid)
+                await asyncio.gather(*linked)
+            except OSError as exc:
+                raise families.Cold(f"the fork ended before it began: {exc}") from None
             family.go(folder.container_id)
             yield _Contained(running, group)
 
@@ -332,11 +336,6 @@ def _cell(box: spec.Box) -> cell.Plan:
         "mounts": [own if mount["destination"] == "/sys" else mount for mount in spec.mounts(box)],
         "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
     }  # fmt: skip
-
-
-def _enclose(group: cgroups.Cgroup, *pids: int) -> None:
-    for pid in pids:
-        group.add(pid)
 
 
 def _note(folder: folders.Folder, text: str) -> None:

@@ -101,7 +101,8 @@ class Keeper:
         self._say({"ready": True})
         while self._forks or not self._over:
             for key, _ in self._selector.select():
-                key.data()
+                if self._selector.get_map().get(key.fd) is key:  # what came before may have closed it
+                    key.data()
 
     # -- the family ----------------------------------------------------------------------------------------
 
@@ -185,9 +186,21 @@ class Keeper:
     # -- one fork ------------------------------------------------------------------------------------------
 
     def _fork(self, request: dict[str, Any]) -> None:
+        """Begin a cell. Many may be in the making: what takes long there is waiting for the kernel."""
         fork = Fork(request)
+        ours, theirs = _pair()
+        with theirs:
+            maker = cell.make(request["cell"], userns=self._userns, say=theirs)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(fork, ours, maker))
+
+    def _furnished(self, fork: Fork, ours: socket.socket, maker: int) -> None:
+        self._selector.unregister(ours)
+        with ours:
+            said, fork.first = cell.heard(ours, 0)
+        os.waitpid(maker, 0)
         try:
-            self._cell(fork, request["cell"])
+            if said != "ok":
+                raise OSError(0, f"the cell could not be made: {said}")
             self._say({"id": fork.name, "cell": fork.first})
             pid = self._born(fork)
         except (OSError, ValueError) as exc:
@@ -201,17 +214,6 @@ class Keeper:
         for pipe in fork.pipes:
             self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
         self._say({"id": fork.name, "pid": pid})
-
-    def _cell(self, fork: Fork, plan: cell.Plan) -> None:
-        ours, theirs = _pair()
-        with ours, theirs:
-            maker = cell.make(plan, userns=self._userns, say=theirs)
-            theirs.close()
-            said, pid = cell.heard(ours, _PATIENCE)
-            os.waitpid(maker, 0)
-        if said != "ok":
-            raise OSError(0, f"the cell could not be made: {said}")
-        fork.first = pid
 
     def _born(self, fork: Fork) -> int:
         """Let the template fork, move the child into the cell and return the pid of *its* child, which stays."""

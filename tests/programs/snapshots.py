@@ -106,6 +106,7 @@ class Warm:
 
     @windlass.method()
     def wait(self, seconds: float) -> str:
+        print(f"waiting {seconds:g}")
         time.sleep(seconds)
         return os.environ["MODAL_TASK_ID"]
 

@@ -211,7 +211,8 @@ def _templates(stage) -> list[int]:
                 continue
             ours = re.search(rf"windlass-{leftovers.tag(stage.home)}/te-\w+", groups)
             levels = inner.group(1).split() if inner else []
-            if ours and len(levels) == 3 and levels[-1] != "1":  # of the host, the node, the family; forks have one more
+            # Levels are those of the host, the node and the family; forks have one more.
+            if ours and len(levels) == 3 and levels[-1] != "1":
                 found.append(int(entry.name))
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import resource
@@ -83,16 +84,16 @@ class Containers:
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
-        folder = folders.Folder(self._parts.root, plan["container_id"])
         async with contextlib.AsyncExitStack() as held:
             note = ""
             if plan.get("snapshot"):
                 try:
                     family = await self._parts.families.of(plan)
-                    yield await held.enter_async_context(self._forked(plan, folder, family))
+                    yield await held.enter_async_context(self._forked(plan, family))
                     return
                 except families.Cold as exc:
                     note = f"started without a memory snapshot: {exc}" if str(exc) else ""
+            folder = folders.Folder(self._parts.root, plan["container_id"])
             ended, group, record = await self._start(held, plan, folder, note=note)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             yield _Contained(running, group)
@@ -143,34 +144,43 @@ class Containers:
         shared = await self._parts.library.compiled_for(image["python"], self._compiler(plan["image_id"]))
         return image, lowers, shared
 
-    @contextlib.asynccontextmanager
-    async def _forked(
-        self, plan: containers.ContainerPlan, folder: folders.Folder, family: families.Family
-    ) -> AsyncIterator[base.Running]:
-        """The same walls as of ``open``, but the process comes from a template. Raises ``Cold`` before it runs."""
-        parts = self._parts
+    async def cell(self, plan: containers.ContainerPlan, family: families.Family) -> families.Cell:
+        """What can be had of the next fork before it is known which container it will be."""
+        parts, name = self._parts, ids.new("ce")
+        folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
         image, lowers, shared = await self._ground(plan)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            net = await held.enter_async_context(
-                parts.network.place(folder.container_id, block_network=plan["block_network"])
-            )
-            _fill(folder, plan, net, log=family.log_of_making())
+            net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
+            await asyncio.to_thread(_fill, folder, families.template_plan(plan, name), net)
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
-            group = held.enter_context(self._limited(plan, limit))
-            ended = held.enter_context(parts.exits.expect(folder.container_id))
             box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
-            linked: list[asyncio.Task[None]] = []
+            first = await family.furnish(name, _cell(box))
+            await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
+            return families.Cell(name, folder, first, net, held.pop_all())
 
-            def link(first: int) -> None:
-                linking = parts.network.link(folder.container_id, Path(f"/proc/{first}/ns/net"))
-                linked.append(asyncio.get_running_loop().create_task(linking))
-
-            first, pid = await family.fork(folder.container_id, _cell(box), folder.log, cell_made=link)
+    @contextlib.asynccontextmanager
+    async def _forked(
+        self, plan: containers.ContainerPlan, family: families.Family
+    ) -> AsyncIterator[base.Running]:
+        """The same walls as of a cold start, but the process comes from a template. Raises ``Cold`` before it runs."""
+        parts, name = self._parts, plan["container_id"]
+        async with contextlib.AsyncExitStack() as held:
+            ready = await family.take()
+            held.push_async_exit(ready.held)
+            folder = ready.folder
+            parts.network.rename(ready.name, name)
+            folder.move(parts.root, name)
+            _identify(folder, plan, ready.net, log=family.log_of_making())
+            limit = plan["memory_limit"] * _MIB or parts.memory
+            ended = held.enter_context(parts.exits.expect(name))
+            forking = family.fork(name, ready.name, folder.log)
+            group = held.enter_context(self._limited(plan, limit))
+            pid = await forking
             record: folders.Record = {
-                "container_id": folder.container_id, "pid": first, "pid_start": folders.start_time(first),
+                "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
                 "process": pid, "process_start": folders.start_time(pid),
                 "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
                 "memory_limit": limit, "block_network": plan["block_network"],
@@ -180,10 +190,9 @@ class Containers:
             try:
                 # Not the cell's first process: it only waits, and each move makes the kernel wait for all processors.
                 await asyncio.to_thread(group.add, pid)
-                await asyncio.gather(*linked)
             except OSError as exc:
                 raise families.Cold(f"the fork ended before it began: {exc}") from None
-            family.go(folder.container_id)
+            family.go(name)
             yield _Contained(running, group)
 
     async def adopt_family(self, name: str) -> None:
@@ -193,7 +202,9 @@ class Containers:
         group = parts.cgroups.find(name)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            held.enter_context(release.on_end(lambda: overlay.unmount(folder.rootfs)))
+            stacks = [folder.rootfs, *(folder.path / families.CELLS).glob("*/bundle/rootfs")]
+            for path in stacks:
+                held.enter_context(release.on_end(functools.partial(overlay.unmount, path)))
             held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
             ended = held.enter_context(parts.exits.expect(name))
             held.enter_context(self._forgotten(folder))
@@ -332,7 +343,7 @@ def _cell(box: spec.Box) -> cell.Plan:
     """The walls of ``box`` for a fork."""
     own = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
     return {
-        "name": box.name, "rootfs": str(box.rootfs), "hostname": box.name[:63],
+        "name": box.name, "rootfs": str(box.rootfs),
         "mounts": [own if mount["destination"] == "/sys" else mount for mount in spec.mounts(box)],
         "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
     }  # fmt: skip
@@ -345,9 +356,7 @@ def _note(folder: folders.Folder, text: str) -> None:
         log.write(f"{stamp} stderr F {text}\n")
 
 
-def _fill(
-    folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, log: bytes = b""
-) -> None:  # fmt: skip
+def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
     """The private layer's first files: names of the network, and where our own mounts go. They lie in the topmost
     layer because whatever an image holds in their places, a link for example, must not count."""
     folder.path.mkdir(mode=0o711, parents=True)
@@ -355,26 +364,32 @@ def _fill(
     for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
         path.mkdir(parents=True)
     (folder.upper / spec.SERVER[1:]).mkdir()
-    name = folder.container_id[:63]
-    texts = {
-        "etc/resolv.conf": net.resolv_conf, "etc/hostname": name + "\n",
-        "etc/hosts": f"{net.hosts}{net.address or '127.0.0.1'} {name}\n",
-    }  # fmt: skip
-    for file, text in texts.items():
-        (folder.upper / file).write_text(text)
+    (folder.upper / "etc/resolv.conf").write_text(net.resolv_conf)
+    _name(folder.upper, folder.container_id, net)
     ours.touch()
+    if "template" in plan["runner"]:
+        (folder.upper / families.DOOR[1:]).mkdir()
+        (folder.path / "door").mkdir()
+        (folder.path / "door").chmod(0o755)
     give(folder.upper)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
     folder.plan.write_text(json.dumps(plan["runner"]))
     folder.log.touch(0o600)
+
+
+def _name(root: Path, container_id: str, net: network.Network) -> None:
+    name = container_id[:63]
+    (root / "etc/hostname").write_text(name + "\n")
+    (root / "etc/hosts").write_text(f"{net.hosts}{net.address or '127.0.0.1'} {name}\n")
+
+
+def _identify(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, log: bytes) -> None:
+    """Make what was prepared for nobody in particular this container's."""
+    _name(folder.rootfs, folder.container_id, net)
+    folder.plan.write_text(json.dumps(plan["runner"]))
     if log:
         folder.log.write_bytes(log)
-    if "template" in plan["runner"]:
-        (folder.path / "door").mkdir()
-        (folder.upper / families.DOOR[1:]).mkdir()
-        (folder.path / "door").chmod(0o755)
-        os.chown(folder.upper / families.DOOR[1:], OWNER, OWNER)
 
 
 def give(tree: Path) -> None:

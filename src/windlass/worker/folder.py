@@ -37,6 +37,15 @@ class Folder:
     """Names of the files of one container."""
 
     def __init__(self, root: Path, container_id: str, *, kind: str = "containers") -> None:
+        self._name(root, container_id, kind)
+
+    def move(self, root: Path, container_id: str) -> None:
+        """Become the folder of a container."""
+        before = self.path
+        self._name(root, container_id, "containers")
+        before.rename(self.path)
+
+    def _name(self, root: Path, container_id: str, kind: str) -> None:
         self.container_id = container_id
         self.path = root / kind / container_id
         self.bundle = self.path / "bundle"

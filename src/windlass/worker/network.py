@@ -99,8 +99,14 @@ class NetworkPool:
         file.touch()
         _owner(file).write_text(container_id)
         self._owned[container_id] = file
-        with release.on_end(lambda: self._give_back(container_id)):
+        with release.on_end(lambda: self._give_back(next(name for name, own in self._owned.items() if own == file))):
             yield self._describe(file)
+
+    def rename(self, before: str, container_id: str) -> None:
+        """Whose a place is from now on."""
+        file = self._owned.pop(before)
+        _owner(file).write_text(container_id)
+        self._owned[container_id] = file
 
     async def link(self, container_id: str, namespace: Path) -> None:
         """Connect the namespace of a container that has its place."""

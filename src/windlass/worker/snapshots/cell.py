@@ -43,7 +43,6 @@ class Plan(TypedDict):
 
     name: str
     rootfs: str
-    hostname: str
     mounts: list[dict[str, Any]]
     masked: list[str]
     read_only: list[str]
@@ -150,7 +149,6 @@ def _first(plan: Plan, trees: Mapping[str, int], say: socket.socket) -> NoReturn
 
 def _build(plan: Plan, trees: Mapping[str, int]) -> None:
     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
-    _libc.sethostname(plan["hostname"].encode(), ctypes.c_size_t(len(plan["hostname"])))
     root = Path(plan["rootfs"])
     linux.bind(root, root)
     for mount in plan["mounts"]:

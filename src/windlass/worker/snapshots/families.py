@@ -18,25 +18,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import containers
 from windlass.worker import folder as folders
-from windlass.worker import spec
+from windlass.worker import network, spec
 from windlass.worker.snapshots import cell, keeper, transplant
 
 _log = logging.getLogger(__name__)
 KIND = "families"
+CELLS = "cells"
 DOOR = "/__windlass/family"
 _IDLE = 300.0  # seconds without a new fork after which a template goes
 _OLD = 7 * 86400.0
+_READY = 2  # cells that wait for forks of one template
 _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
 _LOOK = 5.0
+_RETRY = 1.0
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
@@ -59,6 +62,19 @@ class Launcher(Protocol):
     ) -> contextlib.AbstractAsyncContextManager[asyncio.Future[int]]:
         """Run it; the future is of its exit status."""
 
+    async def cell(self, plan: containers.ContainerPlan, family: Family) -> Cell:
+        """Prepare a place for a fork."""
+
+
+class Cell(NamedTuple):
+    """A place for one fork. ``first``: its process 1. ``held`` gives everything back."""
+
+    name: str
+    folder: folders.Folder
+    first: int
+    net: network.Network
+    held: contextlib.AsyncExitStack
+
 
 class Family:
     """One template and its keeper."""
@@ -74,7 +90,10 @@ class Family:
         self.keeper = 0
         self.over = False
         self._talk: socket.socket | None = None
-        self._asked: dict[str, tuple[asyncio.Future[int], asyncio.Future[int]]] = {}
+        self._asked: dict[str, asyncio.Future[int]] = {}
+        self._cells: list[Cell] = []
+        self._wanted = asyncio.Event()
+        self._make: Callable[[], Awaitable[Cell]] | None = None
         self._told = False
 
     @property
@@ -114,27 +133,56 @@ class Family:
     def close(self) -> None:
         """No more forks."""
         self.over = True
+        self._wanted.set()
         if self._talk is not None:
             asyncio.get_running_loop().remove_reader(self._talk)
             self._talk.close()
             self._talk = None
         self._fail("the template was given up")
 
-    async def fork(
-        self, name: str, plan: cell.Plan, log: Path, *, cell_made: Callable[[int], Any]
-    ) -> tuple[int, int]:  # fmt: skip
-        """The pids of the first process of a cell and of the fork in it, which waits for ``go``. ``cell_made`` is
-        called with the first as soon as it is known. Raises ``Cold``."""
+    async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
+        """Keep some cells ready until there are no more forks."""
+        self._make = make
+        while not self.over:
+            self._wanted.clear()
+            try:
+                while len(self._cells) < _READY and not self.over:
+                    self._cells.append(await make())
+            except (Cold, exception.Error, OSError) as exc:
+                _log.warning("a cell of %s: %s", self.id, exc)
+                await asyncio.sleep(_RETRY)
+                continue
+            await self._wanted.wait()
+
+    async def empty(self) -> None:
+        """Give the cells back that nobody has taken."""
+        while self._cells:
+            await self._cells.pop().held.aclose()
+
+    async def take(self) -> Cell:
+        """A cell for one fork: a ready one, or made now. Raises ``Cold``."""
         self.used_at = time.monotonic()
-        loop = asyncio.get_running_loop()
-        made, born = self._asked[name] = loop.create_future(), loop.create_future()
-        for future in (made, born):
-            future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if self.over or self._make is None:
+            raise Cold("its template has ended")
+        self._wanted.set()
+        return self._cells.pop(0) if self._cells else await self._make()
+
+    async def furnish(self, name: str, plan: cell.Plan) -> int:
+        """Have a cell made; the pid of its first process. Raises ``Cold``."""
+        return await self._ask(name, {"cell": {"id": name, "plan": plan}})
+
+    def fork(self, name: str, cell_name: str, log: Path) -> Awaitable[int]:
+        """Begin a fork in that cell. It waits for ``go``; its pid is to be waited for. Raises ``Cold``."""
+        return self._ask(name, {"fork": {"id": name, "cell": cell_name, "hostname": name[:63], "log": str(log)}})
+
+    def _ask(self, name: str, body: dict[str, Any]) -> Awaitable[int]:
+        self._asked[name] = asyncio.get_running_loop().create_future()
+        self._say(body)
+        return self._answered(name, self._asked[name])
+
+    async def _answered(self, name: str, answer: asyncio.Future[int]) -> int:
         try:
-            self._say({"fork": {"id": name, "cell": plan, "log": str(log)}})
-            first = await asyncio.wait_for(asyncio.shield(made), _FORK_TIME)
-            cell_made(first)
-            return first, await asyncio.wait_for(asyncio.shield(born), _FORK_TIME)
+            return await asyncio.wait_for(answer, _FORK_TIME)
         except asyncio.TimeoutError:
             self.close()
             raise Cold("its template did not fork in time") from None
@@ -177,16 +225,11 @@ class Family:
         if "template" in body:
             self._template(body["template"])
             return
-        made, born = self._asked.get(body.get("id", ""), (None, None))
-        if made is None or born is None:
-            return
-        if "cell" in body:
-            _resolve(made, body["cell"])
-        elif "pid" in body:
-            _resolve(born, body["pid"])
-        else:
-            for future in (made, born):
-                _reject(future, Cold(f"the fork failed: {body.get('failed')}"))
+        answer = self._asked.get(body.get("id", ""))
+        if answer is not None and "pid" in body:
+            _resolve(answer, body["pid"])
+        elif answer is not None:
+            _reject(answer, Cold(f"the fork failed: {body.get('failed')}"))
 
     def _template(self, words: Any) -> None:
         said = words if isinstance(words, dict) else {}
@@ -202,9 +245,8 @@ class Family:
 
     def _fail(self, why: str) -> None:
         _reject(self.reached, Cold(why))
-        for futures in self._asked.values():
-            for future in futures:
-                _reject(future, Cold(why))
+        for answer in self._asked.values():
+            _reject(answer, Cold(why))
 
 
 class Families:
@@ -274,7 +316,11 @@ class Families:
         try:
             async with self._launcher.template(template_plan(plan, family.id), family) as ended:
                 family.listen()
+                launcher = self._launcher
+                self._tasks.start(self._fill(family, plan, launcher), f"cells of {family.id}")
                 await asyncio.shield(ended)
+                family.close()
+                await family.empty()
         except (exception.Error, OSError) as exc:
             _log.warning("template %s: %s", family.id, exc)
             _reject(family.reached, Cold(f"making it failed: {exc}"))
@@ -282,6 +328,13 @@ class Families:
             family.close()
             if self._known.get(family.kind) is family:
                 del self._known[family.kind]
+
+    async def _fill(self, family: Family, plan: containers.ContainerPlan, launcher: Launcher) -> None:
+        try:
+            await asyncio.shield(family.reached)
+        except Cold:
+            return
+        await family.fill(lambda: launcher.cell(plan, family))
 
     async def _look(self) -> None:
         while True:

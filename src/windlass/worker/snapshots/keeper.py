@@ -79,6 +79,8 @@ class Keeper:
         self._forks: dict[int, Fork] = {}
         """By ``inner``."""
         self._waiting: dict[str, Fork] = {}
+        self._cells: dict[str, int] = {}
+        """First processes of those that nobody has taken yet."""
         self._selector = selectors.DefaultSelector()
         self._over = False
         """No more forks are made."""
@@ -166,6 +168,8 @@ class Keeper:
             self._retire()
         elif "go" in request:
             self._go(request["go"])
+        elif "cell" in request:
+            self._cell(request["cell"]["id"], request["cell"]["plan"])
         elif "fork" in request:
             self._fork(request["fork"])
         elif "retire" in request:
@@ -185,23 +189,29 @@ class Keeper:
 
     # -- one fork ------------------------------------------------------------------------------------------
 
-    def _fork(self, request: dict[str, Any]) -> None:
+    def _cell(self, name: str, plan: cell.Plan) -> None:
         """Begin a cell. Many may be in the making: what takes long there is waiting for the kernel."""
-        fork = Fork(request)
         ours, theirs = _pair()
         with theirs:
-            maker = cell.make(request["cell"], userns=self._userns, say=theirs)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(fork, ours, maker))
+            maker = cell.make(plan, userns=self._userns, say=theirs)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours, maker))
 
-    def _furnished(self, fork: Fork, ours: socket.socket, maker: int) -> None:
+    def _furnished(self, name: str, ours: socket.socket, maker: int) -> None:
         self._selector.unregister(ours)
         with ours:
-            said, fork.first = cell.heard(ours, 0)
+            said, first = cell.heard(ours, 0)
         os.waitpid(maker, 0)
+        if said == "ok":
+            self._cells[name] = first
+            self._say({"id": name, "pid": first})
+        else:
+            self._say({"id": name, "failed": f"the cell could not be made: {said}"})
+
+    def _fork(self, request: dict[str, Any]) -> None:
+        fork = Fork(request)
         try:
-            if said != "ok":
-                raise OSError(0, f"the cell could not be made: {said}")
-            self._say({"id": fork.name, "cell": fork.first})
+            fork.first = self._cells.pop(request["cell"], 0)
+            _set_hostname(fork.first, request["hostname"])
             pid = self._born(fork)
         except (OSError, ValueError) as exc:
             if fork.first:
@@ -297,6 +307,16 @@ def _deliver(talk: socket.socket, first: int) -> int:
         for descriptor in namespaces:
             os.close(descriptor)
     return len(namespaces)
+
+
+def _set_hostname(first: int, name: str) -> None:
+    """Name a cell; this process has no use for a host name of its own."""
+    uts = os.open(f"/proc/{first}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(uts, linux.NEWUTS)
+    finally:
+        os.close(uts)
+    socket.sethostname(name)
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:

@@ -118,7 +118,8 @@ class Containers:
         net = await held.enter_async_context(
             parts.network.lease(folder.container_id, block_network=plan["block_network"])
         )
-        await asyncio.to_thread(_fill, folder, plan, net)
+        await asyncio.to_thread(_fill, folder, net, is_template=family is not None)
+        await asyncio.to_thread(_identify, folder, plan, net, root=folder.upper)
         if note:
             _note(folder, note)
         held.enter_context(_stacked(folder, lowers))
@@ -152,7 +153,7 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
-            await asyncio.to_thread(_fill, folder, families.template_plan(plan, name), net)
+            await asyncio.to_thread(_fill, folder, net)
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
@@ -173,11 +174,14 @@ class Containers:
             folder = ready.folder
             parts.network.rename(ready.name, name)
             folder.move(parts.root, name)
-            _identify(folder, plan, ready.net, log=family.log_of_making())
+            _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
             limit = plan["memory_limit"] * _MIB or parts.memory
             ended = held.enter_context(parts.exits.expect(name))
             forking = family.fork(name, ready.name, folder.log)
             group = held.enter_context(self._limited(plan, limit))
+            # The first move into control groups makes the kernel wait for all processors, a second one soon after does
+            # not: so the cell's first process is moved while the template forks.
+            moving = asyncio.get_running_loop().run_in_executor(None, group.add, ready.first)
             pid = await forking
             record: folders.Record = {
                 "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
@@ -188,7 +192,7 @@ class Containers:
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             try:
-                # Not the cell's first process: it only waits, and each move makes the kernel wait for all processors.
+                await moving
                 await asyncio.to_thread(group.add, pid)
             except OSError as exc:
                 raise families.Cold(f"the fork ended before it began: {exc}") from None
@@ -356,25 +360,26 @@ def _note(folder: folders.Folder, text: str) -> None:
         log.write(f"{stamp} stderr F {text}\n")
 
 
-def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
+def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = False) -> None:
     """The private layer's first files: names of the network, and where our own mounts go. They lie in the topmost
-    layer because whatever an image holds in their places, a link for example, must not count."""
+    layer because whatever an image holds in their places, a link for example, must not count. What names the container
+    is still empty (file systems write at once what is written over)."""
     folder.path.mkdir(mode=0o711, parents=True)
     ours = folder.upper / spec.PLAN[1:]
     for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
         path.mkdir(parents=True)
     (folder.upper / spec.SERVER[1:]).mkdir()
     (folder.upper / "etc/resolv.conf").write_text(net.resolv_conf)
-    _name(folder.upper, folder.container_id, net)
+    (folder.upper / "etc/hostname").touch()
+    (folder.upper / "etc/hosts").touch()
     ours.touch()
-    if "template" in plan["runner"]:
+    if is_template:
         (folder.upper / families.DOOR[1:]).mkdir()
         (folder.path / "door").mkdir()
         (folder.path / "door").chmod(0o755)
     give(folder.upper)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
-    folder.plan.write_text(json.dumps(plan["runner"]))
     folder.log.touch(0o600)
 
 
@@ -384,9 +389,11 @@ def _name(root: Path, container_id: str, net: network.Network) -> None:
     (root / "etc/hosts").write_text(f"{net.hosts}{net.address or '127.0.0.1'} {name}\n")
 
 
-def _identify(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, log: bytes) -> None:
+def _identify(
+    folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, root: Path, log: bytes = b""
+) -> None:  # fmt: skip
     """Make what was prepared for nobody in particular this container's."""
-    _name(folder.rootfs, folder.container_id, net)
+    _name(root, folder.container_id, net)
     folder.plan.write_text(json.dumps(plan["runner"]))
     if log:
         folder.log.write_bytes(log)

@@ -164,7 +164,6 @@ class Family:
         self.used_at = time.monotonic()
         if self.over or self._make is None:
             raise Cold("its template has ended")
-        self._wanted.set()
         return self._cells.pop(0) if self._cells else await self._make()
 
     async def furnish(self, name: str, plan: cell.Plan) -> int:
@@ -190,7 +189,8 @@ class Family:
             self._asked.pop(name, None)
 
     def go(self, name: str) -> None:
-        """Let a fork run."""
+        """Let a fork run. Only then its cell is replaced: that would make the fork late."""
+        self._wanted.set()
         self._say({"go": name})
 
     def log_of_making(self) -> bytes:

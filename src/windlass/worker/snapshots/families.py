@@ -40,6 +40,7 @@ _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
 _LOOK = 5.0
 _RETRY = 1.0
+_CALM = 0.2
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
@@ -189,8 +190,8 @@ class Family:
             self._asked.pop(name, None)
 
     def go(self, name: str) -> None:
-        """Let a fork run. Only then its cell is replaced: that would make the fork late."""
-        self._wanted.set()
+        """Let a fork run. Its cell is replaced a little later: that would make the fork late."""
+        asyncio.get_running_loop().call_later(_CALM, self._wanted.set)
         self._say({"go": name})
 
     def log_of_making(self) -> bytes:

@@ -5,7 +5,7 @@ of the container: its filter lets ``setns`` pass only with 256 secret bits in th
 use. Only the keeper knows them, and puts them there while the process stands still and nobody of its family may look.
 The process holds all capabilities of its cell for a few calls, but none of its own instructions runs meanwhile.
 
-x86-64 only. All calls block, and must be made by one and the same thread.
+x86-64 only. All calls block, and must be made by the main thread.
 """
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import os
 import platform
 import signal
 import struct
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -79,6 +78,8 @@ def _held(pid: int) -> Iterator[_Held]:
     """Stop a process at its next system call; on leaving it makes that call."""
     _ptrace(_SEIZE, pid, data=_SYSGOOD | _EXITKILL)
     held = _Held(pid)
+    signal.signal(signal.SIGALRM, _too_late)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
         _ptrace(_INTERRUPT, pid)
         held.stop_at_call()
@@ -88,7 +89,13 @@ def _held(pid: int) -> Iterator[_Held]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # half moved, it must not take a step
         raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
     _ptrace(_DETACH, pid)
+
+
+def _too_late(number: int, frame: object) -> None:
+    raise OSError(0, "the fork did not stop in time")
 
 
 class _Held:
@@ -97,7 +104,6 @@ class _Held:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._saved = _Registers()
-        self._deadline = time.monotonic() + _PATIENCE
 
     def stop_at_call(self) -> None:
         self._wait()
@@ -175,13 +181,7 @@ class _Held:
             number = 0 if event else os.WSTOPSIG(status)  # a signal of its own arrives as it would have
 
     def _wait(self) -> int:
-        while True:
-            pid, status = os.waitpid(self._pid, _ALL | os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() > self._deadline:
-                raise OSError(0, "the fork did not stop")
-            time.sleep(0.00005)
+        _, status = os.waitpid(self._pid, _ALL)
         if not os.WIFSTOPPED(status):
             raise ProcessLookupError("the fork ended while it was moved")
         return status

@@ -180,6 +180,20 @@ def test_a_killed_fork_is_a_crash_that_is_tried_again(stage):
     assert call.get(timeout=60) not in ("", container)
 
 
+def test_commands_run_inside_a_fork_with_its_walls(stage):
+    before = set(_forks(stage))
+    call = snapshots.Warm().wait.spawn(20)
+    container, _ = _new_fork(stage, before)
+    until(lambda: "waiting 20" in logs(stage), what="it runs")
+    command = "hostname; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/self/cgroup; unshare -U true"
+    done = stage.cli("container", "exec", container, "--", "sh", "-c", command)
+    assert done.out.startswith(container) and "Seccomp:\t2" in done.out and "NoNewPrivs:\t1" in done.out, done.text
+    assert "00000000000405fb" in done.out.lower() and f"/{container}" in done.out
+    assert done.code != 0 and "not permitted" in done.text
+    assert stage.cli("container", "exec", container, "--", "sh", "-c", "exit 7").code == 7
+    call.cancel()
+
+
 def test_a_call_to_a_fork_can_be_cancelled(stage):
     before = set(_forks(stage))
     call = snapshots.Warm().wait.spawn(61)

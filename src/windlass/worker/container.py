@@ -14,6 +14,7 @@ import json
 import os
 import resource
 import shutil
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -249,10 +250,20 @@ class Containers:
         record = folder.read()
         if record is None or not folders.alive(record["pid"], record["pid_start"]):
             raise exception.NotFoundError(f"container {container_id} is not running")
+        if "process" in record:
+            return self._command_in_fork(record, argv)
         pid_file = folder.path / f"{ids.new('ex')}.pid"
         line = self._parts.runtime.exec_command(container_id, argv, pty=pty, pid_file=pid_file)
         line = [*_into(Path(f"/proc/{record['pid']}/ns/net")), *line]
         return base.Command(line, {"PATH": spec.PATH}, "/", pid_file)
+
+    def _command_in_fork(self, record: folders.Record, argv: Sequence[str]) -> base.Command:
+        groups = [str(path / "cgroup.procs") for path in self._parts.cgroups.find(record["container_id"]).paths]
+        line = [
+            sys.executable, "-m", "windlass.worker.snapshots.enter", str(record["pid"]), str(record["process"]),
+            *groups, "--", *argv,
+        ]  # fmt: skip
+        return base.Command(line, families.own_environment(), "/")
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         return await self._parts.builder.build(plan, log)

@@ -26,7 +26,7 @@ from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import containers
 from windlass.worker import folder as folders
-from windlass.worker import network, spec
+from windlass.worker import linux, network, spec
 from windlass.worker.snapshots import cell, keeper, transplant
 
 _log = logging.getLogger(__name__)
@@ -45,10 +45,6 @@ _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
 _PACKET = 256 * 1024
-CAPABILITIES = {
-    "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6,
-    "CAP_SETUID": 7, "CAP_SETPCAP": 8, "CAP_NET_BIND_SERVICE": 10, "CAP_SYS_CHROOT": 18,
-}  # fmt: skip
 
 
 class Cold(Exception):
@@ -108,12 +104,12 @@ class Family:
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", "windlass.worker.snapshots.keeper", str(theirs.fileno())],
-                env={name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ},
+                env=own_environment(),
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
         self._talk, self.keeper = ours, process.pid
-        mask = sum(1 << CAPABILITIES[name] for name in spec.CAPABILITIES)
+        mask = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
         about: keeper.Family = {
             "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),
         }  # fmt: skip
@@ -347,6 +343,11 @@ class Families:
                     idle > (_LOOK if scarce else _IDLE) or now - family.made_at > _OLD
                 ):
                     family.close()
+
+
+def own_environment() -> dict[str, str]:
+    """What programs of ours need to find themselves."""
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
 
 
 def kind_of(plan: containers.ContainerPlan) -> str:

@@ -30,7 +30,7 @@ _PATIENCE = 10.0
 _CHUNK = 65536
 _PASSCRED = 16
 _PR_SET_DUMPABLE = 4
-_KINDS = ("user", "mnt", "ipc", "uts", "net", "pid")  # the order in which they are entered
+KINDS = ("user", "mnt", "ipc", "uts", "net", "pid")  # the order in which they are entered
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -260,7 +260,7 @@ class Keeper:
     def _inside(self, pid: int, first: int) -> bool:
         try:
             ours, its = Path(f"/proc/{pid}/ns"), Path(f"/proc/{first}/ns")
-            return all((ours / kind).readlink() == (its / kind).readlink() for kind in _KINDS)
+            return all((ours / kind).readlink() == (its / kind).readlink() for kind in KINDS)
         except OSError:
             return False
 
@@ -300,7 +300,7 @@ class Keeper:
 
 def _deliver(talk: socket.socket, first: int) -> int:
     """Send the namespaces of a cell."""
-    namespaces = [os.open(f"/proc/{first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in _KINDS]
+    namespaces = [os.open(f"/proc/{first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
     try:
         socket.send_fds(talk, [b"n"], namespaces)
     finally:

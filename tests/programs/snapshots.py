@@ -24,6 +24,7 @@ import windlass
 from programs import walls
 
 app = windlass.App("test-snapshots")
+spare = windlass.App("test-snapshots-spare")
 NEWNET, NEWUSER = 0x40000000, 0x10000000
 SETNS, UNSHARE = 308, 272
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -163,3 +164,8 @@ class Bound:
     @windlass.method()
     def where(self) -> str:
         return os.environ["MODAL_TASK_ID"]
+
+
+@spare.function(enable_memory_snapshot=True, single_use_containers=True)
+def passing() -> str:
+    return os.environ["MODAL_TASK_ID"]

@@ -180,6 +180,13 @@ def test_a_killed_fork_is_a_crash_that_is_tried_again(stage):
     assert call.get(timeout=60) not in ("", container)
 
 
+def test_templates_go_with_their_app(stage):
+    with snapshots.spare.run():
+        assert snapshots.passing.remote().startswith("ta-")
+        made = until(lambda: _families(stage, "test-snapshots-spare"), what="a template")
+    until(lambda: not any(path.exists() for path in made), 30, "the template is gone")
+
+
 def test_commands_run_inside_a_fork_with_its_walls(stage):
     before = set(_forks(stage))
     call = snapshots.Warm().wait.spawn(20)
@@ -229,6 +236,12 @@ def _templates(stage) -> list[int]:
             if ours and len(levels) == 3 and levels[-1] != "1":
                 found.append(int(entry.name))
     return found
+
+
+def _families(stage, app: str) -> list[Path]:
+    """Folders of the templates that serve an app."""
+    plans = (stage.home / "families").glob("*/plan.json")
+    return [path.parent for path in plans if f'"app_name": "{app}"' in path.read_text()]
 
 
 def _keepers(stage) -> list[int]:

@@ -16,7 +16,7 @@ import resource
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -267,6 +267,9 @@ class Containers:
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         return await self._parts.builder.build(plan, log)
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        self._parts.families.keep(functions)
 
     def images(self) -> list[str]:
         return self._layers.known()

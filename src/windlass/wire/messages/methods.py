@@ -101,6 +101,7 @@ TO: dict[str, dict[str, Method]] = {
     },
     "worker": {
         "worker.want": Method("notice", frozenset(), workers.WorkerWant, None),
+        "worker.templates": Method("notice", frozenset(), workers.WorkerTemplates, None),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
     },

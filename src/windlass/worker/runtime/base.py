@@ -6,7 +6,7 @@ everything back; leaving it by cancellation (the worker ends) leaves the contain
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -66,6 +66,9 @@ class Runtime(Protocol):
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         """Make one layer. Raises ``ImageBuildError``."""
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        """Give up templates of all other functions; containers that came from them go on."""
 
     def images(self) -> list[str]:
         """Ids of the layers that are here."""

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import windlass
@@ -84,6 +84,9 @@ class Processes:
         layer.mkdir(parents=True, exist_ok=True)
         (layer / "meta.json").write_text(json.dumps(meta))
         return meta
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        """It has none."""
 
     def images(self) -> list[str]:
         return sorted(path.parent.name for path in (self._root / "layers").glob("*/meta.json"))

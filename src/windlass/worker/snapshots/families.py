@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -271,6 +271,12 @@ class Families:
         for name in folders.known(self._root, KIND):
             self._tasks.start(adopt(name), f"family {name}")
         self._tasks.start(self._look(), "templates that nobody needs")
+
+    def keep(self, functions: Collection[str]) -> None:
+        """Give up the templates of all other functions."""
+        for family in list(self._known.values()):
+            if family.function_id not in functions and family.reached.done():
+                family.close()
 
     async def of(self, plan: containers.ContainerPlan) -> Family:
         """The template of this kind; made now where there is none. Raises ``Cold``."""

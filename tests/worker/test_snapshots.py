@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import json
 import os
+import random
 import signal
+import ssl
+import sys
+import tempfile
 import time
 from typing import Any
 
 import pytest
 
-from windlass.runner import forkable, served
+from windlass.runner import forkable, renewal, served
 from windlass.worker import seccomp
 from windlass.worker.snapshots import families, transplant
 
@@ -107,3 +114,48 @@ def test_files_that_are_read_are_opened_again_at_their_place(tmp_path):
         file.read(3)
         forkable.reopen([known])
         assert file.read(3) == b"two"
+
+
+def test_devices_and_files_that_are_written_are_no_files_to_open_again(tmp_path):
+    device = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    try:
+        with pytest.raises(forkable.Cannot, match="is open$"):
+            forkable._file(device)
+    finally:
+        os.close(device)
+    with (tmp_path / "text").open("w") as file, pytest.raises(forkable.Cannot, match="is open for writing"):
+        forkable._file(file.fileno())
+
+
+def test_forks_draw_differently_from_every_global_generator():
+    drawn = [_in_child(_draw) for _ in range(2)]
+    assert len(drawn[0]) >= 3
+    assert [name for name in drawn[0] if drawn[0][name] == drawn[1][name]] == []
+
+
+def _draw() -> dict[str, str]:
+    renewal.randomness()
+    found = {"random": str(random.random()), "ssl": ssl.RAND_bytes(8).hex(), "name": tempfile.mktemp()}
+    if "numpy.random" in sys.modules:
+        found["numpy"] = str(sys.modules["numpy.random"].random())
+    return found
+
+
+def _in_child(function) -> Any:
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy.random")
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, json.dumps(function()).encode())
+        os._exit(0)
+    os.close(writing)
+    os.wait()
+    with os.fdopen(reading) as answer:
+        return json.loads(answer.read())
+
+
+def test_templates_go_when_they_are_idle_old_or_in_the_way():
+    assert not families.spent(200, 3600, scarce=False)
+    assert families.spent(301, 3600, scarce=False)
+    assert families.spent(6, 3600, scarce=True)
+    assert families.spent(0, 7 * 86400 + 1, scarce=False)

@@ -344,11 +344,13 @@ class Families:
             await asyncio.sleep(_LOOK)
             now, scarce = time.monotonic(), _memory_is_scarce()
             for family in list(self._known.values()):
-                idle = now - family.used_at
-                if family.reached.done() and (
-                    idle > (_LOOK if scarce else _IDLE) or now - family.made_at > _OLD
-                ):
+                if family.reached.done() and spent(now - family.used_at, now - family.made_at, scarce=scarce):
                     family.close()
+
+
+def spent(idle: float, age: float, *, scarce: bool) -> bool:
+    """Whether a template is to go. ``idle``: seconds since its last fork. ``scarce``: the machine's memory is."""
+    return idle > (_LOOK if scarce else _IDLE) or age > _OLD
 
 
 def own_environment() -> dict[str, str]:

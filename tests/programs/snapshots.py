@@ -25,6 +25,11 @@ from programs import walls
 
 app = windlass.App("test-snapshots")
 spare = windlass.App("test-snapshots-spare")
+numeric = windlass.App("test-snapshots-numeric")
+image = windlass.Image.debian_slim().pip_install("numpy")
+with image.imports():
+    import numpy
+IMPORTED_BY = os.environ.get("MODAL_TASK_ID")
 NEWNET, NEWUSER = 0x40000000, 0x10000000
 SETNS, UNSHARE = 308, 272
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -169,3 +174,8 @@ class Bound:
 @spare.function(enable_memory_snapshot=True, single_use_containers=True)
 def passing() -> str:
     return os.environ["MODAL_TASK_ID"]
+
+
+@numeric.function(image=image, enable_memory_snapshot=True, single_use_containers=True)
+def number() -> tuple[float, str | None]:
+    return float(numpy.random.random()), IMPORTED_BY

@@ -85,6 +85,13 @@ def test_everything_random_differs(running):
     assert [name for name in one if one[name] == other[name]] == []
 
 
+def test_numbers_of_numpy_differ_in_forks_of_one_import():
+    with snapshots.numeric.run():
+        (one, importer), (other, again) = snapshots.number.remote(), snapshots.number.remote()
+    assert importer == again and str(importer).startswith("te-")
+    assert one != other
+
+
 def test_clocks_go_on(two):
     one, other = two
     assert one["now"] < other["now"] and one["monotonic"] < other["monotonic"]

@@ -119,7 +119,7 @@ def test_files_that_are_read_are_opened_again_at_their_place(tmp_path):
 def test_devices_and_files_that_are_written_are_no_files_to_open_again(tmp_path):
     device = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
     try:
-        with pytest.raises(forkable.Cannot, match="is open$"):
+        with pytest.raises(forkable.Cannot, match="the device"):
             forkable._file(device)
     finally:
         os.close(device)
@@ -159,3 +159,15 @@ def test_templates_go_when_they_are_idle_old_or_in_the_way():
     assert families.spent(301, 3600, scarce=False)
     assert families.spent(6, 3600, scarce=True)
     assert families.spent(0, 7 * 86400 + 1, scarce=False)
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_no_call_is_made_but_the_one_that_was_asked_for():
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    with pytest.raises(OSError, match="not make the call"), transplant._held(child) as held:
+        held._saved.rip -= 1  # other instructions than expected
+        held.call(39)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -143,7 +143,8 @@ class Keeper:
                 self._ended(inner, signal.SIGKILL)
             return
         if (inner := data.get("pid")) in self._forks:
-            self._ended(inner, data["status"])
+            status = data.get("status")
+            self._ended(inner, status if isinstance(status, int) else signal.SIGKILL)
 
     def _ended(self, inner: int, status: int) -> None:
         fork = self._forks.pop(inner)
@@ -154,8 +155,7 @@ class Keeper:
             while self._copy(fork, pipe, last=True):
                 pass
         self._close(fork)
-        code = os.waitstatus_to_exitcode(status)
-        _write_exit(Path(self._family["exits"]), fork.name, code if code >= 0 else 128 - code)
+        _write_exit(Path(self._family["exits"]), fork.name, _exit_code(status))
 
     # -- the worker ----------------------------------------------------------------------------------------
 
@@ -329,7 +329,8 @@ def _packet(connection: socket.socket) -> Any:
     """The next message, or None at the end."""
     try:
         data = connection.recv(_PACKET)
-        return json.loads(data) if data else None
+        said = json.loads(data) if data else None
+        return said if isinstance(said, dict) else None
     except (OSError, ValueError):
         return None
 
@@ -340,6 +341,15 @@ def _numbers(pid: int) -> list[int]:
         if line.startswith("NSpid:"):
             return [int(word) for word in line.split()[1:]]
     return [pid]
+
+
+def _exit_code(status: int) -> int:
+    """As a shell would say it; that of a kill for what is no end of a process."""
+    try:
+        code = os.waitstatus_to_exitcode(status)
+    except (ValueError, OverflowError):
+        code = -signal.SIGKILL
+    return code if code >= 0 else 128 - code
 
 
 def _write_exit(folder: Path, name: str, code: int) -> None:

@@ -70,6 +70,8 @@ def move(
         data = struct.pack("=II6I", _CAP_VERSION, 0, low, low, 0, high, high, 0)
         place = held.lend(data)
         held.call(_CAPSET, place, place + 8)
+        if _capabilities(pid) != {capabilities}:
+            raise OSError(0, "the fork kept capabilities that it must not have")
         held.call(_PRCTL, _SET_DUMPABLE, 1)
 
 
@@ -96,6 +98,12 @@ def _held(pid: int) -> Iterator[_Held]:
 
 def _too_late(number: int, frame: object) -> None:
     raise OSError(0, "the fork did not stop in time")
+
+
+def _capabilities(pid: int) -> set[int]:
+    """Its permitted and effective ones."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {int(line.split()[1], 16) for line in lines if line.startswith(("CapPrm:", "CapEff:"))}
 
 
 class _Held:
@@ -125,11 +133,19 @@ class _Held:
         regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9 = values
         self._write(regs)
         self._next_stop()
+        if self._about() != (number, *values):
+            # Others may share its memory, and have put other instructions there: nothing but our calls may be made.
+            raise OSError(0, "the fork did not make the call that it was held for")
         self._next_stop()
         result = ctypes.c_longlong(self._read().rax).value
         if result < 0:
             raise OSError(-result, f"system call {number} of the fork: {os.strerror(-result)}")
         return result
+
+    def _about(self) -> tuple[int, ...]:
+        """The system call that it has come to."""
+        regs = self._read()
+        return regs.orig_rax, regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9
 
     def receive(self, socket: int, count: int) -> list[int]:
         """Let it take a message and return its numbers of the descriptors that came along."""

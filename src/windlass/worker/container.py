@@ -83,6 +83,10 @@ class Containers:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
         give(self._stub)
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        if plan.get("snapshot"):
+            await self._parts.families.settle(plan)
+
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         async with contextlib.AsyncExitStack() as held:

@@ -55,6 +55,9 @@ class Runtime(Protocol):
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        """Wait for what user code must do before such a container can be opened. Raises nothing of its own."""
+
     def adopt(self, container_id: str) -> AbstractAsyncContextManager[Running]:
         """Take over a container that an earlier worker left. Raises ``NotFoundError`` where it lives no more."""
 

@@ -67,6 +67,9 @@ class Processes:
             with handle.Handle(folder, ended).watch(record) as running:
                 yield running
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        """Nothing."""
+
     def known(self) -> list[str]:
         return folders.known(self._root)
 

@@ -246,6 +246,18 @@ class Family:
             _reject(answer, Cold(why))
 
 
+class Refusal:
+    """Why there is no template, for some seconds; told once."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+        self._why = why
+
+    def tell(self) -> str:
+        why, self._why = self._why, ""
+        return why
+
+
 class Families:
     """All templates of this machine."""
 
@@ -253,8 +265,8 @@ class Families:
         self._root = root
         self._launcher: Launcher | None = None
         self._known: dict[str, Family] = {}
-        self._refused: dict[str, tuple[str, float]] = {}
-        """By kind: why there is no template, and until when."""
+        self._refused: dict[str, Refusal] = {}
+        """By kind."""
         self._tasks = tasks.Tasks()
         (root / KIND).mkdir(exist_ok=True)
         (root / KIND).chmod(0o711)
@@ -278,14 +290,14 @@ class Families:
             if family.function_id not in functions and family.reached.done():
                 family.close()
 
-    async def of(self, plan: containers.ContainerPlan) -> Family:
-        """The template of this kind; made now where there is none. Raises ``Cold``."""
+    async def settle(self, plan: containers.ContainerPlan) -> None:
+        """Wait until it is known whether there is a template of this kind; one is made where there is none."""
         kind = kind_of(plan)
-        _, until = self._refused.get(kind, ("", 0.0))
-        if time.monotonic() < until:
-            raise Cold("")
+        if self._refusal(kind) is not None:
+            return
         if not transplant.possible():
-            raise self._refuse(kind, "this kind of processor is not supported", _OLD)
+            self._refused[kind] = Refusal("this kind of processor is not supported", _OLD)
+            return
         family = self._known.get(kind)
         if family is None or family.over:
             family = self._make(kind, plan)
@@ -293,16 +305,27 @@ class Families:
             await asyncio.wait_for(asyncio.shield(family.reached), plan["runner"]["spec"]["startup_timeout"])
         except asyncio.TimeoutError:
             family.close()
-            raise self._refuse(kind, "it was not made within the time for starting", _AGAIN) from None
+            self._refused[kind] = Refusal("it was not made within the time for starting", _AGAIN)
         except Cold as exc:
             lasting = not str(exc).startswith("making it failed") and not family.over
-            raise self._refuse(kind, str(exc), _OLD if lasting else _AGAIN) from None
+            self._refused.setdefault(kind, Refusal(str(exc), _OLD if lasting else _AGAIN))
+
+    async def of(self, plan: containers.ContainerPlan) -> Family:
+        """The template of this kind. Raises ``Cold``."""
+        await self.settle(plan)
+        kind = kind_of(plan)
+        if (refusal := self._refusal(kind)) is not None:
+            raise Cold(refusal.tell())
+        if (family := self._known.get(kind)) is None:
+            raise Cold("its template has ended")
         return family
 
-    def _refuse(self, kind: str, why: str, seconds: float) -> Cold:
-        known, until = self._refused.get(kind, ("", 0.0))
-        self._refused[kind] = (why, time.monotonic() + seconds)
-        return Cold("" if known == why and time.monotonic() < until else why)
+    def _refusal(self, kind: str) -> Refusal | None:
+        known = self._refused.get(kind)
+        if known is not None and time.monotonic() >= known.until:
+            del self._refused[kind]
+            return None
+        return known
 
     def _make(self, kind: str, plan: containers.ContainerPlan) -> Family:
         for other in list(self._known.values()):

@@ -433,7 +433,9 @@ class App:
             region: has no effect on own machines.
             routing_region: has no effect on own machines.
             nonpreemptible: has no effect on own machines.
-            enable_memory_snapshot: has no effect yet.
+            enable_memory_snapshot: containers are forked from one that has imported the code already, where that is
+                possible; of classes, one that has also run the hooks with ``snap=True``. What was drawn or read before
+                is the same in all of them.
             block_network: containers have no network.
             restrict_modal_access: code in the containers cannot use the platform.
             single_use_containers: a container ends after one input.

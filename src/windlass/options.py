@@ -45,7 +45,7 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use",
+        "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot",
         "startup_timeout", "timeout",
     )  # fmt: skip
 
@@ -71,6 +71,7 @@ class Options:
         self.schedule = _schedule(asked.get("schedule"), is_generator)
         self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
         self.block_network = bool(asked.get("block_network"))
+        self.snapshot = bool(asked.get("enable_memory_snapshot"))
         self.restrict_access = bool(asked.get("restrict_modal_access"))
 
 

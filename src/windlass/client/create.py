@@ -71,6 +71,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
         "single_use": options.single_use,
         "block_network": options.block_network,
         "restrict_access": options.restrict_access,
+        "snapshot": options.snapshot,
         **shape,  # type: ignore[typeddict-item]
     }
 

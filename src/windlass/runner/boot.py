@@ -10,6 +10,10 @@ import signal
 import sys
 import types
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
 _PLAN = "/__windlass/plan.json"
 _CODE = "/root"  # where sources are mounted
 
@@ -21,16 +25,44 @@ def _library() -> str:
 def leave_process_1() -> None:
     """Go on as a child. Process 1 of a namespace is immune to signals it does not handle, even ``SIGKILL`` from
     inside, and inherits all orphans; user code expects neither. What stays behind passes signals on and waits."""
+    door = os.environ.pop("WINDLASS_TEMPLATE", "")
+    keeper = _keeper(door) if door else None
     child = os.fork()
     if child == 0:
+        if keeper is not None:
+            keeper.close()
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: os.kill(child, number))
+    if keeper is not None:
+        _bury(keeper)
     while True:
         pid, status = os.wait()
         if pid == child:
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
+
+
+def _keeper(door: str) -> _socket.socket:
+    """Of a family of forks: whoever wants to know how they end."""
+    import _socket
+
+    keeper = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC)
+    keeper.connect(door)
+    return keeper
+
+
+def _bury(keeper: _socket.socket) -> None:
+    """Forks become our children, and outlive the template: stay until the last has ended."""
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            os._exit(0)
+        try:
+            keeper.send(b'{"pid": %d, "status": %d}' % (pid, status))
+        except OSError:
+            os._exit(1)  # nobody could tell how they end
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ from windlass.runner import blobs, failure, link, marks, prepare, service, work
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from windlass.runner import served as served_module
     from windlass.wire.messages import containers, functions
 
 _FAREWELL = 10.0  # seconds for the server to hear why the user's code did not start
@@ -23,12 +24,18 @@ def main(plan_path: str) -> int:
     prepare.environment(plan)
     prepare.place(plan)
     _install_output(plan["spec"])
+    ready: served_module.Served | None = None
+    if plan.get("template"):
+        from windlass.runner import template
+
+        plan, ready = template.reach(plan)
     connection = link.Link(plan)
     try:
-        served = prepare.served(plan, lambda digest: _fetch(connection, digest))
+        served = prepare.served(plan, lambda digest: _fetch(connection, digest)) if ready is None else ready
         imported = time.monotonic()
-        served.enter(snap=True)
-        _settle_memory()
+        if ready is None:
+            served.enter(snap=True)
+            _settle_memory()
         # The fork point: up to here a container is like all others with this code and these parameters.
         served.enter(snap=False)
         _settle_memory()
@@ -38,7 +45,8 @@ def main(plan_path: str) -> int:
         return _failed(connection, exc)
     try:
         held = work.Work(connection)
-        held.phases = {"import": imported - began, "enter": time.monotonic() - imported}
+        import_time = imported - began if ready is None else 0.0  # a fork has it from its template
+        held.phases = {"import": import_time, "enter": time.monotonic() - imported}
         engine(plan["spec"])(plan["spec"], served, link=connection, work=held).run()
     except exception.Error as exc:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)

@@ -53,6 +53,10 @@ class Aside(io.FileIO):
         self._way = os.dup(1)
         self._place = _place(2)
 
+    def renew(self) -> None:
+        os.dup2(1, self._way, inheritable=False)
+        self._place = _place(2)
+
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]
         if _place(2) != self._place:  # redirected by user code
             return super().write(data) or 0
@@ -75,6 +79,18 @@ def install(kind: type[Stream] = Stream) -> None:
             stream.flush()
     sys.stdout = sys.__stdout__ = kind(io.FileIO(1, "wb", closefd=False), "<stdout>", "surrogateescape")  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = kind(Aside(), "<stderr>", "backslashreplace")  # type: ignore[misc]
+
+
+def redirect(out: int, err: int) -> None:
+    """Let these descriptors be the process's output from now on; the streams stay the same objects."""
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if isinstance(stream, Stream):
+            stream._marked = None
+            raw = getattr(stream.buffer, "raw", None)
+            if isinstance(raw, Aside):
+                raw.renew()
 
 
 def quiet() -> Callable[[], None]:

@@ -110,6 +110,8 @@ class Agent:
     def _serve(self, incoming: peers.Incoming) -> None:
         if incoming.method == "worker.want":
             self._want(incoming.body)
+        elif incoming.method == "worker.templates":
+            self._runtime.keep_templates(incoming.body["functions"])
         elif incoming.method == "exec.start":
             self._sessions.start(incoming)
         elif incoming.method == "exec.input":

@@ -14,6 +14,7 @@ from windlass.worker import cgroups, container, library, mounts, network, node, 
 from windlass.worker import folder as folders
 from windlass.worker.images import build, configured, holds, relay, store
 from windlass.worker.runtime import base, handle, probe, process
+from windlass.worker.snapshots import families
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +61,8 @@ async def isolated(
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()
-        living = folders.known(place.inside)
+        living = [*folders.known(place.inside), *folders.known(place.inside, families.KIND)]
+        templates = await held.enter_async_context(families.Families(place.inside))
         if not living:
             await shared.prune()
         pool.retain(living)
@@ -68,10 +70,12 @@ async def isolated(
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
-            store=images,
+            store=images, families=templates,
         )  # fmt: skip
         exits.retain(living)
-        yield container.Containers(parts, gaps=[*place.gaps, *_gaps()])
+        isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])
+        templates.serve(isolated_runtime, isolated_runtime.adopt_family)
+        yield isolated_runtime
 
 
 def _gaps() -> list[str]:
@@ -87,7 +91,7 @@ def _reachable(home: Path) -> Path:
     """
     os.chown(home, -1, container.OWNER)
     home.chmod(home.stat().st_mode & 0o700 | 0o010)
-    for name in ("containers", "layers", "mounts", "lib", "steps"):
+    for name in ("containers", families.KIND, "layers", "mounts", "lib", "steps"):
         (home / name).mkdir(exist_ok=True)
         (home / name).chmod(0o711)
     return home / "containers"

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import os
 import resource
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -25,6 +28,7 @@ from windlass.worker import cgroups, library, mounts, network, overlay, release,
 from windlass.worker import folder as folders
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
+from windlass.worker.snapshots import cell, families
 
 Bind = spec.Bind
 Steps = step.Steps
@@ -59,6 +63,7 @@ class Parts(NamedTuple):
     builder: Builder
     store: store.Store
     steps: step.Steps
+    families: families.Families
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -81,6 +86,10 @@ class Containers:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
         give(self._stub)
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        if plan.get("snapshot"):
+            await self._parts.families.settle(plan)
+
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         uses = holds.named(plan["image_id"], plan["mounts"])
@@ -90,31 +99,145 @@ class Containers:
 
     @contextlib.asynccontextmanager
     async def _opened(self, plan: containers.ContainerPlan, uses: list[str]) -> AsyncIterator[base.Running]:
-        parts, folder = self._parts, folders.Folder(self._parts.root, plan["container_id"])
-        image = self._layers.read(plan["image_id"])
-        trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
-        lowers = [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]
-        shared = await parts.library.compiled_for(image["python"], self._compiler(plan["image_id"], image))
         async with contextlib.AsyncExitStack() as held:
-            await held.enter_async_context(_removed(folder))
-            net = await held.enter_async_context(
-                parts.network.lease(folder.container_id, block_network=plan["block_network"])
-            )
-            await asyncio.to_thread(_fill, folder, plan, net)
-            held.enter_context(_stacked(folder, lowers))
-            limit = plan["memory_limit"] * _MIB or parts.memory
-            group = held.enter_context(self._limited(plan, limit))
-            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
-            (folder.bundle / "config.json").touch(0o600)  # holds the secrets
-            (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
-            ended = held.enter_context(parts.exits.expect(folder.container_id))
-            held.enter_context(self._forgotten(folder))
-            record = await _launched(parts.runtime, folder, group, net.path)
-            folder.write({
-                **record, "memory_limit": limit, "block_network": plan["block_network"], "uses": uses
-            })  # fmt: skip
+            note = ""
+            if plan.get("snapshot"):
+                try:
+                    family = await self._parts.families.of(plan)
+                    yield await held.enter_async_context(self._forked(plan, family, uses))
+                    return
+                except families.Cold as exc:
+                    note = f"started without a memory snapshot: {exc}" if str(exc) else ""
+            folder = folders.Folder(self._parts.root, plan["container_id"])
+            ended, group, record = await self._start(held, plan, folder, uses=uses, note=note)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             yield _Contained(running, group)
+
+    @contextlib.asynccontextmanager
+    async def template(
+        self, plan: containers.ContainerPlan, family: families.Family
+    ) -> AsyncIterator[asyncio.Future[int]]:
+        """The container of a template, with its keeper."""
+        uses = holds.named(plan["image_id"], plan["mounts"])
+        async with contextlib.AsyncExitStack() as held:
+            held.enter_context(self._parts.store.held.of(*uses))
+            ended, _, record = await self._start(held, plan, family.folder, uses=uses, family=family)
+            held.enter_context(handle.Handle(family.folder, ended).watch(record))
+            yield ended
+
+    async def _start(
+        self, held: contextlib.AsyncExitStack, plan: containers.ContainerPlan, folder: folders.Folder, *,
+        uses: list[str], note: str = "", family: families.Family | None = None,
+    ) -> tuple[asyncio.Future[int], cgroups.Cgroup, folders.Record]:  # fmt: skip
+        parts = self._parts
+        image, lowers, shared = await self._ground(plan)
+        await held.enter_async_context(_removed(folder))
+        net = await held.enter_async_context(
+            parts.network.lease(folder.container_id, block_network=plan["block_network"])
+        )
+        await asyncio.to_thread(_fill, folder, net, is_template=family is not None)
+        await asyncio.to_thread(_identify, folder, plan, net, root=folder.upper)
+        if note:
+            _note(folder, note)
+        held.enter_context(_stacked(folder, lowers))
+        limit = plan["memory_limit"] * _MIB or parts.memory
+        group = held.enter_context(self._limited(plan, limit))
+        box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
+        if family is not None:
+            box = _for_template(box, family)
+        (folder.bundle / "config.json").touch(0o600)  # holds the secrets
+        (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
+        ended = held.enter_context(parts.exits.expect(folder.container_id))
+        held.enter_context(self._forgotten(folder))
+        created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
+        record = await _launched(parts.runtime, folder, group, net.path, created)
+        folder.write({
+            **record, "memory_limit": limit, "block_network": plan["block_network"], "uses": uses
+        })  # fmt: skip
+        return ended, group, record
+
+    async def _ground(self, plan: containers.ContainerPlan) -> tuple[cache.Record, list[Path], Path]:
+        """What lies below the private layer, and the library."""
+        image = self._layers.read(plan["image_id"])
+        trees = [await self._parts.mounts.tree(digest) for digest in plan["mounts"]]
+        lowers = [self._stub, *stack.lowers(self._parts.root, plan["image_id"], trees)]
+        shared = await self._parts.library.compiled_for(image["python"], self._compiler(plan["image_id"], image))
+        return image, lowers, shared
+
+    async def cell(self, plan: containers.ContainerPlan, family: families.Family) -> families.Cell:
+        """What can be had of the next fork before it is known which container it will be."""
+        parts, name = self._parts, ids.new("ce")
+        folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
+        image, lowers, shared = await self._ground(plan)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
+            await asyncio.to_thread(_fill, folder, net)
+            # What the template wrote until the fork point is there, too.
+            held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
+            limit = plan["memory_limit"] * _MIB or parts.memory
+            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            first = await family.furnish(name, _cell(box))
+            await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
+            return families.Cell(name, folder, first, net, held.pop_all())
+
+    @contextlib.asynccontextmanager
+    async def _forked(
+        self, plan: containers.ContainerPlan, family: families.Family, uses: list[str]
+    ) -> AsyncIterator[base.Running]:
+        """The same walls as of a cold start, but the process comes from a template. Raises ``Cold`` before it runs."""
+        parts, name = self._parts, plan["container_id"]
+        async with contextlib.AsyncExitStack() as held:
+            ready = await family.take()
+            held.push_async_exit(ready.held)
+            folder = ready.folder
+            parts.network.rename(ready.name, name)
+            folder.move(parts.root, name)
+            _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
+            limit = plan["memory_limit"] * _MIB or parts.memory
+            ended = held.enter_context(parts.exits.expect(name))
+            forking = family.fork(name, ready.name, folder.log)
+            group = held.enter_context(self._limited(plan, limit))
+            # The first move into control groups makes the kernel wait for all processors, a second one soon after does
+            # not: so the cell's first process is moved while the template forks.
+            moving = asyncio.get_running_loop().run_in_executor(None, group.add, ready.first)
+            pid = await forking
+            record: folders.Record = {
+                "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
+                "process": pid, "process_start": folders.start_time(pid),
+                "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
+                "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
+            }  # fmt: skip
+            folder.write(record)
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            try:
+                await moving
+                await asyncio.to_thread(group.add, pid)
+            except OSError as exc:
+                raise families.Cold(f"the fork ended before it began: {exc}") from None
+            family.go(name)
+            yield _Contained(running, group)
+
+    async def adopt_family(self, name: str) -> None:
+        """See to the end of a family whose forks go on without a template."""
+        parts, folder = self._parts, folders.Folder(self._parts.root, name, kind=families.KIND)
+        record = folder.read()
+        group = parts.cgroups.find(name)
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            stacks = [folder.rootfs, *(folder.path / families.CELLS).glob("*/bundle/rootfs")]
+            for path in stacks:
+                held.enter_context(release.on_end(functools.partial(overlay.unmount, path)))
+            held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
+            ended = held.enter_context(parts.exits.expect(name))
+            held.enter_context(self._forgotten(folder))
+            blocked = record is not None and record["block_network"]
+            await held.enter_async_context(parts.network.lease(name, block_network=blocked))
+            if record is None:
+                folders.kill_by_files(name, folder.pid_file, folder.monitor_file)
+                return
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            await running.wait()
 
     @contextlib.asynccontextmanager
     async def adopt(self, container_id: str) -> AsyncIterator[base.Running]:
@@ -145,13 +268,26 @@ class Containers:
         record = folder.read()
         if record is None or not folders.alive(record["pid"], record["pid_start"]):
             raise exception.NotFoundError(f"container {container_id} is not running")
+        if "process" in record:
+            return self._command_in_fork(record, argv)
         pid_file = folder.path / f"{ids.new('ex')}.pid"
         line = self._parts.runtime.exec_command(container_id, argv, pty=pty, pid_file=pid_file)
         line = [*_into(Path(f"/proc/{record['pid']}/ns/net")), *line]
         return base.Command(line, {"PATH": spec.PATH}, "/", pid_file)
 
+    def _command_in_fork(self, record: folders.Record, argv: Sequence[str]) -> base.Command:
+        groups = [str(path / "cgroup.procs") for path in self._parts.cgroups.find(record["container_id"]).paths]
+        line = [
+            sys.executable, "-m", "windlass.worker.snapshots.enter", str(record["pid"]), str(record["process"]),
+            *groups, "--", *argv,
+        ]  # fmt: skip
+        return base.Command(line, families.own_environment(), "/")
+
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         return await self._parts.builder.build(plan, log)
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        self._parts.families.keep(functions)
 
     def images(self) -> list[str]:
         return self._layers.known()
@@ -240,27 +376,69 @@ def _python(image: cache.Record) -> str:
     return image.get("program") or python.NAMES[0]
 
 
-def _fill(folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network) -> None:
+def _for_template(box: spec.Box, family: families.Family) -> spec.Box:
+    """A template's container: it can speak to its keeper, and be let into cells by whoever has the key."""
+    return box._replace(
+        binds=[*box.binds, Bind(family.door, families.DOOR)],
+        env={**box.env, "WINDLASS_TEMPLATE": f"{families.DOOR}/sock"},
+        seccomp=seccomp.profile(key=family.key),
+    )
+
+
+def _cell(box: spec.Box) -> cell.Plan:
+    """The walls of ``box`` for a fork."""
+    own = {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
+    return {
+        "name": box.name, "rootfs": str(box.rootfs),
+        "mounts": [own if mount["destination"] == "/sys" else mount for mount in spec.mounts(box)],
+        "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
+    }  # fmt: skip
+
+
+def _note(folder: folders.Folder, text: str) -> None:
+    """A line of ours in the container's log."""
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime())
+    with folder.log.open("a") as log:
+        log.write(f"{stamp} stderr F {text}\n")
+
+
+def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = False) -> None:
     """The private layer's first files: names of the network, and where our own mounts go. They lie in the topmost
-    layer because whatever an image holds in their places, a link for example, must not count."""
+    layer because whatever an image holds in their places, a link for example, must not count. What names the container
+    is still empty (file systems write at once what is written over)."""
     folder.path.mkdir(mode=0o711, parents=True)
     ours = folder.upper / spec.PLAN[1:]
     for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
         path.mkdir(parents=True)
     (folder.upper / spec.SERVER[1:]).mkdir()
-    name = folder.container_id[:63]
-    texts = {
-        "etc/resolv.conf": net.resolv_conf, "etc/hostname": name + "\n",
-        "etc/hosts": f"{net.hosts}{net.address or '127.0.0.1'} {name}\n",
-    }  # fmt: skip
-    for file, text in texts.items():
-        (folder.upper / file).write_text(text)
+    (folder.upper / "etc/resolv.conf").write_text(net.resolv_conf)
+    (folder.upper / "etc/hostname").touch()
+    (folder.upper / "etc/hosts").touch()
     ours.touch()
+    if is_template:
+        (folder.upper / families.DOOR[1:]).mkdir()
+        (folder.path / "door").mkdir()
+        (folder.path / "door").chmod(0o755)
     give(folder.upper)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
-    folder.plan.write_text(json.dumps(plan["runner"]))
     folder.log.touch(0o600)
+
+
+def _name(root: Path, container_id: str, net: network.Network) -> None:
+    name = container_id[:63]
+    (root / "etc/hostname").write_text(name + "\n")
+    (root / "etc/hosts").write_text(f"{net.hosts}{net.address or '127.0.0.1'} {name}\n")
+
+
+def _identify(
+    folder: folders.Folder, plan: containers.ContainerPlan, net: network.Network, *, root: Path, log: bytes = b""
+) -> None:  # fmt: skip
+    """Make what was prepared for nobody in particular this container's."""
+    _name(root, folder.container_id, net)
+    folder.plan.write_text(json.dumps(plan["runner"]))
+    if log:
+        folder.log.write_bytes(log)
 
 
 def give(tree: Path) -> None:
@@ -288,11 +466,12 @@ def _held(value: Any, held: contextlib.AbstractContextManager[None]) -> Any:
 
 
 async def _launched(
-    runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup, network: Path
-) -> folders.Record:
+    runtime: oci.Oci, folder: folders.Folder, group: cgroups.Cgroup, network: Path,
+    created: Callable[[int], None] | None,
+) -> folders.Record:  # fmt: skip
     """Launch in a thread. When that fails, nothing of it may be left running."""
     try:
-        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(_into(network)))
+        return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(_into(network)), created=created)
     except exception.Error:
         folders.kill_by_files(folder.container_id, folder.pid_file, folder.monitor_file)
         raise

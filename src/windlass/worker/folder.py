@@ -17,6 +17,8 @@ import signal
 from pathlib import Path
 from typing import TypedDict
 
+CONTAINERS, FAMILIES = "containers", "families"
+
 
 class Record(TypedDict, total=False):
     """What outlives the worker. A pid counts only together with its start time: pids are used again.
@@ -32,14 +34,26 @@ class Record(TypedDict, total=False):
     memory_limit: int
     block_network: bool
     uses: list[str]
+    process: int
+    """Of a fork: the process to interrupt; ``pid`` is that whose end ends all."""
+    process_start: int
 
 
 class Folder:
     """Names of the files of one container."""
 
-    def __init__(self, root: Path, container_id: str) -> None:
+    def __init__(self, root: Path, container_id: str, *, kind: str = CONTAINERS) -> None:
+        self._name(root, container_id, kind)
+
+    def move(self, root: Path, container_id: str) -> None:
+        """Become the folder of a container."""
+        before = self.path
+        self._name(root, container_id, CONTAINERS)
+        before.rename(self.path)
+
+    def _name(self, root: Path, container_id: str, kind: str) -> None:
         self.container_id = container_id
-        self.path = root / "containers" / container_id
+        self.path = root / kind / container_id
         self.bundle = self.path / "bundle"
         self.rootfs = self.bundle / "rootfs"
         self.upper = self.path / "upper"
@@ -65,10 +79,10 @@ class Folder:
         return record
 
 
-def known(root: Path) -> list[str]:
+def known(root: Path, kind: str = CONTAINERS) -> list[str]:
     """Ids of all container folders."""
     try:
-        return sorted(entry.name for entry in (root / "containers").iterdir() if not entry.name.startswith("."))
+        return sorted(entry.name for entry in (root / kind).iterdir() if not entry.name.startswith("."))
     except FileNotFoundError:
         return []
 

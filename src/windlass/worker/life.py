@@ -85,10 +85,11 @@ class Life:
     async def _live(self, *, adopt: bool) -> containers.ContainerExit:
         around = self._around
         async with contextlib.AsyncExitStack() as stack:
+            plan = None if adopt or self._asked else await self._plan()
             async with around.gate:
                 if self._asked and not adopt:
                     return {"reason": "stopped"}
-                opening = around.runtime.adopt(self.container_id) if adopt else await self._open()
+                opening = around.runtime.adopt(self.container_id) if plan is None else around.runtime.open(plan)
                 running = await stack.enter_async_context(opening)
             tail = streams.Tail(running.log, offset=self._offset, watcher=around.watcher, send=self._send)
             await stack.enter_async_context(tail)
@@ -101,9 +102,11 @@ class Life:
                 end["message"] = tail.last
         return end
 
-    async def _open(self) -> contextlib.AbstractAsyncContextManager[base.Running]:
+    async def _plan(self) -> containers.ContainerPlan:
+        """What to make. What may take long before is waited for here, where nobody else's start has to wait, too."""
         plan = await self._around.plan(self.container_id)
-        return self._around.runtime.open(plan)
+        await self._around.runtime.prepare(plan)
+        return plan
 
     async def _send(self, offset: int, entries: list[workers.LogPiece]) -> None:
         await self._around.send(self.container_id, offset, entries)

@@ -51,6 +51,29 @@ class Maker:
 
     def _make(self, file: Path, slot: int | None) -> None:
         linux.unshare(linux.NEWNET)
+        self._furnish(slot)
+        folder = view(file)
+        folder.mkdir()
+        with contextlib.suppress(PermissionError):  # where the machine's own /sys is not whole; see ``sysfs``
+            linux.mount("sysfs", folder, kind="sysfs", flags=_HARMLESS)
+        file.touch()
+        linux.bind("/proc/thread-self/ns/net", file)
+
+    def link(self, file: Path, slot: int | None, namespace: Path) -> None:
+        """Set up an empty namespace that others have made, and keep it in ``file``, which is there already."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self._link, file, slot, namespace).result()
+
+    def _link(self, file: Path, slot: int | None, namespace: Path) -> None:
+        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            linux.setns(descriptor, linux.NEWNET)
+        finally:
+            os.close(descriptor)
+        self._furnish(slot)
+        linux.bind("/proc/thread-self/ns/net", file)
+
+    def _furnish(self, slot: int | None) -> None:
         for name, value in _SYSCTLS.items():
             with contextlib.suppress(FileNotFoundError):
                 (Path("/proc/sys") / name).write_text(value)
@@ -58,12 +81,6 @@ class Maker:
             inside.do([netlink.up(_LOOPBACK)])
             if slot is not None:
                 self._connect(inside, slot)
-        folder = view(file)
-        folder.mkdir()
-        with contextlib.suppress(PermissionError):  # where the machine's own /sys is not whole; see ``sysfs``
-            linux.mount("sysfs", folder, kind="sysfs", flags=_HARMLESS)
-        file.touch()
-        linux.bind("/proc/thread-self/ns/net", file)
 
     def _connect(self, inside: netlink.Socket, slot: int) -> None:
         outer, own = _INDEX + slot, address(slot)

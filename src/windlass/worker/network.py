@@ -90,6 +90,30 @@ class NetworkPool:
         with release.on_end(lambda: self._give_back(container_id)):
             yield self._describe(file)
 
+    @contextlib.asynccontextmanager
+    async def place(self, container_id: str, *, block_network: bool) -> AsyncIterator[Network]:
+        """An address for a namespace that is still to be made, and then to be linked (``link``). Given back as by
+        ``lease``."""
+        linked = not block_network and self._size
+        file = self._node.netns / f"{'' if linked else 'b'}{self._slot()}"
+        file.touch()
+        _owner(file).write_text(container_id)
+        self._owned[container_id] = file
+        with release.on_end(lambda: self._give_back(next(name for name, own in self._owned.items() if own == file))):
+            yield self._describe(file)
+
+    def rename(self, before: str, container_id: str) -> None:
+        """Whose a place is from now on."""
+        file = self._owned.pop(before)
+        _owner(file).write_text(container_id)
+        self._owned[container_id] = file
+
+    async def link(self, container_id: str, namespace: Path) -> None:
+        """Connect the namespace of a container that has its place."""
+        file = self._owned[container_id]
+        slot = int(file.name) if file.name.isdigit() else None
+        await self._run(lambda: self._maker.link(file, slot, namespace))
+
     def retain(self, living: Iterable[str]) -> None:
         """Give back the networks of all containers but ``living``."""
         for container_id in self._owned.keys() - set(living):

@@ -174,15 +174,15 @@ def _cover_resolv_conf(node: Node) -> None:
 
 def _clear(home: Path) -> None:
     """Delete what killed containers have left. Their files belong to mapped users: a bare node is made to do it in."""
-    containers = home / "containers"
-    names = [entry.name for entry in containers.iterdir()] if containers.is_dir() else []
+    kinds = [home / kind for kind in ("containers", "families") if (home / kind).is_dir()]
+    names = [f"{kind.name}/{entry.name}" for kind in kinds for entry in kind.iterdir()]
     if not names:
         return
     pid = pause.create(home, map_ids=_map_ids(), network=False)
     bare = Node(home, pid, folder.start_time(pid), pause.view(home), uplink.shared(), (), (), ())
     _save_or_end(bare)
     try:
-        folders = [str(bare.inside / "containers" / name) for name in names]
+        folders = [str(bare.inside / name) for name in names]
         uplink.run(enter_argv(bare, ["rm", "-rf", "--one-file-system", "--", *folders]), "")
     finally:
         _end(bare)

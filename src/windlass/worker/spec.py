@@ -23,17 +23,17 @@ _SHARED_MEMORY_LEAST = 64 * 1024 * 1024
 _OPEN_FILES = 65536
 _MORE_LIKELY_KILLED = 500  # of the host's processes, ours are to die first
 
-_CAPABILITIES = (
+CAPABILITIES = (
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID",
     "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
 )  # fmt: skip
-_STEP_CAPABILITIES = (*_CAPABILITIES, "CAP_SETFCAP")  # packages may give their files capabilities
-_MASKED = (
+_STEP_CAPABILITIES = (*CAPABILITIES, "CAP_SETFCAP")  # packages may give their files capabilities
+MASKED = (
     "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/sched_debug",
     "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap", "/sys/firmware",
     "/sys/fs/cgroup",
 )  # fmt: skip
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 
 
 class Bind(NamedTuple):
@@ -84,8 +84,8 @@ def document(box: Box) -> dict[str, Any]:
         "uidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
         "gidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
         "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")],
-        "maskedPaths": list(_MASKED),
-        "readonlyPaths": list(_READ_ONLY),
+        "maskedPaths": list(MASKED),
+        "readonlyPaths": list(READ_ONLY),
         "rootfsPropagation": "private",
     }
     if box.cgroup:
@@ -97,13 +97,13 @@ def document(box: Box) -> dict[str, Any]:
         "process": _process(box),
         "root": {"path": str(box.rootfs), "readonly": False},
         "hostname": box.name[:63],
-        "mounts": _mounts(box),
+        "mounts": mounts(box),
         "linux": linux,
     }
 
 
 def _process(box: Box) -> dict[str, Any]:
-    capabilities = list(_STEP_CAPABILITIES if box.building else _CAPABILITIES)
+    capabilities = list(_STEP_CAPABILITIES if box.building else CAPABILITIES)
     files = min(_OPEN_FILES, box.open_files)
     return {
         "terminal": False,
@@ -118,7 +118,8 @@ def _process(box: Box) -> dict[str, Any]:
     }
 
 
-def _mounts(box: Box) -> list[dict[str, Any]]:
+def mounts(box: Box) -> list[dict[str, Any]]:
+    """What lies over the root file system, in the words of the document."""
     shared = max(_SHARED_MEMORY_LEAST, box.memory // 2)
     safe = ["nosuid", "noexec", "nodev"]
     return [

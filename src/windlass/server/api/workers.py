@@ -99,6 +99,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "pids_limit": _PIDS,
         "block_network": spec["block_network"],
         "restrict_access": spec["restrict_access"],
+        "snapshot": spec.get("snapshot", False),
         "runner": {
             "container_id": container.id,
             "token": token,

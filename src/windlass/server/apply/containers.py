@@ -55,6 +55,15 @@ def send_want(core: Core, node: str) -> None:
     worker.peer.notify("worker.want", {"containers": wanted, "builds": list(core.world.builds)})
 
 
+def send_templates(core: Core, node: str) -> None:
+    """Tell the worker for which functions templates are worth their memory."""
+    worker = core.world.workers.get(node)
+    living = [f.id for f in core.world.functions.values() if f.spec.get("snapshot") and f.app.alive]
+    if worker is not None and (living or worker.has_templates):
+        worker.has_templates = bool(living)
+        worker.peer.notify("worker.templates", {"functions": living})
+
+
 def move(core: Core, container: machines.Container, state: moves.ContainerState) -> bool:
     """Let a container grow older; False when it is that old already."""
     if not moves.container_may(container.state, state):

@@ -40,6 +40,7 @@ def look(core: Core) -> None:
             apps.stopped_if_empty(core, app)
     for node in core.world.workers:
         containers.send_want(core, node)
+        containers.send_templates(core, node)
 
 
 def _clients(core: Core, now: float) -> None:

@@ -246,7 +246,7 @@ class Container:
 class Worker:
     """A connected worker and the node it speaks for."""
 
-    __slots__ = ("cpus", "gaps", "images", "memory", "node", "peer", "runtime", "seen_at")
+    __slots__ = ("cpus", "gaps", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at")
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
         self.node = node
@@ -257,6 +257,8 @@ class Worker:
         self.gaps = list(hello.get("gaps", []))
         self.images = set(hello.get("images", []))
         self.seen_at = 0.0
+        self.has_templates = True
+        """Whether it may have some that it was told of."""
 
 
 class Build:

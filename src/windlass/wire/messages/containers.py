@@ -50,7 +50,8 @@ class ContainerPlan(TypedDict):
 
     Layers, environment, workdir and entrypoint of the image come from the worker's own record of ``image_id``.
     ``mounts`` are stacked above it in order. ``env`` holds the secrets and is never logged nor written to disk
-    outside the container's private folder. Limits of 0 mean none asked for.
+    outside the container's private folder. Limits of 0 mean none asked for. ``snapshot``: it may be forked from a
+    template of its function instead of started.
     """
 
     container_id: str
@@ -67,6 +68,7 @@ class ContainerPlan(TypedDict):
     pids_limit: int
     block_network: bool
     restrict_access: bool
+    snapshot: bool
     runner: RunnerPlan
 
 
@@ -94,10 +96,12 @@ class _RunnerPlan(TypedDict):
 class RunnerPlan(_RunnerPlan, total=False):
     """Handed to the runner as a file; what it serves. ``socket`` is the path inside the container.
 
-    ``parameters``: values for the instance of a class, as ``wire.parameters`` writes them.
+    ``parameters``: values for the instance of a class, as ``wire.parameters`` writes them. ``template``: it shall be
+    a template to fork others from, and say so at this socket; it has no token.
     """
 
     parameters: str
+    template: str
 
 
 class ContainerExit(TypedDict, total=False):

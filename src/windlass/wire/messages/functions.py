@@ -103,7 +103,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``timeout`` and ``startup_timeout`` in seconds. ``python`` is the caller's "major.minor".
 
     A class is one function of tag ``<class_name>.*`` that serves all ``methods``; ``qualname`` finds the class.
-    ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions.
+    ``parameters`` are those of its constructor. ``class_name`` is absent or "" for plain functions. ``snapshot``: its
+    containers may be forked from a warm one (``enable_memory_snapshot``); absent means no.
 
     Without ``concurrency`` a container takes one input at a time, or with ``batching`` one batch; with both,
     ``max_inputs`` counts batches.
@@ -116,6 +117,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     concurrency: ConcurrencySpec
     batching: BatchingSpec
     schedule: ScheduleSpec
+    snapshot: bool
 
 
 class FunctionCreate(TypedDict):

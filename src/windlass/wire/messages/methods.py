@@ -132,6 +132,7 @@ TO: dict[str, dict[str, Method]] = {
     "worker": {
         "worker.want": Method("notice", frozenset(), workers.WorkerWant, None),
         "image.contents": Method("request", frozenset(), images.ImageQuery, images.ImageContents),
+        "worker.templates": Method("notice", frozenset(), workers.WorkerTemplates, None),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
         "store.inventory": Method("request", frozenset(), common.Empty, upkeep.Inventory),

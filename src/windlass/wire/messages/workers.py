@@ -47,6 +47,12 @@ class WorkerWant(TypedDict):
     builds: list[str]
 
 
+class WorkerTemplates(TypedDict):
+    """Which functions may still have templates; sent each tick while there are any that ask for snapshots."""
+
+    functions: list[str]
+
+
 class WorkerReport(TypedDict):
     """``whole``: everything the worker has is listed; otherwise only what changed."""
 

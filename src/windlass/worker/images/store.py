@@ -78,11 +78,12 @@ class Store:
                 cache.Layers.at_work.discard(folder)
 
     def in_use(self) -> frozenset[str]:
-        """Images and mounts of containers, builds and exports: what this process knows, and what folders say."""
+        """Images and mounts in use here: what this process knows, and what folders of containers and templates say."""
         used = set(self.held.held())
-        for container in folders.known(self.home):
-            record = folders.Folder(self.home, container).read() or {}
-            used.update(record.get("uses", []))
+        for kind in (folders.CONTAINERS, folders.FAMILIES):
+            for name in folders.known(self.home, kind):
+                record = folders.Folder(self.home, name, kind=kind).read() or {}
+                used.update(record.get("uses", []))
         return frozenset(used)
 
     def _inventory(self) -> upkeep.Inventory:

@@ -6,7 +6,7 @@ everything back; leaving it by cancellation (the worker ends) leaves the contain
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -59,6 +59,9 @@ class Runtime(Protocol):
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        """Wait for what user code must do before such a container can be opened. Raises nothing of its own."""
+
     def adopt(self, container_id: str) -> AbstractAsyncContextManager[Running]:
         """Take over a container that an earlier worker left. Raises ``NotFoundError`` where it lives no more."""
 
@@ -70,6 +73,9 @@ class Runtime(Protocol):
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         """Make one layer. Raises ``ImageBuildError``."""
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        """Give up templates of all other functions; containers that came from them go on."""
 
     def images(self) -> list[str]:
         """Ids of the layers that are here."""

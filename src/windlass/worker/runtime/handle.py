@@ -83,6 +83,8 @@ class Handle:
         self._folder = folder
         self._ended = ended
         self._process: int | None = None
+        self._interrupted: int | None = None
+        """Which process is asked to stop, if it is another one."""
         self._monitor: int | None = None
         self._monitor_gone = asyncio.Event()
 
@@ -91,6 +93,8 @@ class Handle:
         """Hold the processes of ``record`` by descriptors; on leaving, nothing of the container runs any more,
         unless the worker is ending."""
         self._process = folders.open_pid(record["pid"], record["pid_start"])
+        if "process" in record:
+            self._interrupted = folders.open_pid(record["process"], record["process_start"])
         self._monitor = folders.open_pid(record["monitor"], record["monitor_start"])
         loop = asyncio.get_running_loop()
         if self._monitor is not None:
@@ -103,10 +107,10 @@ class Handle:
                 yield self
         finally:
             self._stop_watching()
-            for descriptor in (self._process, self._monitor):
+            for descriptor in (self._process, self._monitor, self._interrupted):
                 if descriptor is not None:
                     os.close(descriptor)
-            self._process = self._monitor = None
+            self._process = self._monitor = self._interrupted = None
 
     async def wait(self) -> containers.ContainerExit:
         """Exit code or signal; what else is known of the reason is added by the runtime."""
@@ -122,15 +126,15 @@ class Handle:
         return {"reason": "exited", "exit_code": status}
 
     def interrupt(self) -> None:
-        self._send(signal.SIGINT)
+        self._send(signal.SIGINT, self._process if self._interrupted is None else self._interrupted)
 
     def kill(self) -> None:
-        self._send(signal.SIGKILL)
+        self._send(signal.SIGKILL, self._process)
 
-    def _send(self, number: signal.Signals) -> None:
-        if self._process is not None:
+    def _send(self, number: signal.Signals, process: int | None) -> None:
+        if process is not None:
             with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._process, number)
+                signal.pidfd_send_signal(process, number)
 
     def _stop_watching(self) -> None:
         if self._monitor is not None:

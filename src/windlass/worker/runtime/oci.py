@@ -12,7 +12,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from windlass import exception
@@ -37,10 +37,15 @@ class Oci:
         for path in (self._state, self._sockets, exits):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
-    def launch(self, folder: folders.Folder, *, enter: Sequence[str] = ()) -> folders.Record:
+    def launch(
+        self, folder: folders.Folder, *, enter: Sequence[str] = (), created: Callable[[int], None] | None = None
+    ) -> folders.Record:
         """Create and start what ``folder.bundle`` describes. ``enter``: command line that puts what follows it into
-        the container's control group. Raises ``ExecutionError`` with the runtime's words."""
+        the container's control group. ``created`` is called with the pid of its first process before that runs.
+        Raises ``ExecutionError`` with the runtime's words."""
         pid = self._create(folder, enter)
+        if created is not None:
+            created(pid)
         self._start(folder)
         monitor = folders.read_pid(folder.monitor_file)
         return {

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import windlass
@@ -70,6 +70,9 @@ class Processes:
             with handle.Handle(folder, ended).watch(record) as running:
                 yield running
 
+    async def prepare(self, plan: containers.ContainerPlan) -> None:
+        """Nothing."""
+
     def known(self) -> list[str]:
         return folders.known(self._root)
 
@@ -90,6 +93,9 @@ class Processes:
 
     def contents(self, image_id: str) -> images.Contents:
         return {"installed": {"debian": {}, "python": {}}, "digest": ""}
+
+    def keep_templates(self, functions: Collection[str]) -> None:
+        """It has none."""
 
     def images(self) -> list[str]:
         return sorted(path.parent.name for path in (self._root / "layers").glob("*/meta.json"))

@@ -1,0 +1,413 @@
+"""Which templates there are: made when the first container of their kind is wanted, dropped when nobody wants more.
+
+    of(plan) ──► making: template and keeper start ──► reached: forks ──► retired: the last fork's end is the end
+                     └─ refused, failed: containers of this kind start cold, and their log says why once
+
+A kind is everything that makes containers alike: function, code, image, mounts, secrets, limits. The template's control
+group holds the memory that its forks share; it has the function's own limit.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Collection
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from windlass import exception
+from windlass.kit import ids, tasks
+from windlass.wire.messages import containers
+from windlass.worker import folder as folders
+from windlass.worker import linux, network, spec
+from windlass.worker.snapshots import cell, keeper, transplant
+
+_log = logging.getLogger(__name__)
+KIND = folders.FAMILIES
+CELLS = "cells"
+DOOR = "/__windlass/family"
+_IDLE = 300.0  # seconds without a new fork after which a template goes
+_OLD = 7 * 86400.0
+_READY = 2  # cells that wait for forks of one template
+_MOST = 16  # templates on one machine
+_SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
+_LOOK = 5.0
+_RETRY = 1.0
+_CALM = 0.2
+_AGAIN = 60.0  # seconds after which a template that failed is tried again
+_FORK_TIME = 15.0
+_KEEPER_TIME = 20.0
+_PACKET = 256 * 1024
+
+
+class Cold(Exception):
+    """There is no template, and why; "" where that was told already."""
+
+
+class Launcher(Protocol):
+    """Starts the container of a template (``container.Containers``)."""
+
+    def template(
+        self, plan: containers.ContainerPlan, family: Family
+    ) -> contextlib.AbstractAsyncContextManager[asyncio.Future[int]]:
+        """Run it; the future is of its exit status."""
+
+    async def cell(self, plan: containers.ContainerPlan, family: Family) -> Cell:
+        """Prepare a place for a fork."""
+
+
+class Cell(NamedTuple):
+    """A place for one fork. ``first``: its process 1. ``held`` gives everything back."""
+
+    name: str
+    folder: folders.Folder
+    first: int
+    net: network.Network
+    held: contextlib.AsyncExitStack
+
+
+class Family:
+    """One template and its keeper."""
+
+    def __init__(self, kind: str, root: Path, plan: containers.ContainerPlan) -> None:
+        self.kind = kind
+        self.function_id = plan["function_id"]
+        self.id = ids.new("te")
+        self.folder = folders.Folder(root, self.id, kind=KIND)
+        self.key = keeper.new_key()
+        self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.made_at = self.used_at = time.monotonic()
+        self.keeper = 0
+        self.over = False
+        self._talk: socket.socket | None = None
+        self._asked: dict[str, asyncio.Future[int]] = {}
+        self._cells: list[Cell] = []
+        self._wanted = asyncio.Event()
+        self._make: Callable[[], Awaitable[Cell]] | None = None
+        self._told = False
+
+    @property
+    def door(self) -> Path:
+        """The folder that the template sees as ``DOOR``."""
+        return self.folder.path / "door"
+
+    def keep(self, init: int, exits: Path) -> None:
+        """Start the keeper for the template whose first process is ``init``. Blocks until it is ready."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "windlass.worker.snapshots.keeper", str(theirs.fileno())],
+                env=own_environment(),
+                pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        self._talk, self.keeper = ours, process.pid
+        mask = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
+        about: keeper.Family = {
+            "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),
+        }  # fmt: skip
+        ours.settimeout(_KEEPER_TIME)
+        try:
+            ours.send(json.dumps(about).encode())
+            answer = json.loads(ours.recv(_PACKET) or b"{}")
+        except (OSError, ValueError) as exc:
+            raise exception.ExecutionError(f"the keeper of a memory snapshot did not start: {exc}") from None
+        if "ready" not in answer:
+            raise exception.ExecutionError(f"no memory snapshot: {answer.get('failed', 'its keeper ended')}")
+        ours.setblocking(False)
+
+    def listen(self) -> None:
+        assert self._talk is not None
+        asyncio.get_running_loop().add_reader(self._talk, self._heard)
+
+    def close(self) -> None:
+        """No more forks."""
+        self.over = True
+        self._wanted.set()
+        if self._talk is not None:
+            asyncio.get_running_loop().remove_reader(self._talk)
+            self._talk.close()
+            self._talk = None
+        self._fail("the template was given up")
+
+    async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
+        """Keep some cells ready until there are no more forks."""
+        self._make = make
+        while not self.over:
+            self._wanted.clear()
+            try:
+                while len(self._cells) < _READY and not self.over:
+                    self._cells.append(await make())
+            except (Cold, exception.Error, OSError) as exc:
+                _log.warning("a cell of %s: %s", self.id, exc)
+                await asyncio.sleep(_RETRY)
+                continue
+            await self._wanted.wait()
+
+    async def empty(self) -> None:
+        """Give the cells back that nobody has taken."""
+        while self._cells:
+            await self._cells.pop().held.aclose()
+
+    async def take(self) -> Cell:
+        """A cell for one fork: a ready one, or made now. Raises ``Cold``."""
+        self.used_at = time.monotonic()
+        if self.over or self._make is None:
+            raise Cold("its template has ended")
+        return self._cells.pop(0) if self._cells else await self._make()
+
+    async def furnish(self, name: str, plan: cell.Plan) -> int:
+        """Have a cell made; the pid of its first process. Raises ``Cold``."""
+        return await self._ask(name, {"cell": {"id": name, "plan": plan}})
+
+    def fork(self, name: str, cell_name: str, log: Path) -> Awaitable[int]:
+        """Begin a fork in that cell. It waits for ``go``; its pid is to be waited for. Raises ``Cold``."""
+        return self._ask(name, {"fork": {"id": name, "cell": cell_name, "hostname": name[:63], "log": str(log)}})
+
+    def _ask(self, name: str, body: dict[str, Any]) -> Awaitable[int]:
+        self._asked[name] = asyncio.get_running_loop().create_future()
+        self._say(body)
+        return self._answered(name, self._asked[name])
+
+    async def _answered(self, name: str, answer: asyncio.Future[int]) -> int:
+        try:
+            return await asyncio.wait_for(answer, _FORK_TIME)
+        except asyncio.TimeoutError:
+            self.close()
+            raise Cold("its template did not fork in time") from None
+        finally:
+            self._asked.pop(name, None)
+
+    def go(self, name: str) -> None:
+        """Let a fork run. Its cell is replaced a little later: that would make the fork late."""
+        asyncio.get_running_loop().call_later(_CALM, self._wanted.set)
+        self._say({"go": name})
+
+    def log_of_making(self) -> bytes:
+        """What the template wrote until the fork point: for the log of the first fork."""
+        if self._told:
+            return b""
+        self._told = True
+        return self.folder.log.read_bytes()
+
+    def _say(self, body: dict[str, Any]) -> None:
+        try:
+            if self._talk is None:
+                raise OSError("it is gone")
+            self._talk.send(json.dumps(body).encode())
+        except OSError as exc:
+            raise Cold(f"its template cannot be asked: {exc}") from None
+
+    def _heard(self) -> None:
+        while self._talk is not None:
+            try:
+                data = self._talk.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self.close()
+                return
+            self._take(json.loads(data))
+
+    def _take(self, body: dict[str, Any]) -> None:
+        if "template" in body:
+            self._template(body["template"])
+            return
+        answer = self._asked.get(body.get("id", ""))
+        if answer is not None and "pid" in body:
+            _resolve(answer, body["pid"])
+        elif answer is not None:
+            _reject(answer, Cold(f"the fork failed: {body.get('failed')}"))
+
+    def _template(self, words: Any) -> None:
+        said = words if isinstance(words, dict) else {}
+        if "ready" in said:
+            _resolve(self.reached, None)
+        elif "refused" in said:
+            _reject(self.reached, Cold(str(said["refused"])))
+        elif "failed" in said:
+            _reject(self.reached, Cold(f"making it failed: {said['failed']}"))
+        else:
+            self.over = True
+            self._fail("the template has ended")
+
+    def _fail(self, why: str) -> None:
+        _reject(self.reached, Cold(why))
+        for answer in self._asked.values():
+            _reject(answer, Cold(why))
+
+
+class Refusal:
+    """Why there is no template, for some seconds; told once."""
+
+    def __init__(self, why: str, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+        self._why = why
+
+    def tell(self) -> str:
+        why, self._why = self._why, ""
+        return why
+
+
+class Families:
+    """All templates of this machine."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._launcher: Launcher | None = None
+        self._known: dict[str, Family] = {}
+        self._refused: dict[str, Refusal] = {}
+        """By kind."""
+        self._tasks = tasks.Tasks()
+        (root / KIND).mkdir(exist_ok=True)
+        (root / KIND).chmod(0o711)
+
+    async def __aenter__(self) -> Families:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
+
+    def serve(self, launcher: Launcher, adopt: Callable[[str], Any]) -> None:
+        """Begin. ``adopt``: sees to the end of a family that an earlier worker has left."""
+        self._launcher = launcher
+        for name in folders.known(self._root, KIND):
+            self._tasks.start(adopt(name), f"family {name}")
+        self._tasks.start(self._look(), "templates that nobody needs")
+
+    def keep(self, functions: Collection[str]) -> None:
+        """Give up the templates of all other functions."""
+        for family in list(self._known.values()):
+            if family.function_id not in functions and family.reached.done():
+                family.close()
+
+    async def settle(self, plan: containers.ContainerPlan) -> None:
+        """Wait until it is known whether there is a template of this kind; one is made where there is none."""
+        kind = kind_of(plan)
+        if self._refusal(kind) is not None:
+            return
+        if not transplant.possible():
+            self._refused[kind] = Refusal("this kind of processor is not supported", _OLD)
+            return
+        family = self._known.get(kind)
+        if family is None or family.over:
+            family = self._make(kind, plan)
+        try:
+            await asyncio.wait_for(asyncio.shield(family.reached), plan["runner"]["spec"]["startup_timeout"])
+        except asyncio.TimeoutError:
+            family.close()
+            self._refused[kind] = Refusal("it was not made within the time for starting", _AGAIN)
+        except Cold as exc:
+            lasting = not str(exc).startswith("making it failed") and not family.over
+            self._refused.setdefault(kind, Refusal(str(exc), _OLD if lasting else _AGAIN))
+
+    async def of(self, plan: containers.ContainerPlan) -> Family:
+        """The template of this kind. Raises ``Cold``."""
+        await self.settle(plan)
+        kind = kind_of(plan)
+        if (refusal := self._refusal(kind)) is not None:
+            raise Cold(refusal.tell())
+        if (family := self._known.get(kind)) is None:
+            raise Cold("its template has ended")
+        return family
+
+    def _refusal(self, kind: str) -> Refusal | None:
+        known = self._refused.get(kind)
+        if known is not None and time.monotonic() >= known.until:
+            del self._refused[kind]
+            return None
+        return known
+
+    def _make(self, kind: str, plan: containers.ContainerPlan) -> Family:
+        for other in list(self._known.values()):
+            if other.function_id == plan["function_id"]:
+                other.close()
+        for other in sorted(self._known.values(), key=lambda f: f.used_at)[: max(0, len(self._known) + 1 - _MOST)]:
+            other.close()
+        family = self._known[kind] = Family(kind, self._root, plan)
+        self._tasks.start(self._live(family, plan), f"template {family.id}")
+        return family
+
+    async def _live(self, family: Family, plan: containers.ContainerPlan) -> None:
+        assert self._launcher is not None
+        try:
+            async with self._launcher.template(template_plan(plan, family.id), family) as ended:
+                family.listen()
+                launcher = self._launcher
+                self._tasks.start(self._fill(family, plan, launcher), f"cells of {family.id}")
+                await asyncio.shield(ended)
+                family.close()
+                await family.empty()
+        except (exception.Error, OSError) as exc:
+            _log.warning("template %s: %s", family.id, exc)
+            _reject(family.reached, Cold(f"making it failed: {exc}"))
+        finally:
+            family.close()
+            if self._known.get(family.kind) is family:
+                del self._known[family.kind]
+
+    async def _fill(self, family: Family, plan: containers.ContainerPlan, launcher: Launcher) -> None:
+        try:
+            await asyncio.shield(family.reached)
+        except Cold:
+            return
+        await family.fill(lambda: launcher.cell(plan, family))
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK)
+            now, scarce = time.monotonic(), _memory_is_scarce()
+            for family in list(self._known.values()):
+                if family.reached.done() and spent(now - family.used_at, now - family.made_at, scarce=scarce):
+                    family.close()
+
+
+def spent(idle: float, age: float, *, scarce: bool) -> bool:
+    """Whether a template is to go. ``idle``: seconds since its last fork. ``scarce``: the machine's memory is."""
+    return idle > (_LOOK if scarce else _IDLE) or age > _OLD
+
+
+def own_environment() -> dict[str, str]:
+    """What programs of ours need to find themselves."""
+    return {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
+
+
+def kind_of(plan: containers.ContainerPlan) -> str:
+    """Equal for containers that are alike in all but their identity."""
+    alike: dict[str, Any] = {k: v for k, v in plan.items() if k not in ("container_id", "token", "runner")}
+    alike["runner"] = {k: v for k, v in plan["runner"].items() if k not in ("container_id", "token")}
+    return hashlib.sha256(json.dumps(alike, sort_keys=True).encode()).hexdigest()
+
+
+def template_plan(plan: containers.ContainerPlan, name: str) -> containers.ContainerPlan:
+    """The plan of a template for such containers: it has no token, so it cannot speak as one of them."""
+    runner: containers.RunnerPlan = {
+        **plan["runner"], "container_id": name, "token": "", "template": f"{DOOR}/sock",
+    }  # fmt: skip
+    return {**plan, "container_id": name, "token": "", "runner": runner}
+
+
+def _memory_is_scarce() -> bool:
+    with Path("/proc/meminfo").open(encoding="ascii") as file:
+        fields = {line.split(":")[0]: int(line.split()[1]) for line in file}
+    return fields.get("MemAvailable", 1) < _SCARCE * fields.get("MemTotal", 1)
+
+
+def _resolve(future: asyncio.Future[Any], value: Any) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _reject(future: asyncio.Future[Any], why: Exception) -> None:
+    if not future.done():
+        future.set_exception(why)
+        future.exception()  # waited for or not, it is not an error of the loop

@@ -1,0 +1,387 @@
+"""A program of the node beside each family: makes its forks, keeps their output, tells their ends.
+
+    python -m windlass.worker.snapshots.keeper DESCRIPTOR
+
+The descriptor is the worker's end of a conversation in packets of JSON; the first tells which family this is
+(``Family``). The keeper outlives the worker, as each container's monitor does: then it makes no more forks, and goes
+when the last one has ended. The template never hears from anybody else, and never holds more than one request.
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import secrets
+import selectors
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any, TypedDict
+
+from windlass.worker import linux
+from windlass.worker.snapshots import cell, transplant
+
+_PACKET = 256 * 1024
+_PATIENCE = 10.0
+_CHUNK = 65536
+_PASSCRED = 16
+_PR_SET_DUMPABLE = 4
+KINDS = ("user", "mnt", "ipc", "uts", "net", "pid")  # the order in which they are entered
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Family(TypedDict):
+    """``init``: process 1 of the template's container. ``door``: the socket that waits for the template. ``key``: see
+    ``transplant``. ``capabilities``: what forks keep, as a mask. ``exits``: the folder of exit files."""
+
+    init: int
+    door: str
+    key: list[int]
+    capabilities: int
+    exits: str
+
+
+class Fork:
+    """One container of this family."""
+
+    def __init__(self, request: dict[str, Any]) -> None:
+        self.name: str = request["id"]
+        self.log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.first = 0
+        """Process 1 of its cell."""
+        self.inner = 0
+        """The number that the family knows its process by."""
+        self.pipes: dict[int, bytes] = {}
+        self.held: dict[int, bytes] = {}
+        self.talk: socket.socket | None = None
+
+    def write(self, stream: bytes, data: bytes) -> None:
+        """Append to the log as a container's monitor does: each line with its time; P has no end of line yet."""
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e9):09d}+00:00"
+        lines = data.split(b"\n")
+        head = f"{stamp} {stream.decode()} ".encode()
+        text = b"".join(head + b"F " + line + b"\n" for line in lines[:-1])
+        if lines[-1]:
+            text += head + b"P " + lines[-1] + b"\n"
+        with contextlib.suppress(OSError):  # a full disk must not end the others
+            os.write(self.log, text)
+
+
+class Keeper:
+    def __init__(self, worker: socket.socket, family: Family) -> None:
+        self._worker: socket.socket | None = worker
+        self._family = family
+        self._forks: dict[int, Fork] = {}
+        """By ``inner``."""
+        self._waiting: dict[str, Fork] = {}
+        self._cells: dict[str, int] = {}
+        """First processes of those that nobody has taken yet."""
+        self._selector = selectors.DefaultSelector()
+        self._over = False
+        """No more forks are made."""
+        self._template: socket.socket | None = None
+        self._first: socket.socket | None = None
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        self._door.bind(family["door"])
+        Path(family["door"]).chmod(0o666)
+        self._door.listen(2)
+        ours = os.open(f"/proc/{family['init']}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        self._userns = cell.user_namespace(ours)
+        os.close(ours)
+        pids = os.open(f"/proc/{family['init']}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        linux.setns(pids, linux.NEWPID)
+        os.close(pids)
+        self._selector.register(self._door, selectors.EVENT_READ, self._knock)
+        self._selector.register(worker, selectors.EVENT_READ, self._asked)
+
+    def run(self) -> None:
+        self._say({"ready": True})
+        while self._forks or not self._over:
+            for key, _ in self._selector.select():
+                if self._selector.get_map().get(key.fd) is key:  # what came before may have closed it
+                    key.data()
+
+    # -- the family ----------------------------------------------------------------------------------------
+
+    def _knock(self) -> None:
+        """Process 1 and the template, in this order, before any user code; then the door is shut."""
+        guest, _ = self._door.accept()
+        if self._first is None:
+            self._first = guest
+            self._selector.register(guest, selectors.EVENT_READ, self._buried)
+            return
+        self._template = guest
+        self._selector.register(guest, selectors.EVENT_READ, self._template_said)
+        self._selector.unregister(self._door)
+        self._door.close()
+        Path(self._family["door"]).unlink(missing_ok=True)
+
+    def _template_said(self) -> None:
+        assert self._template is not None
+        data = _packet(self._template)
+        if data is None:
+            self._selector.unregister(self._template)
+            self._template.close()
+            self._template, self._over = None, True
+            self._say({"template": {"gone": True}})
+        else:
+            self._say({"template": data})
+
+    def _buried(self) -> None:
+        """Process 1 has seen a process of the family end."""
+        assert self._first is not None
+        data = _packet(self._first)
+        if data is None:  # and with it all others
+            self._selector.unregister(self._first)
+            self._over = True
+            for inner in list(self._forks):
+                self._ended(inner, signal.SIGKILL)
+            return
+        if (inner := data.get("pid")) in self._forks:
+            status = data.get("status")
+            self._ended(inner, status if isinstance(status, int) else signal.SIGKILL)
+
+    def _ended(self, inner: int, status: int) -> None:
+        fork = self._forks.pop(inner)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(fork.first, signal.SIGKILL)
+        for pipe in list(fork.pipes):
+            os.set_blocking(pipe, False)
+            while self._copy(fork, pipe, last=True):
+                pass
+        self._close(fork)
+        _write_exit(Path(self._family["exits"]), fork.name, _exit_code(status))
+
+    # -- the worker ----------------------------------------------------------------------------------------
+
+    def _asked(self) -> None:
+        assert self._worker is not None
+        request = _packet(self._worker)
+        if request is None:
+            self._selector.unregister(self._worker)
+            self._worker = None
+            self._retire()
+        elif "go" in request:
+            self._go(request["go"])
+        elif "cell" in request:
+            self._cell(request["cell"]["id"], request["cell"]["plan"])
+        elif "fork" in request:
+            self._fork(request["fork"])
+        elif "retire" in request:
+            self._retire()
+
+    def _retire(self) -> None:
+        self._over = True
+        if self._template is not None:
+            self._selector.unregister(self._template)
+            self._template.close()  # which ends it
+            self._template = None
+
+    def _say(self, body: dict[str, Any]) -> None:
+        if self._worker is not None:
+            with contextlib.suppress(OSError):
+                self._worker.send(json.dumps(body).encode())
+
+    # -- one fork ------------------------------------------------------------------------------------------
+
+    def _cell(self, name: str, plan: cell.Plan) -> None:
+        """Begin a cell. Many may be in the making: what takes long there is waiting for the kernel."""
+        ours, theirs = _pair()
+        with theirs:
+            maker = cell.make(plan, userns=self._userns, say=theirs)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours, maker))
+
+    def _furnished(self, name: str, ours: socket.socket, maker: int) -> None:
+        self._selector.unregister(ours)
+        with ours:
+            said, first = cell.heard(ours, 0)
+        os.waitpid(maker, 0)
+        if said == "ok":
+            self._cells[name] = first
+            self._say({"id": name, "pid": first})
+        else:
+            self._say({"id": name, "failed": f"the cell could not be made: {said}"})
+
+    def _fork(self, request: dict[str, Any]) -> None:
+        fork = Fork(request)
+        try:
+            fork.first = self._cells.pop(request["cell"], 0)
+            _set_hostname(fork.first, request["hostname"])
+            pid = self._born(fork)
+        except (OSError, ValueError) as exc:
+            if fork.first:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(fork.first, signal.SIGKILL)
+            self._close(fork)
+            self._say({"id": fork.name, "failed": str(exc)})
+            return
+        self._forks[fork.inner] = self._waiting[fork.name] = fork
+        for pipe in fork.pipes:
+            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
+        self._say({"id": fork.name, "pid": pid})
+
+    def _born(self, fork: Fork) -> int:
+        """Let the template fork, move the child into the cell and return the pid of *its* child, which stays."""
+        if self._template is None:
+            raise OSError(0, "the template has ended")
+        ours, theirs = _pair()
+        reading, writing = os.pipe(), os.pipe()
+        try:
+            with theirs:
+                socket.send_fds(self._template, [b"fork"], [theirs.fileno(), reading[1], writing[1]])
+            said, child = cell.heard(ours, _PATIENCE)
+            number = int(said)  # its descriptor of the conversation
+            transplant.move(
+                child, deliver=lambda: _deliver(ours, fork.first), socket=number, key=self._family["key"],
+                capabilities=self._family["capabilities"],
+            )  # fmt: skip
+            ours.send(b"moved")
+            said, pid = cell.heard(ours, _PATIENCE)
+            if said != "born" or not self._inside(pid, fork.first):
+                raise OSError(0, f"the fork is not where it should be: {said}")
+        except BaseException:
+            for descriptor in (reading[0], writing[0]):
+                os.close(descriptor)
+            ours.close()
+            raise
+        finally:
+            for descriptor in (reading[1], writing[1]):
+                os.close(descriptor)
+        fork.inner = _numbers(pid)[-2]
+        fork.talk = ours
+        fork.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
+        return pid
+
+    def _inside(self, pid: int, first: int) -> bool:
+        try:
+            ours, its = Path(f"/proc/{pid}/ns"), Path(f"/proc/{first}/ns")
+            return all((ours / kind).readlink() == (its / kind).readlink() for kind in KINDS)
+        except OSError:
+            return False
+
+    def _go(self, name: str) -> None:
+        """Limits and network are there: let it run."""
+        fork = self._waiting.pop(name, None)
+        if fork is not None and fork.talk is not None:
+            with contextlib.suppress(OSError):
+                fork.talk.send(b"go")
+            fork.talk.close()
+            fork.talk = None
+
+    def _copy(self, fork: Fork, pipe: int, *, last: bool = False) -> bool:
+        try:
+            data = os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            return False
+        if data:
+            fork.write(fork.pipes[pipe], data)
+        elif not last:
+            self._selector.unregister(pipe)
+            os.close(pipe)
+            del fork.pipes[pipe]
+        return bool(data)
+
+    def _close(self, fork: Fork) -> None:
+        for pipe in fork.pipes:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(pipe)
+            os.close(pipe)
+        if fork.talk is not None:
+            fork.talk.close()
+        self._waiting.pop(fork.name, None)
+        fork.pipes = {}
+        os.close(fork.log)
+
+
+def _deliver(talk: socket.socket, first: int) -> int:
+    """Send the namespaces of a cell."""
+    namespaces = [os.open(f"/proc/{first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+    try:
+        socket.send_fds(talk, [b"n"], namespaces)
+    finally:
+        for descriptor in namespaces:
+            os.close(descriptor)
+    return len(namespaces)
+
+
+def _set_hostname(first: int, name: str) -> None:
+    """Name a cell; this process has no use for a host name of its own."""
+    uts = os.open(f"/proc/{first}/ns/uts", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(uts, linux.NEWUTS)
+    finally:
+        os.close(uts)
+    socket.sethostname(name)
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, _PASSCRED, 1)
+    return ours, theirs
+
+
+def _packet(connection: socket.socket) -> Any:
+    """The next message, or None at the end."""
+    try:
+        data = connection.recv(_PACKET)
+        said = json.loads(data) if data else None
+        return said if isinstance(said, dict) else None
+    except (OSError, ValueError):
+        return None
+
+
+def _numbers(pid: int) -> list[int]:
+    """The pids of a process, from our namespace inwards."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("NSpid:"):
+            return [int(word) for word in line.split()[1:]]
+    return [pid]
+
+
+def _exit_code(status: int) -> int:
+    """As a shell would say it; that of a kill for what is no end of a process."""
+    try:
+        code = os.waitstatus_to_exitcode(status)
+    except (ValueError, OverflowError):
+        code = -signal.SIGKILL
+    return code if code >= 0 else 128 - code
+
+
+def _write_exit(folder: Path, name: str, code: int) -> None:
+    draft = folder / f".{name}"
+    draft.write_text(str(code))
+    draft.rename(folder / name)
+
+
+def new_key() -> list[int]:
+    """What lets a fork into its cell."""
+    return [secrets.randbits(64) for _ in range(transplant.KEY_WORDS)]
+
+
+def main() -> int:
+    os.umask(0o022)
+    worker = socket.socket(fileno=int(sys.argv[1]))
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    family = _packet(worker)
+    if family is None:
+        return 1
+    try:
+        keeper = Keeper(worker, family)
+    except OSError as exc:
+        worker.send(json.dumps({"failed": str(exc)}).encode())
+        return 1
+    gc.freeze()
+    keeper.run()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(family["init"], signal.SIGKILL)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Which containers are alike, what a template is told, and the one rule by which its filter differs."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import os
+import random
+import signal
+import ssl
+import sys
+import tempfile
+import time
+from typing import Any
+
+import pytest
+
+from windlass.runner import forkable, renewal, served
+from windlass.worker import seccomp
+from windlass.worker.snapshots import families, transplant
+
+
+def plan(**changes: Any) -> Any:
+    return {
+        "container_id": "ta-1", "token": "secret", "function_id": "fu-1", "env": {"KEY": "a"}, "mounts": ["m"],
+        "runner": {"container_id": "ta-1", "token": "secret", "parameters": "", "spec": {}}, **changes,
+    }  # fmt: skip
+
+
+def test_containers_that_differ_in_identity_only_are_of_one_kind():
+    other = plan(container_id="ta-2", token="other")
+    other["runner"] = {**other["runner"], "container_id": "ta-2", "token": "other"}
+    assert families.kind_of(plan()) == families.kind_of(other)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"function_id": "fu-2"},
+        {"env": {"KEY": "b"}},
+        {"mounts": ["n"]},
+        {"runner": {**plan()["runner"], "parameters": "x"}},
+        {"runner": {**plan()["runner"], "spec": {"timeout": 5}}},
+    ],
+)
+def test_another_version_parameter_secret_or_option_is_another_kind(change):
+    assert families.kind_of(plan()) != families.kind_of(plan(**change))
+
+
+def test_a_template_is_told_no_token():
+    made = families.template_plan(plan(), "te-1")
+    assert "secret" not in str(made)
+    assert made["runner"]["container_id"] == "te-1"
+
+
+def test_only_with_the_whole_key_may_namespaces_be_entered():
+    plain, keyed = seccomp.profile("x86_64"), seccomp.profile("x86_64", key=[1, 2, 3, 2**64 - 1])
+    assert plain is not None and keyed is not None
+    allowed = [rule for rule in keyed["syscalls"] if "setns" in rule["names"]]
+    assert allowed == [
+        {
+            "names": ["setns"],
+            "action": "SCMP_ACT_ALLOW",
+            "args": [
+                {"index": 2 + n, "value": word, "op": "SCMP_CMP_EQ"} for n, word in enumerate([1, 2, 3, 2**64 - 1])
+            ],
+        }
+    ]
+    others = [[rule for rule in known["syscalls"] if rule["names"] != ["setns"]] for known in (plain, keyed)]
+    others[0][1] = {**others[0][1], "names": [name for name in seccomp.REFUSED if name != "setns"]}
+    assert others[0] == others[1]
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_a_held_process_makes_a_call_and_goes_on_as_if_nothing_had_happened():
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        os._exit(7 if os.read(reading, 1) == b"x" else 1)
+    with transplant._held(child) as held:
+        assert held.call(39) == child  # getpid
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            held.call(3, 999)
+    os.write(writing, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_a_process_that_ends_while_it_is_held_is_an_error_and_no_wait_for_ever():
+    child = os.fork()
+    if child == 0:
+        while True:
+            time.sleep(0.01)
+    with pytest.raises(OSError), transplant._held(child) as held:
+        os.kill(child, signal.SIGKILL)
+        held.call(39)
+
+
+def test_an_event_loop_with_nothing_to_do_is_no_hindrance_and_made_again():
+    warmed = served.Served({})
+    loop = warmed.needs_loop().loop
+    forkable._loop(warmed)
+    assert loop.is_closed() and warmed.loop is None
+
+
+def test_files_that_are_read_are_opened_again_at_their_place(tmp_path):
+    (tmp_path / "text").write_text("one two")
+    with (tmp_path / "text").open("rb", 0) as file:
+        file.read(4)
+        known = forkable._file(file.fileno())
+        assert known is not None
+        file.read(3)
+        forkable.reopen([known])
+        assert file.read(3) == b"two"
+
+
+def test_devices_and_files_that_are_written_are_no_files_to_open_again(tmp_path):
+    device = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY)
+    try:
+        with pytest.raises(forkable.Cannot, match="the device"):
+            forkable._file(device)
+    finally:
+        os.close(device)
+    with (tmp_path / "text").open("w") as file, pytest.raises(forkable.Cannot, match="is open for writing"):
+        forkable._file(file.fileno())
+
+
+def test_forks_draw_differently_from_every_global_generator():
+    drawn = [_in_child(_draw) for _ in range(2)]
+    assert len(drawn[0]) >= 3
+    assert [name for name in drawn[0] if drawn[0][name] == drawn[1][name]] == []
+
+
+def _draw() -> dict[str, str]:
+    renewal.randomness()
+    found = {"random": str(random.random()), "ssl": ssl.RAND_bytes(8).hex(), "name": tempfile.mktemp()}
+    if "numpy.random" in sys.modules:
+        found["numpy"] = str(sys.modules["numpy.random"].random())
+    return found
+
+
+def _in_child(function) -> Any:
+    with contextlib.suppress(ImportError):
+        importlib.import_module("numpy.random")
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.write(writing, json.dumps(function()).encode())
+        os._exit(0)
+    os.close(writing)
+    os.wait()
+    with os.fdopen(reading) as answer:
+        return json.loads(answer.read())
+
+
+def test_templates_go_when_they_are_idle_old_or_in_the_way():
+    assert not families.spent(200, 3600, scarce=False)
+    assert families.spent(301, 3600, scarce=False)
+    assert families.spent(6, 3600, scarce=True)
+    assert families.spent(0, 7 * 86400 + 1, scarce=False)
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_no_call_is_made_but_the_one_that_was_asked_for():
+    child = os.fork()
+    if child == 0:
+        time.sleep(30)
+        os._exit(0)
+    with pytest.raises(OSError, match="not make the call"), transplant._held(child) as held:
+        held._saved.rip -= 1  # other instructions than expected
+        held.call(39)
+    assert os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -77,6 +77,7 @@ def ready(core: Core, container: machines.Container, link: Any, held: dict[str, 
     core.turn.begin()
     if container.started_at is None:
         container.started_at = now
+        function.startup = attempts.smooth(function.startup, now - container.created_at)
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
         function.failures, function.not_before, function.broken = 0, 0.0, False

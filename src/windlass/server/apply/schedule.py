@@ -6,7 +6,7 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import place, scale
+from windlass.server.decide import place, reclaim, scale, share
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -21,6 +21,8 @@ def leasing(core: Core) -> None:
     while turn.dispatch:
         functions, turn.dispatch = turn.dispatch, {}
         for function in functions:
+            if function.owes:
+                _give(core, function)
             dispatch.dispatch(core, function)
             if function.queued and not function.free:
                 core.scheduler.set()
@@ -28,22 +30,36 @@ def leasing(core: Core) -> None:
                     _first(core, function)
 
 
+def _give(core: Core, function: machines.Function) -> None:
+    """What it owes to others: containers that have just finished something end, the emptiest first."""
+    done = sorted(function.free.values(), key=lambda c: len(c.held))[: function.owes]
+    for container in done:
+        function.owes -= 1
+        containers.stop(core, container, graceful=True, why="others have less")
+
+
 def _first(core: Core, function: machines.Function) -> None:
     """Do not let a cold function wait for the scheduler's next look."""
     now = core.clock.now()
     missing = scale_function(core, function, now)
     if missing:
-        _start(core, [place.Wish(function.id, containers.memory_of(function), missing)], now)
+        _start(core, [_wish(function, missing)], now)
+
+
+def _wish(function: machines.Function, missing: int) -> place.Wish:
+    has = len(_counted(function))
+    return place.Wish(function.id, containers.memory_of(function), missing, has, function.app.id)
 
 
 def scale_all(core: Core, now: float) -> None:
     """One look at every function."""
     wishes = []
     for function in list(core.world.functions.values()):
+        function.owes = 0
         if function.queued or function.running or function.containers or _minimum(function):
             missing = scale_function(core, function, now)
             if missing:
-                wishes.append(place.Wish(function.id, containers.memory_of(function), missing))
+                wishes.append(_wish(function, missing))
     if wishes:
         _start(core, wishes, now)
 
@@ -91,47 +107,83 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
         minimum=_minimum(function),
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
+        startup=function.startup,
     )
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
-    for worker in core.world.workers.values():
-        node = node_facts(core, worker, now)
-        granted = place.starts(node, wishes)
-        if granted:
-            core.turn.begin()
-            for function_id in granted:
-                containers.start(core, core.world.functions[function_id], worker)
-        for wish in wishes:
-            if wish.function_id not in granted and not place.fits(node, wish.memory):
-                _make_room(core, worker, wish, now)
-
-
-def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float) -> None:
-    """Others' idle containers go before their time when somebody has none of what it needs."""
-    leaving = any(c.state > moves.ContainerState.READY for c in core.world.containers.values())
-    if leaving or core.world.functions[wish.function_id].containers:
-        return
-    spares = []
-    for function in core.world.functions.values():
-        idle = [c for c in _counted(function) if c.state == moves.ContainerState.READY and not c.held]
-        extra = len(_counted(function)) - max(_minimum(function), function.running)
-        for container in sorted(idle, key=lambda c: c.idle_since)[: max(0, extra)]:
-            if container.node == worker.node and not function.queued:
-                spares.append(place.Spare(container.id, containers.memory_of(function), container.idle_since))
-    for identity in place.evicted(node_facts(core, worker, now), wish.memory, spares):
+    nodes = _nodes(core, now)
+    pools = _pools(core)
+    room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))
+    placement = place.assign(nodes, wishes, share.of_apps(pools, room))
+    for grant in placement.grants:
         core.turn.begin()
+        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node])
+    if placement.short and nodes:
+        _make_room(core, placement.short, now)
+
+
+def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
+    """Nothing is free: others' idle containers go before their time, and who has most gives what finishes."""
+    leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
+    taken = reclaim.take(_nodes(core, now), _pools(core), _idle(core), short, leaving=leaving, now=now)
+    for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
+    for function_id, count in taken.owes.items():
+        function = core.world.functions[function_id]
+        function.owes = count
+        core.turn.begin()
+        core.turn.dispatch[function] = None
 
 
-def node_facts(core: Core, worker: machines.Worker, now: float) -> place.Node:
-    here = [c for c in core.world.containers.values() if c.node == worker.node]
+def _pools(core: Core) -> list[share.Pool]:
+    pools = []
+    for function in core.world.functions.values():
+        if function.containers:
+            keeps = max(_minimum(function), int(bool(function.queued or function.running)))
+            memory = containers.memory_of(function)
+            pools.append(share.Pool(function.id, function.app.id, memory, len(_counted(function)), keeps))
+    return pools
+
+
+def _idle(core: Core) -> list[reclaim.Idle]:
+    """Containers that their functions could do without now."""
+    found = []
+    for function in core.world.functions.values():
+        if function.queued or not function.containers:
+            continue
+        counted = _counted(function)
+        idle = sorted(
+            (c for c in counted if c.state == moves.ContainerState.READY and not c.held), key=lambda c: c.idle_since
+        )
+        extra = max(0, len(counted) - max(_minimum(function), function.running))
+        memory = containers.memory_of(function)
+        for number, container in enumerate(idle[:extra], 1):
+            last = number == len(counted)
+            found.append(
+                reclaim.Idle(container.id, container.node, function.id, memory, container.idle_since, last)
+            )
+    return found
+
+
+def _nodes(core: Core, now: float) -> list[place.Node]:
+    """One pass over the containers, whatever the number of nodes."""
+    here: dict[str, list[int]] = {node: [0, 0, 0] for node in core.world.workers}
+    for container in core.world.containers.values():
+        if (counts := here.get(container.node)) is not None:
+            counts[0] += containers.memory_of(container.function)
+            counts[1] += 1
+            counts[2] += container.starting and now - container.created_at < _STARTING
+    return [_node(core, core.world.workers[name], *counts) for name, counts in here.items()]
+
+
+def _node(core: Core, worker: machines.Worker, promised: int, count: int, starting: int) -> place.Node:
     return place.Node(
         name=worker.node,
         memory=worker.memory // _MIB,
-        promised=sum(containers.memory_of(c.function) for c in here),
-        containers=len(here),
-        starting=sum(c.starting and now - c.created_at < _STARTING for c in here),
+        promised=promised,
+        containers=count,
+        starting=starting,
         max_containers=core.settings.max_containers,
         max_starting=max(2, math.ceil(worker.cpus * core.settings.starting_per_cpu)),
     )

@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     minimum: int
     maximum: int
     buffer: int
+    startup: float | None = None
 
 
 def needed(sample: Sample) -> int:

@@ -72,12 +72,14 @@ class Function:
         "n",
         "not_before",
         "overrides",
+        "owes",
         "parameters",
         "ready",
         "running",
         "seconds",
         "spec",
         "spilled",
+        "startup",
         "variant_key",
         "variant_of",
         "variants",
@@ -107,6 +109,10 @@ class Function:
         """Ready containers with room; the last one was used last and is the warmest."""
         self.seconds: float | None = None
         """How long an input lately ran; None before the first."""
+        self.startup: float | None = None
+        """How long its containers lately took to start, user code included; None before the first."""
+        self.owes = 0
+        """Containers that it gives up as they finish, for others who have less."""
         self.failures = 0
         self.broken = False
         """Too many starts failed: nothing is kept warm until somebody calls it again."""

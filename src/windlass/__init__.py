@@ -65,8 +65,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "exception", "functions", "image", "partial_function", "secret",
-        "types",
+        "app", "call_graph", "client", "cls", "config", "exception", "experimental", "functions", "image",
+        "partial_function", "secret", "types",
     }
 )  # fmt: skip
 

@@ -438,7 +438,8 @@ def _stop_script(stop):
         await asyncio.sleep(0.1)
         stop(s)
         assert await s.exit_code() == 0
-        assert not s.ends and s.seen["runner.release"] == [{"inputs": [{"input_id": name, "attempt": 1}]}]
+        given_back = {"inputs": [{"input_id": name, "attempt": 1}], "leaving": True}
+        assert not s.ends and s.seen["runner.release"] == [given_back]
 
     return script
 

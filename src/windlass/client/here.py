@@ -22,6 +22,9 @@ pid: int | None = None
 interact: Callable[[], None] | None = None
 """The runner's way to attach the user's terminal, once it serves."""
 
+stop_fetching: Callable[[], None] | None = None
+"""The runner's way to take no more inputs, once it serves."""
+
 importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""
 

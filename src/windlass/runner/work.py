@@ -145,9 +145,15 @@ class Work:
             if not lease.dropped:
                 released.append(lease.held)
         if released:
-            self._link.request("runner.release", {"inputs": released})
+            self._link.request("runner.release", {"inputs": released, "leaving": bool(self.stopping)})
 
     def give_back(self, lease: Lease) -> None:
         """Give back one that was interrupted, not by its own fault."""
         if self.held.pop(lease.key, None) is not None:
-            self._link.request("runner.release", {"inputs": [lease.held]})
+            self._link.request("runner.release", {"inputs": [lease.held], "leaving": bool(self.stopping)})
+
+    def stop_fetching(self) -> None:
+        """User code wants no input after those that run."""
+        self.stopping = self.stopping or "graceful"
+        self._link.request("runner.release", {"inputs": [], "leaving": True})
+        self.release()

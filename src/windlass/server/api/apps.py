@@ -153,12 +153,12 @@ def function_create(core: Core, who: door.Who, body: function_messages.FunctionC
 def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
-    for worker in core.world.workers.values():
+    if machines_now := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],
             memory=spec["memory_request"],
-            cpus=worker.cpus,
-            node_memory=worker.memory // 1048576,
+            cpus=max(worker.cpus for worker in machines_now),
+            node_memory=max(worker.memory for worker in machines_now) // 1048576,
         )
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:

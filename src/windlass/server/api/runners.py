@@ -52,7 +52,7 @@ def beat(core: Core, who: door.Who, body: messages.RunnerBeat, incoming: peer.In
 def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: peer.Incoming) -> Any:
     container = _container(who)
     core.turn.begin()
-    if container.held and container.state == moves.ContainerState.READY:
+    if body["inputs"] and container.held and container.state == moves.ContainerState.READY:
         # It gives back what waits behind a long one: inputs are not as short as they were.
         oldest = min(item.leased_at for item in container.held.values())
         container.function.seconds = max(container.function.seconds or 0.0, core.clock.now() - oldest, attempts.SHORT)
@@ -60,6 +60,10 @@ def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: p
         item = container.held.get(held["input_id"])
         if item is not None and item.attempt == held["attempt"]:
             actions.requeue(core, item)
+    if body.get("leaving"):
+        containers.move(core, container, moves.ContainerState.DRAINING)
+        if not container.held and container.kill_at is None:
+            container.kill_at = core.clock.now() + core.settings.stop_grace
     return {}
 
 

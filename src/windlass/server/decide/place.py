@@ -96,19 +96,25 @@ def assign(nodes: Iterable[Node], wishes: Iterable[Wish], held: Mapping[str, flo
     return Placement(grants, short)
 
 
-class _Places:
-    """Nodes as a heap: one decision costs the logarithm of their number.
+_Entry = tuple[float, float, int, Node]
+"""Of a heap: how much of what may start at once does, how much memory is promised, a number, the node."""
 
-    An entry is ``[starting ratio, memory ratio, order, node]``. A node without any room leaves the heap.
-    """
+
+class _Places:
+    """Nodes in heaps by the power of two of the memory that they have left: all nodes of higher heaps have room, so one
+    decision costs a look at the head of each heap. A node without any room is in none."""
 
     def __init__(self, nodes: Iterable[Node]) -> None:
         nodes = list(nodes)
         self.room = share.Room(
-            memory=sum(node.memory for node in nodes), slots=sum(node.max_containers for node in nodes)
+            memory=sum([node.memory for node in nodes]), slots=sum([node.max_containers for node in nodes])
         )
-        self._heap = [(*_load(node), order, node) for order, node in enumerate(nodes) if node.max_starting > 0]
-        heapq.heapify(self._heap)
+        self._heaps: dict[int, list[_Entry]] = {}
+        for order, node in enumerate(nodes):
+            if node.containers < node.max_containers and node.max_starting > 0:
+                self._heaps.setdefault(_size(node), []).append((*_load(node), order, node))
+        for heap in self._heaps.values():
+            heapq.heapify(heap)
         self._too_big = {True: 1 << 62, False: 1 << 62}
         """By ``first``: what had no room anywhere has none until the next look, and what is bigger neither."""
         self._waits = {True: 0, False: 0}
@@ -120,29 +126,46 @@ class _Places:
             return None, False
         if memory <= self._waits[first]:
             return None, True
-        heap, passed, found, waits = self._heap, [], None, False
-        limit = FIRST if first else 1
-        while heap:
-            starting, _, order, node = heap[0]
-            if starting >= limit:
-                waits = any(fits(entry[3], memory, first=first) for entry in heap)
-                break  # all others start as much or more
-            if fits(node, memory, first=first):
-                found = node._replace(
-                    promised=node.promised + memory, containers=node.containers + 1, starting=node.starting + 1
-                )
-                heapq.heapreplace(heap, (*_load(found), order, found))
-                break
-            entry = heapq.heappop(heap)
-            if fits(node, 1):
-                passed.append(entry)
-        for entry in passed:
-            heapq.heappush(heap, entry)
-        if waits:
+        best = self._best(memory, first)
+        if best is None:
+            return None, False
+        size, entry = best
+        if entry[0] >= (FIRST if first else 1):
             self._waits[first] = memory
-        elif found is None:
-            self._too_big[first] = memory
-        return (None if found is None else found.name), waits
+            return None, True
+        self._fill(size, entry, memory)
+        return entry[3].name, False
+
+    def _best(self, memory: int, first: bool) -> tuple[int, _Entry] | None:
+        """Of the heads that have room the least busy one; where no head has, whoever has."""
+        best: tuple[int, _Entry] | None = None
+        least = memory.bit_length()
+        for size, heap in self._heaps.items():
+            if heap and size >= least and fits(heap[0][3], memory, first=first) and (best is None or heap[0] < best[1]):
+                best = size, heap[0]
+        if best is None:
+            rest = [(size, e) for size, heap in self._heaps.items() if size >= least for e in heap]
+            fitting = [(size, entry) for size, entry in rest if fits(entry[3], memory, first=first)]
+            best = min(fitting, key=lambda pair: pair[1], default=None)
+            if best is None:
+                self._too_big[first] = memory
+        return best
+
+    def _fill(self, size: int, entry: _Entry, memory: int) -> None:
+        name, total, promised, containers, starting, slots, most = entry[3]
+        node = Node(name, total, promised + memory, containers + 1, starting + 1, slots, most)
+        heap = self._heaps[size]
+        if heap[0] is entry:
+            heapq.heappop(heap)
+        else:
+            heap.remove(entry)
+            heapq.heapify(heap)
+        if node.containers < slots:
+            heapq.heappush(self._heaps.setdefault(_size(node), []), (*_load(node), entry[2], node))
+
+
+def _size(node: Node) -> int:
+    return (node.memory - node.promised).bit_length() if node.memory else 64
 
 
 def _load(node: Node) -> tuple[float, float]:

@@ -71,9 +71,12 @@ class Function:
         "last_failure",
         "n",
         "not_before",
+        "open_spawned",
+        "open_sync",
         "overrides",
         "owes",
         "parameters",
+        "rates",
         "ready",
         "running",
         "seconds",
@@ -104,6 +107,12 @@ class Function:
         """Ready inputs that are only rows."""
         self.delayed: dict[int, work.Input] = {}
         self.running = 0
+        self.open_sync = 0
+        """Inputs that have not ended, of calls whose caller waits."""
+        self.open_spawned = 0
+        """The same of spawned calls."""
+        self.rates: dict[bool, Any] = {}
+        """How many calls may come now (``decide.admission.Budget``), by whether they are spawned."""
         self.containers: dict[str, Container] = {}
         self.free: dict[str, Container] = {}
         """Ready containers with room; the last one was used last and is the warmest."""

@@ -87,10 +87,19 @@ class RunnerOutputs(TypedDict):
     outputs: list[AttemptOutput]
 
 
-class RunnerRelease(TypedDict):
-    """Leased but not begun: given back without counting as an attempt."""
+class _RunnerRelease(TypedDict):
+    """The part of ``RunnerRelease`` that is always there."""
 
     inputs: list[Held]
+
+
+class RunnerRelease(_RunnerRelease, total=False):
+    """Leased but not begun, or interrupted by no fault of theirs: given back without counting as an attempt.
+
+    ``leaving``: it takes none at all from now on.
+    """
+
+    leaving: bool
 
 
 class RunnerBeat(TypedDict):

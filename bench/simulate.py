@@ -1,0 +1,68 @@
+"""The server's autoscaler and placement under loads that would take days: policies compared, against an oracle.
+
+    python bench/simulate.py                        # everything, about a minute
+    python bench/simulate.py --loads burst --policies "1 start"
+    python bench/simulate.py --load-file trace.txt  # a recorded one (bench/simulation/record.py makes it)
+
+Prints tables in Markdown; the same seed gives the same figures on every machine, but for decisions per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from simulation import loads, oracle, placing, platform, policies
+
+
+def row(name: str, measured: platform.Measured) -> str:
+    waits = measured.waits
+    return (
+        f"| {name} | {measured.starts:,} | {oracle.percentile(waits, 0.5) * 1e3:,.0f} "
+        f"| {oracle.percentile(waits, 0.99) * 1e3:,.0f} | {sum(waits) / max(1, len(waits)) * 1e3:,.0f} "
+        f"| {measured.container_seconds:,.0f} | {measured.thrash:,} | {measured.unused:,} | {measured.done:,} |"
+    )
+
+
+HEAD = (
+    "| policy | starts | wait p50 ms | wait p99 ms | mean ms | container-seconds | thrash | unused | done |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def compare(load: loads.Load, chosen: list[policies.Policy]) -> None:
+    print(f"\n**{load.name}** ({len(load.arrivals):,} inputs)\n\n{HEAD}")
+    known = oracle.bound(load)
+    print(
+        f"| *oracle* | {known.starts:,} | {known.p50 * 1e3:,.0f} | {known.p99 * 1e3:,.0f} | "
+        f"| {known.container_seconds:,.0f} | 0 | 0 | |"
+    )
+    for policy in chosen:
+        if load.heavy and not policy.differs:
+            continue
+        print(row(policy.name, platform.Platform(load, policy).run()), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--loads", default="", help="only those whose name has this in it")
+    parser.add_argument("--policies", default="", help="only those whose name has this in it")
+    parser.add_argument("--load-file", type=Path, help="a recorded load instead")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    known = [loads.recorded(options.load_file)] if options.load_file else loads.everything()
+    chosen = [policy for policy in policies.everything() if options.policies in policy.name]
+    for load in known:
+        if options.loads in load.name:
+            compare(load, chosen)
+    if not options.loads and not options.load_file:
+        print("\n" + placing.report())
+    print(f"\n({time.perf_counter() - began:.0f} s)")
+
+
+if __name__ == "__main__":
+    main()

@@ -65,6 +65,7 @@ class Function:
         self.startup: float | None = None
         self.not_before = self.last_active = 0.0
         self.stopped_at = -THRASH
+        self.last_start = 0.0
         self.rate = policies.Rate()
 
     @property
@@ -249,7 +250,7 @@ class Platform:
 
     def _wish(self, function: Function, missing: int) -> place.Wish:
         spec = function.spec
-        return place.Wish(spec.name, spec.memory, missing, len(function.counted()), spec.app)
+        return place.Wish(spec.name, spec.memory, missing, len(function.counted()), spec.app, function.last_start)
 
     def _scale(self, function: Function) -> int:
         counted = function.counted()
@@ -295,14 +296,13 @@ class Platform:
                 self._dispatch(self.functions[name])
 
     def _pools(self) -> list[share.Pool]:
-        return [
-            share.Pool(
-                f.spec.name, f.spec.app, f.spec.memory, len(f.counted()),
-                max(f.spec.minimum, int(bool(f.queued or f.running))),
-            )
-            for f in self.active.values()
-            if f.containers
-        ]  # fmt: skip
+        return [self._pool(function) for function in self.active.values() if function.containers]
+
+    def _pool(self, function: Function) -> share.Pool:
+        spec, counted = function.spec, function.counted()
+        age = self.now - max((c.began for c in counted), default=self.now)
+        keeps = reclaim.keeps(spec.minimum, working=bool(function.queued or function.running), age=age)
+        return share.Pool(spec.name, spec.app, spec.memory, len(counted), keeps)
 
     def _idle(self) -> list[reclaim.Idle]:
         found = []
@@ -324,6 +324,7 @@ class Platform:
         self.here[node][0] += function.spec.memory
         self.here[node][1] += 1
         self.changed.add(node)
+        function.last_start = self.now
         self.measured.starts += 1
         self.measured.thrash += self.now - function.stopped_at < THRASH
         busy = max(1.0, len(self.starting[node]) / self.load.cpus)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from simulation import platform
 
 
+BEFORE = scale.Policy(0.0, 0.5, 0.5)
+
+
 class Rate:
     """Arrivals per second over the last ten seconds, and over the ten before."""
 
@@ -37,7 +40,7 @@ class Policy:
 
     def __init__(self, name: str, parameters: scale.Policy = scale.POLICY) -> None:
         self.name, self.parameters = name, parameters
-        self.differs = parameters in (scale.POLICY, scale.Policy(0.5, 0.25, 10.0)) or type(self) is not Policy
+        self.differs = parameters in (BEFORE, scale.POLICY) or type(self) is not Policy
 
     def needed(self, function: platform.Function, now: float) -> int:
         return scale.needed(self.sample(function, now), self.parameters)
@@ -91,7 +94,13 @@ def everything() -> list[Policy]:
     fixed = [Policy(f"fixed {seconds:g} s", scale.Policy(0.0, seconds, seconds)) for seconds in (0.5, 0.1, 2.0)]
     relative = [
         Policy(f"{starts:g} starts, at least {least:g} s", scale.Policy(starts, least, 10.0))
-        for starts, least in ((2.0, 0.1), (1.0, 0.1), (0.5, 0.1), (0.5, 0.25))
+        for starts, least in ((2.0, 0.1), (1.0, 0.1), (0.5, 0.1))
     ]
-    chosen = scale.Policy(0.5, 0.25, 10.0)
-    return [*fixed, Eager("one each"), *relative, Predicting("predicting", chosen), Shedding("shedding", chosen)]
+    return [
+        *fixed,
+        Eager("one each"),
+        *relative,
+        Policy(f"**{scale.POLICY.starts:g} starts, at least {scale.POLICY.least:g} s** (chosen)"),
+        Predicting("chosen, predicting"),
+        Shedding("chosen, shedding"),
+    ]

@@ -18,10 +18,10 @@ def test_waiting_callers_are_limited_and_spawners_have_a_limit_of_their_own(play
         function = await client.app(autoscaler=NONE)
         await client.create(function, list(range(50)), kind="spawn")
         await client.create(function, list(range(8)), kind="map")
-        with pytest.raises(exception.ResourceExhaustedError, match="8 inputs wait.*at most 10"):
+        with pytest.raises(exception.ResourceExhaustedError, match=r"8 inputs wait.*at most 10"):
             await client.create(function, [1, 2, 3], kind="map")
         await client.create(function, [1, 2], kind="remote")
-        with pytest.raises(exception.ResourceExhaustedError, match="50 inputs wait.*at most 55"):
+        with pytest.raises(exception.ResourceExhaustedError, match=r"50 inputs wait.*at most 55"):
             await client.create(function, list(range(6)), kind="spawn")
 
     play(scene, sync_waiting=10, spawn_queued=55)

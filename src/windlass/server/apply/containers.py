@@ -27,6 +27,7 @@ def start(core: Core, function: machines.Function, worker: machines.Worker) -> m
     container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
     containers.insert(core.db, container)
     core.counters.container = n + 1
+    function.last_start = now
     function.containers[container.id] = container
     core.world.containers[container.id] = container
     want_later(core, worker.node)

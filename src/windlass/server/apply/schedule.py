@@ -47,8 +47,8 @@ def _first(core: Core, function: machines.Function) -> None:
 
 
 def _wish(function: machines.Function, missing: int) -> place.Wish:
-    has = len(_counted(function))
-    return place.Wish(function.id, containers.memory_of(function), missing, has, function.app.id)
+    has, memory = len(_counted(function)), containers.memory_of(function)
+    return place.Wish(function.id, memory, missing, has, function.app.id, function.last_start)
 
 
 def scale_all(core: Core, now: float) -> None:
@@ -113,7 +113,7 @@ def _sample(function: machines.Function, now: float) -> scale.Sample:
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
     nodes = _nodes(core, now)
-    pools = _pools(core)
+    pools = _pools(core, now)
     room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))
     placement = place.assign(nodes, wishes, share.of_apps(pools, room))
     for grant in placement.grants:
@@ -126,7 +126,7 @@ def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
 def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
     """Nothing is free: others' idle containers go before their time, and who has most gives what finishes."""
     leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
-    taken = reclaim.take(_nodes(core, now), _pools(core), _idle(core), short, leaving=leaving, now=now)
+    taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
     for function_id, count in taken.owes.items():
@@ -136,14 +136,15 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
         core.turn.dispatch[function] = None
 
 
-def _pools(core: Core) -> list[share.Pool]:
-    pools = []
-    for function in core.world.functions.values():
-        if function.containers:
-            keeps = max(_minimum(function), int(bool(function.queued or function.running)))
-            memory = containers.memory_of(function)
-            pools.append(share.Pool(function.id, function.app.id, memory, len(_counted(function)), keeps))
-    return pools
+def _pools(core: Core, now: float) -> list[share.Pool]:
+    return [_pool(function, now) for function in core.world.functions.values() if function.containers]
+
+
+def _pool(function: machines.Function, now: float) -> share.Pool:
+    counted = _counted(function)
+    age = now - max((c.created_at for c in counted), default=now)
+    keeps = reclaim.keeps(_minimum(function), working=bool(function.queued or function.running), age=age)
+    return share.Pool(function.id, function.app.id, containers.memory_of(function), len(counted), keeps)
 
 
 def _idle(core: Core) -> list[reclaim.Idle]:

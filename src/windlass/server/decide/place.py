@@ -37,13 +37,15 @@ class Node(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """``missing`` more containers of ``memory`` MiB each, for one function of ``app`` that ``has`` some."""
+    """``missing`` more containers of ``memory`` MiB each, for one function of ``app`` that ``has`` some. ``since``: when
+    it was last given one; of equals, the one for whom that is longest ago comes first."""
 
     function_id: str
     memory: int
     missing: int
     has: int = 0
     app: str = ""
+    since: float = 0.0
 
 
 class Grant(NamedTuple):

@@ -3,8 +3,10 @@
 Idle containers go first: for a function that has none, any that its own does not need now; for others, those
 that have idled for ``LINGER``, but not the last one of their function. When that is not enough, whoever has most
 gives: a container of it ends after what it runs, but only if the giver then still has no less than the taker. So each
-move makes shares more equal, and none can be undone by another. Nobody gives what ``min_containers`` keeps, nor the
-last container that it works with. Running inputs are never interrupted: what they have done so far may be hours.
+move makes shares more equal, and none can be undone by another. A function that has none and finds no giver of that
+kind gets one from whoever has most containers. Nobody gives what ``min_containers`` keeps, nor the last container that
+it works with, unless it has had it for a ``TURN``: so more functions than there is room for take turns. Running inputs
+are never interrupted: what they have done so far may be hours.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from windlass.server.decide import place, share
 
 LINGER = 10.0
 """Seconds for which an idle container is its function's own, even when others wait who have some already."""
+TURN = 60.0
+"""Seconds for which a function keeps its last container while others have none."""
 MOST_MOVES = 64
 """In one look: the next one sees better what came of these."""
 
@@ -30,6 +34,11 @@ class Idle(NamedTuple):
     memory: int
     since: float
     last: bool
+
+
+def keeps(minimum: int, *, working: bool, age: float) -> int:
+    """How many of a function's containers are not given away. ``age``: seconds since its latest one was started."""
+    return max(minimum, int(working and age < TURN))
 
 
 class Taken(NamedTuple):
@@ -124,7 +133,7 @@ class _Owners:
         before = dict(self.apps), dict(self._pools)
         freed = 0
         while freed < wish.memory:
-            pool = self._richest(wish)
+            pool = self._richest(wish, fair=True) or (self._richest(wish, fair=False) if wish.has == 0 else None)
             if pool is None:
                 self.apps, self._pools = before
                 return []
@@ -134,8 +143,9 @@ class _Owners:
             gifts.append(pool.function_id)
         return gifts
 
-    def _richest(self, wish: place.Wish) -> share.Pool | None:
-        """The function with most, in the app with most, of those that may give."""
+    def _richest(self, wish: place.Wish, *, fair: bool) -> share.Pool | None:
+        """The function with most, in the app with most, of those that may give; ``fair``: and then still have as much
+        as the taker."""
         known = self._pools.get(wish.function_id)
         unit = self._room.unit(wish.memory)
         mine = ((known.has if known else wish.has) + 1) * unit
@@ -147,9 +157,11 @@ class _Owners:
                 continue
             one = self._room.unit(pool.memory)
             own, theirs = pool.has * one, self.apps[pool.app]
-            fair = own - one >= mine if pool.app == wish.app else theirs - one >= app
-            if fair and (theirs, own) > most:
-                best, most = pool, (theirs, own)
+            if fair and (own - one < mine if pool.app == wish.app else theirs - one < app):
+                continue
+            size = (theirs, own) if fair else (own, theirs)
+            if size > most:
+                best, most = pool, size
         return best
 
     def taken(self, wish: place.Wish) -> None:

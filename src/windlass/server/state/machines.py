@@ -69,6 +69,7 @@ class Function:
         "id",
         "last_active",
         "last_failure",
+        "last_start",
         "n",
         "not_before",
         "open_spawned",
@@ -120,6 +121,8 @@ class Function:
         """How long an input lately ran; None before the first."""
         self.startup: float | None = None
         """How long its containers lately took to start, user code included; None before the first."""
+        self.last_start = 0.0
+        """When it was last given a container."""
         self.owes = 0
         """Containers that it gives up as they finish, for others who have less."""
         self.failures = 0

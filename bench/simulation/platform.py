@@ -15,7 +15,7 @@ import time
 from collections import deque
 
 from simulation import loads, policies
-from windlass.server.decide import attempts, place, reclaim, share
+from windlass.server.decide import attempts, place, reclaim, scale, share
 
 TICK, PAUSE, LEAVE = 1.0, 0.010, 0.05
 LONG = 0.050  # an input that runs so long has those behind it given back (runner/attendant.py)
@@ -258,7 +258,9 @@ class Platform:
             function.last_active = self.now
         wanted = self.policy.needed(function, self.now)
         if wanted > len(counted):
-            return wanted - len(counted) if self.now >= function.not_before else 0
+            starting = sum(not c.ready for c in counted)
+            missing = scale.probing(wanted - len(counted), failures=function.failures, starting=starting)
+            return missing if self.now >= function.not_before else 0
         for identity in self.policy.surplus(function, counted, wanted, self.now):
             self._stop(function.containers[identity])
         return 0

@@ -89,6 +89,27 @@ def test_a_rate_is_kept_where_the_settings_have_one(play):
     play(scene, sync_rate=10.0, rate_burst=1.0)
 
 
+def test_a_crash_loop_of_a_deployed_app_tries_one_container_at_a_time_and_ever_more_seldom(play):
+    async def scene(platform):
+        worker = await platform.worker(None)
+        worker.fail_start = {"reason": "exited", "exit_code": 1}
+        client = await platform.client()
+        function = await client.app(state="deployed")
+        await client.create(function, list(range(100)))
+        live = platform.core.world.functions[function]
+        while live.failures < 6:
+            await asyncio.sleep(0.01)
+        at = len(worker.started)
+        await asyncio.sleep(2.5)
+        assert len(worker.started) - at <= 1
+        worker.fail_start, worker.work = None, lambda args, kwargs, lease: None
+        live.not_before = 0.0
+        while live.open_spawned:
+            await asyncio.sleep(0.01)
+
+    play(scene)
+
+
 def test_a_budget_of_calls_refills_with_time():
     budget = admission.spend(None, 0.0, rate=2.0, burst=1.0, tag="f")
     budget = admission.spend(budget, 0.0, rate=2.0, burst=1.0, tag="f")

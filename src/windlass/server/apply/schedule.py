@@ -77,9 +77,15 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     counted = _counted(function)
     wanted = _wanted(function, now)
     if wanted > len(counted):
-        return wanted - len(counted) if now >= function.not_before else 0
+        return _startable(function, wanted - len(counted), counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
     return 0
+
+
+def _startable(function: machines.Function, missing: int, counted: list[machines.Container]) -> int:
+    """In an ephemeral app the failures of the first few are all that is tried."""
+    failures = function.failures if function.app.state == moves.AppState.DEPLOYED else 0
+    return scale.probing(missing, failures=failures, starting=sum(c.starting for c in counted))
 
 
 def _counted(function: machines.Function) -> list[machines.Container]:

@@ -37,8 +37,9 @@ class Node(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """``missing`` more containers of ``memory`` MiB each, for one function of ``app`` that ``has`` some. ``since``: when
-    it was last given one; of equals, the one for whom that is longest ago comes first."""
+    """``missing`` more containers of ``memory`` MiB each, for one function of ``app`` that ``has`` some.
+
+    ``since``: when it was last given one; of equals, the one for whom that is longest ago comes first."""
 
     function_id: str
     memory: int

@@ -69,6 +69,12 @@ def _for_load(load: int, sample: Sample, policy: Policy) -> int:
     return min(load, max(1, math.ceil(load * seconds / policy.horizon(sample.startup))))
 
 
+def probing(missing: int, *, failures: int, starting: int) -> int:
+    """How many of the ``missing`` containers may start when the last ``failures`` starts failed: one at a time finds out
+    whether the cause is gone."""
+    return missing if not failures else min(missing, max(0, 1 - starting))
+
+
 class Idle(NamedTuple):
     """A ready container without work, and since when."""
 

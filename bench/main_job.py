@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import sections
+
 import windlass
 import windlass.paths
 
@@ -270,6 +272,7 @@ def main() -> None:
         day = time.strftime("%Y-%m-%d")
         (HERE / "RESULTS.md").write_text(
             f"# Figures\n\nMade by `scripts/bench` on {day}: {machine()}.\n\n| what | figure |\n|---|---|\n{table}\n"
+            + sections.others()
         )
 
 

@@ -2,7 +2,7 @@
 
     python bench/simulate.py                        # everything, about a minute
     python bench/simulate.py --loads burst --policies "1 start"
-    python bench/simulate.py --load-file trace.txt  # a recorded one (bench/simulation/record.py makes it)
+    python bench/simulate.py --load-file trace.txt  # a recorded one: simulation/loads.py says how it looks
 
 Prints tables in Markdown; the same seed gives the same figures on every machine, but for decisions per second.
 """
@@ -12,10 +12,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import sections
 from simulation import loads, oracle, placing, platform, policies
 
 
@@ -34,17 +36,17 @@ HEAD = (
 )
 
 
-def compare(load: loads.Load, chosen: list[policies.Policy]) -> None:
-    print(f"\n**{load.name}** ({len(load.arrivals):,} inputs)\n\n{HEAD}")
+def compare(load: loads.Load, chosen: list[policies.Policy], say: Callable[[str], None]) -> None:
+    say(f"\n**{load.name}** ({len(load.arrivals):,} inputs)\n\n{HEAD}")
     known = oracle.bound(load)
-    print(
+    say(
         f"| *oracle* | {known.starts:,} | {known.p50 * 1e3:,.0f} | {known.p99 * 1e3:,.0f} | "
         f"| {known.container_seconds:,.0f} | 0 | 0 | |"
     )
     for policy in chosen:
         if load.heavy and not policy.differs:
             continue
-        print(row(policy.name, platform.Platform(load, policy).run()), flush=True)
+        say(row(policy.name, platform.Platform(load, policy).run()))
 
 
 def main() -> None:
@@ -52,16 +54,25 @@ def main() -> None:
     parser.add_argument("--loads", default="", help="only those whose name has this in it")
     parser.add_argument("--policies", default="", help="only those whose name has this in it")
     parser.add_argument("--load-file", type=Path, help="a recorded load instead")
+    parser.add_argument("--write", action="store_true", help="into bench/RESULTS.md")
     options = parser.parse_args()
+    lines: list[str] = []
+
+    def say(text: str) -> None:
+        lines.append(text)
+        print(text, flush=True)
+
     began = time.perf_counter()
     known = [loads.recorded(options.load_file)] if options.load_file else loads.everything()
     chosen = [policy for policy in policies.everything() if options.policies in policy.name]
     for load in known:
         if options.loads in load.name:
-            compare(load, chosen)
+            compare(load, chosen, say)
     if not options.loads and not options.load_file:
-        print("\n" + placing.report())
-    print(f"\n({time.perf_counter() - began:.0f} s)")
+        say("\n" + placing.report())
+    say(f"\nTook {time.perf_counter() - began:.0f} s.")
+    if options.write:
+        sections.put("The autoscaler, simulated", "\n".join(lines))
 
 
 if __name__ == "__main__":

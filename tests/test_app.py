@@ -245,4 +245,4 @@ def test_importing_windlass_imports_next_to_nothing():
 
 def test_what_shall_not_be_preempted_cannot_have_a_gpu():
     with pytest.raises(windlass.exception.InvalidError, match="nonpreemptible"):
-        windlass.App().function(nonpreemptible=True, gpu="T4")(lambda: None)
+        windlass.App().function(nonpreemptible=True, gpu="T4")(at_top)

@@ -1,7 +1,7 @@
 """Loads: which functions there are, and when which input comes and how long it runs. All seeded.
 
 A recorded load is a text file: a line ``function NAME [key=value …]`` for each function, then ``SECONDS NAME DURATION``
-for each input, in order of time. ``record.py`` writes such a file from a server's database.
+for each input. Those in ``traces/`` are invented, in the shape that records have.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Processor requests are shares and may be promised more than once; memory may not. Who gets the next container is
 ``share``'s question, answered before each grant; where it goes is answered here: the node that starts fewest at
-this moment, of those the one with most memory left (ADR 0008 has the figures against packing).
+this moment, of those the one with most memory left (ADR 0013 has the figures against packing).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ class Policy(NamedTuple):
 
 
 POLICY = Policy(starts=0.5, least=0.25, most=10.0)
-"""The best trade-off of those that ``bench/simulate.py`` compares (ADR 0008)."""
+"""The best trade-off of those that ``bench/simulate.py`` compares (ADR 0013)."""
 
 LONG = 0.1
 """Below this many seconds, what a running input has taken so far says nothing."""
@@ -70,8 +70,8 @@ def _for_load(load: int, sample: Sample, policy: Policy) -> int:
 
 
 def probing(missing: int, *, failures: int, starting: int) -> int:
-    """How many of the ``missing`` containers may start when the last ``failures`` starts failed: one at a time finds out
-    whether the cause is gone."""
+    """How many of the ``missing`` containers may start when the last ``failures`` starts failed: one at a time finds
+    out whether the cause is gone."""
     return missing if not failures else min(missing, max(0, 1 - starting))
 
 

@@ -26,12 +26,18 @@ def row(name: str, measured: platform.Measured) -> str:
     return (
         f"| {name} | {measured.starts:,} | {oracle.percentile(waits, 0.5) * 1e3:,.0f} "
         f"| {oracle.percentile(waits, 0.99) * 1e3:,.0f} | {sum(waits) / max(1, len(waits)) * 1e3:,.0f} "
-        f"| {measured.container_seconds:,.0f} | {measured.thrash:,} | {measured.unused:,} | {measured.done:,} |"
+        f"| {measured.container_seconds:,.0f} | {measured.thrash:,} | {measured.unused:,} | {len(waits):,} |"
     )
 
 
+NOTE = """`python bench/simulate.py --write`: the server's own `decide` functions, a jumping clock, imitated containers.
+Waits are from arrival to the first line of user code; *thrash* are starts within 10 s of a stop of the same function;
+*unused* are containers that ran nothing; *begun* are the inputs whose waits are counted: on a full machine those of the
+smaller function, until the look ends. The oracle knows the future (bench/simulation/oracle.py). Reasons for the choice:
+docs/adr/0013."""
+
 HEAD = (
-    "| policy | starts | wait p50 ms | wait p99 ms | mean ms | container-seconds | thrash | unused | done |\n"
+    "| policy | starts | wait p50 ms | wait p99 ms | mean ms | container-seconds | thrash | unused | begun |\n"
     "|---|---|---|---|---|---|---|---|---|"
 )
 
@@ -47,6 +53,9 @@ def compare(load: loads.Load, chosen: list[policies.Policy], say: Callable[[str]
         if load.heavy and not policy.differs:
             continue
         say(row(policy.name, platform.Platform(load, policy).run()))
+    if load.watch:
+        alone = platform.Platform(load, policies.Policy(""), reclaims=False).run()
+        say(row("chosen, but nobody ever gives", alone))
 
 
 def main() -> None:
@@ -62,6 +71,7 @@ def main() -> None:
         lines.append(text)
         print(text, flush=True)
 
+    say(NOTE)
     began = time.perf_counter()
     known = [loads.recorded(options.load_file)] if options.load_file else loads.everything()
     chosen = [policy for policy in policies.everything() if options.policies in policy.name]

@@ -85,8 +85,8 @@ class Function:
 class Platform:
     """One load under one policy."""
 
-    def __init__(self, load: loads.Load, policy: policies.Policy, seed: int = 0) -> None:
-        self.load, self.policy = load, policy
+    def __init__(self, load: loads.Load, policy: policies.Policy, *, reclaims: bool = True, seed: int = 0) -> None:
+        self.load, self.policy, self.reclaims = load, policy, reclaims
         self.dice = random.Random(seed)
         self.now = 0.0
         self.events: list[tuple[float, int, str, object]] = []
@@ -287,7 +287,7 @@ class Platform:
         self.measured.grants += len(placement.grants)
         for grant in placement.grants:
             self._make(self.functions[grant.function_id], grant.node)
-        if placement.short:
+        if placement.short and self.reclaims:
             taken = reclaim.take(
                 self._nodes(), self._pools(), self._idle(), placement.short, leaving=self.leaving, now=self.now
             )

@@ -84,7 +84,11 @@ def _small(count: int) -> list[place.Wish]:
 
 
 def report() -> str:
-    lines = ["**Placement on 1,000 nodes**\n", "| one look | containers placed | decisions per second of one processor |", "|---|---|---|"]
+    lines = [
+        "**Placement on 1,000 nodes**\n",
+        "| one look | containers placed | decisions per second of one processor |",
+        "|---|---|---|",
+    ]
     for what, functions, each in (("1,000 functions", 1000, 8), ("100 functions", 100, 5), ("1 function", 1, 8)):
         count, rate = max((_rate(functions, each) for _ in range(3)), key=lambda pair: pair[1])
         lines.append(f"| {what} | {count:,} | {rate:,.0f} |")

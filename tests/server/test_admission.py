@@ -7,6 +7,7 @@ import pytest
 from fakes import SPEC
 
 from windlass import exception
+from windlass.kit import ids
 from windlass.server.decide import admission
 
 NONE = {**SPEC["autoscaler"], "max_containers": 1}
@@ -94,7 +95,8 @@ def test_a_crash_loop_of_a_deployed_app_tries_one_container_at_a_time_and_ever_m
         worker = await platform.worker(None)
         worker.fail_start = {"reason": "exited", "exit_code": 1}
         client = await platform.client()
-        function = await client.app(state="deployed")
+        function = ids.new("fu")
+        await client.deploy(ids.new("ap"), f=(function, {}))
         await client.create(function, list(range(100)))
         live = platform.core.world.functions[function]
         while live.failures < 6:

@@ -27,7 +27,8 @@ def check_queue(*, unfinished: int, running: int, more: int, limits: Limits, tag
     waiting = max(0, unfinished - running)
     if waiting + more > limits.waiting:
         raise exception.ResourceExhaustedError(
-            f"{waiting:,} inputs wait for function {tag!r}; at most {limits.waiting:,} may", hint=_HINT
+            f"{waiting:,} inputs wait for function {tag!r} and {more:,} more came; at most {limits.waiting:,} may",
+            hint=_HINT,
         )
     if limits.total and unfinished + more > limits.total:
         raise exception.ResourceExhaustedError(

@@ -23,6 +23,7 @@ samples = st.builds(
     minimum=st.integers(0, 50),
     maximum=st.integers(0, 200),
     buffer=st.integers(0, 20),
+    unit=st.integers(1, 100),
 )
 policies = st.fixed_dictionaries(
     {

@@ -16,7 +16,7 @@ IMPURE = {"time", "datetime", "asyncio", "sqlite3", "random", "logging", "secret
 samples = st.builds(
     scale.Sample, queued=st.integers(0, 10**6), busy=st.integers(0, 200), seconds=st.none() | st.floats(0, 1e4),
     elapsed=st.floats(0, 1e4), active=st.booleans(), minimum=st.integers(0, 20),
-    maximum=st.just(0) | st.integers(20, 300), buffer=st.integers(0, 20),
+    maximum=st.just(0) | st.integers(20, 300), buffer=st.integers(0, 20), unit=st.integers(1, 100),
 )
 
 

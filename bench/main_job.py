@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import images
+import sections
 
 import windlass
 import windlass.paths
@@ -273,6 +274,7 @@ def main() -> None:
         day = time.strftime("%Y-%m-%d")
         (HERE / "RESULTS.md").write_text(
             f"# Figures\n\nMade by `scripts/bench` on {day}: {machine()}.\n\n| what | figure |\n|---|---|\n{table}\n"
+            + sections.others()
         )
 
 

@@ -241,3 +241,8 @@ def test_importing_windlass_imports_next_to_nothing():
     code = f"import sys; sys.path[:0] = {sys.path}; import windlass; print([m for m in {heavy} if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=True).stdout
     assert shown.strip() == "[]"
+
+
+def test_what_shall_not_be_preempted_cannot_have_a_gpu():
+    with pytest.raises(windlass.exception.InvalidError, match="nonpreemptible"):
+        windlass.App().function(nonpreemptible=True, gpu="T4")(at_top)

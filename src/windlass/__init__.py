@@ -75,8 +75,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "environment", "exception", "functions", "image",
-        "partial_function", "schedule", "secret", "types",
+        "app", "call_graph", "client", "cls", "config", "environment", "exception", "experimental", "functions",
+        "image", "partial_function", "schedule", "secret", "types",
     }
 )  # fmt: skip
 

@@ -244,6 +244,8 @@ class InternalAPIWarning(UserWarning):
 def simulate_preemption(wait_seconds: int, jitter_seconds: int = 0) -> None:
     """Interrupt this process as a preemption would: KeyboardInterrupt after the delay, a hard kill 30 s later.
 
+    In a container the input that runs begins anew in another one, without counting as a retry; exit hooks run.
+
     Args:
         wait_seconds: delay in seconds, greater than 0.
         jitter_seconds: up to so many seconds are added at random.
@@ -262,7 +264,7 @@ def simulate_preemption(wait_seconds: int, jitter_seconds: int = 0) -> None:
         killer = threading.Timer(30, signal.raise_signal, [signal.SIGKILL])
         killer.daemon = True
         killer.start()
-        raise KeyboardInterrupt("simulated preemption")
+        signal.raise_signal(signal.SIGINT)
 
     signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, wait_seconds + random.random() * jitter_seconds)

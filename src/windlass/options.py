@@ -76,7 +76,9 @@ class Options:
 
 
 def refuse(asked: Mapping[str, Any]) -> None:
-    """Arguments that are gone, or that this version does not have."""
+    """Arguments that are gone, that contradict each other, or that this version does not have."""
+    if asked.get("nonpreemptible") and asked.get("gpu"):
+        raise exception.InvalidError("nonpreemptible=True is for functions without a GPU", hint="Leave one out.")
     for old, new in RENAMED.items():
         if asked.get(old) is not None:
             raise exception.DeprecationError(f"{old}= was removed{f'; use {new}' if new else ''}")

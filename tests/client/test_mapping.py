@@ -116,3 +116,19 @@ def test_spawn_map_returns_when_all_inputs_are_with_the_server(platform, handle)
     assert len(served.calls[call.object_id]) == 250
     assert call.num_inputs() == 250
     assert handle.spawn_map([]) is None
+
+
+def test_a_map_that_is_refused_because_too_much_waits_goes_on_by_itself(platform, handle):
+    served = platform(square)
+    accept, refused = served.on_call_put, []
+
+    def crowded(incoming, body):
+        if len(refused) < 3:
+            refused.append(body)
+            incoming.fail(exception.ResourceExhaustedError("2,000 inputs wait for function 'f'; at most 2,000 may"))
+        else:
+            accept(incoming, body)
+
+    served.on_call_put = served.on_call_create = crowded
+    assert list(handle.map(range(100, 400))) == [x * x for x in range(100, 400)]
+    assert len(refused) == 3

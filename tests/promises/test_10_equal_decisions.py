@@ -23,6 +23,7 @@ samples = st.builds(
     minimum=st.integers(0, 50),
     maximum=st.integers(0, 200),
     buffer=st.integers(0, 20),
+    unit=st.integers(1, 100),
 )
 policies = st.fixed_dictionaries(
     {
@@ -90,12 +91,13 @@ wishes = st.lists(
 @given(counts, st.integers(0, 10_000), st.integers(0, 250), st.integers(0, 8), wishes)
 def test_a_node_is_never_promised_beyond_what_it_has(memory, promised, containers, starting, wanted):
     node = place.Node("n", memory, promised, containers, starting, 200, 6)
-    granted = place.starts(node, list(wanted))
-    assert granted == place.starts(place.Node(*node), list(wanted))
+    placement = place.assign([node], list(wanted))
+    assert placement == place.assign([place.Node(*node)], list(wanted))
+    granted = [grant.function_id for grant in placement.grants]
     asked = {wish.function_id: wish.memory for wish in wanted}
     if memory and granted:
         assert promised + sum(asked[name] for name in granted) <= memory
-    assert len(granted) <= max(0, 200 - containers) and len(granted) <= max(0, 6 - starting)
+    assert len(granted) <= max(0, 200 - containers) and len(granted) <= max(0, 12 - starting)
     for wish in wanted:
         assert granted.count(wish.function_id) <= wish.missing
 

@@ -16,7 +16,7 @@ IMPURE = {"time", "datetime", "asyncio", "sqlite3", "random", "logging", "secret
 samples = st.builds(
     scale.Sample, queued=st.integers(0, 10**6), busy=st.integers(0, 200), seconds=st.none() | st.floats(0, 1e4),
     elapsed=st.floats(0, 1e4), active=st.booleans(), minimum=st.integers(0, 20),
-    maximum=st.just(0) | st.integers(20, 300), buffer=st.integers(0, 20),
+    maximum=st.just(0) | st.integers(20, 300), buffer=st.integers(0, 20), unit=st.integers(1, 100),
 )
 
 
@@ -66,15 +66,19 @@ def test_the_same_recipe_on_the_same_parent_has_the_same_key_and_secrets_count_b
 NODE = place.Node(name="n", memory=1000, promised=900, containers=3, starting=0, max_containers=50, max_starting=4)
 
 
+def granted(node: place.Node, *wishes: place.Wish) -> list[str]:
+    return [grant.function_id for grant in place.assign([node], wishes).grants]
+
+
 def test_memory_is_never_promised_twice():
     assert not place.fits(NODE, 128) and place.fits(NODE, 100)
-    assert place.starts(NODE, [place.Wish("a", 100, 5)]) == ["a"]
-    assert place.starts(NODE._replace(starting=4, promised=0), [place.Wish("a", 100, 5)]) == []
+    assert granted(NODE, place.Wish("a", 100, 5)) == ["a"]
+    assert granted(NODE._replace(starting=4, promised=0), place.Wish("a", 100, 5, has=1)) == []
 
 
 def test_nobody_waits_behind_the_thousand_containers_of_another():
     wishes = [place.Wish("a", 10, 1000), place.Wish("b", 10, 1)]
-    assert place.starts(NODE._replace(promised=0), wishes) == ["a", "b", "a", "a"]
+    assert granted(NODE._replace(promised=0), *wishes) == ["a", "b", "a", "a"]
 
 
 def test_the_longest_idle_make_room_and_only_when_it_helps():

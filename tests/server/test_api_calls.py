@@ -29,7 +29,7 @@ def test_a_map_returns_every_input_exactly_once(play):
         assert sorted(o["data"] for o in outputs) == list(range(1, 3001))
         assert [o["seq"] for o in outputs] == list(range(1, 3001))
 
-    play(scene, window=500)
+    play(scene, window=500, sync_waiting=3000, map_outstanding=3000)
 
 
 def test_an_exception_is_retried_and_the_last_one_is_the_output(play):

@@ -65,7 +65,7 @@ def test_short_inputs_do_not_start_needless_containers(play):
         client = await platform.client()
         function = await client.app()
         await client.run(function, [0])
-        await client.run(function, list(range(3000)), kind="map")
+        await client.run(function, list(range(1000)), kind="map")
         assert len(worker.started) <= 2
 
     play(scene)

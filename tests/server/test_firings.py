@@ -276,7 +276,7 @@ def test_a_full_queue_drops_the_run_and_says_so_in_the_log(act, hands):
         (entry,) = said[0]["entries"]
         assert entry["source"] == "system" and entry["text"].startswith("f: not run by its schedule: ")
 
-    act(scene, sync_queued=2)
+    act(scene, sync_waiting=2)
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_a_request_that_is_refused_leaves_no_half_of_itself(play):
         with pytest.raises(exception.ConflictError, match="no more inputs"):
             await client.create(function, [1, 2], call_id=call_id)
 
-    play(scene, sync_queued=10)
+    play(scene, sync_waiting=10)
 
 
 def test_inputs_may_arrive_in_any_order(play):

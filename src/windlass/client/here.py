@@ -24,6 +24,8 @@ interact: Callable[[], None] | None = None
 
 building = False
 """Set where a function runs as a step of an image: in a container, but with no platform to talk to."""
+stop_fetching: Callable[[], None] | None = None
+"""The runner's way to take no more inputs, once it serves."""
 
 importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from windlass import exception
 from windlass.client import blobs, bridge, here, output, outputs, session
 from windlass.kit import ids, tasks
 from windlass.wire import codec
@@ -25,6 +26,11 @@ WINDOW = 1000
 
 BATCH = 100
 BATCH_BYTES = 4 * 1024 * 1024
+PATIENT = 8
+"""Refusals in a row, because too much waits already, after which the person is told."""
+MAX_DELAY = 15.0
+"""Seconds between two tries, at most."""
+
 QUEUED_BYTES = 64 * 1024 * 1024
 """Bytes of inputs that wait for being sent, beyond which no more are read."""
 
@@ -124,18 +130,33 @@ class Engine:
                 closed = self._closed and not self._outbox
                 body: dict[str, Any] = {"call_id": self.call_id, "inputs": items, "closed": closed}
                 if created:
-                    await self._home.request("call.put", body, attachments)
+                    await self._admitted("call.put", body, attachments)
                 elif items:
                     body.update(function_id=self._function_id, kind=self._kind, parent_input_id=self._parent)
                     if self._method:
                         body["method"] = self._method
-                    await self._home.request("call.create", body, attachments)
+                    await self._admitted("call.create", body, attachments)
                     created = True
                     if self._kind != "spawn":
                         self._owner.start(self._receive(), "map outputs")
                 self._sent += len(items)
                 if closed:
                     return
+
+    async def _admitted(self, method: str, body: dict[str, Any], attachments: list[codec.Bytes]) -> None:
+        """Ask until the server takes it: while too much waits there, a map waits here."""
+        assert self._home is not None
+        delay, refused = 0.05, 0
+        while True:
+            try:
+                await self._home.request(method, body, attachments)
+                return
+            except exception.ResourceExhaustedError as exc:
+                refused += 1
+                if refused == PATIENT:
+                    self._show.notice(f"{self._name}.map waits to send more inputs: {exc}")
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, MAX_DELAY)
 
     async def _batch(self) -> tuple[list[calls.InputItem], list[codec.Bytes]]:
         assert self._home is not None

@@ -51,6 +51,7 @@ class Service:
         link, work = self._link, self._work
         work.interrupts.install(link.main_wake.write_fd)
         here.interact = self._interact
+        here.stop_fetching = work.stop_fetching
         if link.up:  # it was needed to fetch the function
             work.announce()
         self._attendant.start()

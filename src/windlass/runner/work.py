@@ -195,8 +195,14 @@ class Work:
         """Give back what was not begun, or interrupted by no fault of its own."""
         held = [lease.held for lease in leases if self.held.pop(lease.key, None) is not None and not lease.dropped]
         if held:
-            self._link.request("runner.release", {"inputs": held, "leaving": self.stopping == "now"})
+            self._link.request("runner.release", {"inputs": held, "leaving": bool(self.stopping)})
 
     def take_no_more(self) -> None:
         """Until something that is here has ended."""
         self._link.request("runner.release", {"inputs": []})
+
+    def stop_fetching(self) -> None:
+        """User code wants no input after those that run."""
+        self.stopping = self.stopping or "graceful"
+        self._link.request("runner.release", {"inputs": [], "leaving": True})
+        self.release()

@@ -25,10 +25,21 @@ class Settings:
     window: int = 2000
     """Queued inputs of one function kept in memory; the rest wait as rows."""
 
-    sync_queued: int = 25_000
-    """Inputs of calls whose caller waits that may queue at one function."""
+    sync_waiting: int = 2_000
+    """Inputs of calls whose caller waits that may wait for a container of one function."""
+    sync_total: int = 25_000
+    """The same with those that run."""
     spawn_queued: int = 1_000_000
     """Inputs of spawned calls that may queue at one function."""
+    map_outstanding: int = 1_000
+    """Inputs of one map that may be on their way."""
+    sync_rate: float = 0.0
+    """Calls a second of one function whose caller waits; 0: as many as the server can take, because the limits above
+    stop a loop that runs away, and the rates of a hosted platform would slow a program on its own machine down."""
+    spawn_rate: float = 0.0
+    """The same for spawned calls."""
+    rate_burst: float = 5.0
+    """Seconds' worth of calls that may come at once, where there is such a rate."""
 
     max_containers: int = 200
     """Containers on one node, of all functions."""

@@ -195,12 +195,12 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
     capacity.check(spec)
-    for worker in core.world.workers.values():
+    if machines_now := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],
             memory=spec["memory_request"],
-            cpus=worker.cpus,
-            node_memory=worker.memory // 1048576,
+            cpus=max(worker.cpus for worker in machines_now),
+            node_memory=max(worker.memory for worker in machines_now) // 1048576,
         )
     if "schedule" in spec:
         schedules.check(spec["schedule"])

@@ -85,6 +85,7 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
         call = _described(core, request)
     fresh = _fresh(core, call, request.get("inputs") or [], attachments)
     if not known:
+        _pace(core, call)
         call.n = core.counters.call
         call.client = client
         call.closed = bool(fresh) and request.get("closed", False)
@@ -200,8 +201,30 @@ def _admit(core: Core, call: work.Call, more: int) -> None:
         raise _no_function(core, function.id)
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    limit = core.settings.spawn_queued if call.kind == moves.Kind.SPAWN else core.settings.sync_queued
-    admission.check_queue(queued=function.queued, more=more, limit=limit, tag=function.tag)
+    limits, tag = core.settings, function.tag
+    if call.kind == moves.Kind.SPAWN:
+        allowed, unfinished = admission.Limits(limits.spawn_queued), function.open_spawned
+    else:
+        allowed, unfinished = admission.Limits(limits.sync_waiting, limits.sync_total), function.open_sync
+    admission.check_queue(unfinished=unfinished, running=function.running, more=more, limits=allowed, tag=tag)
+    if call.kind == moves.Kind.MAP:
+        unfinished = call.num_inputs - call.num_done
+        admission.check_map(unfinished=unfinished, more=more, limit=limits.map_outstanding, tag=tag)
+
+
+def _pace(core: Core, call: work.Call) -> None:
+    """Refuse a call when its function gets too many a second, where the settings have such a rate."""
+    spawned = call.kind == moves.Kind.SPAWN
+    rate = core.settings.spawn_rate if spawned else core.settings.sync_rate
+    if rate:
+        function = call.function
+        function.rates[spawned] = admission.spend(
+            function.rates.get(spawned),
+            core.clock.now(),
+            rate=rate,
+            burst=core.settings.rate_burst,
+            tag=function.tag,
+        )
 
 
 def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, closed: bool) -> None:
@@ -222,6 +245,10 @@ def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, clo
             call.in_memory += 1
             ready.append(new)
     if fresh:
+        if call.kind == moves.Kind.SPAWN:
+            function.open_spawned += len(fresh)
+        else:
+            function.open_sync += len(fresh)
         function.last_active = now
         core.turn.dispatch[function] = None
     if closed and not call.closed:

@@ -28,6 +28,7 @@ def start(core: Core, function: machines.Function, worker: machines.Worker) -> m
     container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
     containers.insert(core.db, container)
     core.counters.container = n + 1
+    function.last_start = now
     function.containers[container.id] = container
     core.world.containers[container.id] = container
     want_later(core, worker.node)
@@ -89,6 +90,7 @@ def ready(
     core.turn.begin()
     if container.started_at is None:
         container.started_at, container.phases = now, phases
+        function.startup = attempts.smooth(function.startup, now - container.created_at)
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
         if not container.outdated:

@@ -110,8 +110,11 @@ def run_now(core: Core, function: machines.Function, call_id: str) -> None:
 def _call(core: Core, function: machines.Function, call_id: str) -> None:
     """One input without arguments. Nobody waits for it, so its result is kept, and its failure logged, as if spawned;
     but its queue is that of calls that somebody waits for."""
-    limit, data = core.settings.sync_queued, payload.NO_ARGUMENTS
-    admission.check_queue(queued=function.queued, more=1, limit=limit, tag=function.tag)
+    data, running = payload.NO_ARGUMENTS, function.running
+    limits = admission.Limits(core.settings.sync_waiting, core.settings.sync_total)
+    admission.check_queue(
+        unfinished=function.queued + running, running=running, more=1, limits=limits, tag=function.tag
+    )
     request: call_messages.CallCreate = {
         "call_id": call_id,
         "function_id": function.id,

@@ -25,6 +25,12 @@ def load(core: Core) -> None:
     for n, count in inputs.counts_ready(core.db):
         if (function := core.world.functions_by_n.get(n)) is not None:
             function.spilled, function.last_active = count, now
+    for n, spawned, count in inputs.counts_open(core.db):
+        if (function := core.world.functions_by_n.get(n)) is not None:
+            if spawned:
+                function.open_spawned = count
+            else:
+                function.open_sync = count
     for n in calls.cancelled_unfinished(core.db):
         if (call := call_actions.by_n(core, n)) is not None:
             core.world.cancelling[n] = call

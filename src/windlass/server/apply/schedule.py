@@ -6,7 +6,7 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import capacity, place, rollout, scale
+from windlass.server.decide import capacity, place, reclaim, rollout, scale, share
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -22,6 +22,8 @@ def leasing(core: Core) -> None:
     while turn.dispatch:
         functions, turn.dispatch = turn.dispatch, {}
         for function in functions:
+            if function.owes:
+                _give(core, function)
             dispatch.dispatch(core, function)
             if function.queued and not function.free:
                 core.scheduler.set()
@@ -29,22 +31,36 @@ def leasing(core: Core) -> None:
                     _first(core, function)
 
 
+def _give(core: Core, function: machines.Function) -> None:
+    """What it owes to others: containers that have just finished something end, the emptiest first."""
+    done = sorted(function.free.values(), key=lambda c: len(c.held))[: function.owes]
+    for container in done:
+        function.owes -= 1
+        containers.stop(core, container, graceful=True, why="others have less")
+
+
 def _first(core: Core, function: machines.Function) -> None:
     """Do not let a cold function wait for the scheduler's next look."""
     now = core.clock.now()
     missing = scale_function(core, function, now)
     if missing:
-        _start(core, [place.Wish(function.id, containers.memory_of(function), missing)], now)
+        _start(core, [_wish(function, missing)], now)
+
+
+def _wish(function: machines.Function, missing: int) -> place.Wish:
+    has, memory = len(_counted(function)), containers.memory_of(function)
+    return place.Wish(function.id, memory, missing, has, function.app.id, function.last_start)
 
 
 def scale_all(core: Core, now: float) -> None:
     """One look at every function."""
     wishes = []
     for function in list(core.world.functions.values()):
+        function.owes = 0
         if function.queued or function.running or function.containers or _minimum(function):
             missing = scale_function(core, function, now)
             if missing:
-                wishes.append(place.Wish(function.id, containers.memory_of(function), missing))
+                wishes.append(_wish(function, missing))
     if wishes:
         _start(core, wishes, now)
 
@@ -66,7 +82,7 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
         missing = _roll(core, function, counted, wanted, now)
         return missing if now >= function.not_before else 0
     if wanted > len(counted):
-        return wanted - len(counted) if now >= function.not_before else 0
+        return _startable(function, wanted - len(counted), counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
     return 0
 
@@ -98,6 +114,12 @@ def _roll(
 def _active(function: machines.Function, now: float) -> bool:
     window = function.autoscaler["scaledown_window"]
     return bool(function.last_active) and now - function.last_active < max(window, 1.0)
+
+
+def _startable(function: machines.Function, missing: int, counted: list[machines.Container]) -> int:
+    """In an ephemeral app the failures of the first few are all that is tried."""
+    failures = function.failures if function.app.state == moves.AppState.DEPLOYED else 0
+    return scale.probing(missing, failures=failures, starting=sum(c.starting for c in counted))
 
 
 def _counted(function: machines.Function) -> list[machines.Container]:
@@ -133,56 +155,96 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
         unit=allowed.planned,
+        startup=function.startup,
     )
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
-    for worker in core.world.workers.values():
-        node = node_facts(core, worker, now)
-        granted = place.starts(node, wishes)
-        if granted:
-            core.turn.begin()
-            for function_id in granted:
-                containers.start(core, core.world.functions[function_id], worker)
-        for wish in wishes:
-            if wish.function_id not in granted and not place.fits(node, wish.memory):
-                _make_room(core, worker, wish, now)
-
-
-def _make_room(core: Core, worker: machines.Worker, wish: place.Wish, now: float) -> None:
-    """Others' idle containers go before their time when somebody has none of what it needs."""
-    leaving = any(c.state > moves.ContainerState.READY for c in core.world.containers.values())
-    mine = core.world.functions[wish.function_id]
-    if leaving or any(not containers.serves_old(c) for c in mine.containers.values()):
-        return
-    spares = []
-    for function in core.world.functions.values():
-        idle = [c for c in _counted(function) if c.state == moves.ContainerState.READY and not c.held]
-        busy = math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
-        extra = len(_counted(function)) - max(_minimum(function), busy)
-        for container in sorted(idle, key=lambda c: c.idle_since)[: max(0, extra)]:
-            if container.node == worker.node and not function.queued:
-                spares.append(place.Spare(container.id, containers.memory_of(function), container.idle_since))
-    gone = place.evicted(node_facts(core, worker, now), wish.memory, spares)
-    for identity in gone or _oldest(mine):
+    nodes = _nodes(core, now)
+    pools = _pools(core, now)
+    room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))
+    placement = place.assign(nodes, wishes, share.of_apps(pools, room))
+    for grant in placement.grants:
         core.turn.begin()
+        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node])
+    if placement.short and nodes:
+        _make_room(core, placement.short, now)
+
+
+def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
+    """Nothing is free: others' idle containers go before their time, and who has most gives what finishes."""
+    leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
+    taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
+    for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
+    for function_id, count in taken.owes.items():
+        function = core.world.functions[function_id]
+        function.owes = count
+        core.turn.begin()
+        core.turn.dispatch[function] = None
+    if not leaving and not taken.stop:
+        for wish in short:
+            _give_way(core, core.world.functions[wish.function_id])
 
 
-def _oldest(function: machines.Function) -> list[str]:
+def _give_way(core: Core, function: machines.Function) -> None:
     """Where the machine is full of a function's old version, one container of it finishes what it has and goes."""
     old = [c for c in function.containers.values() if containers.serves_old(c)]
-    return [c.id for c in sorted(old, key=lambda c: c.created_at)[:1]]
+    if old and len(old) == len(function.containers):
+        core.turn.begin()
+        containers.stop(core, min(old, key=lambda c: c.created_at), graceful=True, why=_REPLACED)
 
 
-def node_facts(core: Core, worker: machines.Worker, now: float) -> place.Node:
-    here = [c for c in core.world.containers.values() if c.node == worker.node]
+def _pools(core: Core, now: float) -> list[share.Pool]:
+    return [_pool(function, now) for function in core.world.functions.values() if function.containers]
+
+
+def _pool(function: machines.Function, now: float) -> share.Pool:
+    counted = _counted(function)
+    age = now - max((c.created_at for c in counted), default=now)
+    keeps = reclaim.keeps(_minimum(function), working=bool(function.queued or function.running), age=age)
+    return share.Pool(function.id, function.app.id, containers.memory_of(function), len(counted), keeps)
+
+
+def _idle(core: Core) -> list[reclaim.Idle]:
+    """Containers that their functions could do without now."""
+    found = []
+    for function in core.world.functions.values():
+        if function.queued or not function.containers:
+            continue
+        counted = _counted(function)
+        idle = sorted(
+            (c for c in counted if c.state == moves.ContainerState.READY and not c.held), key=lambda c: c.idle_since
+        )
+        busy = math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
+        extra = max(0, len(counted) - max(_minimum(function), busy))
+        memory = containers.memory_of(function)
+        for number, container in enumerate(idle[:extra], 1):
+            last = number == len(counted)
+            found.append(
+                reclaim.Idle(container.id, container.node, function.id, memory, container.idle_since, last)
+            )
+    return found
+
+
+def _nodes(core: Core, now: float) -> list[place.Node]:
+    """One pass over the containers, whatever the number of nodes."""
+    here: dict[str, list[int]] = {node: [0, 0, 0] for node in core.world.workers}
+    for container in core.world.containers.values():
+        if (counts := here.get(container.node)) is not None:
+            counts[0] += containers.memory_of(container)
+            counts[1] += 1
+            counts[2] += container.starting and now - container.created_at < _STARTING
+    return [_node(core, core.world.workers[name], *counts) for name, counts in here.items()]
+
+
+def _node(core: Core, worker: machines.Worker, promised: int, count: int, starting: int) -> place.Node:
     return place.Node(
         name=worker.node,
         memory=worker.memory // _MIB,
-        promised=sum(containers.memory_of(c) for c in here),
-        containers=len(here),
-        starting=sum(c.starting and now - c.created_at < _STARTING for c in here),
+        promised=promised,
+        containers=count,
+        starting=starting,
         max_containers=core.settings.max_containers,
         max_starting=max(2, math.ceil(worker.cpus * core.settings.starting_per_cpu)),
     )

@@ -46,6 +46,10 @@ def record_end(
     output = work.Output(call.next_seq, index, status, retries, body, data)
     call.next_seq += 1
     call.num_done += 1
+    if call.kind == moves.Kind.SPAWN:
+        call.function.open_spawned -= 1
+    else:
+        call.function.open_sync -= 1
     turn.outputs.append((call.n, output))
     turn.ended.append((status, output.seq, call.key(index)))
     fresh = turn.fresh.get(call)

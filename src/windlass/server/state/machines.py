@@ -79,12 +79,17 @@ class Function:
         "id",
         "last_active",
         "last_failure",
+        "last_start",
         "minute",
         "n",
         "not_before",
+        "open_spawned",
+        "open_sync",
         "overrides",
+        "owes",
         "parameters",
         "pin",
+        "rates",
         "ready",
         "removed",
         "rolling",
@@ -94,6 +99,7 @@ class Function:
         "seconds",
         "spec",
         "spilled",
+        "startup",
         "variant_key",
         "variant_of",
         "variants",
@@ -126,11 +132,23 @@ class Function:
         """Ready inputs that are only rows."""
         self.delayed: dict[int, work.Input] = {}
         self.running = 0
+        self.open_sync = 0
+        """Inputs that have not ended, of calls whose caller waits."""
+        self.open_spawned = 0
+        """The same of spawned calls."""
+        self.rates: dict[bool, Any] = {}
+        """How many calls may come now (``decide.admission.Budget``), by whether they are spawned."""
         self.containers: dict[str, Container] = {}
         self.free: dict[str, Container] = {}
         """Ready containers with room; the last one was used last and is the warmest."""
         self.seconds: float | None = None
         """How long an input lately ran; None before the first."""
+        self.startup: float | None = None
+        """How long its containers lately took to start, user code included; None before the first."""
+        self.last_start = 0.0
+        """When it was last given a container."""
+        self.owes = 0
+        """Containers that it gives up as they finish, for others who have less."""
         self.failures = 0
         self.broken = False
         """Too many starts failed: nothing is kept warm until somebody calls it again."""

@@ -125,6 +125,11 @@ def counts_ready(db: database.Database) -> list[tuple[int, int]]:
     return [(function, count) for function, count in db.all(_SQL["counts_ready"])]
 
 
+def counts_open(db: database.Database) -> list[tuple[int, bool, int]]:
+    """(function, whether they were spawned, inputs that have not ended), of all unfinished calls."""
+    return [(function, bool(spawned), count) for function, spawned, count in db.all(_SQL["counts_open"])]
+
+
 def held(db: database.Database) -> list[HeldRow]:
     """All leased and delayed inputs, for the start of the server."""
     return [

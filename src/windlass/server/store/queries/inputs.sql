@@ -24,6 +24,10 @@ WHERE key BETWEEN :call << 30 AND :call << 30 | 1073741823 AND state = 0 LIMIT :
 SELECT count(*) FROM input WHERE function = ? AND state = 0;
 -- name: counts_ready
 SELECT function, count(*) FROM input WHERE state = 0 GROUP BY function;
+-- name: counts_open
+SELECT c.function, c.kind = 2, count(*) FROM call c
+JOIN input i ON i.key BETWEEN c.n << 30 AND c.n << 30 | 1073741823
+WHERE c.done_at IS NULL AND i.state != 2 GROUP BY 1, 2;
 -- name: held
 SELECT key, state, attempt, retries, crashes, container, not_before, size, blob, payload FROM input WHERE state IN (1, 3) ORDER BY key;
 -- name: output_seq

@@ -40,8 +40,20 @@ class Runner:
         self.stopped = asyncio.Event()
         self.stop_body: dict | None = None
         self.tasks: set[asyncio.Task] = set()
+        self.peer: peer.Peer | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def connected(self) -> bool:
+        return self.peer is not None and self.peer.connected
 
     async def start(self) -> Runner:
+        async with self._starting:  # whoever restarts it may come while it still starts
+            if not self.connected:
+                await self._start()
+        return self
+
+    async def _start(self) -> None:
         self.peer = await connect(
             paths.containers_socket(self.home), self._serve, role="runner", token=self.plan["token"],
             container_id=self.plan["container_id"],
@@ -50,7 +62,6 @@ class Runner:
         reply = await self.peer.request("runner.ready", {"held": held})
         for drop in reply.body["drop"]:
             self.held.pop(drop["input_id"], None)
-        return self
 
     def _serve(self, incoming: peer.Incoming) -> None:
         body = incoming.body

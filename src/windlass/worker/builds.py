@@ -50,10 +50,16 @@ class Builds:
         except Exception as exc:  # noqa: BLE001 - a defect must not leave the caller waiting for ever
             _log.exception("build %s", build_id)
             result["error"] = f"internal error: {type(exc).__name__}: {exc}"
+        await self._tell(result)
+
+    async def _tell(self, result: workers.BuildResult) -> None:
         try:
             await self._call("build.result", result)
         except exception.Error as exc:
-            _log.warning("the server refused the result of build %s: %s", build_id, exc)
+            _log.warning("the server refused the result of build %s: %s", result["build_id"], exc)
+            if result["error"] is None:  # a record that it cannot take: then those who wait learn of a failure
+                why = f"internal error: the record of the layer was refused: {exc}"
+                await self._tell({"build_id": result["build_id"], "error": why})
 
 
 class _Log:

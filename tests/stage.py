@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import leftovers
+import windlass
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parent
@@ -121,6 +122,13 @@ class Stage:
 
     def containers(self, app_id: str | None = None) -> list[dict[str, Any]]:
         return list(self.json("container", "list", *(["--app-id", app_id] if app_id else [])))
+
+    def base(self) -> Path:
+        """The folder of the layer of ``debian_slim``, made if it is not there. Only for the platform of the session."""
+        app = windlass.App("test-the-base-is-there")
+        with app.run():
+            image = windlass.Image.debian_slim().build(app)
+        return self.home / "layers" / image.object_id
 
     # -- processes ----------------------------------------------------------------------------------------
 

@@ -60,12 +60,14 @@ def test_a_deleted_environment_takes_its_apps_with_it(stage, program):
     stage.cli("environment", "create", "test-gone", check=0)
     stage.cli("deploy", "-e", "test-gone", program("env_app.py", SOURCE), check=0)
     assert where(environment_name="test-gone") == "test-gone"
+    (app_id,) = (app["app_id"] for app in stage.json("app", "list", "-e", "test-gone"))
+    assert stage.containers(app_id)
     ran = stage.cli("environment", "delete", "test-gone", check=1)
     assert "1 app" in ran.err and "--yes" in ran.err
     stage.cli("environment", "delete", "test-gone", "--yes", check=0)
     with pytest.raises(windlass.exception.NotFoundError, match="environment"):
         where(environment_name="test-gone")
-    until(lambda: not [a for a in stage.json("app", "list") if a["state"] == "deployed" and a["tasks"] > 1], 30)
+    until(lambda: app_id not in {one["app_id"] for one in stage.containers()}, 30, "its containers are gone")
     until(lambda: stage.cli("environment", "create", "test-gone").code == 0, 40, "its name is free again")
     assert stage.json("app", "list", "-e", "test-gone") == []
     stage.cli("environment", "delete", "test-gone", "-y", check=0)

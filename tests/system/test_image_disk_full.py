@@ -12,7 +12,6 @@ import pytest
 
 import leftovers
 from stage import Stage, until
-from windlass.worker.images import cache
 
 PROGRAM = """
 import modal
@@ -29,9 +28,7 @@ def main(): print("MADE", f.remote())
 @pytest.fixture
 def small(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
     """A platform on a disk of 2 GiB that has the base already."""
-    stage.cli("run", _write(tmp_path, "base.py", "echo base > /made"), check=0)
-    layers = cache.Layers(stage.home)
-    bases = [name for name in layers.known() if len(layers.read(name)["layers"]) == 1]
+    base = stage.base()
     disk, place = tmp_path / "disk", tmp_path / "small"
     place.mkdir()
     try:
@@ -44,9 +41,7 @@ def small(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
     platform = Stage(place / "home")
     try:
         (platform.home / "layers").mkdir(parents=True)
-        for name in bases[:1]:
-            source = stage.home / "layers" / name
-            subprocess.run(["cp", "-a", source, platform.home / "layers"], check=True)
+        subprocess.run(["cp", "-a", base, platform.home / "layers"], check=True)
         platform.start()
         yield platform
     finally:

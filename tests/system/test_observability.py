@@ -117,7 +117,7 @@ def test_programs_read_logs_and_figures_of_apps_functions_and_calls(stage):
         call = speak.spawn("one")
         call.get()
         speak.remote("two")
-        assert app.info()["functions"] == {"speak": speak.object_id}
+        assert app.info().functions == {"speak": speak.object_id}
         shown = []
         for entry in app.logs.stream(timeout=30):
             shown.append(entry.message)

@@ -81,6 +81,14 @@ def test_a_little_more_than_the_limit_is_passed_on_whole_in_the_end() -> None:
     assert [line for line in lines if "[" not in line] == [*whole.splitlines()]
 
 
+@pytest.mark.parametrize("size", [8, 64, 1024])
+def test_the_cut_is_said_also_where_a_piece_ends_exactly_at_the_limit(size: int) -> None:
+    piece = "0" * (size - 1) + "\n"
+    text = said(*[piece] * (output.LIMIT // size), *["more\n"] * 50_000)
+    assert "the rest is left out" in text and "left out; the end" in text and text.endswith("more\n")
+    assert said(*[piece] * (output.LIMIT // size)) == piece * (output.LIMIT // size)
+
+
 def test_one_endless_line_is_limited_too() -> None:
     text = said(*(["x" * 65536] * 100))
     assert output.LIMIT <= len(text) < output.LIMIT + output.TAIL + os.sysconf("SC_PAGE_SIZE")

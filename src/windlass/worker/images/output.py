@@ -39,6 +39,7 @@ class Lines:
         self._without = without
         self._rest = ""
         self._left = LIMIT
+        self._cut = False
         self._tail = ""
         self._beyond = 0
         self._hidden: list[str] = []
@@ -49,7 +50,7 @@ class Lines:
         self._hidden = sorted(parts, key=len, reverse=True)
 
     def __call__(self, text: str) -> None:
-        if self._left <= 0:
+        if self._cut:
             self._later(text)
             return
         whole, newline, rest = (self._rest + text).rpartition("\n")
@@ -76,7 +77,7 @@ class Lines:
             self._log(text)
             return
         kept = data[: self._left].decode(errors="ignore").rpartition("\n")[0]
-        self._left = 0
+        self._cut = True
         note = f"[{LIMIT // 2**20} MiB printed: the rest is left out, but for its end]\n"
         self._log(f"{kept}\n{note}" if kept else note)
         rest, self._rest = self._rest, ""

@@ -356,7 +356,7 @@ class App:
 
     def _known_id(self) -> str:
         if self._app_id is None:
-            raise exception.InvalidError(f"{self!r} has no id yet", hint="It gets one when it is run or deployed.")
+            raise exception.ExecutionError(f"{self!r} has no id yet", hint="It gets one when it is run or deployed.")
         return self._app_id
 
     # -- defining -------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def function(**changes: Any) -> Any:
 def test_how_a_function_gets_into_its_step_is_no_content_and_what_it_is_known_by_is() -> None:
     key = images.key("im-1", function(), [])
     moved = {**function()["function"], "mounts": ["sha256:2"], "python": "3.12"}
-    assert images.key("im-1", function(function=moved, timeout=1.0), []) == key
+    assert images.key("im-1", function(function=moved, timeout=1.0, line="Dockerfile, line 1"), []) == key
     others = [function(fingerprint="2"), function(cpu=[2.0, 0.0]), function(memory=[128, 0]), function(env={"A": "1"})]
     assert len({key, images.key("im-1", function(), ["S"]), *(images.key("im-1", one, []) for one in others)}) == 6
 

@@ -164,6 +164,7 @@ def test_a_failing_command_shows_itself_and_what_it_said(stage, context):
     with pytest.raises(windlass.exception.ImageBuildError) as caught:
         inside(SLIM().dockerfile_commands("ENV A=1", f"RUN echo saying-$((40+2)) && false # {mark}"))
     assert "saying-42" in str(caught.value) and mark in str(caught.value) and "exit code 1" in str(caught.value)
+    assert "dockerfile_commands, line 2, `" in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -183,8 +184,9 @@ def test_what_the_builder_cannot_do_says_why_and_leaves_nothing(stage, context, 
     base = {"op": "base", "base": "debian_slim", "python": "3.11"}
     monkeypatch.setattr(assemble, "registry", lambda reference, secret="": dict(base))
     image = SLIM().run_commands("ln -s /../../../../gone /trap").dockerfile_commands(line)
-    with pytest.raises(windlass.exception.ImageBuildError, match=why):
+    with pytest.raises(windlass.exception.ImageBuildError, match=why) as caught:
         inside(image)
+    assert "dockerfile_commands, line 1" in str(caught.value)
     assert not list((stage.home / "layers").glob(".*"))
 
 
@@ -232,7 +234,7 @@ def test_a_private_base_is_opened_by_the_registry_secret(stage, context, tmp_pat
         login = windlass.Secret.from_dict(
             {"REGISTRY_USERNAME": registries.USER, "REGISTRY_PASSWORD": registries.PASSWORD}
         )
-        with pytest.raises(windlass.exception.ImageBuildError):
+        with pytest.raises(windlass.exception.ImageBuildError, match="Dockerfile, line 1, `FROM"):
             built(stage, windlass.Image.from_dockerfile("Dockerfile"))
         layers = built(stage, windlass.Image.from_dockerfile("Dockerfile", registry_secret=login))
         assert (layers[-1] / "made").exists()

@@ -30,7 +30,7 @@ class Around(imaging.Around):
         self.chain = list(chain)
 
     async def image(self, chain: Sequence[images.Recipe]) -> imaging.Built:
-        self.built.append(list(chain))
+        self.built.append(unplaced(chain))
         return imaging.Built(f"im-{len(self.built)}", "", self._env, "", [])
 
     async def request(self, method: str, body: Any, attachments: Any = ()) -> Any:
@@ -46,7 +46,16 @@ class Around(imaging.Around):
         return {file["path"]: self.blobs[file["digest"]].decode() for file in self.manifest(digest)["files"]}
 
 
+def unplaced(recipes: Sequence[images.Recipe]) -> list[Any]:
+    """Recipes without the lines that they come from."""
+    return [{name: value for name, value in recipe.items() if name != "line"} for recipe in recipes]
+
+
 def expanded(image: Image, around: Around) -> list[Any]:
+    return unplaced(placed(image, around))
+
+
+def placed(image: Image, around: Around) -> list[Any]:
     async def run() -> list[Any]:
         found: list[Any] = []
         for step in image._steps:
@@ -176,6 +185,15 @@ def test_named_files_are_there_for_copy(here: Path) -> None:
     around = Around(chain=[{"op": "base"}])
     [found] = commands("COPY /remote.txt /x", context_files={"/remote.txt": "local.txt"}, around=around)
     assert around.files(found["mount"]) == {"remote.txt": "x"} and found["sources"] == ["remote.txt"]
+
+
+def test_recipes_say_the_lines_that_they_come_from(here: Path) -> None:
+    (here / "Dockerfile").write_text("# a comment\nFROM x\n\nENV A=1 \\\n  B=2\nWORKDIR /w\nRUN a \\\n  b\n")
+    found = [recipe["line"] for recipe in placed(Image.from_dockerfile("Dockerfile"), Around())]
+    assert found == [f"Dockerfile, line {number}" for number in (2, 4, 6, 6, 7)]
+    image = Image.debian_slim("3.11").dockerfile_commands("ENV A=1", "RUN a")
+    found = [recipe.get("line") for recipe in placed(image, Around(chain=[{"op": "base"}]))]
+    assert found == [None, "dockerfile_commands, line 1", "dockerfile_commands, line 2"]
 
 
 def test_a_url_is_fetched_by_the_builder() -> None:

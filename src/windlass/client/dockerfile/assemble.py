@@ -113,6 +113,7 @@ class _Maker:
             written = await asyncio.shield(self.stages[stage.base])
             return list(written.recipes), written.scope.child()
         recipe = self._given.forced(registry(stage.base, self._registry_secret))
+        recipe["line"] = stage.start.line.place()
 
         async def base() -> Mapping[str, str]:
             return {} if recipe["base"] == "scratch" else (await self._around.image([recipe])).env

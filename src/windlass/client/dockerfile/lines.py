@@ -35,7 +35,10 @@ class Line(NamedTuple):
     def fault(self, why: str, *, hint: str = "", kind: type[exception.Error] = exception.ImageBuildError) -> Exception:
         """An error that shows this line."""
         shown = self.shown if len(self.shown) <= _SHOWN else f"{self.shown[:_SHOWN]}…"
-        return kind(f"{self.file}, line {self.number}: {why}\n    {shown.strip()}", hint=hint)
+        return kind(f"{self.place()}: {why}\n    {shown.strip()}", hint=hint)
+
+    def place(self) -> str:
+        return f"{self.file}, line {self.number}"
 
 
 def split(text: str, file: str) -> list[Line]:

@@ -57,13 +57,15 @@ class Writer:
         self._around = around
         self._shell: tuple[str, ...] = _SHELL
         self._has_command = False
+        self._place = ""
 
     async def write(self, one: instructions.Instruction, origin: stages.Origin) -> None:
         """Add what ``one`` means. ``origin``: where its ``--from`` leads, "" without one."""
+        self._place = one.line.place()
         if one.name in _IGNORED:
             return
         if one.name == "HEALTHCHECK":
-            self._around.note(self.recipes, f"{one.line.file}, line {one.line.number}: HEALTHCHECK has no effect")
+            self._around.note(self.recipes, f"{self._place}: HEALTHCHECK has no effect")
         elif one.name == "ARG":
             await self._scope.declare(one)
         elif one.name == "COPY":
@@ -76,7 +78,7 @@ class Writer:
             await self._setting(one)
 
     def _put(self, recipe: images.Recipe) -> None:
-        self.recipes.append(self._given.forced(recipe))
+        self.recipes.append(self._given.forced({**recipe, "line": self._place}))
 
     # -- settings --------------------------------------------------------------------------------------
 

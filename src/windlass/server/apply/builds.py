@@ -136,9 +136,12 @@ class Chain(build_logs.Pump):
     def failed(self, build: machines.Build, error: str) -> None:
         self._ended()
         tail = build_logs.last(self._core, build.image_id, _TAIL)
+        line = self._recipes[self._at].get("line")
         exc = exception.ImageBuildError(
             f"building image {build.image_id} failed at step {self._at + 1} of {len(self._recipes)}, "
-            f"`{image_decisions.command(build.recipe)}`: {error}" + (f"\n{tail}" if tail and tail not in error else ""),
+            + (f"{line}, " if line else "")
+            + f"`{image_decisions.command(build.recipe)}`: {error}"
+            + (f"\n{tail}" if tail and tail not in error else ""),
             hint=f"`windlass image logs {build.image_id}` shows the whole log.",
         )
         self.incoming.fail(exc)

@@ -62,7 +62,8 @@ class Recipe(TypedDict, total=False):
 
     ``pins``: exact versions by package that a step must keep to, as a lock says (``Inventory``).
     ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step.
-    ``force``: build it even if the key is known. ``timeout`` in seconds.
+    ``force``: build it even if the key is known. ``timeout`` in seconds. ``line``: where a Dockerfile says so
+    ("Dockerfile, line 7"), for errors.
     """
 
     op: str
@@ -99,9 +100,10 @@ class Recipe(TypedDict, total=False):
     binds: list[RecipeBind]
     force: bool
     timeout: float
+    line: str
 
 
-_NOT_CONTENT = frozenset({"force", "function", "timeout", "secrets"})
+_NOT_CONTENT = frozenset({"force", "function", "timeout", "secrets", "line"})
 
 
 def content(recipe: Recipe) -> dict[str, Any]:

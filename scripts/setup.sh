@@ -12,7 +12,7 @@ declare -A packages=(
   [nft]=nftables [ip]=iproute2 [iptables]=iptables [nsenter]=util-linux [tar]=tar [skopeo]=skopeo
 )
 # Only what tests need.
-declare -A test_packages=([docker-registry]=docker-registry [busybox]=busybox-static)
+declare -A test_packages=([docker-registry]=docker-registry [busybox]=busybox-static [podman]=podman)
 
 missing_packages() {
   local command list=()

@@ -1,8 +1,9 @@
-"""One real platform for the whole session, in a home of its own; after the session nothing of it may remain.
+"""One real platform for each process that runs tests, in a home of its own; after the session nothing of it may remain.
 
-``WINDLASS_TEST_HOME`` chooses the home. The default lies in the user's cache folder: the layers of images, and the
-Pythons that are added to them, survive there from session to session (the base alone takes half a minute), everything
-else is wiped before the platform starts.
+``WINDLASS_TEST_HOME`` chooses the home; with several processes (``-n``) each has one beside it. The default lies in the
+user's cache folder: the layers of images, and the Pythons that are added to them, survive there from session to session,
+everything else is wiped before the platform starts. The base, which takes half a minute and more, is made by one process;
+the others link its files.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +26,9 @@ _KEPT = ("layers", "pythons")
 
 def _home() -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(os.environ.get("WINDLASS_TEST_HOME") or cache / "windlass-test").absolute()
+    home = Path(os.environ.get("WINDLASS_TEST_HOME") or cache / "windlass-test").absolute()
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    return home.with_name(f"{home.name}-{process}") if process else home
 
 
 def _wipe(home: Path) -> None:
@@ -52,6 +56,24 @@ def _only_one(home: Path) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _one_makes_the_base(home: Path) -> Iterator[None]:
+    """The others wait, and link what it made."""
+    process = os.environ.get("PYTEST_XDIST_WORKER")
+    if process is None:
+        yield
+        return
+    family = home.name.removesuffix(process)
+    with home.with_name(f"{family}base.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        (home / "layers").mkdir(exist_ok=True)
+        for layer in home.parent.glob(f"{family}gw*/layers/im-*"):
+            is_base = (layer / "files/etc/debian_version").exists() and (layer / "meta.json").exists()
+            if is_base and not (home / "layers" / layer.name).exists():
+                subprocess.run(["cp", "-al", layer, home / "layers"], check=True)
+        yield
+
+
 @pytest.fixture(scope="session")
 def stage() -> Iterator[stages.Stage]:
     """The platform. In this process, too, the SDK finds it (``WINDLASS_HOME``)."""
@@ -67,8 +89,10 @@ def _staged(home: Path) -> Iterator[stages.Stage]:
     _wipe(home)
     before = leftovers.look(home)
     assert not before, f"left by an earlier session: {before}"
-    platform.start()
     try:
+        with _one_makes_the_base(home):
+            platform.start()
+            platform.base()
         yield platform
     finally:
         platform.stop()

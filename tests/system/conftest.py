@@ -10,10 +10,10 @@ from stage import Stage, until
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_stays_deployed(stage: Stage) -> Iterator[None]:
+def no_app_stays(stage: Stage) -> Iterator[None]:
     yield
     for environment in stage.json("environment", "list"):
         for app in stage.json("app", "list", "-e", environment["name"]):
-            if app["state"] == "deployed":
+            if app["state"] not in ("stopping", "stopped"):
                 stage.cli("app", "stop", app["app_id"], "--yes", check=0)
     until(lambda: not stage.containers(), 40, "no containers of the module's apps")

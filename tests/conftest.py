@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,9 @@ import leftovers
 import stage as stages
 
 _KEPT = ("layers", "pythons")
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's & leaves it; programs under test would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _home() -> Path:

@@ -1,9 +1,9 @@
 """One real platform for each process that runs tests, in a home of its own; after the session nothing of it may remain.
 
 ``WINDLASS_TEST_HOME`` chooses the home; with several processes (``-n``) each has one beside it. The default lies in the
-user's cache folder: the layers of images, and the Pythons that are added to them, survive there from session to session,
-everything else is wiped before the platform starts. The base, which takes half a minute and more, is made by one process;
-the others link its files.
+user's cache folder: the layers of images, and the Pythons that are added to them, survive there from session to
+session, everything else is wiped before the platform starts. The base, which takes half a minute and more, is made by
+one process; the others link its files.
 """
 
 from __future__ import annotations
@@ -48,6 +48,10 @@ def _wipe(home: Path) -> None:
             shutil.rmtree(layer)
 
 
+# Before any test: an SDK of this process that has looked for its platform remembers where.
+os.environ["WINDLASS_HOME"] = str(_home())
+
+
 @contextlib.contextmanager
 def _only_one(home: Path) -> Iterator[None]:
     """Two sessions in one home would end each other's platform."""
@@ -87,7 +91,6 @@ def stage() -> Iterator[stages.Stage]:
 
 
 def _staged(home: Path) -> Iterator[stages.Stage]:
-    os.environ["WINDLASS_HOME"] = str(home)
     platform = stages.Stage(home, WINDLASS_SERVER_APP_SILENCE="25")  # a killed client is noticed sooner than by default
     platform.stop()
     _wipe(home)

@@ -10,6 +10,7 @@ import click
 
 from windlass import paths
 from windlass.cli import ask, control, listing, options
+from windlass.wire.messages import upkeep
 
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
@@ -101,7 +102,7 @@ def fsck(repair: bool, as_json: bool) -> None:
         else:
             checked, removed = event["checked"], event["removed"]
     _progress("")
-    bad = [one for one in findings if one["kind"] != "unknown" and not one.get("repaired")]
+    bad = [one for one in findings if one["kind"] not in upkeep.HARMLESS and not one.get("repaired")]
     if as_json:
         click.echo(json.dumps({"checked": checked, "findings": findings, "removed": removed}, indent=2))
     else:
@@ -112,7 +113,7 @@ def fsck(repair: bool, as_json: bool) -> None:
 
 def _report(findings: list[Any], checked: int, removed: list[str], *, healthy: bool, repair: bool) -> None:
     for one in findings:
-        mark = "repaired: " if one.get("repaired") else "note: " if one["kind"] == "unknown" else ""
+        mark = "repaired: " if one.get("repaired") else "note: " if one["kind"] in upkeep.HARMLESS else ""
         remark = f" ({one['remark']})" if one.get("remark") else ""
         click.echo(f"{mark}{one['name']}: {one['detail']}{remark}")
     if removed:

@@ -19,8 +19,7 @@ Core = core_module.Core
 Tell = Callable[[upkeep.FsckEvent], None]
 
 _SILENCE = 600.0  # seconds for a worker to get on to the next layer
-_DAMAGE = frozenset({"no record", "changed", "missing layer", "draft", "orphan"})
-_HARMLESS = frozenset({"unknown"})
+_REMOVED = frozenset({"no record", "changed", "missing layer", "draft", "orphan"})
 
 
 async def check(core: Core, *, repair: bool, tell: Tell) -> None:
@@ -73,7 +72,7 @@ async def _disagreements(core: Core) -> list[upkeep.Finding]:
 async def _repair(core: Core, findings: list[upkeep.Finding]) -> set[str]:
     survey = await prune.look(core)
     records = {image_id: image.layers for image_id, image in survey.images.items()}
-    broken = {finding["name"] for finding in findings if finding["kind"] in _DAMAGE}
+    broken = {finding["name"] for finding in findings if finding["kind"] in _REMOVED}
     done = await prune.remove(core, decisions.damaged(records, broken)) if broken else prune.Removed(set(), 0)
     lost = [finding["name"] for finding in findings if finding["kind"] == "no image"]
     core.turn.begin()
@@ -85,7 +84,7 @@ async def _repair(core: Core, findings: list[upkeep.Finding]) -> set[str]:
 
 def _judge(finding: upkeep.Finding, gone: set[str]) -> None:
     finding["repaired"] = finding["name"] in gone
-    if finding["repaired"] or finding["kind"] in _HARMLESS:
+    if finding["repaired"] or finding["kind"] in upkeep.HARMLESS:
         return
     if finding["kind"] == "stray":
         finding["remark"] = "it is not ours: remove it by hand"

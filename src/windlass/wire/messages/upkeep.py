@@ -38,15 +38,19 @@ class ImageFsck(TypedDict, total=False):
     repair: bool
 
 
+HARMLESS = frozenset({"unknown", "orphan"})
+"""Kinds of findings that are no damage."""
+
+
 class Finding(TypedDict, total=False):
     """Something in the store that is not as it should be. ``kind``:
 
     * "no record": a layer without a whole record; "changed": its files are not what was published;
       "missing layer": an image that stands on one that is not there
-    * "draft": left by a build or a removal that was killed; "orphan": a shared layer that no image lists;
-      "stray": nothing that belongs here
+    * "draft": left by a build or a removal that was killed; "stray": nothing that belongs here
     * "no image": the server knows an image that no worker has
     * "unknown": an image that the server does not know: harmless, a build of its steps finds it
+    * "orphan": a shared layer that no image lists: harmless, a pull that failed left it for the next one
 
     ``repaired``: it is put right now. ``remark``: why it could not be.
     """

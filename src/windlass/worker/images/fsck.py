@@ -32,7 +32,7 @@ def check(layers: Path) -> Iterator[upkeep.FsckEvent]:
         yield from map(_found, _layer(layers, name, records))
     for name in store.orphans(records, frozenset()):
         if records[name] is not None:
-            yield _found({"name": name, "kind": "orphan", "detail": "no image lists this layer"})
+            yield _found({"name": name, "kind": "orphan", "detail": "no image lists this layer; the next pull may"})
     yield {"checked": len(found)}
 
 

@@ -14,9 +14,10 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -165,7 +166,8 @@ class Containers:
         return image, lowers, shared
 
     async def cell(self, plan: containers.ContainerPlan, family: families.Family) -> families.Cell:
-        """What can be had of the next fork before it is known which container it will be."""
+        """All that can be had of a container before it is known which one it will be: the fork waits in its cell, with
+        the limits that all of its kind have."""
         parts, name = self._parts, ids.new("ce")
         folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
         image, lowers, shared = await self._ground(plan)
@@ -177,9 +179,13 @@ class Containers:
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
             box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            group = held.enter_context(self._limited(plan, limit, name))
             first = await family.furnish(name, _cell(box))
-            await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
-            return families.Cell(name, folder, first, net, held.pop_all())
+            held.enter_context(_killed(first))
+            link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
+            _, process = await asyncio.gather(link, family.fork(name))
+            await asyncio.to_thread(group.add, process)
+            return families.Cell(name, folder, first, process, net, group, held.pop_all())
 
     @contextlib.asynccontextmanager
     async def _forked(
@@ -191,32 +197,25 @@ class Containers:
             ready = await family.take()
             held.push_async_exit(ready.held)
             folder = ready.folder
-            parts.network.rename(ready.name, name)
-            folder.move(parts.root, name)
-            _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
-            limit = plan["memory_limit"] * _MIB or parts.memory
-            ended = held.enter_context(parts.exits.expect(name))
-            forking = family.fork(name, ready.name, folder.log)
-            group = held.enter_context(self._limited(plan, limit))
-            # The first move into control groups makes the kernel wait for all processors, a second one soon after does
-            # not: so the cell's first process is moved while the template forks.
-            moving = asyncio.get_running_loop().run_in_executor(None, group.add, ready.first)
-            pid = await forking
-            record: folders.Record = {
-                "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
-                "process": pid, "process_start": folders.start_time(pid),
-                "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
-                "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
-            }  # fmt: skip
-            folder.write(record)
-            running = held.enter_context(handle.Handle(folder, ended).watch(record))
             try:
-                await moving
-                await asyncio.to_thread(group.add, pid)
+                ready.group.rename(name)
+                parts.network.rename(ready.name, name)
+                folder.move(parts.root, name)
+                _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
+                limit = plan["memory_limit"] * _MIB or parts.memory
+                ended = held.enter_context(parts.exits.expect(name))
+                record: folders.Record = {
+                    "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
+                    "process": ready.process, "process_start": folders.start_time(ready.process),
+                    "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
+                    "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
+                }  # fmt: skip
+                folder.write(record)
             except OSError as exc:
-                raise families.Cold(f"the fork ended before it began: {exc}") from None
-            family.go(name)
-            yield _Contained(running, group)
+                raise families.Cold(f"the fork could not be made a container: {exc}") from None
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            family.go(ready, name)
+            yield _Contained(running, ready.group)
 
     async def adopt_family(self, name: str) -> None:
         """See to the end of a family whose forks go on without a template."""
@@ -225,8 +224,11 @@ class Containers:
         group = parts.cgroups.find(name)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            stacks = [folder.rootfs, *(folder.path / families.CELLS).glob("*/bundle/rootfs")]
-            for path in stacks:
+            cells = sorted((folder.path / families.CELLS).glob("*"))
+            for own in cells:
+                own_group = parts.cgroups.find(own.name)
+                held.enter_context(release.on_end(functools.partial(parts.cgroups.remove, own_group)))
+            for path in [folder.rootfs, *(own / "bundle/rootfs" for own in cells)]:
                 held.enter_context(release.on_end(functools.partial(overlay.unmount, path)))
             held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
             ended = held.enter_context(parts.exits.expect(name))
@@ -289,6 +291,9 @@ class Containers:
     def keep_templates(self, functions: Collection[str]) -> None:
         self._parts.families.keep(functions)
 
+    def templates(self) -> list[str]:
+        return self._parts.families.functions()
+
     def images(self) -> list[str]:
         return self._layers.known()
 
@@ -316,11 +321,11 @@ class Containers:
         )
 
     def _limited(
-        self, plan: containers.ContainerPlan, limit: int
+        self, plan: containers.ContainerPlan, limit: int, name: str = ""
     ) -> contextlib.AbstractContextManager[cgroups.Cgroup]:
         groups = self._parts.cgroups
         group = groups.create(
-            plan["container_id"], cpu_request=plan["cpu_request"], cpu_limit=plan["cpu_limit"] or None,
+            name or plan["container_id"], cpu_request=plan["cpu_request"], cpu_limit=plan["cpu_limit"] or None,
             memory_limit=limit, pids_limit=plan["pids_limit"] or _PIDS,
         )  # fmt: skip
         return _held(group, release.on_end(lambda: groups.remove(group)))
@@ -393,6 +398,22 @@ def _cell(box: spec.Box) -> cell.Plan:
         "mounts": [own if mount["destination"] == "/sys" else mount for mount in spec.mounts(box)],
         "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _killed(process: int) -> Iterator[None]:
+    """Let it live until the end of the block."""
+    known = os.pidfd_open(process)
+    try:
+        with release.on_end(lambda: _kill(known)):
+            yield
+    finally:
+        os.close(known)
+
+
+def _kill(known: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(known, signal.SIGKILL)
 
 
 def _note(folder: folders.Folder, text: str) -> None:

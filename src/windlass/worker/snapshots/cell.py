@@ -204,8 +204,8 @@ def _forget_descriptors(keep: int) -> None:
     null = os.open("/dev/null", os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(null, standard)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 65536)
+    linux.close_range(3, keep - 1)
+    linux.close_range(keep + 1, 65535)
 
 
 def _drop() -> None:

@@ -46,18 +46,23 @@ class Family(TypedDict):
 
 
 class Fork:
-    """One container of this family."""
+    """A process in its cell: it waits until it is told which container it is."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
-        self.name: str = request["id"]
-        self.log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.first = 0
+    def __init__(self, cell_name: str, first: int) -> None:
+        self.cell = cell_name
+        self.first = first
         """Process 1 of its cell."""
+        self.name = ""
+        """Of the container that it is."""
+        self.log = -1
         self.inner = 0
         """The number that the family knows its process by."""
         self.pipes: dict[int, bytes] = {}
-        self.held: dict[int, bytes] = {}
         self.talk: socket.socket | None = None
+
+    def become(self, name: str, log: str) -> None:
+        self.name = name
+        self.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: bytes, data: bytes) -> None:
         """Append to the log as a container's monitor does: each line with its time; P has no end of line yet."""
@@ -79,6 +84,7 @@ class Keeper:
         self._forks: dict[int, Fork] = {}
         """By ``inner``."""
         self._waiting: dict[str, Fork] = {}
+        """Those that are no containers yet, by their cells."""
         self._cells: dict[str, int] = {}
         """First processes of those that nobody has taken yet."""
         self._selector = selectors.DefaultSelector()
@@ -150,6 +156,10 @@ class Keeper:
         fork = self._forks.pop(inner)
         with contextlib.suppress(ProcessLookupError):
             os.kill(fork.first, signal.SIGKILL)
+        if not fork.name:
+            self._close(fork)
+            self._say({"lost": fork.cell})
+            return
         for pipe in list(fork.pipes):
             os.set_blocking(pipe, False)
             while self._copy(fork, pipe, last=True):
@@ -171,7 +181,7 @@ class Keeper:
         elif "cell" in request:
             self._cell(request["cell"]["id"], request["cell"]["plan"])
         elif "fork" in request:
-            self._fork(request["fork"])
+            self._fork(request["fork"]["cell"])
         elif "retire" in request:
             self._retire()
 
@@ -181,6 +191,9 @@ class Keeper:
             self._selector.unregister(self._template)
             self._template.close()  # which ends it
             self._template = None
+        for fork in self._waiting.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(fork.first, signal.SIGKILL)
 
     def _say(self, body: dict[str, Any]) -> None:
         if self._worker is not None:
@@ -207,27 +220,23 @@ class Keeper:
         else:
             self._say({"id": name, "failed": f"the cell could not be made: {said}"})
 
-    def _fork(self, request: dict[str, Any]) -> None:
-        fork = Fork(request)
+    def _fork(self, cell_name: str) -> None:
+        fork = Fork(cell_name, self._cells.pop(cell_name, 0))
         try:
-            fork.first = self._cells.pop(request["cell"], 0)
-            _set_hostname(fork.first, request["hostname"])
             pid = self._born(fork)
         except (OSError, ValueError) as exc:
             if fork.first:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(fork.first, signal.SIGKILL)
             self._close(fork)
-            self._say({"id": fork.name, "failed": str(exc)})
+            self._say({"id": cell_name, "failed": str(exc)})
             return
-        self._forks[fork.inner] = self._waiting[fork.name] = fork
-        for pipe in fork.pipes:
-            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
-        self._say({"id": fork.name, "pid": pid})
+        self._forks[fork.inner] = self._waiting[cell_name] = fork
+        self._say({"id": cell_name, "pid": pid})
 
     def _born(self, fork: Fork) -> int:
         """Let the template fork, move the child into the cell and return the pid of *its* child, which stays."""
-        if self._template is None:
+        if self._template is None or not fork.first:
             raise OSError(0, "the template has ended")
         ours, theirs = _pair()
         reading, writing = os.pipe(), os.pipe()
@@ -264,14 +273,21 @@ class Keeper:
         except OSError:
             return False
 
-    def _go(self, name: str) -> None:
-        """Limits and network are there: let it run."""
-        fork = self._waiting.pop(name, None)
-        if fork is not None and fork.talk is not None:
-            with contextlib.suppress(OSError):
-                fork.talk.send(b"go")
-            fork.talk.close()
-            fork.talk = None
+    def _go(self, request: dict[str, str]) -> None:
+        """It is this container from now on; limits, files and network are there: let it run."""
+        fork, name = self._waiting.pop(request["cell"], None), request["id"]
+        if fork is None:
+            _write_exit(Path(self._family["exits"]), name, _exit_code(signal.SIGKILL))
+            return
+        fork.become(name, request["log"])
+        for pipe in fork.pipes:
+            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
+        assert fork.talk is not None
+        with contextlib.suppress(OSError):  # it has ended: that will be told
+            _set_hostname(fork.first, name[:63])
+            fork.talk.send(b"go")
+        fork.talk.close()
+        fork.talk = None
 
     def _copy(self, fork: Fork, pipe: int, *, last: bool = False) -> bool:
         try:
@@ -293,9 +309,10 @@ class Keeper:
             os.close(pipe)
         if fork.talk is not None:
             fork.talk.close()
-        self._waiting.pop(fork.name, None)
+        self._waiting.pop(fork.cell, None)
         fork.pipes = {}
-        os.close(fork.log)
+        if fork.log >= 0:
+            os.close(fork.log)
 
 
 def _deliver(talk: socket.socket, first: int) -> int:

@@ -72,7 +72,7 @@ def _wait(door: _socket.socket, files: list[forkable.OpenFile]) -> containers.Ru
         data, descriptors = _receive(door)
         if not data:
             os._exit(0)
-        child = os.fork()
+        child = renewal.copy()
         if child == 0:
             door.close()
             return _come(descriptors, cwd, files)

@@ -428,22 +428,30 @@ def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = F
     layer because whatever an image holds in their places, a link for example, must not count. What names the container
     is still empty (file systems write at once what is written over)."""
     folder.path.mkdir(mode=0o711, parents=True)
-    ours = folder.upper / spec.PLAN[1:]
-    for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
-        path.mkdir(parents=True)
-    (folder.upper / spec.SERVER[1:]).mkdir()
-    (folder.upper / "etc/resolv.conf").write_text(net.resolv_conf)
-    (folder.upper / "etc/hostname").touch()
-    (folder.upper / "etc/hosts").touch()
-    ours.touch()
+    for path in (folder.bundle, folder.rootfs, folder.work):
+        path.mkdir()
+    upper = os.fspath(folder.upper)  # plain names: this is most of the work for a fork, and paths cost more than files
+    for name in ("", "/etc", "/__windlass", spec.LIBRARY, spec.SERVER, *([families.DOOR] if is_template else ())):
+        os.mkdir(upper + name)  # noqa: PTH102
+        _give(upper + name, 0o755)
+    texts = {"/etc/resolv.conf": net.resolv_conf, "/etc/hostname": "", "/etc/hosts": "", spec.PLAN: ""}
+    for name, text in texts.items():
+        _create(upper + name, text)
+        _give(upper + name, 0o644)
     if is_template:
-        (folder.upper / families.DOOR[1:]).mkdir()
         (folder.path / "door").mkdir()
         (folder.path / "door").chmod(0o755)
-    give(folder.upper)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
     folder.log.touch(0o600)
+
+
+def _create(name: str, text: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _name(root: Path, container_id: str, net: network.Network) -> None:
@@ -465,8 +473,12 @@ def _identify(
 def give(tree: Path) -> None:
     """Hand a small tree to the container's root."""
     for path in (tree, *tree.rglob("*")):
-        os.chown(path, OWNER, OWNER)
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        _give(path, 0o755 if path.is_dir() else 0o644)
+
+
+def _give(path: str | Path, mode: int) -> None:
+    os.chown(path, OWNER, OWNER)
+    os.chmod(path, mode)  # noqa: PTH101
 
 
 def _removed(folder: folders.Folder) -> contextlib.AbstractAsyncContextManager[None]:

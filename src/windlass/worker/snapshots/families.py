@@ -317,7 +317,9 @@ class Families:
 
     async def settle(self, plan: containers.ContainerPlan) -> None:
         """Wait until it is known whether there is a template of this kind; one is made where there is none."""
-        kind = kind_of(plan)
+        await self._settled(kind_of(plan), plan)
+
+    async def _settled(self, kind: str, plan: containers.ContainerPlan) -> None:
         if self._refusal(kind) is not None:
             return
         if not transplant.possible():
@@ -337,8 +339,8 @@ class Families:
 
     async def of(self, plan: containers.ContainerPlan) -> Family:
         """The template of this kind. Raises ``Cold``."""
-        await self.settle(plan)
         kind = kind_of(plan)
+        await self._settled(kind, plan)
         if (refusal := self._refusal(kind)) is not None:
             raise Cold(refusal.tell())
         if (family := self._known.get(kind)) is None:

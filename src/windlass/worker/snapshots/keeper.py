@@ -92,6 +92,7 @@ class Keeper:
         """No more forks are made."""
         self._template: socket.socket | None = None
         self._first: socket.socket | None = None
+        self._maker: cell.Maker | None = None
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._door.bind(family["door"])
         Path(family["door"]).chmod(0o666)
@@ -205,15 +206,24 @@ class Keeper:
     def _cell(self, name: str, plan: cell.Plan) -> None:
         """Begin a cell. Many may be in the making: what takes long there is waiting for the kernel."""
         ours, theirs = _pair()
-        with theirs:
-            maker = cell.make(plan, userns=self._userns, say=theirs)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours, maker))
+        try:
+            with theirs:
+                if self._maker is None:
+                    self._maker = cell.Maker(self._userns)
+                self._maker.make(plan, theirs)
+        except OSError as exc:
+            ours.close()
+            if self._maker is not None:
+                self._maker.close()
+                self._maker = None
+            self._say({"id": name, "failed": f"the cell could not be begun: {exc}"})
+            return
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours))
 
-    def _furnished(self, name: str, ours: socket.socket, maker: int) -> None:
+    def _furnished(self, name: str, ours: socket.socket) -> None:
         self._selector.unregister(ours)
         with ours:
             said, first = cell.heard(ours, 0)
-        os.waitpid(maker, 0)
         if said == "ok":
             self._cells[name] = first
             self._say({"id": name, "pid": first})

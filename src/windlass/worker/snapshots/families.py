@@ -144,6 +144,16 @@ class Family:
     async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
         """Keep some forks ready until there shall be no more."""
         self._make = make
+        try:
+            await self._refill(make)
+        except asyncio.CancelledError as exc:
+            for ready in self._cells:  # the worker ends: the next one sees to what they hold
+                await ready.held.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        while self._cells:
+            await self._cells.pop().held.aclose()
+
+    async def _refill(self, make: Callable[[], Awaitable[Cell]]) -> None:
         while not self.over:
             self._wanted.clear()
             try:
@@ -155,8 +165,6 @@ class Family:
                 await asyncio.sleep(_RETRY)
                 continue
             await self._wanted.wait()
-        while self._cells:
-            await self._cells.pop().held.aclose()
 
     async def _bury(self) -> None:
         """Give back the cells whose forks have ended."""

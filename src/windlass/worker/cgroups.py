@@ -351,7 +351,8 @@ def _inherit_cpuset(group: Path) -> None:
 
 def _apply(tree: Hierarchy, settings: Mapping[str, Mapping[str, str]]) -> None:
     tree.root.mkdir(exist_ok=True)
-    _inherit_cpuset(tree.root)
+    if "cpuset" in tree.controllers:
+        _inherit_cpuset(tree.root)
     for name, value in settings["unified" if tree.unified else "legacy"].items():
         if name.split(".")[0] in tree.controllers:
             _write(tree.root / name, value)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _SEED = 32
 _CAPBSET_READ, _CAPBSET_DROP = 23, 24
-_CLONE = 56  # on x86-64, the only kind of processor that has forks
+_CLONE, _CLONE_PARENT = 56, 0x8000  # on x86-64, the only kind of processor that has forks
 _libc: ctypes.CDLL | None = None
 
 
@@ -29,9 +29,10 @@ def prepare() -> None:
 
 
 def copy() -> int:
-    """A fork that lives only to fork again: neither Python nor the C library prepares it for more. 0 in the child."""
+    """A fork that lives only to fork again: neither Python nor the C library prepares it for more. It is a child of our
+    parent, process 1, which buries it. Returns 0 in the child."""
     assert _libc is not None
-    child: int = _libc.syscall(_CLONE, signal.SIGCHLD, None, None, None, None)
+    child: int = _libc.syscall(_CLONE, _CLONE_PARENT | signal.SIGCHLD, None, None, None, None)
     if child < 0:
         raise OSError(0, "the template could not be forked")
     return child

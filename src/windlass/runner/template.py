@@ -72,13 +72,11 @@ def _wait(door: _socket.socket, files: list[forkable.OpenFile]) -> containers.Ru
         data, descriptors = _receive(door)
         if not data:
             os._exit(0)
-        child = renewal.copy()
-        if child == 0:
+        if renewal.copy() == 0:
             door.close()
             return _come(descriptors, cwd, files)
         for descriptor in descriptors:
             os.close(descriptor)
-        os.waitpid(child, 0)
 
 
 def _receive(door: _socket.socket) -> tuple[bytes, list[int]]:

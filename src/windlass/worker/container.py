@@ -36,6 +36,7 @@ Steps = step.Steps
 
 _PIDS = 4096
 _MIB = 1024 * 1024
+_TEMPLATE_CPU = 1.0  # its share at least: all forks wait for it, and the more of them have begun the less it would get
 OWNER = 1  # root of a container, as the node numbers it
 _RUNNER = f"{spec.LIBRARY}/windlass/runner/boot.py"
 _MOUNT_POINTS = ("dev", "proc", "sys", "root", "etc", "tmp")
@@ -142,7 +143,8 @@ class Containers:
             _note(folder, note)
         held.enter_context(_stacked(folder, lowers))
         limit = plan["memory_limit"] * _MIB or parts.memory
-        group = held.enter_context(self._limited(plan, limit))
+        weight = plan if family is None else {**plan, "cpu_request": max(_TEMPLATE_CPU, plan["cpu_request"])}
+        group = held.enter_context(self._limited(weight, limit))
         box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
         if family is not None:
             box = _for_template(box, family)

@@ -4,7 +4,7 @@
 
 The descriptor is the worker's end of a conversation in packets of JSON; the first tells which family this is
 (``Family``). The keeper outlives the worker, as each container's monitor does: then it makes no more forks, and goes
-when the last one has ended. The template never hears from anybody else, and never holds more than one request.
+when the last one has ended. The template never hears from anybody else.
 """
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from windlass.worker import linux
 from windlass.worker.snapshots import cell, transplant
 
 _PACKET = 256 * 1024
-_PATIENCE = 10.0
 _CHUNK = 65536
 _PASSCRED = 16
 _PR_SET_DUMPABLE = 4
@@ -59,6 +58,7 @@ class Fork:
         """The number that the family knows its process by."""
         self.pipes: dict[int, bytes] = {}
         self.talk: socket.socket | None = None
+        self.moved = False
 
     def become(self, name: str, log: str) -> None:
         self.name = name
@@ -231,50 +231,61 @@ class Keeper:
             self._say({"id": name, "failed": f"the cell could not be made: {said}"})
 
     def _fork(self, cell_name: str) -> None:
+        """Begin a fork: ask the template for a child. Many may be on their way; each step waits for nobody."""
         fork = Fork(cell_name, self._cells.pop(cell_name, 0))
-        try:
-            pid = self._born(fork)
-        except (OSError, ValueError) as exc:
-            if fork.first:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(fork.first, signal.SIGKILL)
-            self._close(fork)
-            self._say({"id": cell_name, "failed": str(exc)})
-            return
-        self._forks[fork.inner] = self._waiting[cell_name] = fork
-        self._say({"id": cell_name, "pid": pid})
-
-    def _born(self, fork: Fork) -> int:
-        """Let the template fork, move the child into the cell and return the pid of *its* child, which stays."""
-        if self._template is None or not fork.first:
-            raise OSError(0, "the template has ended")
         ours, theirs = _pair()
+        fork.talk = ours
         reading, writing = os.pipe(), os.pipe()
+        fork.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
         try:
             with theirs:
+                if self._template is None or not fork.first:
+                    raise OSError(0, "the template has ended")
                 socket.send_fds(self._template, [b"fork"], [theirs.fileno(), reading[1], writing[1]])
-            said, child = cell.heard(ours, _PATIENCE)
-            number = int(said)  # its descriptor of the conversation
-            transplant.move(
-                child, deliver=lambda: _deliver(ours, fork.first), socket=number, key=self._family["key"],
-                capabilities=self._family["capabilities"],
-            )  # fmt: skip
-            ours.send(b"moved")
-            said, pid = cell.heard(ours, _PATIENCE)
-            if said != "born" or not self._inside(pid, fork.first):
-                raise OSError(0, f"the fork is not where it should be: {said}")
-        except BaseException:
-            for descriptor in (reading[0], writing[0]):
-                os.close(descriptor)
-            ours.close()
-            raise
+        except OSError as exc:
+            self._failed(fork, exc)
+            return
         finally:
             for descriptor in (reading[1], writing[1]):
                 os.close(descriptor)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._spoke(fork))
+
+    def _spoke(self, fork: Fork) -> None:
+        """The child waits to be moved into the cell, or *its* child, which stays, is born there."""
+        assert fork.talk is not None
+        said, pid = cell.heard(fork.talk, 0)
+        try:
+            if said == "born":
+                self._stays(fork, pid)
+                return
+            if fork.moved:
+                raise OSError(0, f"the fork is not born: {said}")
+            number = int(said)  # its descriptor of the conversation
+            transplant.move(
+                pid, deliver=lambda: _deliver(fork), socket=number, key=self._family["key"],
+                capabilities=self._family["capabilities"],
+            )  # fmt: skip
+            fork.moved = True
+            fork.talk.send(b"moved")
+        except (OSError, ValueError) as exc:
+            self._selector.unregister(fork.talk)
+            self._failed(fork, exc)
+
+    def _stays(self, fork: Fork, pid: int) -> None:
+        if not self._inside(pid, fork.first):
+            raise OSError(0, "the fork is not where it should be")
         fork.inner = _numbers(pid)[-2]
-        fork.talk = ours
-        fork.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
-        return pid
+        assert fork.talk is not None
+        self._selector.unregister(fork.talk)
+        self._forks[fork.inner] = self._waiting[fork.cell] = fork
+        self._say({"id": fork.cell, "pid": pid})
+
+    def _failed(self, fork: Fork, exc: Exception) -> None:
+        if fork.first:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(fork.first, signal.SIGKILL)
+        self._close(fork)
+        self._say({"id": fork.cell, "failed": str(exc)})
 
     def _inside(self, pid: int, first: int) -> bool:
         try:
@@ -325,11 +336,12 @@ class Keeper:
             os.close(fork.log)
 
 
-def _deliver(talk: socket.socket, first: int) -> int:
-    """Send the namespaces of a cell."""
-    namespaces = [os.open(f"/proc/{first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+def _deliver(fork: Fork) -> int:
+    """Send the namespaces of its cell."""
+    assert fork.talk is not None
+    namespaces = [os.open(f"/proc/{fork.first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
     try:
-        socket.send_fds(talk, [b"n"], namespaces)
+        socket.send_fds(fork.talk, [b"n"], namespaces)
     finally:
         for descriptor in namespaces:
             os.close(descriptor)

@@ -119,6 +119,12 @@ class Cgroup:
             (path / "cgroup.procs").write_text(str(pid))
 
     @property
+    def doors(self) -> list[Path]:
+        """Files by which a process adds itself, by writing "0". In version 1 that makes nobody wait, whereas moving
+        another process stops all forks of the machine until those that have begun are done."""
+        return [tree.root / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
+
+    @property
     def limit(self) -> int | None:
         """Bytes of memory that all its processes may use together."""
         text = self._memory("memory.limit_in_bytes", "memory.max")

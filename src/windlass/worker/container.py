@@ -176,7 +176,7 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
-            await asyncio.to_thread(_fill, folder, net)
+            _fill(folder, net)  # in a thread it would wait for its turn after each file
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
@@ -185,8 +185,7 @@ class Containers:
             first = await family.furnish(name, _cell(box))
             held.enter_context(_killed(first))
             link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
-            _, process = await asyncio.gather(link, family.fork(name))
-            await asyncio.to_thread(group.add, process)
+            _, process = await asyncio.gather(link, family.fork(name, group.doors))
             return families.Cell(name, folder, first, process, net, group, held.pop_all())
 
     @contextlib.asynccontextmanager

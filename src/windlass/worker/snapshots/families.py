@@ -18,7 +18,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -191,9 +191,10 @@ class Family:
         """Have a cell made; the pid of its first process. Raises ``Cold``."""
         return await self._ask(name, {"cell": {"id": name, "plan": plan}})
 
-    async def fork(self, name: str) -> int:
-        """Have a fork made in that cell; it waits there for ``go``. Its pid. Raises ``Cold``."""
-        return await self._ask(name, {"fork": {"cell": name}})
+    async def fork(self, name: str, doors: Sequence[Path]) -> int:
+        """Have a fork made in that cell, and in the control groups of ``doors``; it waits there for ``go``. Its pid.
+        Raises ``Cold``."""
+        return await self._ask(name, {"fork": {"cell": name, "doors": [str(door) for door in doors]}})
 
     async def _ask(self, name: str, body: dict[str, Any]) -> int:
         answer = self._asked[name] = asyncio.get_running_loop().create_future()

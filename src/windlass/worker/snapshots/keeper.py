@@ -47,8 +47,10 @@ class Family(TypedDict):
 class Fork:
     """A process in its cell: it waits until it is told which container it is."""
 
-    def __init__(self, cell_name: str, first: int) -> None:
+    def __init__(self, cell_name: str, first: int, doors: list[str]) -> None:
         self.cell = cell_name
+        self.doors = doors
+        """Of its control groups, which have the name of the cell."""
         self.first = first
         """Process 1 of its cell."""
         self.name = ""
@@ -182,7 +184,7 @@ class Keeper:
         elif "cell" in request:
             self._cell(request["cell"]["id"], request["cell"]["plan"])
         elif "fork" in request:
-            self._fork(request["fork"]["cell"])
+            self._fork(request["fork"]["cell"], request["fork"]["doors"])
         elif "retire" in request:
             self._retire()
 
@@ -230,9 +232,9 @@ class Keeper:
         else:
             self._say({"id": name, "failed": f"the cell could not be made: {said}"})
 
-    def _fork(self, cell_name: str) -> None:
+    def _fork(self, cell_name: str, doors: list[str]) -> None:
         """Begin a fork: ask the template for a child. Many may be on their way; each step waits for nobody."""
-        fork = Fork(cell_name, self._cells.pop(cell_name, 0))
+        fork = Fork(cell_name, self._cells.pop(cell_name, 0), doors)
         ours, theirs = _pair()
         fork.talk = ours
         reading, writing = os.pipe(), os.pipe()
@@ -272,7 +274,7 @@ class Keeper:
             self._failed(fork, exc)
 
     def _stays(self, fork: Fork, pid: int) -> None:
-        if not self._inside(pid, fork.first):
+        if not self._inside(pid, fork.first) or not _limited(pid, fork):
             raise OSError(0, "the fork is not where it should be")
         fork.inner = _numbers(pid)[-2]
         assert fork.talk is not None
@@ -336,16 +338,26 @@ class Keeper:
             os.close(fork.log)
 
 
-def _deliver(fork: Fork) -> int:
-    """Send the namespaces of its cell."""
+def _deliver(fork: Fork) -> tuple[int, int]:
+    """Send the namespaces of its cell and the doors of its control groups."""
     assert fork.talk is not None
-    namespaces = [os.open(f"/proc/{fork.first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+    opened: list[int] = []
     try:
-        socket.send_fds(fork.talk, [b"n"], namespaces)
+        for kind in KINDS:
+            opened.append(os.open(f"/proc/{fork.first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        for door in fork.doors:
+            opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+        socket.send_fds(fork.talk, [b"n"], opened)
     finally:
-        for descriptor in namespaces:
+        for descriptor in opened:
             os.close(descriptor)
-    return len(namespaces)
+    return len(KINDS), len(fork.doors)
+
+
+def _limited(pid: int, fork: Fork) -> bool:
+    """Whether it is in its control groups: others may share the memory in which it was told to go there."""
+    groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return sum(line.endswith(f"/{fork.cell}") for line in groups) >= len(fork.doors)
 
 
 def _set_hostname(first: int, name: str) -> None:

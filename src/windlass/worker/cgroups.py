@@ -113,11 +113,6 @@ class Cgroup:
             return list(argv)
         return ["sh", "-c", _ENTER, "sh", *(str(path / "cgroup.procs") for path in self.paths), "--", *argv]
 
-    def add(self, pid: int) -> None:
-        """Move a process into the groups."""
-        for path in self.paths:
-            (path / "cgroup.procs").write_text(str(pid))
-
     @property
     def doors(self) -> list[Path]:
         """Files by which a process adds itself, by writing "0". In version 1 that makes nobody wait, whereas moving

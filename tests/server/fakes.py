@@ -129,6 +129,8 @@ class Worker:
         self.build_texts = ["making it\n"]
         self.build_gate: asyncio.Event | None = None
         self.fail_start: dict | None = None
+        self.templates: list[str] = []
+        """Functions that it has templates of."""
         self.tasks: set[asyncio.Task] = set()
 
     async def start(self) -> Worker:
@@ -150,6 +152,8 @@ class Worker:
         task.add_done_callback(self.tasks.discard)
 
     def _serve(self, incoming: peer.Incoming) -> None:
+        if incoming.method == "worker.templates":
+            self.templates = [name for name in self.templates if name in incoming.body["functions"]]
         if incoming.method != "worker.want":
             return
         wanted = {w["container_id"]: w["state"] for w in incoming.body["containers"]}
@@ -193,7 +197,8 @@ class Worker:
         real = {"container_id": identity, "state": state}
         if exit is not None:
             real["exit"] = exit
-        await self.peer.request("worker.report", {"containers": [real], "whole": False})
+        told = {"containers": [real], "whole": False, "templates": self.templates}
+        await self.peer.request("worker.report", told)
 
     async def _build(self, build: str) -> None:
         plan = (await self.peer.request("build.plan", {"build_id": build})).body

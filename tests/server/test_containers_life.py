@@ -213,6 +213,23 @@ def test_idle_containers_of_others_make_room_on_a_full_machine(play):
     play(scene)
 
 
+def test_a_template_that_nobody_uses_counts_as_memory_and_gives_way(play):
+    async def scene(platform):
+        worker = await platform.worker(lambda args, kwargs, lease: None, memory=1 << 30)
+        client = await platform.client()
+        one = await client.app(memory_request=600, snapshot=True, single_use=True)
+        worker.templates = [one]
+        await client.run(one, [1])
+        await client.run(one, [1])  # its own template is no reason to wait: forks share its memory
+        await until(lambda: not worker.runners)
+        assert worker.templates == [one]
+        two = await client.app(memory_request=600)
+        await client.run(two, [1])
+        assert worker.templates == [] and len(worker.started) == 3
+
+    play(scene)
+
+
 def test_call_graph_and_autoscaler_answer(play):
     from windlass.kit import ids
 

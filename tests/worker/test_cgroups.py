@@ -93,3 +93,14 @@ def test_the_runtime_is_told_its_group_only_where_we_have_a_say_in_every_tree() 
     ours = [tree._replace(root=tree.root / "docker/1/windlass-ab") for tree in trees]
     assert cgroups.prefix(ours, trees) == "/docker/1/windlass-ab"
     assert cgroups.prefix(ours[:1], trees) == cgroups.prefix([], trees) == cgroups.prefix([], []) == ""
+
+
+def test_a_group_of_an_old_tree_gets_another_name_with_all_that_is_in_it(tmp_path: Path) -> None:
+    tree = cgroups.Hierarchy(tmp_path, frozenset({"memory"}), unified=False)
+    groups = cgroups.Cgroups([tree])
+    group = groups.create("ce-1", cpu_request=1, cpu_limit=None, memory_limit=1 << 20, pids_limit=10)
+    (tmp_path / "ce-1" / "tasks").write_text("4711")
+    assert group.doors == [tmp_path / "ce-1" / "tasks"]
+    group.rename("ta-1")
+    assert (tmp_path / "ta-1" / "tasks").read_text() == "4711" and not (tmp_path / "ce-1").exists()
+    assert group.paths == groups.find("ta-1").paths == [tmp_path / "ta-1"] and group.container_id == "ta-1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib
 import json
@@ -12,13 +13,14 @@ import ssl
 import sys
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from windlass.runner import forkable, renewal, served
-from windlass.worker import seccomp
-from windlass.worker.snapshots import families, transplant
+from windlass.worker import linux, seccomp, spec
+from windlass.worker.snapshots import families, mounting, transplant
 
 
 def plan(**changes: Any) -> Any:
@@ -171,3 +173,75 @@ def test_no_call_is_made_but_the_one_that_was_asked_for():
         held._saved.rip -= 1  # other instructions than expected
         held.call(39)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def _calls() -> list[mounting.Call]:
+    mounts = [
+        {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
+        {"destination": "/__windlass/lib", "type": "none", "source": "/lib", "options": ["rbind", "ro", "nodev"]},
+    ]
+    plan: mounting.Plan = {
+        "name": "ce-1", "rootfs": "/there", "mounts": mounts, "masked": list(spec.MASKED),
+        "read_only": list(spec.READ_ONLY),
+    }  # fmt: skip
+    return list(mounting.calls(plan, [7], {"/__windlass/lib": linux.MS_NOEXEC}))
+
+
+def test_a_cell_is_in_its_own_root_before_what_is_hidden_is_hidden_and_cannot_change_anything_after():
+    what = [call.what for call in _calls()]
+    order = [what.index(one) for one in ("mount /there/dev", "pivot_root", "umount", "mount /proc/sys")]
+    assert order == sorted(order)
+    assert what[0] == "mount /" and what[-2:] == ["capset", "prctl"]
+    assert {f"mount {name}" for name in (*spec.MASKED, *spec.READ_ONLY)} <= set(what)
+
+
+def test_our_own_mounts_of_a_cell_are_read_only_and_keep_what_was_forbidden_before():
+    calls = _calls()
+    hung = next(number for number, call in enumerate(calls) if call.what == "move_mount /__windlass/lib")
+    assert calls[hung].arguments[0] == 7
+    flags = calls[hung + 1].arguments[3]
+    assert flags == linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | linux.MS_NODEV | linux.MS_NOEXEC
+
+
+def test_only_what_a_kernel_may_lack_is_allowed_to_fail():
+    assert {call.what for call in _calls() if call.tolerated} == {
+        *(f"mount {name}" for name in (*spec.MASKED, *spec.READ_ONLY)), "mkdir /there/proc", "mkdir /there/dev",
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_a_held_process_closes_what_it_was_given_at_once_or_one_by_one():
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(writing)
+        for number in (50, 51, 52, 60, 62):
+            os.dup2(0, number)
+        os.read(reading, 1)
+        os._exit(sum(os.path.exists(f"/proc/self/fd/{number}") for number in (50, 51, 52, 60, 62)))
+    time_is_up = time.monotonic() + 5
+    while not os.path.exists(f"/proc/{child}/fd/62") and time.monotonic() < time_is_up:
+        pass
+    with transplant._held(child) as held:
+        held.close([50, 51, 52])
+        held.close([60, 62])
+    os.write(writing, b"x")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_fork_that_has_ended_is_not_made_a_container():
+    async def scene() -> None:
+        family = families.Family("kind", tmp, plan())
+        ready = families.Cell("ce-1", None, 1, 2, None, None, contextlib.AsyncExitStack())  # type: ignore[arg-type]
+        family._make, family._cells = _never, [ready]
+        family._take({"lost": "ce-1"})
+        with pytest.raises(families.Cold, match="ended before it began"):
+            family.go(ready, "ta-1")
+
+    tmp = Path("/nowhere")
+    asyncio.run(scene())
+
+
+async def _never() -> families.Cell:
+    raise families.Cold("none")

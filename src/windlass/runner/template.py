@@ -1,7 +1,7 @@
 """A container that others are forked from: it imports, runs the hooks of before the fork point, then waits.
 
     process 1 ── template: prepare ─► enter(snap=True) ─► checks ─► fork point: wait ─┬─► wait …
-                    └── (a request)  child ─ held and moved by the keeper ─ grandchild: renewed ─► enter ─► serve
+                    └── (a request)  child ─ held and moved by the keeper ─ grandchild: renewed, waits ─► enter ─► serve
 
 The child is outside its cell when it is born and inside when it goes on, but for the pid namespace, in which only its
 next child is; so that one stays. Nothing of this runs in containers that were started cold.
@@ -72,13 +72,11 @@ def _wait(door: _socket.socket, files: list[forkable.OpenFile]) -> containers.Ru
         data, descriptors = _receive(door)
         if not data:
             os._exit(0)
-        child = os.fork()
-        if child == 0:
+        if renewal.copy() == 0:
             door.close()
             return _come(descriptors, cwd, files)
         for descriptor in descriptors:
             os.close(descriptor)
-        os.waitpid(child, 0)
 
 
 def _receive(door: _socket.socket) -> tuple[bytes, list[int]]:
@@ -91,7 +89,7 @@ def _receive(door: _socket.socket) -> tuple[bytes, list[int]]:
 
 
 def _come(descriptors: list[int], cwd: str, files: list[forkable.OpenFile]) -> containers.RunnerPlan:
-    """The child: be moved, and go on as a child of the cell."""
+    """The child: be moved, and go on as a child of the cell, when it is known which container it is."""
     talk = _socket.socket(fileno=descriptors[0])
     talk.send(str(talk.fileno()).encode())
     if talk.recv(16) != b"moved" or os.fork() != 0:
@@ -103,6 +101,9 @@ def _come(descriptors: list[int], cwd: str, files: list[forkable.OpenFile]) -> c
         forkable.reopen(files)
         renewal.randomness()
         renewal.bounds()
+        if talk.recv(16) != b"go":
+            os._exit(1)
+        talk.close()
         with open(_PLAN, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 3 ms
             plan: containers.RunnerPlan = json.load(file)
         prepare.environment(plan)
@@ -110,7 +111,4 @@ def _come(descriptors: list[int], cwd: str, files: list[forkable.OpenFile]) -> c
     except (OSError, exception.Error) as exc:
         print(f"the fork of a memory snapshot could not be made right: {exc}", file=sys.stderr, flush=True)
         os._exit(1)
-    if talk.recv(16) != b"go":
-        os._exit(1)
-    talk.close()
     return plan

@@ -103,7 +103,10 @@ class Agent:
             else:
                 report = [self._lives[name].reality() for name in sorted(changed) if name in self._lives]
             if report or whole:
-                await self._call("worker.report", {"containers": report, "whole": whole})
+                told: workers.WorkerReport = {
+                    "containers": report, "whole": whole, "templates": self._runtime.templates()
+                }  # fmt: skip
+                await self._call("worker.report", told)
 
     # -- what is wanted ------------------------------------------------------------------------------
 

@@ -96,11 +96,16 @@ class Cgroup:
     """The groups of one container. ``limit``: bytes of memory it may use, or None where that is not limited."""
 
     def __init__(self, container_id: str, trees: Sequence[Hierarchy], *, others: Sequence[Hierarchy] = ()) -> None:
+        self._settings: Mapping[str, Mapping[str, str]] = {}
+        self._above, self._others = trees, others
+        self._name(container_id)
+
+    def _name(self, container_id: str) -> None:
         self.container_id = container_id
-        self._trees = [tree._replace(root=tree.root / container_id) for tree in trees]
+        self._trees = [tree._replace(root=tree.root / container_id) for tree in self._above]
         self.paths = [tree.root for tree in self._trees]
         # In trees that limit nothing there is only what the runtime makes: at ``oci_path``, or below where it runs.
-        self._nested = [tree.root / part / container_id for tree in others for part in ("", _NODE)]
+        self._nested = [tree.root / part / container_id for tree in self._others for part in ("", _NODE)]
 
     def enter_argv(self, argv: Sequence[str]) -> list[str]:
         """A command line that moves itself into the groups and then becomes ``argv``."""
@@ -108,10 +113,11 @@ class Cgroup:
             return list(argv)
         return ["sh", "-c", _ENTER, "sh", *(str(path / "cgroup.procs") for path in self.paths), "--", *argv]
 
-    def add(self, pid: int) -> None:
-        """Move a process into the groups."""
-        for path in self.paths:
-            (path / "cgroup.procs").write_text(str(pid))
+    @property
+    def doors(self) -> list[Path]:
+        """Files by which a process adds itself, by writing "0". In version 1 that makes nobody wait, whereas moving
+        another process stops all forks of the machine until those that have begun are done."""
+        return [tree.root / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
 
     @property
     def limit(self) -> int | None:
@@ -191,12 +197,27 @@ class Cgroup:
 
     def apply(self, settings: Mapping[str, Mapping[str, str]]) -> None:
         """Make the groups and write what ``settings`` gives for them."""
+        self._settings = settings
         for tree in self._trees:
-            tree.root.mkdir(exist_ok=True)
-            _inherit_cpuset(tree.root)
-            for name, value in settings["unified" if tree.unified else "legacy"].items():
-                if name.split(".")[0] in tree.controllers:
-                    _write(tree.root / name, value)
+            _apply(tree, settings)
+
+    def rename(self, container_id: str) -> None:
+        """Become the groups of another container, with all that lives in them. Raises ``OSError``.
+
+        That is much faster than to move processes, for which the kernel waits for all processors. Version 2 knows no
+        new names, so there they move.
+        """
+        before = self._trees
+        self._name(container_id)
+        for old, new in zip(before, self._trees, strict=True):
+            if not new.unified:
+                old.root.rename(new.root)
+                continue
+            _apply(new, self._settings)
+            for pid in _read(old.root / "cgroup.procs").split():
+                with contextlib.suppress(ProcessLookupError):
+                    (new.root / "cgroup.procs").write_text(pid)
+            _remove(old.root)
 
 
 class Cgroups:
@@ -327,6 +348,15 @@ def _inherit_cpuset(group: Path) -> None:
         file = group / name
         if file.exists() and not _read(file).strip():
             _write(file, _read(group.parent / name))
+
+
+def _apply(tree: Hierarchy, settings: Mapping[str, Mapping[str, str]]) -> None:
+    tree.root.mkdir(exist_ok=True)
+    if "cpuset" in tree.controllers:
+        _inherit_cpuset(tree.root)
+    for name, value in settings["unified" if tree.unified else "legacy"].items():
+        if name.split(".")[0] in tree.controllers:
+            _write(tree.root / name, value)
 
 
 def _remove(group: Path) -> None:

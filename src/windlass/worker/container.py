@@ -14,9 +14,10 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -35,6 +36,7 @@ Steps = step.Steps
 
 _PIDS = 4096
 _MIB = 1024 * 1024
+_TEMPLATE_CPU = 1.0  # its share at least: all forks wait for it, and the more of them have begun the less it would get
 OWNER = 1  # root of a container, as the node numbers it
 _RUNNER = f"{spec.LIBRARY}/windlass/runner/boot.py"
 _MOUNT_POINTS = ("dev", "proc", "sys", "root", "etc", "tmp")
@@ -141,7 +143,8 @@ class Containers:
             _note(folder, note)
         held.enter_context(_stacked(folder, lowers))
         limit = plan["memory_limit"] * _MIB or parts.memory
-        group = held.enter_context(self._limited(plan, limit))
+        weight = plan if family is None else {**plan, "cpu_request": max(_TEMPLATE_CPU, plan["cpu_request"])}
+        group = held.enter_context(self._limited(weight, limit))
         box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
         if family is not None:
             box = _for_template(box, family)
@@ -165,21 +168,25 @@ class Containers:
         return image, lowers, shared
 
     async def cell(self, plan: containers.ContainerPlan, family: families.Family) -> families.Cell:
-        """What can be had of the next fork before it is known which container it will be."""
+        """All that can be had of a container before it is known which one it will be: the fork waits in its cell, with
+        the limits that all of its kind have."""
         parts, name = self._parts, ids.new("ce")
         folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
         image, lowers, shared = await self._ground(plan)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
-            await asyncio.to_thread(_fill, folder, net)
+            _fill(folder, net)  # in a thread it would wait for its turn after each file
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
             box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            group = held.enter_context(self._limited(plan, limit, name))
             first = await family.furnish(name, _cell(box))
-            await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
-            return families.Cell(name, folder, first, net, held.pop_all())
+            held.enter_context(_killed(first))
+            link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
+            _, process = await asyncio.gather(link, family.fork(name, group.doors))
+            return families.Cell(name, folder, first, process, net, group, held.pop_all())
 
     @contextlib.asynccontextmanager
     async def _forked(
@@ -191,32 +198,25 @@ class Containers:
             ready = await family.take()
             held.push_async_exit(ready.held)
             folder = ready.folder
-            parts.network.rename(ready.name, name)
-            folder.move(parts.root, name)
-            _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
-            limit = plan["memory_limit"] * _MIB or parts.memory
-            ended = held.enter_context(parts.exits.expect(name))
-            forking = family.fork(name, ready.name, folder.log)
-            group = held.enter_context(self._limited(plan, limit))
-            # The first move into control groups makes the kernel wait for all processors, a second one soon after does
-            # not: so the cell's first process is moved while the template forks.
-            moving = asyncio.get_running_loop().run_in_executor(None, group.add, ready.first)
-            pid = await forking
-            record: folders.Record = {
-                "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
-                "process": pid, "process_start": folders.start_time(pid),
-                "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
-                "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
-            }  # fmt: skip
-            folder.write(record)
-            running = held.enter_context(handle.Handle(folder, ended).watch(record))
             try:
-                await moving
-                await asyncio.to_thread(group.add, pid)
+                ready.group.rename(name)
+                parts.network.rename(ready.name, name)
+                folder.move(parts.root, name)
+                _identify(folder, plan, ready.net, root=folder.rootfs, log=family.log_of_making())
+                limit = plan["memory_limit"] * _MIB or parts.memory
+                ended = held.enter_context(parts.exits.expect(name))
+                record: folders.Record = {
+                    "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
+                    "process": ready.process, "process_start": folders.start_time(ready.process),
+                    "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
+                    "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
+                }  # fmt: skip
+                folder.write(record)
             except OSError as exc:
-                raise families.Cold(f"the fork ended before it began: {exc}") from None
-            family.go(name)
-            yield _Contained(running, group)
+                raise families.Cold(f"the fork could not be made a container: {exc}") from None
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            family.go(ready, name)
+            yield _Contained(running, ready.group)
 
     async def adopt_family(self, name: str) -> None:
         """See to the end of a family whose forks go on without a template."""
@@ -225,8 +225,11 @@ class Containers:
         group = parts.cgroups.find(name)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            stacks = [folder.rootfs, *(folder.path / families.CELLS).glob("*/bundle/rootfs")]
-            for path in stacks:
+            cells = sorted((folder.path / families.CELLS).glob("*"))
+            for own in cells:
+                own_group = parts.cgroups.find(own.name)
+                held.enter_context(release.on_end(functools.partial(parts.cgroups.remove, own_group)))
+            for path in [folder.rootfs, *(own / "bundle/rootfs" for own in cells)]:
                 held.enter_context(release.on_end(functools.partial(overlay.unmount, path)))
             held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
             ended = held.enter_context(parts.exits.expect(name))
@@ -289,6 +292,9 @@ class Containers:
     def keep_templates(self, functions: Collection[str]) -> None:
         self._parts.families.keep(functions)
 
+    def templates(self) -> list[str]:
+        return self._parts.families.functions()
+
     def images(self) -> list[str]:
         return self._layers.known()
 
@@ -316,11 +322,11 @@ class Containers:
         )
 
     def _limited(
-        self, plan: containers.ContainerPlan, limit: int
+        self, plan: containers.ContainerPlan, limit: int, name: str = ""
     ) -> contextlib.AbstractContextManager[cgroups.Cgroup]:
         groups = self._parts.cgroups
         group = groups.create(
-            plan["container_id"], cpu_request=plan["cpu_request"], cpu_limit=plan["cpu_limit"] or None,
+            name or plan["container_id"], cpu_request=plan["cpu_request"], cpu_limit=plan["cpu_limit"] or None,
             memory_limit=limit, pids_limit=plan["pids_limit"] or _PIDS,
         )  # fmt: skip
         return _held(group, release.on_end(lambda: groups.remove(group)))
@@ -395,6 +401,22 @@ def _cell(box: spec.Box) -> cell.Plan:
     }  # fmt: skip
 
 
+@contextlib.contextmanager
+def _killed(process: int) -> Iterator[None]:
+    """Let it live until the end of the block."""
+    known = os.pidfd_open(process)
+    try:
+        with release.on_end(lambda: _kill(known)):
+            yield
+    finally:
+        os.close(known)
+
+
+def _kill(known: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(known, signal.SIGKILL)
+
+
 def _note(folder: folders.Folder, text: str) -> None:
     """A line of ours in the container's log."""
     stamp = time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00", time.gmtime())
@@ -407,22 +429,30 @@ def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = F
     layer because whatever an image holds in their places, a link for example, must not count. What names the container
     is still empty (file systems write at once what is written over)."""
     folder.path.mkdir(mode=0o711, parents=True)
-    ours = folder.upper / spec.PLAN[1:]
-    for path in (folder.rootfs, folder.work, folder.upper / "etc", folder.upper / spec.LIBRARY[1:]):
-        path.mkdir(parents=True)
-    (folder.upper / spec.SERVER[1:]).mkdir()
-    (folder.upper / "etc/resolv.conf").write_text(net.resolv_conf)
-    (folder.upper / "etc/hostname").touch()
-    (folder.upper / "etc/hosts").touch()
-    ours.touch()
+    for path in (folder.bundle, folder.rootfs, folder.work):
+        path.mkdir()
+    upper = os.fspath(folder.upper)  # plain names: this is most of the work for a fork, and paths cost more than files
+    for name in ("", "/etc", "/__windlass", spec.LIBRARY, spec.SERVER, *([families.DOOR] if is_template else ())):
+        os.mkdir(upper + name)  # noqa: PTH102
+        _give(upper + name, 0o755)
+    texts = {"/etc/resolv.conf": net.resolv_conf, "/etc/hostname": "", "/etc/hosts": "", spec.PLAN: ""}
+    for name, text in texts.items():
+        _create(upper + name, text)
+        _give(upper + name, 0o644)
     if is_template:
-        (folder.upper / families.DOOR[1:]).mkdir()
         (folder.path / "door").mkdir()
         (folder.path / "door").chmod(0o755)
-    give(folder.upper)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
     folder.log.touch(0o600)
+
+
+def _create(name: str, text: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)
 
 
 def _name(root: Path, container_id: str, net: network.Network) -> None:
@@ -444,8 +474,12 @@ def _identify(
 def give(tree: Path) -> None:
     """Hand a small tree to the container's root."""
     for path in (tree, *tree.rglob("*")):
-        os.chown(path, OWNER, OWNER)
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        _give(path, 0o755 if path.is_dir() else 0o644)
+
+
+def _give(path: str | Path, mode: int) -> None:
+    os.chown(path, OWNER, OWNER)
+    os.chmod(path, mode)  # noqa: PTH101
 
 
 def _removed(folder: folders.Folder) -> contextlib.AbstractAsyncContextManager[None]:

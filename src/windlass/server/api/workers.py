@@ -51,6 +51,7 @@ def hello(core: Core, who: door.Who, body: messages.WorkerHello, incoming: peer.
 def report(core: Core, who: door.Who, body: messages.WorkerReport, incoming: peer.Incoming) -> Any:
     worker = worker_of(core, who, incoming)
     worker.seen_at = core.clock.now()
+    worker.templates = body.get("templates", [])
     core.turn.begin()
     nodes.take(core, worker.node, body["containers"], whole=body["whole"])
     return {}

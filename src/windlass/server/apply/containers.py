@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 from windlass.kit import ids
@@ -56,12 +57,14 @@ def send_want(core: Core, node: str) -> None:
     worker.peer.notify("worker.want", {"containers": wanted, "builds": list(core.world.builds)})
 
 
-def send_templates(core: Core, node: str) -> None:
-    """Tell the worker for which functions templates are worth their memory."""
+def send_templates(core: Core, node: str, *, but: Collection[str] = ()) -> None:
+    """Tell the worker for which functions templates are worth their memory: those of living apps ``but`` these."""
     worker = core.world.workers.get(node)
-    living = [f.id for f in core.world.functions.values() if f.spec.get("snapshot") and f.app.alive]
-    if worker is not None and (living or worker.has_templates):
+    snapshots = [f for f in core.world.functions.values() if f.spec.get("snapshot") and f.app.alive]
+    living = [f.id for f in snapshots if f.id not in but]
+    if worker is not None and (living or but or worker.has_templates):
         worker.has_templates = bool(living)
+        worker.templates = [name for name in worker.templates if name not in but]
         worker.peer.notify("worker.templates", {"functions": living})
 
 

@@ -172,7 +172,12 @@ def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
 
 
 def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
-    """Nothing is free: others' idle containers go before their time, and who has most gives what finishes."""
+    """Nothing is free: templates go that nobody uses, others' idle containers before their time, and who has most gives
+    what finishes."""
+    for worker in core.world.workers.values():
+        if spare := _spare(core, worker):
+            containers.send_templates(core, worker.node, but={function.id for function in spare})
+            core.scheduler.set()
     leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
     taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
@@ -235,7 +240,21 @@ def _nodes(core: Core, now: float) -> list[place.Node]:
             counts[0] += containers.memory_of(container)
             counts[1] += 1
             counts[2] += container.starting and now - container.created_at < _STARTING
+    for name, counts in here.items():
+        counts[0] += _templates(core, core.world.workers[name])
     return [_node(core, core.world.workers[name], *counts) for name, counts in here.items()]
+
+
+def _templates(core: Core, worker: machines.Worker) -> int:
+    """MiB of the templates that count."""
+    return sum(containers.memory_of(function) for function in _spare(core, worker))
+
+
+def _spare(core: Core, worker: machines.Worker) -> list[machines.Function]:
+    """Functions that have a template there and no container. Of others it does not count: its forks share its memory,
+    and that is promised to them already."""
+    known = (core.world.functions.get(name) for name in worker.templates)
+    return [function for function in known if function is not None and not function.containers and not function.queued]
 
 
 def _node(core: Core, worker: machines.Worker, promised: int, count: int, starting: int) -> place.Node:

@@ -264,7 +264,9 @@ class Container:
 class Worker:
     """A connected worker and the node it speaks for."""
 
-    __slots__ = ("cpus", "gaps", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at")
+    __slots__ = (
+        "cpus", "gaps", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at", "templates",
+    )  # fmt: skip
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
         self.node = node
@@ -277,6 +279,8 @@ class Worker:
         self.seen_at = 0.0
         self.has_templates = True
         """Whether it may have some that it was told of."""
+        self.templates: list[str] = []
+        """Functions of those that it has."""
 
 
 class Build:

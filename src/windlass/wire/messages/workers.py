@@ -53,11 +53,16 @@ class WorkerTemplates(TypedDict):
     functions: list[str]
 
 
-class WorkerReport(TypedDict):
-    """``whole``: everything the worker has is listed; otherwise only what changed."""
-
+class _Report(TypedDict):
     containers: list[ContainerReality]
     whole: bool
+
+
+class WorkerReport(_Report, total=False):
+    """``whole``: everything the worker has is listed; otherwise only what changed. ``templates``: the functions of all
+    templates that take memory there."""
+
+    templates: list[str]
 
 
 class BuildPlan(TypedDict):

@@ -77,6 +77,9 @@ class Runtime(Protocol):
     def keep_templates(self, functions: Collection[str]) -> None:
         """Give up templates of all other functions; containers that came from them go on."""
 
+    def templates(self) -> list[str]:
+        """The function of each template that there is."""
+
     def images(self) -> list[str]:
         """Ids of the layers that are here."""
 

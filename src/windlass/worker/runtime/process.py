@@ -97,6 +97,9 @@ class Processes:
     def keep_templates(self, functions: Collection[str]) -> None:
         """It has none."""
 
+    def templates(self) -> list[str]:
+        return []
+
     def images(self) -> list[str]:
         return sorted(path.parent.name for path in (self._root / "layers").glob("*/meta.json"))
 

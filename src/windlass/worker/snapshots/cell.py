@@ -1,51 +1,43 @@
-"""A cell: the namespaces and mounts that wait for one fork. Made by the keeper, from processes of its own.
+"""A cell: the namespaces and mounts that wait for one fork. Made by a process of the keeper's.
 
-    keeper ── fork ──► maker: enters the user namespace of the family's forks as its root
-                         ├─ unshare mount, pid, ipc, uts, net
-                         └─ fork ──► process 1 of the cell: mounts, names, then buries orphans
+    keeper ── fork ──► maker, one a family: enters the user namespace of the family's forks as its root
+                         └─ clone with new mount, pid, ipc, uts, net ──► process 1 of the cell: mounts, buries orphans
 
 The forks of a family have one user namespace. It is a child of the template's, owned by the template's root: by the
 kernel's rules only so may a fork, which has no capabilities that matter, be brought in. Neither maker nor process 1 can
 be traced by the family, although it sees their pids: they are not dumpable, and are no programs of its own.
+
+Process 1 makes only system calls that the maker has prepared (``mounting``): each page that Python touches in a new
+process is copied, and that was most of what a cell cost.
 """
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
+import json
 import os
 import random
 import select
 import signal
 import socket
 import struct
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NoReturn
 
 from windlass.worker import linux
+from windlass.worker.snapshots import mounting
 
 _IDS = 65535
 _PARTS = linux.NEWNS | linux.NEWPID | linux.NEWIPC | linux.NEWUTS | linux.NEWNET
-_HARMLESS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
-_STRICT_ATIME = 0x1000000
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
-_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
-          "ptmx": "pts/ptmx"}  # fmt: skip
-_FLAGS = {"nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY,
-          "strictatime": _STRICT_ATIME}  # fmt: skip
+_CLONE = 56
+_PACKET, _DESCRIPTORS, _MOST = 256 * 1024, 32, 65535
 _PR_SET_DUMPABLE = 4
 _LEAST_PID, _PIDS = 300, 30_000
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Plan(TypedDict):
-    """``mounts`` in the words of the OCI document; sources are the node's."""
-
-    name: str
-    rootfs: str
-    mounts: list[dict[str, Any]]
-    masked: list[str]
-    read_only: list[str]
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+Plan = mounting.Plan
 
 
 def user_namespace(family: int) -> int:
@@ -93,24 +85,92 @@ def _written(family: int, owner: int) -> None:
         raise OSError(0, "the ids of forks were not mapped")
 
 
-def make(plan: Plan, *, userns: int, say: socket.socket) -> int:
-    """Make a cell and return the pid of its maker, which ends at once. ``say``: process 1 tells there when all is
-    done: "ok", or why it is not; the kernel adds who says it. The caller is not dumpable, and its children are in
-    the family's pid namespace."""
-    maker = os.fork()
-    if maker:
-        return maker
-    try:
-        # Paths to them are closed to the root of a container.
-        trees = {m["destination"]: linux.open_tree(m["source"]) for m in plan["mounts"] if "rbind" in m["options"]}
+class Maker:
+    """The maker as the keeper sees it. Made when no more processes than its own may be in the family's pid namespace:
+    the caller's children are there, and the caller is not dumpable."""
+
+    def __init__(self, userns: int) -> None:
+        self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._pid = os.fork()
+        if self._pid == 0:
+            _serve(theirs, userns)
+        theirs.close()
+
+    def close(self) -> None:
+        """Cells live on."""
+        self._talk.close()
+        os.waitpid(self._pid, 0)
+
+    def make(self, plan: Plan, say: socket.socket) -> None:
+        """Begin a cell. Its process 1 tells ``say`` when all is done: "ok", or why it is not; the kernel adds who says
+        it. Raises ``OSError`` when there is no maker any more."""
+        binds = [mount for mount in plan["mounts"] if "rbind" in mount["options"]]
+        trees: list[int] = []
+        try:
+            for mount in binds:  # here, because paths to them are closed to the root of a container
+                trees.append(linux.open_tree(mount["source"]))
+            kept = {mount["destination"]: _kept(mount["source"]) for mount in binds}
+            socket.send_fds(self._talk, [json.dumps({"plan": plan, "kept": kept}).encode()], [say.fileno(), *trees])
+        finally:
+            for tree in trees:
+                os.close(tree)
+
+
+def _kept(source: str) -> int:
+    """What a mount forbids already may not be allowed again from inside a user namespace."""
+    return sum(flag for flag, mounted in linux._KEPT.items() if os.statvfs(source).f_flag & mounted)
+
+
+def _serve(talk: socket.socket, userns: int) -> NoReturn:
+    with contextlib.suppress(BaseException):
         _become_root(userns)
-        linux.unshare(_PARTS)
-        if os.fork() == 0:
-            _first(plan, trees, say)
-        os._exit(0)
-    except BaseException as exc:  # noqa: BLE001 - the edge of a process
-        _complain(say, exc)
-    os._exit(1)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # here, and in each process 1, the kernel buries
+        null = os.open("/dev/null", os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
+        linux.close_range(3, talk.fileno() - 1)
+        linux.close_range(talk.fileno() + 1, _MOST)
+        gc.freeze()
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS)
+            if not data:
+                break
+            _begin(json.loads(data), descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+    os._exit(0)
+
+
+def _begin(request: dict[str, Any], descriptors: list[int]) -> None:
+    """Have process 1 of one cell. A call of the kernel, not of Python, which would prepare it for more than it does."""
+    say, trees = descriptors[0], descriptors[1:]
+    calls = [call.ready() for call in mounting.calls(request["plan"], trees, request["kept"])]
+    last_pid = str(_LEAST_PID + random.SystemRandom().randrange(_PIDS)).encode()
+    child = _syscall(_CLONE, ctypes.c_long(_PARTS | signal.SIGCHLD), None, None, None, None)
+    if child == 0:
+        _first(calls, say, last_pid)
+    if child < 0:
+        os.write(say, f"no process could be made: {os.strerror(ctypes.get_errno())}".encode())
+
+
+def _first(calls: list[mounting.Ready], say: int, last_pid: bytes) -> NoReturn:
+    """Process 1 of the cell."""
+    try:
+        # A template has a low pid and so would each fork: libraries that notice forks by their pid would not.
+        file = os.open("/proc/sys/kernel/ns_last_pid", os.O_WRONLY)
+        os.write(file, last_pid)
+    except OSError:
+        pass
+    for what, function, arguments, tolerated in calls:
+        if function(*arguments) < 0 and (code := ctypes.get_errno()) not in tolerated:
+            os.write(say, f"{what}: {os.strerror(code)}".encode())
+            os._exit(1)
+    linux.close_range(3, say - 1)
+    linux.close_range(say + 1, _MOST)
+    os.write(say, b"ok")
+    os.close(say)
+    while True:
+        signal.pause()
 
 
 def _become_root(userns: int) -> None:
@@ -119,107 +179,6 @@ def _become_root(userns: int) -> None:
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
-def _complain(say: socket.socket, exc: BaseException) -> None:
-    with contextlib.suppress(OSError):
-        say.send(f"{type(exc).__name__}: {exc}"[:1000].encode())
-
-
-def _first(plan: Plan, trees: Mapping[str, int], say: socket.socket) -> NoReturn:
-    """Process 1 of the cell."""
-    try:
-        # A template has a low pid and so would each fork: libraries that notice forks by their pid would not.
-        Path("/proc/sys/kernel/ns_last_pid").write_text(str(_LEAST_PID + random.SystemRandom().randrange(_PIDS)))
-    except OSError:
-        pass
-    try:
-        _build(plan, trees)
-        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries orphans
-        _forget_descriptors(say.fileno())
-        _drop()
-        say.send(b"ok")
-        say.close()
-    except BaseException as exc:  # noqa: BLE001 - the edge of a process
-        _complain(say, exc)
-        os._exit(1)
-    while True:
-        signal.pause()
-
-
-def _build(plan: Plan, trees: Mapping[str, int]) -> None:
-    linux.mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
-    root = Path(plan["rootfs"])
-    linux.bind(root, root)
-    for mount in plan["mounts"]:
-        _mount(root, mount, trees)
-    _devices(root)
-    os.chdir(root)
-    _check(_libc.syscall(155, b".", b"."), "pivot_root")
-    linux.unmount(".")
-    os.chdir("/")
-    for name in plan["read_only"]:
-        with contextlib.suppress(OSError):
-            linux.bind_read_only(Path(name))
-    for name in plan["masked"]:
-        _mask(Path(name))
-
-
-def _mount(root: Path, mount: dict[str, Any], trees: Mapping[str, int]) -> None:
-    target = root / mount["destination"][1:]
-    if not target.exists():
-        target.mkdir(parents=True)
-    options = mount["options"]
-    flags = sum(_FLAGS[word] for word in options if word in _FLAGS)
-    if "rbind" in options:
-        linux.move_mount(trees[mount["destination"]], target)
-        _remount(target, flags)
-        return
-    data = ",".join(word for word in options if word not in _FLAGS and word != "newinstance")
-    linux.mount(mount["source"], target, kind=mount["type"], flags=flags, data=data)
-
-
-def _remount(target: Path, flags: int) -> None:
-    kept = sum(flag for flag, mounted in linux._KEPT.items() if os.statvfs(target).f_flag & mounted)
-    linux.mount("none", target, flags=linux.MS_BIND | linux.MS_REMOUNT | kept | flags)
-
-
-def _devices(root: Path) -> None:
-    for name in _DEVICES:
-        (root / "dev" / name).touch()
-        linux.bind(Path("/dev") / name, root / "dev" / name)
-    for name, target in _LINKS.items():
-        (root / "dev" / name).symlink_to(target)
-
-
-def _mask(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        if path.is_dir():
-            linux.mount("tmpfs", path, kind="tmpfs", flags=linux.MS_RDONLY)
-        elif path.exists():
-            linux.bind("/dev/null", path)
-
-
-def _forget_descriptors(keep: int) -> None:
-    null = os.open("/dev/null", os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.closerange(3, keep)
-    os.closerange(keep + 1, 65536)
-
-
-def _drop() -> None:
-    """Process 1 only waits from here on."""
-    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-    none = (ctypes.c_uint32 * 6)()
-    _check(_libc.capset(header, none), "capset")
-    _libc.prctl(38, 1, 0, 0, 0)  # no new privileges
-
-
-def _check(result: int, what: str) -> None:
-    if result < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"{what}: {os.strerror(code)}")
 
 
 def heard(say: socket.socket, timeout: float) -> tuple[str, int]:

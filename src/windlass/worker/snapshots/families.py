@@ -18,15 +18,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import containers
+from windlass.worker import cgroups, linux, network, spec
 from windlass.worker import folder as folders
-from windlass.worker import linux, network, spec
 from windlass.worker.snapshots import cell, keeper, transplant
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ CELLS = "cells"
 DOOR = "/__windlass/family"
 _IDLE = 300.0  # seconds without a new fork after which a template goes
 _OLD = 7 * 86400.0
-_READY = 2  # cells that wait for forks of one template
+_READY = 2  # forks of one template that wait to be wanted
 _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
 _LOOK = 5.0
@@ -60,16 +60,18 @@ class Launcher(Protocol):
         """Run it; the future is of its exit status."""
 
     async def cell(self, plan: containers.ContainerPlan, family: Family) -> Cell:
-        """Prepare a place for a fork."""
+        """Have the template fork, and the fork wait where a container of that plan shall be."""
 
 
 class Cell(NamedTuple):
-    """A place for one fork. ``first``: its process 1. ``held`` gives everything back."""
+    """A fork that waits in its place. ``first``: process 1 there; ``process``: the fork. ``held`` gives all back."""
 
     name: str
     folder: folders.Folder
     first: int
+    process: int
     net: network.Network
+    group: cgroups.Cgroup
     held: contextlib.AsyncExitStack
 
 
@@ -89,6 +91,8 @@ class Family:
         self._talk: socket.socket | None = None
         self._asked: dict[str, asyncio.Future[int]] = {}
         self._cells: list[Cell] = []
+        self._lost: set[str] = set()
+        """Cells whose fork has ended before it was a container."""
         self._wanted = asyncio.Event()
         self._make: Callable[[], Awaitable[Cell]] | None = None
         self._told = False
@@ -138,11 +142,22 @@ class Family:
         self._fail("the template was given up")
 
     async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
-        """Keep some cells ready until there are no more forks."""
+        """Keep some forks ready until there shall be no more."""
         self._make = make
+        try:
+            await self._refill(make)
+        except asyncio.CancelledError as exc:
+            for ready in self._cells:  # the worker ends: the next one sees to what they hold
+                await ready.held.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        while self._cells:
+            await self._cells.pop().held.aclose()
+
+    async def _refill(self, make: Callable[[], Awaitable[Cell]]) -> None:
         while not self.over:
             self._wanted.clear()
             try:
+                await self._bury()
                 while len(self._cells) < _READY and not self.over:
                     self._cells.append(await make())
             except (Cold, exception.Error, OSError) as exc:
@@ -151,33 +166,40 @@ class Family:
                 continue
             await self._wanted.wait()
 
-    async def empty(self) -> None:
-        """Give the cells back that nobody has taken."""
-        while self._cells:
-            await self._cells.pop().held.aclose()
+    async def _bury(self) -> None:
+        """Give back the cells whose forks have ended."""
+        for spoiled in [known for known in self._cells if known.name in self._lost]:
+            self._cells.remove(spoiled)
+            self._lost.remove(spoiled.name)
+            await spoiled.held.aclose()
 
     async def take(self) -> Cell:
-        """A cell for one fork: a ready one, or made now. Raises ``Cold``."""
+        """A fork: a ready one, or made now. Raises ``Cold``."""
         self.used_at = time.monotonic()
         if self.over or self._make is None:
             raise Cold("its template has ended")
-        return self._cells.pop(0) if self._cells else await self._make()
+        ready = next((known for known in self._cells if known.name not in self._lost), None)
+        if ready is None:
+            try:
+                return await self._make()
+            except OSError as exc:
+                raise Cold(f"it could not be forked: {exc}") from None
+        self._cells.remove(ready)
+        return ready
 
     async def furnish(self, name: str, plan: cell.Plan) -> int:
         """Have a cell made; the pid of its first process. Raises ``Cold``."""
         return await self._ask(name, {"cell": {"id": name, "plan": plan}})
 
-    def fork(self, name: str, cell_name: str, log: Path) -> Awaitable[int]:
-        """Begin a fork in that cell. It waits for ``go``; its pid is to be waited for. Raises ``Cold``."""
-        return self._ask(name, {"fork": {"id": name, "cell": cell_name, "hostname": name[:63], "log": str(log)}})
+    async def fork(self, name: str, doors: Sequence[Path]) -> int:
+        """Have a fork made in that cell, and in the control groups of ``doors``; it waits there for ``go``. Its pid.
+        Raises ``Cold``."""
+        return await self._ask(name, {"fork": {"cell": name, "doors": [str(door) for door in doors]}})
 
-    def _ask(self, name: str, body: dict[str, Any]) -> Awaitable[int]:
-        self._asked[name] = asyncio.get_running_loop().create_future()
-        self._say(body)
-        return self._answered(name, self._asked[name])
-
-    async def _answered(self, name: str, answer: asyncio.Future[int]) -> int:
+    async def _ask(self, name: str, body: dict[str, Any]) -> int:
+        answer = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
+            self._say(body)
             return await asyncio.wait_for(answer, _FORK_TIME)
         except asyncio.TimeoutError:
             self.close()
@@ -185,10 +207,13 @@ class Family:
         finally:
             self._asked.pop(name, None)
 
-    def go(self, name: str) -> None:
-        """Let a fork run. Its cell is replaced a little later: that would make the fork late."""
+    def go(self, ready: Cell, name: str) -> None:
+        """Let it run as this container. The next one is made later: that would make it late. Raises ``Cold``."""
         asyncio.get_running_loop().call_later(_CALM, self._wanted.set)
-        self._say({"go": name})
+        if ready.name in self._lost:
+            self._lost.remove(ready.name)
+            raise Cold("the fork has ended before it began")
+        self._say({"go": {"cell": ready.name, "id": name, "log": str(ready.folder.log)}})
 
     def log_of_making(self) -> bytes:
         """What the template wrote until the fork point: for the log of the first fork."""
@@ -222,6 +247,10 @@ class Family:
         if "template" in body:
             self._template(body["template"])
             return
+        if "lost" in body:
+            self._lost.add(body["lost"])
+            self._wanted.set()
+            return
         answer = self._asked.get(body.get("id", ""))
         if answer is not None and "pid" in body:
             _resolve(answer, body["pid"])
@@ -238,6 +267,7 @@ class Family:
             _reject(self.reached, Cold(f"making it failed: {said['failed']}"))
         else:
             self.over = True
+            self._wanted.set()
             self._fail("the template has ended")
 
     def _fail(self, why: str) -> None:
@@ -290,9 +320,15 @@ class Families:
             if family.function_id not in functions and family.reached.done():
                 family.close()
 
+    def functions(self) -> list[str]:
+        """Whose templates there are."""
+        return [family.function_id for family in self._known.values()]
+
     async def settle(self, plan: containers.ContainerPlan) -> None:
         """Wait until it is known whether there is a template of this kind; one is made where there is none."""
-        kind = kind_of(plan)
+        await self._settled(kind_of(plan), plan)
+
+    async def _settled(self, kind: str, plan: containers.ContainerPlan) -> None:
         if self._refusal(kind) is not None:
             return
         if not transplant.possible():
@@ -312,8 +348,8 @@ class Families:
 
     async def of(self, plan: containers.ContainerPlan) -> Family:
         """The template of this kind. Raises ``Cold``."""
-        await self.settle(plan)
         kind = kind_of(plan)
+        await self._settled(kind, plan)
         if (refusal := self._refusal(kind)) is not None:
             raise Cold(refusal.tell())
         if (family := self._known.get(kind)) is None:
@@ -346,7 +382,6 @@ class Families:
                 self._tasks.start(self._fill(family, plan, launcher), f"cells of {family.id}")
                 await asyncio.shield(ended)
                 family.close()
-                await family.empty()
         except (exception.Error, OSError) as exc:
             _log.warning("template %s: %s", family.id, exc)
             _reject(family.reached, Cold(f"making it failed: {exc}"))

@@ -4,7 +4,7 @@
 
 The descriptor is the worker's end of a conversation in packets of JSON; the first tells which family this is
 (``Family``). The keeper outlives the worker, as each container's monitor does: then it makes no more forks, and goes
-when the last one has ended. The template never hears from anybody else, and never holds more than one request.
+when the last one has ended. The template never hears from anybody else.
 """
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ from windlass.worker import linux
 from windlass.worker.snapshots import cell, transplant
 
 _PACKET = 256 * 1024
-_PATIENCE = 10.0
 _CHUNK = 65536
 _PASSCRED = 16
 _PR_SET_DUMPABLE = 4
@@ -46,18 +45,26 @@ class Family(TypedDict):
 
 
 class Fork:
-    """One container of this family."""
+    """A process in its cell: it waits until it is told which container it is."""
 
-    def __init__(self, request: dict[str, Any]) -> None:
-        self.name: str = request["id"]
-        self.log = os.open(request["log"], os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        self.first = 0
+    def __init__(self, cell_name: str, first: int, doors: list[str]) -> None:
+        self.cell = cell_name
+        self.doors = doors
+        """Of its control groups, which have the name of the cell."""
+        self.first = first
         """Process 1 of its cell."""
+        self.name = ""
+        """Of the container that it is."""
+        self.log = -1
         self.inner = 0
         """The number that the family knows its process by."""
         self.pipes: dict[int, bytes] = {}
-        self.held: dict[int, bytes] = {}
         self.talk: socket.socket | None = None
+        self.moved = False
+
+    def become(self, name: str, log: str) -> None:
+        self.name = name
+        self.log = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def write(self, stream: bytes, data: bytes) -> None:
         """Append to the log as a container's monitor does: each line with its time; P has no end of line yet."""
@@ -79,6 +86,7 @@ class Keeper:
         self._forks: dict[int, Fork] = {}
         """By ``inner``."""
         self._waiting: dict[str, Fork] = {}
+        """Those that are no containers yet, by their cells."""
         self._cells: dict[str, int] = {}
         """First processes of those that nobody has taken yet."""
         self._selector = selectors.DefaultSelector()
@@ -86,6 +94,7 @@ class Keeper:
         """No more forks are made."""
         self._template: socket.socket | None = None
         self._first: socket.socket | None = None
+        self._maker: cell.Maker | None = None
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         self._door.bind(family["door"])
         Path(family["door"]).chmod(0o666)
@@ -150,6 +159,10 @@ class Keeper:
         fork = self._forks.pop(inner)
         with contextlib.suppress(ProcessLookupError):
             os.kill(fork.first, signal.SIGKILL)
+        if not fork.name:
+            self._close(fork)
+            self._say({"lost": fork.cell})
+            return
         for pipe in list(fork.pipes):
             os.set_blocking(pipe, False)
             while self._copy(fork, pipe, last=True):
@@ -171,7 +184,7 @@ class Keeper:
         elif "cell" in request:
             self._cell(request["cell"]["id"], request["cell"]["plan"])
         elif "fork" in request:
-            self._fork(request["fork"])
+            self._fork(request["fork"]["cell"], request["fork"]["doors"])
         elif "retire" in request:
             self._retire()
 
@@ -181,6 +194,9 @@ class Keeper:
             self._selector.unregister(self._template)
             self._template.close()  # which ends it
             self._template = None
+        for fork in self._waiting.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(fork.first, signal.SIGKILL)
 
     def _say(self, body: dict[str, Any]) -> None:
         if self._worker is not None:
@@ -192,70 +208,86 @@ class Keeper:
     def _cell(self, name: str, plan: cell.Plan) -> None:
         """Begin a cell. Many may be in the making: what takes long there is waiting for the kernel."""
         ours, theirs = _pair()
-        with theirs:
-            maker = cell.make(plan, userns=self._userns, say=theirs)
-        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours, maker))
+        try:
+            with theirs:
+                if self._maker is None:
+                    self._maker = cell.Maker(self._userns)
+                self._maker.make(plan, theirs)
+        except OSError as exc:
+            ours.close()
+            if self._maker is not None:
+                self._maker.close()
+                self._maker = None
+            self._say({"id": name, "failed": f"the cell could not be begun: {exc}"})
+            return
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(name, ours))
 
-    def _furnished(self, name: str, ours: socket.socket, maker: int) -> None:
+    def _furnished(self, name: str, ours: socket.socket) -> None:
         self._selector.unregister(ours)
         with ours:
             said, first = cell.heard(ours, 0)
-        os.waitpid(maker, 0)
         if said == "ok":
             self._cells[name] = first
             self._say({"id": name, "pid": first})
         else:
             self._say({"id": name, "failed": f"the cell could not be made: {said}"})
 
-    def _fork(self, request: dict[str, Any]) -> None:
-        fork = Fork(request)
-        try:
-            fork.first = self._cells.pop(request["cell"], 0)
-            _set_hostname(fork.first, request["hostname"])
-            pid = self._born(fork)
-        except (OSError, ValueError) as exc:
-            if fork.first:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(fork.first, signal.SIGKILL)
-            self._close(fork)
-            self._say({"id": fork.name, "failed": str(exc)})
-            return
-        self._forks[fork.inner] = self._waiting[fork.name] = fork
-        for pipe in fork.pipes:
-            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
-        self._say({"id": fork.name, "pid": pid})
-
-    def _born(self, fork: Fork) -> int:
-        """Let the template fork, move the child into the cell and return the pid of *its* child, which stays."""
-        if self._template is None:
-            raise OSError(0, "the template has ended")
+    def _fork(self, cell_name: str, doors: list[str]) -> None:
+        """Begin a fork: ask the template for a child. Many may be on their way; each step waits for nobody."""
+        fork = Fork(cell_name, self._cells.pop(cell_name, 0), doors)
         ours, theirs = _pair()
+        fork.talk = ours
         reading, writing = os.pipe(), os.pipe()
+        fork.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
         try:
             with theirs:
+                if self._template is None or not fork.first:
+                    raise OSError(0, "the template has ended")
                 socket.send_fds(self._template, [b"fork"], [theirs.fileno(), reading[1], writing[1]])
-            said, child = cell.heard(ours, _PATIENCE)
-            number = int(said)  # its descriptor of the conversation
-            transplant.move(
-                child, deliver=lambda: _deliver(ours, fork.first), socket=number, key=self._family["key"],
-                capabilities=self._family["capabilities"],
-            )  # fmt: skip
-            ours.send(b"moved")
-            said, pid = cell.heard(ours, _PATIENCE)
-            if said != "born" or not self._inside(pid, fork.first):
-                raise OSError(0, f"the fork is not where it should be: {said}")
-        except BaseException:
-            for descriptor in (reading[0], writing[0]):
-                os.close(descriptor)
-            ours.close()
-            raise
+        except OSError as exc:
+            self._failed(fork, exc)
+            return
         finally:
             for descriptor in (reading[1], writing[1]):
                 os.close(descriptor)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._spoke(fork))
+
+    def _spoke(self, fork: Fork) -> None:
+        """The child waits to be moved into the cell, or *its* child, which stays, is born there."""
+        assert fork.talk is not None
+        said, pid = cell.heard(fork.talk, 0)
+        try:
+            if said == "born":
+                self._stays(fork, pid)
+                return
+            if fork.moved:
+                raise OSError(0, f"the fork is not born: {said}")
+            number = int(said)  # its descriptor of the conversation
+            transplant.move(
+                pid, deliver=lambda: _deliver(fork), socket=number, key=self._family["key"],
+                capabilities=self._family["capabilities"],
+            )  # fmt: skip
+            fork.moved = True
+            fork.talk.send(b"moved")
+        except (OSError, ValueError) as exc:
+            self._selector.unregister(fork.talk)
+            self._failed(fork, exc)
+
+    def _stays(self, fork: Fork, pid: int) -> None:
+        if not self._inside(pid, fork.first) or not _limited(pid, fork):
+            raise OSError(0, "the fork is not where it should be")
         fork.inner = _numbers(pid)[-2]
-        fork.talk = ours
-        fork.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
-        return pid
+        assert fork.talk is not None
+        self._selector.unregister(fork.talk)
+        self._forks[fork.inner] = self._waiting[fork.cell] = fork
+        self._say({"id": fork.cell, "pid": pid})
+
+    def _failed(self, fork: Fork, exc: Exception) -> None:
+        if fork.first:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(fork.first, signal.SIGKILL)
+        self._close(fork)
+        self._say({"id": fork.cell, "failed": str(exc)})
 
     def _inside(self, pid: int, first: int) -> bool:
         try:
@@ -264,14 +296,21 @@ class Keeper:
         except OSError:
             return False
 
-    def _go(self, name: str) -> None:
-        """Limits and network are there: let it run."""
-        fork = self._waiting.pop(name, None)
-        if fork is not None and fork.talk is not None:
-            with contextlib.suppress(OSError):
-                fork.talk.send(b"go")
-            fork.talk.close()
-            fork.talk = None
+    def _go(self, request: dict[str, str]) -> None:
+        """It is this container from now on; limits, files and network are there: let it run."""
+        fork, name = self._waiting.pop(request["cell"], None), request["id"]
+        if fork is None:
+            _write_exit(Path(self._family["exits"]), name, _exit_code(signal.SIGKILL))
+            return
+        fork.become(name, request["log"])
+        for pipe in fork.pipes:
+            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(fork, pipe))
+        assert fork.talk is not None
+        with contextlib.suppress(OSError):  # it has ended: that will be told
+            _set_hostname(fork.first, name[:63])
+            fork.talk.send(b"go")
+        fork.talk.close()
+        fork.talk = None
 
     def _copy(self, fork: Fork, pipe: int, *, last: bool = False) -> bool:
         try:
@@ -293,20 +332,32 @@ class Keeper:
             os.close(pipe)
         if fork.talk is not None:
             fork.talk.close()
-        self._waiting.pop(fork.name, None)
+        self._waiting.pop(fork.cell, None)
         fork.pipes = {}
-        os.close(fork.log)
+        if fork.log >= 0:
+            os.close(fork.log)
 
 
-def _deliver(talk: socket.socket, first: int) -> int:
-    """Send the namespaces of a cell."""
-    namespaces = [os.open(f"/proc/{first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC) for kind in KINDS]
+def _deliver(fork: Fork) -> tuple[int, int]:
+    """Send the namespaces of its cell and the doors of its control groups."""
+    assert fork.talk is not None
+    opened: list[int] = []
     try:
-        socket.send_fds(talk, [b"n"], namespaces)
+        for kind in KINDS:
+            opened.append(os.open(f"/proc/{fork.first}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+        for door in fork.doors:
+            opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+        socket.send_fds(fork.talk, [b"n"], opened)
     finally:
-        for descriptor in namespaces:
+        for descriptor in opened:
             os.close(descriptor)
-    return len(namespaces)
+    return len(KINDS), len(fork.doors)
+
+
+def _limited(pid: int, fork: Fork) -> bool:
+    """Whether it is in its control groups: others may share the memory in which it was told to go there."""
+    groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    return sum(line.endswith(f"/{fork.cell}") for line in groups) >= len(fork.doors)
 
 
 def _set_hostname(first: int, name: str) -> None:

@@ -25,7 +25,7 @@ _GETREGS, _SETREGS, _SYSCALL, _DETACH, _SEIZE, _INTERRUPT = 12, 13, 24, 17, 0x42
 _SYSGOOD, _EXITKILL = 0x1, 0x100000
 _ALL = 0x40000000  # __WALL
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
-_CLOSE, _RECVMSG, _CAPSET, _PRCTL, _SETNS = 3, 47, 126, 157, 308
+_WRITE, _CLOSE, _RECVMSG, _CAPSET, _PRCTL, _SETNS, _CLOSE_RANGE = 1, 3, 47, 126, 157, 308, 436
 _DONTWAIT, _CLOEXEC, _SCM_RIGHTS = 0x40, 0x40000000, 1
 _SET_DUMPABLE = 4
 _CAP_VERSION = 0x20080522
@@ -52,20 +52,26 @@ def possible() -> bool:
 
 
 def move(
-    pid: int, *, deliver: Callable[[], int], socket: int, key: Sequence[int], capabilities: int
+    pid: int, *, deliver: Callable[[], tuple[int, int]], socket: int, key: Sequence[int], capabilities: int
 ) -> None:  # fmt: skip
     """Put process ``pid`` into a cell and leave it ``capabilities`` (a mask) there. Its next child is in the cell's pid
     namespace. Raises ``OSError``; then the process is killed.
 
     ``deliver`` is called when the process is held: it sends it a message of one byte with the namespaces, that of users
-    first, and returns their number. ``socket``: the process's own descriptor to receive it from.
+    first, then the doors of its control groups, and returns how many there are of both. ``socket``: the process's own
+    descriptor to receive it from.
     """
     with _held(pid) as held:
         # Nobody of the family may look at registers: with equal ids, only this stands between them.
         held.call(_PRCTL, _SET_DUMPABLE, 0)
-        for descriptor in held.receive(socket, deliver()):
-            held.call(_SETNS, descriptor, 0, *key)
-            held.call(_CLOSE, descriptor)
+        spaces, doors = deliver()
+        received = held.receive(socket, spaces + doors)
+        for namespace in received[:spaces]:
+            held.call(_SETNS, namespace, 0, *key)
+        itself = held.lend(b"0")
+        for door in received[spaces:]:
+            held.call(_WRITE, door, itself, 1)
+        held.close(received)
         low, high = capabilities & 0xFFFFFFFF, capabilities >> 32
         data = struct.pack("=II6I", _CAP_VERSION, 0, low, low, 0, high, high, 0)
         place = held.lend(data)
@@ -162,6 +168,14 @@ class _Held:
             if kind != _SCM_RIGHTS or size != 16 + 4 * count:
                 raise OSError(0, "the namespaces did not reach the fork")
             return list(struct.unpack(f"={count}I", memory.read(4 * count)))
+
+    def close(self, descriptors: Sequence[int]) -> None:
+        """Let it close what it has received: each call costs four changes of process, so all at once if possible."""
+        if descriptors[-1] - descriptors[0] + 1 == len(descriptors):
+            self.call(_CLOSE_RANGE, descriptors[0], descriptors[-1], 0)
+            return
+        for descriptor in descriptors:
+            self.call(_CLOSE, descriptor)
 
     def lend(self, data: bytes) -> int:
         """Put ``data`` where it may read it until it goes on. Returns the address."""

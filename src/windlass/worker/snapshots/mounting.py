@@ -1,0 +1,126 @@
+"""The file system of a cell as a list of system calls, in order. Pure; ``cell`` has process 1 make them.
+
+x86-64 only, as forks are.
+"""
+from __future__ import annotations
+
+import ctypes
+import errno
+import stat
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+from windlass.worker import linux
+
+_SYMLINK, _MKDIR, _CHDIR, _MKNOD, _CAPSET, _PIVOT_ROOT, _PRCTL, _MOUNT, _UMOUNT, _MOVE_MOUNT = (
+    88, 83, 80, 133, 126, 155, 157, 165, 166, 429,
+)  # fmt: skip
+_HERE, _EMPTY_PATH = -100, 0x4
+_NO_NEW_PRIVILEGES, _CAP_VERSION = 38, 0x20080522
+_STRICT_ATIME, _RELATIVE_ATIME = 0x1000000, 0x200000
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+          "ptmx": "pts/ptmx"}  # fmt: skip
+_FLAGS = {"nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY,
+          "strictatime": _STRICT_ATIME}  # fmt: skip
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+_syscall.restype = ctypes.c_long
+
+Ready = tuple[str, Callable[..., int], tuple[Any, ...], tuple[int, ...]]
+"""What it is, the function, its arguments, the errors that do not matter."""
+
+
+class Plan(TypedDict):
+    """``mounts`` in the words of the OCI document; sources are the node's."""
+
+    name: str
+    rootfs: str
+    mounts: list[dict[str, Any]]
+    masked: list[str]
+    read_only: list[str]
+
+
+class Call(NamedTuple):
+    """One system call. ``tolerated``: errors that do not matter."""
+
+    what: str
+    number: int
+    arguments: tuple[int | str | bytes | None, ...]
+    tolerated: tuple[int, ...] = ()
+
+    def ready(self) -> Ready:
+        """As it can be made without another thought."""
+        values = [ctypes.c_long(self.number), *(_value(argument) for argument in self.arguments)]
+        return self.what, _syscall, tuple(values), self.tolerated
+
+
+def _value(argument: int | str | bytes | None) -> Any:
+    if isinstance(argument, int):
+        return ctypes.c_long(argument)
+    return argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument
+
+
+def calls(plan: Plan, trees: Sequence[int], kept: Mapping[str, int]) -> Iterator[Call]:
+    """Everything from new namespaces to a process that only waits. ``trees``: descriptors of the detached trees of all
+    "rbind" mounts, in order. ``kept``: by destination, flags that these have already."""
+    root, left = plan["rootfs"], iter(trees)
+    yield _mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+    yield _mount(root, root, flags=linux.MS_BIND)
+    for mount in plan["mounts"]:
+        where = mount["destination"]
+        if "rbind" in mount["options"]:
+            yield Call(f"move_mount {where}", _MOVE_MOUNT, (next(left), "", _HERE, root + where, _EMPTY_PATH))
+            yield _mount("none", root + where, flags=linux.MS_BIND | linux.MS_REMOUNT | kept[where] | _flags(mount))
+        else:
+            yield from _file_system(root + where, mount)
+    yield from _devices(f"{root}/dev")
+    yield Call("chdir", _CHDIR, (root,))
+    yield Call("pivot_root", _PIVOT_ROOT, (".", "."))
+    yield Call("umount", _UMOUNT, (".", linux.MNT_DETACH))
+    yield Call("chdir", _CHDIR, ("/",))
+    for name in plan["read_only"]:
+        yield from _read_only(name, plan)
+    for name in plan["masked"]:
+        yield from _masked(name)
+    yield Call("capset", _CAPSET, (struct.pack("=Ii", _CAP_VERSION, 0), bytes(24)))
+    yield Call("prctl", _PRCTL, (_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+
+
+def _mount(
+    source: str, target: str, *, kind: str | None = None, flags: int = 0, data: str | None = None,
+    tolerated: tuple[int, ...] = (),
+) -> Call:  # fmt: skip
+    return Call(f"mount {target}", _MOUNT, (source, target, kind, flags, data), tolerated)
+
+
+def _flags(mount: Mapping[str, Any]) -> int:
+    return sum(_FLAGS[word] for word in mount["options"] if word in _FLAGS)
+
+
+def _file_system(target: str, mount: Mapping[str, Any]) -> Iterator[Call]:
+    data = ",".join(word for word in mount["options"] if word not in _FLAGS and word != "newinstance")
+    yield Call(f"mkdir {target}", _MKDIR, (target, 0o755), (errno.EEXIST,))
+    yield _mount(mount["source"], target, kind=mount["type"], flags=_flags(mount), data=data or None)
+
+
+def _devices(folder: str) -> Iterator[Call]:
+    for name in _DEVICES:
+        yield Call(f"mknod {name}", _MKNOD, (f"{folder}/{name}", stat.S_IFREG | 0o644, 0))
+        yield _mount(f"/dev/{name}", f"{folder}/{name}", flags=linux.MS_BIND)
+    for name, target in _LINKS.items():
+        yield Call(f"symlink {name}", _SYMLINK, (target, f"{folder}/{name}"))
+
+
+def _read_only(path: str, plan: Plan) -> Iterator[Call]:
+    """Nothing may be changed below; not every kernel has each of them."""
+    above = next(mount for mount in plan["mounts"] if path.startswith(f"{mount['destination']}/"))
+    flags = linux.MS_BIND | linux.MS_REMOUNT | linux.MS_RDONLY | _RELATIVE_ATIME | _flags(above)
+    yield _mount(path, path, flags=linux.MS_BIND, tolerated=(errno.ENOENT,))
+    yield _mount("none", path, flags=flags, tolerated=(errno.ENOENT,))
+
+
+def _masked(path: str) -> Iterator[Call]:
+    """Of these two calls the one fits files, the other folders."""
+    yield _mount("/dev/null", path, flags=linux.MS_BIND, tolerated=(errno.ENOENT, errno.ENOTDIR))
+    yield _mount("tmpfs", path, kind="tmpfs", flags=linux.MS_RDONLY, tolerated=(errno.ENOENT, errno.ENOTDIR))

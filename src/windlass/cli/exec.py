@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -31,7 +30,7 @@ def run(container_id: str, command: list[str], *, pty: bool) -> int:
 class _Exec:
     def __init__(self, container_id: str, command: list[str], *, pty: bool) -> None:
         self._exec_id = ids.new("ex")
-        size = shutil.get_terminal_size()
+        size = terminal.window()
         self._begin: dict[str, Any] = {
             "exec_id": self._exec_id, "container_id": container_id, "command": command, "pty": pty,
             "rows": size.lines, "cols": size.columns,
@@ -85,7 +84,7 @@ def _resizes(loop: asyncio.AbstractEventLoop, queue: asyncio.Queue[Any]) -> Iter
     """Tell the command when our window changes. Signal handlers are set from the main thread by ``_raw_terminal``."""
 
     def tell() -> None:
-        size = shutil.get_terminal_size()
+        size = terminal.window()
         with contextlib.suppress(asyncio.QueueFull):
             queue.put_nowait({"rows": size.lines, "cols": size.columns})
 

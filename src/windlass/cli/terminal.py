@@ -21,9 +21,19 @@ _FULL = 0.02  # the same while the other end takes no more
 _ESCAPE = b"\x1c"  # Ctrl-\
 
 
+def window() -> os.terminal_size:
+    """Of the terminal itself: COLUMNS and LINES in the environment may be from another time."""
+    for descriptor in (1, 0, 2):
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(descriptor)
+            if size.lines and size.columns:
+                return size
+    return shutil.get_terminal_size()
+
+
 def about() -> terminals.TerminalAttach:
     """The terminal that could be lent."""
-    size = shutil.get_terminal_size()
+    size = window()
     return {"rows": size.lines, "cols": size.columns, "term": os.environ.get("TERM", "")}
 
 
@@ -83,7 +93,7 @@ class Lent:
         typing, size = True, (0, 0)
         while True:
             room = self._keys({})
-            if room and size != (size := shutil.get_terminal_size()):
+            if room and size != (size := window()):
                 self._keys({"rows": size[1], "cols": size[0]})
             watched = [self._stop, 0] if typing and room else [self._stop]
             ready, _, _ = select.select(watched, [], [], _LOOK if room else _FULL)

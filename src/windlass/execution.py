@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from windlass import exception
-from windlass.client import here
+from windlass.client import faces, here
 
 
 def is_local() -> bool:
@@ -22,6 +22,7 @@ def current_function_call_id() -> str | None:
     return here.call_id.get()
 
 
+@faces.pure
 def interact() -> None:
     """Attach the user's terminal to this container until the current input ends; it has no timeout meanwhile.
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
-    from windlass import options
+    from windlass import about, autoscaler, options
     from windlass.app import App
     from windlass.client import anatomy, binding, figures, inputs, logs, resolver, results, source
     from windlass.function_call import FunctionCall
@@ -484,19 +484,40 @@ class Function(_Base[P, R, O]):
         buffer_containers: int | None = None,
         scaledown_window: int | None = None,
     ) -> functions.AutoscalerSpec:
-        """Change the autoscaler until the next deploy. What is left out stays; returns what holds now."""
-        from windlass import options
+        """Change the autoscaler until the next deploy. What is left out stays; returns what holds now.
+
+        ``autoscaler.update`` can also take bounds away.
+
+        Raises:
+            InvalidError: a number is wrong, the bounds contradict each other, or it is a method: these share the
+                containers of their object.
+        """
+        from windlass import autoscaler
+
+        return await autoscaler.override(
+            self._pool, min_containers=min_containers, max_containers=max_containers,
+            buffer_containers=buffer_containers, scaledown_window=scaledown_window,
+        )  # fmt: skip
+
+    @property
+    def autoscaler(self) -> autoscaler.Autoscaler:
+        """The bounds of its pool of containers: ``settings`` and ``update``."""
+        from windlass import autoscaler
+
+        return autoscaler.Autoscaler(self._pool)
+
+    async def _pool(self) -> str:
+        """The id of what has containers of its own."""
+        return await self._ready()
+
+    @faces.method
+    async def info(self, refresh: bool = False) -> about.FunctionInfo:
+        """What it was defined with, asked for each time. ``refresh`` is accepted for compatibility."""
+        from windlass import about
         from windlass.client import session
 
-        asked = {
-            "min_containers": min_containers,
-            "max_containers": max_containers,
-            "buffer_containers": buffer_containers,
-            "scaledown_window": scaledown_window,
-        }
-        body: Any = {"function_id": await self._ready(), **options.scaling(asked)}
-        now: functions.AutoscalerSpec = (await session.current().request("function.autoscaler", body)).body
-        return now
+        reply = await session.current().request("function.info", {"function_id": await self._ready()})
+        return about.function(reply.body)
 
     @faces.method
     async def get_web_url(self) -> str | None:

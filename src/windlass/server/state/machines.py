@@ -209,6 +209,7 @@ class Container:
         "phases",
         "seen_at",
         "served",
+        "slots",
         "spec",
         "started_at",
         "state",
@@ -245,6 +246,8 @@ class Container:
         """What the runner said about why the user's code did not start."""
         self.draining_why = ""
         self.served = 0
+        self.slots: int | None = None
+        """How many inputs, or batches, its code wants at once; None where it leaves that to its function."""
         self.log_offset = 0
 
     @property

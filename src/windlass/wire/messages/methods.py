@@ -111,6 +111,7 @@ METHODS: dict[str, Method] = {
     "runner.ready": Method("request", RUNNER, work.RunnerReady, work.RunnerReadyReply),
     "runner.outputs": Method("request", RUNNER, work.RunnerOutputs, common.Empty),
     "runner.release": Method("request", RUNNER, work.RunnerRelease, common.Empty),
+    "runner.slots": Method("request", RUNNER, work.RunnerSlots, common.Empty),
     "runner.beat": Method("request", RUNNER, work.RunnerBeat, common.Empty),
     "runner.failed": Method("request", RUNNER, work.RunnerFailed, common.Empty),
     # workers

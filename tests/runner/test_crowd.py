@@ -60,6 +60,16 @@ CODE = """
             await asyncio.sleep(0.2)
             sys.exit(code)
         await asyncio.sleep(30)
+    def narrowing(count, seconds=0.0):
+        from windlass import experimental
+        if count:
+            experimental.set_local_input_concurrency(count)
+        time.sleep(seconds)
+        return experimental.get_local_input_concurrency()
+    async def anarrowing(count, seconds=0.0):
+        narrowing(count)
+        await asyncio.sleep(seconds)
+        return narrowing(0)
     def hidden(seconds): return sleeper(seconds, "hidden")
     def printing(tag):
         for i in range(20):
@@ -397,3 +407,33 @@ def test_an_idle_crowd_is_quiet(kind):
         assert s.switches() - before <= 4
 
     play(script, **kind)
+
+
+@pytest.mark.parametrize("spec", [{"qualname": "narrowing"}, {"qualname": "anarrowing", "is_async": True}])
+def test_code_says_how_many_inputs_it_takes_at_once(spec):
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease((0,))
+        assert s.value(await s.end_of(name)) == 10 and "runner.slots" not in s.seen
+        (name,) = s.lease((2,))
+        assert s.value(await s.end_of(name)) == 2
+        names = s.lease(*[(0, 1.0)] * 5)
+        await s.until(lambda: s.seen.get("runner.release"))
+        assert {i["input_id"] for i in s.seen["runner.release"][0]["inputs"]} == set(names[2:])
+        for name in names[:2]:
+            assert (await s.end_of(name))["status"] == "success"
+        (name,) = s.lease((99,))
+        assert s.value(await s.end_of(name)) == 10
+        assert s.seen["runner.slots"] == [{"slots": 2}, {"slots": 10}]
+        s.peer.close()
+        await s.until(lambda: len(s.seen["runner.ready"]) == 2)
+        assert s.seen["runner.ready"][-1]["slots"] == 10 and "slots" not in s.seen["runner.ready"][0]
+
+    play(script, **spec)
+
+
+def test_a_container_of_one_input_at_a_time_stays_one():
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease((7,))
+        assert s.value(await s.end_of(name)) == 1 and "runner.slots" not in s.seen
+
+    scripted.play(CODE, script, qualname="narrowing")

@@ -101,7 +101,7 @@ class App:
     ) -> None:
         if name is not None:
             names.check_object(name, "the app's name")
-        options.refuse({"volumes": volumes})
+        options.refuse({"volumes": volumes, "include_source": include_source})
         self._name = name
         self._description = name
         self._tags = names.check_tags(tags or {})

@@ -226,7 +226,14 @@ class Cls(objects.Object):
         Example:
             >>> Model = windlass.Cls.from_name("models", "Model")
             >>> Model(size="large").describe.remote()
+
+        Raises:
+            InvalidError: a name is wrong.
         """
+        if not isinstance(name, str) or "." in name:
+            raise exception.InvalidError(
+                f"{name!r} is no name of a class", hint="Look up the class, and call the method of an object of it."
+            )
         return _with_service(function._deployed(app_name, f"{name}.*", version, environment_name))
 
     @faces.function

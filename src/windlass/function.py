@@ -126,7 +126,7 @@ class Function(_Base[P, R, O]):
             >>> square.remote(7)
             49
         """
-        if "." in name:
+        if isinstance(name, str) and "." in name:
             raise exception.InvalidError(
                 f"{name!r} names a method", hint="Look up the class: Cls.from_name(app_name, class_name)."
             )
@@ -620,9 +620,11 @@ def _deployed(app_name: str, tag: str, version: int | None, environment_name: st
     """Of a deployed app."""
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise exception.InvalidError(f"version must be a number from 1, not {version!r}")
-    from windlass import config
+    from windlass.client import names
 
-    environment = environment_name or config.config["environment"]
+    names.check_object(app_name, "the app's name")
+    names.check_function(tag)
+    environment = names.environment(environment_name)
     lookup: functions.FunctionGet = {"app_name": app_name, "tag": tag, "environment": environment}
     if version is not None:
         lookup["version"] = version

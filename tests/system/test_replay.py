@@ -113,7 +113,7 @@ def test_a_call_of_a_version_that_was_replaced_runs_again_with_that_version(stag
         (tmp_path / "replay_deployed_helper.py").write_text(f"VERSION = {version!r}\nBAD = {bad}\n")
         stage.cli("deploy", str(tmp_path / "deployed.py"), cwd=tmp_path, check=0, PYTHONPATH=_path(tmp_path))
         fragile = windlass.Function.from_name("test-replay-deployed", "fragile")
-        stages.until(lambda: _fails(fragile, bad), what=f"{version} answers")  # old containers may serve a while
+        stages.until(lambda f=fragile, x=bad: _fails(f, x), what=f"{version} answers")  # old ones may serve a while
         call = fragile.spawn(bad)
         with pytest.raises(ZeroDivisionError):
             call.get(timeout=60)

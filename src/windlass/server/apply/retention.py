@@ -47,8 +47,8 @@ def _works(function: machines.Function) -> bool:
 def _needed(core: Core, app: machines.App, functions: list[machines.Function]) -> set[tuple[int, int]]:
     """Number and generation of each function that a version, or a container, is made of."""
     known = {function.id: function.n for function in functions}
-    needed = {(function.n, container.generation) for function in functions for container in function.containers.values()}
-    needed |= {(function.n, function.generation) for function in functions if not function.removed}
+    needed = {(function.n, function.generation) for function in functions if not function.removed}
+    needed |= {(one.n, container.generation) for one in functions for container in one.containers.values()}
     for row in deployments.of_app(core.db, app.n):
         needed |= {(known[identity], generation) for identity, generation in row.layout.values() if identity in known}
     return needed

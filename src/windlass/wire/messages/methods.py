@@ -50,7 +50,7 @@ METHODS: dict[str, Method] = {
     "app.heartbeat": Method("request", USER, apps.AppRef, common.Empty),
     "app.stop": Method("request", USER, apps.AppStop, common.Empty),
     "app.get": Method("request", CALLER, apps.AppLookup, apps.AppInfo),
-    "app.list": Method("request", USER, apps.AppList, apps.AppListReply),
+    "app.list": Method("request", CALLER, apps.AppList, apps.AppListReply),
     "app.logs": Method("stream", USER, apps.LogQuery, apps.LogBatch),
     "app.deploy": Method("request", USER, deployments.AppDeploy, deployments.AppDeployed),
     "app.return": Method("request", USER, deployments.AppReturn, deployments.AppDeployed),

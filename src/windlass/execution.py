@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 
 from windlass import exception
-from windlass.client import faces, here
+from windlass.client import here
 
 
 def is_local() -> bool:
@@ -22,7 +22,6 @@ def current_function_call_id() -> str | None:
     return here.call_id.get()
 
 
-@faces.pure
 def interact() -> None:
     """Attach the user's terminal to this container until the current input ends; it has no timeout meanwhile.
 
@@ -45,3 +44,12 @@ def interact() -> None:
             hint="Start the app with `windlass run -i`, and call it inside the function.",
         )
     here.interact()
+
+
+async def _interact() -> None:
+    """In the thread of the user's code, like the blocking form: its loop waits while another container has the
+    terminal."""
+    interact()
+
+
+interact.aio = _interact  # type: ignore[attr-defined]

@@ -70,6 +70,10 @@ CODE = """
         narrowing(count)
         await asyncio.sleep(seconds)
         return narrowing(0)
+    def importing():
+        import slow_module
+        time.sleep(0.2)
+        return slow_module.TIMES
     def hidden(seconds): return sleeper(seconds, "hidden")
     def printing(tag):
         for i in range(20):
@@ -437,3 +441,29 @@ def test_a_container_of_one_input_at_a_time_stays_one():
         assert s.value(await s.end_of(name)) == 1 and "runner.slots" not in s.seen
 
     scripted.play(CODE, script, qualname="narrowing")
+
+
+SLOW = """
+import builtins, time
+builtins.slow_times = getattr(builtins, "slow_times", 0) + 1
+for _ in range(100):
+    time.sleep(0.01)
+TIMES = builtins.slow_times
+"""
+
+
+def test_a_thread_is_not_interrupted_in_the_midst_of_an_import():
+    async def script(s: scripted.Stage) -> None:
+        (s.folder / "code" / "slow_module.py").write_text(SLOW)
+        victim, other = s.lease((), ())
+        await asyncio.sleep(0.4)
+        began = time.monotonic()
+        s.cancel(victim)
+        assert (await s.end_of(victim))["status"] == "terminated"
+        assert 0.2 < time.monotonic() - began < 3
+        assert s.value(await s.end_of(other)) == 1, "it was imported once"
+        (late,) = s.lease(())
+        assert s.value(await s.end_of(late)) == 1
+        assert s.running.poll() is None
+
+    play(script, qualname="importing")

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from windlass.wire.messages import functions
 
 _FEW = 2  # threads whose results need not wait for those of others
+_AGAIN = 0.020  # seconds until an interrupt that was postponed is tried again
 _LONG = 0.050  # seconds that inputs wait for a place before they are given back
 
 
@@ -178,7 +179,7 @@ class Crowd(service.Service):
         if run is not None:
             now = time.monotonic()
             run.interrupt(why, now)
-            self._expect(now + attendant.DEAF)
+            self._expect(now + (_AGAIN if run.postponed else attendant.DEAF))
             self._shared.changed()  # it may wait for the consumer of its items
             if self._tasks is not None:
                 self._tasks.read()
@@ -209,6 +210,9 @@ class Crowd(service.Service):
             ends = run.started + self._timeout
             if now >= ends:
                 run.interrupt(interrupts.TIMEOUT, now)
+            run.retry()
+            if run.postponed:
+                again = min(again, now + _AGAIN)
             if not run.wanted:
                 again = min(again, ends)
             elif now >= run.asked_at + attendant.DEAF and run.wanted != interrupts.STOP:

@@ -1,4 +1,4 @@
-"""Apps and functions as plain data: what ``app.info()`` and ``function.info()`` return."""
+"""Apps and functions as plain data: what their ``info()``, and ``function.get_current_stats()``, return."""
 from __future__ import annotations
 
 import dataclasses
@@ -71,6 +71,23 @@ def app(found: apps.AppInfo) -> AppInfo:
 
 def _time(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+
+
+@dataclasses.dataclass(frozen=True)
+class FunctionStats:
+    """What a function is doing now.
+
+    Attributes:
+        backlog: inputs that wait for a container.
+        num_total_runners: containers that exist.
+        num_running_inputs: inputs that run.
+        input_headroom: inputs that ready containers could take at once.
+    """
+
+    backlog: int
+    num_total_runners: int
+    num_running_inputs: int = 0
+    input_headroom: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

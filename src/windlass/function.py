@@ -33,35 +33,6 @@ else:
             return cls
 
 
-class FunctionStats:
-    """What a function is doing now.
-
-    Attributes:
-        backlog: inputs that wait for a container.
-        num_total_runners: containers that exist.
-        num_running_inputs: inputs that run.
-        input_headroom: inputs that ready containers could take at once.
-    """
-
-    __slots__ = ("backlog", "input_headroom", "num_running_inputs", "num_total_runners")
-
-    def __init__(self, backlog: int, num_total_runners: int, num_running_inputs: int = 0, input_headroom: int = 0):
-        self.backlog = backlog
-        self.num_total_runners = num_total_runners
-        self.num_running_inputs = num_running_inputs
-        self.input_headroom = input_headroom
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FunctionStats) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"FunctionStats({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
-
-
 class Function(_Base[P, R, O]):
     """A function that runs in containers. Made by ``@app.function()``, or looked up with ``Function.from_name``.
 
@@ -429,15 +400,16 @@ class Function(_Base[P, R, O]):
     # -- looking after it -----------------------------------------------------------------------------
 
     @faces.method
-    async def get_current_stats(self) -> FunctionStats:
+    async def get_current_stats(self) -> about.FunctionStats:
         """How many inputs wait and run, and how many containers there are."""
         import asyncio
 
+        from windlass import about
         from windlass.client import session
 
         request = session.current().request("function.stats", {"function_id": await self._ready()})
         stats: functions.FunctionStats = (await asyncio.wait_for(request, 10)).body
-        return FunctionStats(**stats)
+        return about.FunctionStats(**stats)
 
     @property
     def logs(self) -> logs.Logs:

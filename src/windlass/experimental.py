@@ -111,11 +111,18 @@ async def list_deployed_apps(environment_name: str = "", client: object = None) 
     """
     from windlass.client import names, session
 
-    query: dict[str, Any] = {"limit": 1000}
-    if environment := names.environment(environment_name):
-        query["environment"] = environment
+    query = {"limit": 1000, "environment": names.environment(environment_name) or await _environment()}
     found = (await session.current().request("app.list", query)).body["apps"]
     return [AppInfo(one["app_id"], one["name"], one["containers"]) for one in found if one["state"] == "deployed"]
+
+
+async def _environment() -> str | None:
+    """The one that is meant where nobody names one."""
+    from windlass import environment
+
+    chosen = environment.Environment.from_context()
+    await chosen._ready()
+    return chosen.name
 
 
 @faces.function

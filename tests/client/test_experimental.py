@@ -48,6 +48,10 @@ def test_deployed_apps_are_listed_with_their_containers(platform):
     served.on_app_list = lambda incoming, body: incoming.reply({"apps": apps})
     assert experimental.list_deployed_apps("staging") == [experimental.AppInfo("ap-shop", "shop", 2)]
     assert served.seen[-1] == ("app.list", {"limit": 1000, "environment": "staging"})
+    known = [{"environment_id": "en-1", "name": name, "default": name == "main"} for name in ("other", "main")]
+    served.on_environment_list = lambda incoming, body: incoming.reply({"environments": known})
+    assert experimental.list_deployed_apps() == [experimental.AppInfo("ap-shop", "shop", 2)]
+    assert served.seen[-1] == ("app.list", {"limit": 1000, "environment": "main"})
 
 
 def test_the_objects_of_an_app_are_handles_by_name(platform):

@@ -93,7 +93,9 @@ def test_a_nested_function_needs_serialized():
         {"memory": (512, 256)}, {"memory": 1.5}, {"min_containers": 3, "max_containers": 2}, {"max_containers": 0},
         {"scaledown_window": 1}, {"scaledown_window": 3601}, {"retries": "many"}, {"retries": -1},
         {"ephemeral_disk": 4 * 1024 * 1024}, {"image": "debian"}, {"secrets": ["x"]}, {"env": ["A"]},
-        {"max_inputs": 2}, {"name": "no spaces"},
+        {"max_inputs": 2}, {"name": "no spaces"}, {"cpu": float("inf")}, {"cpu": 1e9}, {"memory": 10**40},
+        {"min_containers": 10**9}, {"retries": 10**9}, {"restrict_modal_access": "no"}, {"include_source": "yes"},
+        {"single_use_containers": 1}, {"region": 5}, {"cloud": ["aws"]},
     ],
 )  # fmt: skip
 def test_wrong_options_are_refused_while_the_file_is_imported(asked):

@@ -208,8 +208,39 @@ class WrongDefault:
     x: int = windlass.parameter(default="1")
 
 
+class LargeDefault:
+    x: str = windlass.parameter(default="x" * 20_000)
+
+
 class Nested:
     class Inner: ...
+
+
+def of(member):
+    """A class with one member."""
+    return type("Made", (), {"member": member, "__module__": __name__, "__qualname__": "Made"})
+
+
+def _yielding(self):
+    yield 1
+
+
+class Fine:
+    @windlass.enter()
+    def begin(self, patience=1): ...
+
+    @windlass.enter()
+    def anything(*args, **kwargs): ...
+
+    @windlass.exit()
+    def of_old(self, kind, exc, tb): ...
+
+    @windlass.method()
+    def get(*args): ...
+
+
+def test_hooks_and_methods_may_take_what_has_defaults_or_any_number():
+    assert isinstance(decorate()(Fine), windlass.Cls)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +264,20 @@ class Nested:
         (lambda: windlass.method()(windlass.enter()(lambda self: 1)), "hook"),
         (lambda: windlass.exit()(windlass.method()(lambda self: 1)), "hook"),
         (lambda: windlass.App("x").function()(windlass.method()(lambda: 1)), "marked as a method"),
+        (lambda: windlass.enter()(windlass.enter(snap=True)(lambda self: 1)), "both before and after"),
+        (lambda: decorate()(of(windlass.enter()(lambda self, x: 1))), "other arguments than self"),
+        (lambda: decorate()(of(windlass.enter()(lambda: 1))), "other arguments than self"),
+        (lambda: decorate()(of(windlass.exit()(lambda self, x: 1))), "other arguments than self"),
+        (lambda: decorate()(of(windlass.enter()(_yielding))), "generator"),
+        (lambda: decorate()(of(windlass.method()(lambda: 1))), "does not take self"),
+        (lambda: decorate()(of(windlass.batched(max_batch_size=2, wait_ms=1)(lambda self: 1))), "beside self"),
+        (lambda: decorate()(LargeDefault), "more than the limit"),
+        (lambda: windlass.Cls.from_name("app", "Model.get"), "no name of a class"),
+        (lambda: windlass.Cls.from_name("app", 5), "no name of a class"),
+        (lambda: windlass.Cls.from_name("no app", "Model"), "not allowed"),
+        (lambda: windlass.Function.from_name("app", ""), "must be a string"),
+        (lambda: windlass.Function.from_name(5, "f"), "must be a string"),
+        (lambda: windlass.Function.from_name("app", "f", environment_name="a b"), "not allowed"),
     ],
 )
 def test_what_cannot_be_decorated_says_why_while_the_file_is_imported(act, text):
@@ -267,7 +312,7 @@ def test_marks_of_other_decorators_reach_the_class_or_are_refused():
         @windlass.method()
         def other(self): ...
 
-    Batched.get = partial.mark(lambda self: 1, "batched", role=partial.METHOD, asked={"batching": {}})  # type: ignore
+    Batched.get = partial.mark(lambda self, xs: xs, "batched", role=partial.METHOD, asked={"batching": {}})  # type: ignore
     with pytest.raises(exception.InvalidError, match="only method"):
         decorate(serialized=True)(Batched)
     del Batched.other

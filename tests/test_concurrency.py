@@ -43,6 +43,7 @@ def test_they_say_how_many_inputs_a_container_takes():
         (lambda: windlass.concurrent(5), TypeError),
         (lambda: windlass.concurrent(max_inputs=0), exception.InvalidError),
         (lambda: windlass.concurrent(max_inputs="5"), exception.InvalidError),
+        (lambda: windlass.concurrent(max_inputs=100_001), exception.InvalidError),
         (lambda: windlass.concurrent(max_inputs=2, target_inputs=3), exception.InvalidError),
         (lambda: windlass.batched(max_batch_size=1), TypeError),
         (lambda: windlass.batched(max_batch_size=0, wait_ms=0), exception.InvalidError),
@@ -73,13 +74,24 @@ async def agenerator(x):
     yield x
 
 
-@pytest.mark.parametrize("raw_f", [defaults, any_number, any_names, generator, agenerator])
+def nothing(): ...
+
+
+@pytest.mark.parametrize("raw_f", [defaults, any_number, any_names, generator, agenerator, nothing])
 def test_what_cannot_be_batched_is_refused(raw_f):
     batched = windlass.batched(max_batch_size=2, wait_ms=1)
     with pytest.raises(exception.InvalidError):
         batched(raw_f)
     with pytest.raises(exception.InvalidError):
         app.function(serialized=True, name="f")(raw_f).with_batching(max_batch_size=2, wait_ms=1)
+
+
+@pytest.mark.parametrize(
+    "decorator", [lambda n: windlass.concurrent(max_inputs=n), lambda n: windlass.batched(max_batch_size=n, wait_ms=1)]
+)
+def test_a_decorator_that_stands_twice_contradicts_itself(decorator):
+    with pytest.raises(exception.InvalidError, match="stands twice"):
+        decorator(2)(decorator(3)(lambda x: x))
 
 
 def test_a_function_said_to_be_a_generator_cannot_be_batched():

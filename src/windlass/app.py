@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import dataclass_transform
 
+    from windlass import about
     from windlass.client import figures, logs
     from windlass.client import run as running
     from windlass.cls import Cls, parameter
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from windlass.retries import Retries
     from windlass.schedule import Schedule
     from windlass.secret import Secret
-    from windlass.wire.messages import apps
     from windlass.wire.messages import apps as messages
 
     P = ParamSpec("P")
@@ -66,43 +66,6 @@ class LocalEntrypoint(_Generic[P, R]):
         return f"<LocalEntrypoint {self.name!r}>"
 
 
-class AppInfo:
-    """An app as the platform sees it.
-
-    Attributes:
-        app_id: its identity.
-        name: that it was given; None where it has none.
-        environment: that it lives in.
-        state: "ephemeral", "ephemeral (detached)", "deployed", "stopping" or "stopped".
-        version: how often it was published with something new; 0 where it was not deployed.
-        tags: keys and values to find it by.
-        functions: their ids by name.
-        containers: that exist now.
-        created_at: seconds since the epoch.
-        stopped_at: the same; None while it lives.
-    """
-
-    __slots__ = (
-        "app_id", "containers", "created_at", "environment", "functions", "name", "state", "stopped_at", "tags",
-        "version",
-    )  # fmt: skip
-
-    def __init__(self, about: apps.AppInfo) -> None:
-        self.app_id = about["app_id"]
-        self.name = about["name"]
-        self.environment = about["environment"]
-        self.state = about["state"]
-        self.version = about["version"]
-        self.tags = about["tags"]
-        self.functions = about["functions"]
-        self.containers = about["containers"]
-        self.created_at = about["created_at"]
-        self.stopped_at = about["stopped_at"]
-
-    def __repr__(self) -> str:
-        return f"AppInfo({', '.join(f'{name}={getattr(self, name)!r}' for name in self.__slots__)})"
-
-
 class App:
     """Functions that are run, and stopped, together.
 
@@ -138,7 +101,7 @@ class App:
     ) -> None:
         if name is not None:
             names.check_object(name, "the app's name")
-        options.refuse({"volumes": volumes})
+        options.refuse({"volumes": volumes, "include_source": include_source})
         self._name = name
         self._description = name
         self._tags = names.check_tags(tags or {})
@@ -329,12 +292,24 @@ class App:
         await session.current().request("app.stop", body)
 
     @faces.method
-    async def info(self, refresh: bool = False) -> AppInfo:
+    async def info(self, refresh: bool = False) -> about.AppInfo:
         """What the platform knows of the app, asked for each time. ``refresh`` is accepted for compatibility."""
+        from windlass import about
         from windlass.client import session
 
         query = {"app": self._known_id(), "any_state": True}
-        return AppInfo((await session.current().request("app.get", query)).body)
+        return about.app((await session.current().request("app.get", query)).body)
+
+    @faces.method
+    async def get_dashboard_url(self) -> str:
+        """This version has no dashboard.
+
+        Raises:
+            UnimplementedError: always.
+        """
+        from windlass.client import object as objects
+
+        raise objects.no_dashboard()
 
     @faces.method
     async def set_tags(self, tags: dict[str, str], *, client: object = None) -> None:

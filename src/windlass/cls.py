@@ -98,18 +98,10 @@ class Method(_Function):
         self._is_generator = methods[self._method].get("is_generator", False)
         return function_id
 
-    @faces.method
-    async def update_autoscaler(
-        self,
-        *,
-        min_containers: int | None = None,
-        max_containers: int | None = None,
-        buffer_containers: int | None = None,
-        scaledown_window: int | None = None,
-    ) -> functions.AutoscalerSpec:
-        """All methods share the containers of their object."""
+    async def _pool(self) -> str:
         raise exception.InvalidError(
-            f"{self._describe()} has no containers of its own", hint="Use obj.update_autoscaler(...) of the instance."
+            f"{self._describe()} has no containers of its own: all methods share those of their object",
+            hint="Use obj.update_autoscaler(...) of the instance.",
         )
 
     def _variant(self, overrides: dict[str, Any]) -> function.Function[Any, Any, Any]:
@@ -163,18 +155,12 @@ class Obj:
         scaledown_window: int | None = None,
     ) -> functions.AutoscalerSpec:
         """Change the autoscaler of this set of parameters and options until the next deploy; returns what holds now."""
-        from windlass import options
-        from windlass.client import session
+        from windlass import autoscaler
 
-        asked = {
-            "min_containers": min_containers,
-            "max_containers": max_containers,
-            "buffer_containers": buffer_containers,
-            "scaledown_window": scaledown_window,
-        }
-        body: Any = {**options.scaling(asked), "function_id": await self._binding.ready()}
-        now: functions.AutoscalerSpec = (await session.current().request("function.autoscaler", body)).body
-        return now
+        return await autoscaler.override(
+            self._binding.ready, min_containers=min_containers, max_containers=max_containers,
+            buffer_containers=buffer_containers, scaledown_window=scaledown_window,
+        )  # fmt: skip
 
     def _method_handle(self, name: str, marked: partial.Partial | None) -> Method:
         return Method._of(self, name, marked)
@@ -240,7 +226,14 @@ class Cls(objects.Object):
         Example:
             >>> Model = windlass.Cls.from_name("models", "Model")
             >>> Model(size="large").describe.remote()
+
+        Raises:
+            InvalidError: a name is wrong.
         """
+        if not isinstance(name, str) or "." in name:
+            raise exception.InvalidError(
+                f"{name!r} is no name of a class", hint="Look up the class, and call the method of an object of it."
+            )
         return _with_service(function._deployed(app_name, f"{name}.*", version, environment_name))
 
     @faces.function

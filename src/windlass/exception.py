@@ -20,6 +20,7 @@
                                      MountUploadTimeoutError, VolumeUploadTimeoutError,
                                      InteractiveTimeoutError, OutputExpiredError)
     InputCancellation (BaseException)      ModuleNotMountable (Exception)
+    Of old: FilesystemExecutionError, UserCodeException (Exception)
 
 An error may carry a ``hint``: one sentence on what to do next, shown by the command line.
 """
@@ -205,6 +206,14 @@ class SandboxFilesystemPathAlreadyExistsError(SandboxFilesystemError):
     """The path exists already."""
 
 
+class FilesystemExecutionError(Error):
+    """Never raised any more; programs still name it in ``except``."""
+
+
+class UserCodeException(Exception):
+    """Never raised any more: failed inputs of a map give their own exceptions. Programs still name it in ``except``."""
+
+
 class UnimplementedError(Error):
     """The server does not support this operation."""
 
@@ -227,6 +236,10 @@ class ModuleNotMountable(Exception):
 
 class DeprecationError(UserWarning):
     """Category of deprecation warnings; raised as an error for what was removed."""
+
+
+class PendingDeprecationError(UserWarning):
+    """Category of warnings about what will be deprecated."""
 
 
 class ServerWarning(UserWarning):

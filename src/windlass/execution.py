@@ -44,3 +44,12 @@ def interact() -> None:
             hint="Start the app with `windlass run -i`, and call it inside the function.",
         )
     here.interact()
+
+
+async def _interact() -> None:
+    """In the thread of the user's code, like the blocking form: its loop waits while another container has the
+    terminal."""
+    interact()
+
+
+interact.aio = _interact  # type: ignore[attr-defined]

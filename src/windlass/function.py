@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
-    from windlass import options
+    from windlass import about, autoscaler, options
     from windlass.app import App
     from windlass.client import anatomy, binding, figures, inputs, logs, resolver, results, source
     from windlass.function_call import FunctionCall
@@ -31,35 +31,6 @@ else:
     class _Base(objects.Object):
         def __class_getitem__(cls, _: object) -> type:
             return cls
-
-
-class FunctionStats:
-    """What a function is doing now.
-
-    Attributes:
-        backlog: inputs that wait for a container.
-        num_total_runners: containers that exist.
-        num_running_inputs: inputs that run.
-        input_headroom: inputs that ready containers could take at once.
-    """
-
-    __slots__ = ("backlog", "input_headroom", "num_running_inputs", "num_total_runners")
-
-    def __init__(self, backlog: int, num_total_runners: int, num_running_inputs: int = 0, input_headroom: int = 0):
-        self.backlog = backlog
-        self.num_total_runners = num_total_runners
-        self.num_running_inputs = num_running_inputs
-        self.input_headroom = input_headroom
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, FunctionStats) and all(
-            getattr(self, name) == getattr(other, name) for name in self.__slots__
-        )
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __repr__(self) -> str:
-        return f"FunctionStats({', '.join(f'{name}={getattr(self, name)}' for name in self.__slots__)})"
 
 
 class Function(_Base[P, R, O]):
@@ -126,7 +97,7 @@ class Function(_Base[P, R, O]):
             >>> square.remote(7)
             49
         """
-        if "." in name:
+        if isinstance(name, str) and "." in name:
             raise exception.InvalidError(
                 f"{name!r} names a method", hint="Look up the class: Cls.from_name(app_name, class_name)."
             )
@@ -429,15 +400,16 @@ class Function(_Base[P, R, O]):
     # -- looking after it -----------------------------------------------------------------------------
 
     @faces.method
-    async def get_current_stats(self) -> FunctionStats:
+    async def get_current_stats(self) -> about.FunctionStats:
         """How many inputs wait and run, and how many containers there are."""
         import asyncio
 
+        from windlass import about
         from windlass.client import session
 
         request = session.current().request("function.stats", {"function_id": await self._ready()})
         stats: functions.FunctionStats = (await asyncio.wait_for(request, 10)).body
-        return FunctionStats(**stats)
+        return about.FunctionStats(**stats)
 
     @property
     def logs(self) -> logs.Logs:
@@ -484,19 +456,40 @@ class Function(_Base[P, R, O]):
         buffer_containers: int | None = None,
         scaledown_window: int | None = None,
     ) -> functions.AutoscalerSpec:
-        """Change the autoscaler until the next deploy. What is left out stays; returns what holds now."""
-        from windlass import options
+        """Change the autoscaler until the next deploy. What is left out stays; returns what holds now.
+
+        ``autoscaler.update`` can also take bounds away.
+
+        Raises:
+            InvalidError: a number is wrong, the bounds contradict each other, or it is a method: these share the
+                containers of their object.
+        """
+        from windlass import autoscaler
+
+        return await autoscaler.override(
+            self._pool, min_containers=min_containers, max_containers=max_containers,
+            buffer_containers=buffer_containers, scaledown_window=scaledown_window,
+        )  # fmt: skip
+
+    @property
+    def autoscaler(self) -> autoscaler.Autoscaler:
+        """The bounds of its pool of containers: ``settings`` and ``update``."""
+        from windlass import autoscaler
+
+        return autoscaler.Autoscaler(self._pool)
+
+    async def _pool(self) -> str:
+        """The id of what has containers of its own."""
+        return await self._ready()
+
+    @faces.method
+    async def info(self, refresh: bool = False) -> about.FunctionInfo:
+        """What it was defined with, asked for each time. ``refresh`` is accepted for compatibility."""
+        from windlass import about
         from windlass.client import session
 
-        asked = {
-            "min_containers": min_containers,
-            "max_containers": max_containers,
-            "buffer_containers": buffer_containers,
-            "scaledown_window": scaledown_window,
-        }
-        body: Any = {"function_id": await self._ready(), **options.scaling(asked)}
-        now: functions.AutoscalerSpec = (await session.current().request("function.autoscaler", body)).body
-        return now
+        reply = await session.current().request("function.info", {"function_id": await self._ready()})
+        return about.function(reply.body)
 
     @faces.method
     async def get_web_url(self) -> str | None:
@@ -599,9 +592,11 @@ def _deployed(app_name: str, tag: str, version: int | None, environment_name: st
     """Of a deployed app."""
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
         raise exception.InvalidError(f"version must be a number from 1, not {version!r}")
-    from windlass import config
+    from windlass.client import names
 
-    environment = environment_name or config.config["environment"]
+    names.check_object(app_name, "the app's name")
+    names.check_function(tag)
+    environment = names.environment(environment_name)
     lookup: functions.FunctionGet = {"app_name": app_name, "tag": tag, "environment": environment}
     if version is not None:
         lookup["version"] = version

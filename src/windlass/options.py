@@ -21,6 +21,16 @@ MAX_TIMEOUT = 24 * 3600
 MAX_BATCH = 1000
 MAX_BATCH_WAIT = 600_000  # milliseconds
 MAX_DISK = 3 * 1024 * 1024  # MiB
+MAX_CPU = 10_000.0
+MAX_MEMORY = 1024 * 1024 * 1024  # MiB
+MAX_CONTAINERS = 1_000_000
+MAX_INPUTS = 100_000
+"""In one container."""
+
+FLAGS = (
+    "serialized", "single_use_containers", "block_network", "restrict_modal_access", "enable_memory_snapshot",
+    "include_source", "nonpreemptible", "is_generator",
+)  # fmt: skip
 
 RENAMED = {
     "keep_warm": "min_containers",
@@ -79,6 +89,13 @@ def refuse(asked: Mapping[str, Any]) -> None:
     """Arguments that are gone, that contradict each other, or that this version does not have."""
     if asked.get("nonpreemptible") and asked.get("gpu"):
         raise exception.InvalidError("nonpreemptible=True is for functions without a GPU", hint="Leave one out.")
+    for name in FLAGS:
+        if not isinstance(asked.get(name), (bool, type(None))):
+            raise exception.InvalidError(f"{name} must be True or False, not {asked[name]!r}")
+    for name in ("cloud", "routing_region"):
+        if not isinstance(asked.get(name), (str, type(None))):
+            raise exception.InvalidError(f"{name} must be a string, not {asked[name]!r}")
+    _region(asked.get("region"))
     for old, new in RENAMED.items():
         if asked.get(old) is not None:
             raise exception.DeprecationError(f"{old}= was removed{f'; use {new}' if new else ''}")
@@ -88,6 +105,12 @@ def refuse(asked: Mapping[str, Any]) -> None:
     options = asked.get("experimental_options")
     if options is not None and not isinstance(options, dict):
         raise exception.InvalidError("experimental_options must be a dict")
+
+
+def _region(given: Any) -> None:
+    for one in given if isinstance(given, (list, tuple)) else [given]:
+        if not isinstance(one, (str, type(None))):
+            raise exception.InvalidError(f"region must be a string or a list of strings, not {given!r}")
 
 
 def autoscaler(asked: Mapping[str, Any]) -> functions.AutoscalerSpec:
@@ -107,8 +130,10 @@ def scaling(asked: Mapping[str, Any]) -> dict[str, Any]:
     for name, least in (("min_containers", 0), ("max_containers", 1), ("buffer_containers", 0)):
         value = asked.get(name)
         if value is not None:
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise exception.InvalidError(f"{name} must be an integer of at least {least}, not {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_CONTAINERS:
+                raise exception.InvalidError(
+                    f"{name} must be an integer from {least} to {MAX_CONTAINERS:,}, not {value!r}"
+                )
             given[name] = value
     if "max_containers" in given and given["max_containers"] < given.get("min_containers", 0):
         raise exception.InvalidError(
@@ -159,6 +184,8 @@ def concurrency(max_inputs: Any, target_inputs: Any) -> dict[str, int]:
     for name, value in (("max_inputs", max_inputs), ("target_inputs", target_inputs)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise exception.InvalidError(f"{name} must be a positive integer, not {value!r}")
+        if value is not None and value > MAX_INPUTS:
+            raise exception.InvalidError(f"{name} must be at most {MAX_INPUTS:,}, not {value:,}")
     if max_inputs is None:
         raise exception.InvalidError("max_inputs must be a positive integer, not None")
     if target_inputs is not None and target_inputs > max_inputs:
@@ -209,12 +236,14 @@ def _env(given: Any) -> Secret:
     return secret.Secret.from_dict(given)
 
 
-def _pair(name: str, given: Any, kinds: tuple[type[int] | type[float], ...]) -> tuple[Any, Any]:
-    """(request, limit); 0 where none was asked for."""
+def _pair(name: str, given: Any, kinds: tuple[type[int] | type[float], ...], most: float) -> tuple[Any, Any]:
+    """(request, limit); 0 where none was asked for. Whether the machine has so much, the server knows."""
     parts = given if isinstance(given, tuple) else (given,)
     fine = len(parts) in (1, 2) and all(isinstance(p, kinds) and not isinstance(p, bool) and p > 0 for p in parts)
     if not fine:
         raise exception.InvalidError(f"{name} must be a positive number or a pair (request, limit), not {given!r}")
+    if max(parts) > most:
+        raise exception.InvalidError(f"{name}: {max(parts):,} is more than any machine has")
     if len(parts) == 1:
         return parts[0], 0
     if parts[1] < parts[0]:
@@ -225,12 +254,12 @@ def _pair(name: str, given: Any, kinds: tuple[type[int] | type[float], ...]) -> 
 def _cpu(given: Any) -> tuple[float, float]:
     if given is None:
         return 0.0, 0.0
-    request, limit = _pair("cpu", given, (int, float))
+    request, limit = _pair("cpu", given, (int, float), MAX_CPU)
     return float(request), float(limit)
 
 
 def _memory(given: Any) -> tuple[int, int]:
-    return (0, 0) if given is None else _pair("memory", given, (int,))
+    return (0, 0) if given is None else _pair("memory", given, (int,), MAX_MEMORY)
 
 
 def _disk(given: Any) -> int:

@@ -114,7 +114,7 @@ def concurrent(*, max_inputs: int, target_inputs: int | None = None) -> Callable
     that does not stop when it is interrupted takes its container with it; the other inputs then run again elsewhere.
 
     Args:
-        max_inputs: never more at once in one container.
+        max_inputs: never more at once in one container, 1 to 100,000.
         target_inputs: what the autoscaler reckons with; by default ``max_inputs``. A container takes more only when
             no other one is ready.
 

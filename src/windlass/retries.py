@@ -8,11 +8,14 @@ if TYPE_CHECKING:
     from windlass.wire.messages import functions
 
 
+MOST = 1_000_000
+
+
 class Retries:
     """A retry policy: delays grow from ``initial_delay`` by ``backoff_coefficient`` up to ``max_delay``.
 
     Args:
-        max_retries: how often an input is tried again after its first failure.
+        max_retries: how often an input is tried again after its first failure, 0 to 1,000,000.
         backoff_coefficient: factor between two delays, 1 to 10; 1 keeps the delay fixed.
         initial_delay: seconds before the first retry, 0 to 60 (at least one second passes in any case).
         max_delay: seconds that no delay exceeds, 1 to 60.
@@ -33,8 +36,8 @@ class Retries:
         initial_delay: float = 1.0,
         max_delay: float = 60.0,
     ) -> None:
-        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
-            raise exception.InvalidError(f"max_retries must be an integer of at least 0, not {max_retries!r}")
+        if isinstance(max_retries, bool) or not isinstance(max_retries, int) or not 0 <= max_retries <= MOST:
+            raise exception.InvalidError(f"max_retries must be an integer from 0 to {MOST:,}, not {max_retries!r}")
         _check("backoff_coefficient", backoff_coefficient, 1.0, 10.0)
         _check("initial_delay", initial_delay, 0.0, 60.0)
         _check("max_delay", max_delay, 1.0, 60.0)

@@ -2,6 +2,13 @@
 
 Only functions of deployed apps do, and those of apps that are served (``windlass serve``), for testing. Each run is one
 input like any other, with the function's timeout and retries.
+
+* A run does not wait for the one before: where one takes longer than the time between them, they overlap. With
+  ``max_containers=1`` they queue.
+* What was missed while the platform was down is run once when it is up again, not once for each time.
+* A deployment that changes something begins a ``Period`` anew; a ``Cron`` that stays the same goes on. A function that
+  a new version does not have any more, or has without a schedule, does not run by itself any more.
+* ``windlass app run-now`` runs a function at once, and changes no plan.
 """
 from __future__ import annotations
 

@@ -163,3 +163,12 @@ def test_the_app_to_deploy_is_named_or_called_app_or_the_only_one(write: Write) 
     with pytest.raises(exception.NotFoundError) as caught:
         app_of(write("deploy_nothing.py", "x = 1\n"))
     assert "modal.App" in caught.value.hint
+
+
+def test_two_apps_of_one_name_in_one_file_are_refused(write: Write) -> None:
+    begin = "import windlass\nfirst = windlass.App('shop')\nalias = first\nsecond = windlass.App('shop')\n"
+    empty = write("one_and_empty.py", begin + "@first.function()\ndef f(): ...\n")
+    assert chosen(empty).tag == "f"
+    both = write("both.py", begin + "@first.function()\ndef f(): ...\n@second.function()\ndef g(): ...\n")
+    with pytest.raises(exception.InvalidError, match="two apps named 'shop'"):
+        chosen(both)

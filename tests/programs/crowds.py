@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import windlass
+from windlass import experimental
 
 app = windlass.App("test-crowds")
 mine: contextvars.ContextVar[Any] = contextvars.ContextVar("mine", default=None)
@@ -183,3 +184,23 @@ class Batched:
 async def batch_nap(seconds: list[float]) -> list[str]:
     await asyncio.sleep(max(seconds))
     return [here()] * len(seconds)
+
+
+running = 0
+
+
+@app.function(max_containers=1)
+@windlass.concurrent(max_inputs=20)
+async def narrowed(count: int, seconds: float) -> tuple[int, int]:
+    """How many may run beside this one, and how many did at most."""
+    global running
+    if count:
+        experimental.set_local_input_concurrency(count)
+    running += 1
+    most = running
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await asyncio.sleep(0.02)
+        most = max(most, running)
+    running -= 1
+    return experimental.get_local_input_concurrency(), most

@@ -60,6 +60,20 @@ CODE = """
             await asyncio.sleep(0.2)
             sys.exit(code)
         await asyncio.sleep(30)
+    def narrowing(count, seconds=0.0):
+        from windlass import experimental
+        if count:
+            experimental.set_local_input_concurrency(count)
+        time.sleep(seconds)
+        return experimental.get_local_input_concurrency()
+    async def anarrowing(count, seconds=0.0):
+        narrowing(count)
+        await asyncio.sleep(seconds)
+        return narrowing(0)
+    def importing():
+        import slow_module
+        time.sleep(0.2)
+        return slow_module.TIMES
     def hidden(seconds): return sleeper(seconds, "hidden")
     def printing(tag):
         for i in range(20):
@@ -397,3 +411,59 @@ def test_an_idle_crowd_is_quiet(kind):
         assert s.switches() - before <= 4
 
     play(script, **kind)
+
+
+@pytest.mark.parametrize("spec", [{"qualname": "narrowing"}, {"qualname": "anarrowing", "is_async": True}])
+def test_code_says_how_many_inputs_it_takes_at_once(spec):
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease((0,))
+        assert s.value(await s.end_of(name)) == 10 and "runner.slots" not in s.seen
+        (name,) = s.lease((2,))
+        assert s.value(await s.end_of(name)) == 2
+        names = s.lease(*[(0, 1.0)] * 5)
+        await s.until(lambda: s.seen.get("runner.release"))
+        assert {i["input_id"] for i in s.seen["runner.release"][0]["inputs"]} == set(names[2:])
+        for name in names[:2]:
+            assert (await s.end_of(name))["status"] == "success"
+        (name,) = s.lease((99,))
+        assert s.value(await s.end_of(name)) == 10
+        assert s.seen["runner.slots"] == [{"slots": 2}, {"slots": 10}]
+        s.peer.close()
+        await s.until(lambda: len(s.seen["runner.ready"]) == 2)
+        assert s.seen["runner.ready"][-1]["slots"] == 10 and "slots" not in s.seen["runner.ready"][0]
+
+    play(script, **spec)
+
+
+def test_a_container_of_one_input_at_a_time_stays_one():
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease((7,))
+        assert s.value(await s.end_of(name)) == 1 and "runner.slots" not in s.seen
+
+    scripted.play(CODE, script, qualname="narrowing")
+
+
+SLOW = """
+import builtins, time
+builtins.slow_times = getattr(builtins, "slow_times", 0) + 1
+for _ in range(100):
+    time.sleep(0.01)
+TIMES = builtins.slow_times
+"""
+
+
+def test_a_thread_is_not_interrupted_in_the_midst_of_an_import():
+    async def script(s: scripted.Stage) -> None:
+        (s.folder / "code" / "slow_module.py").write_text(SLOW)
+        victim, other = s.lease((), ())
+        await asyncio.sleep(0.4)
+        began = time.monotonic()
+        s.cancel(victim)
+        assert (await s.end_of(victim))["status"] == "terminated"
+        assert 0.2 < time.monotonic() - began < 3
+        assert s.value(await s.end_of(other)) == 1, "it was imported once"
+        (late,) = s.lease(())
+        assert s.value(await s.end_of(late)) == 1
+        assert s.running.poll() is None
+
+    play(script, qualname="importing")

@@ -5,6 +5,7 @@ import asyncio
 import time
 
 import cloudpickle
+import pytest
 
 from runner import scripted
 from windlass import exception
@@ -462,6 +463,40 @@ def test_a_signal_ends_an_idle_runner():
         assert await s.exit_code() == 0
 
     scripted.play(SLEEPER, script)
+
+
+LINGERING = """
+    import threading, time
+    from concurrent import futures
+    from windlass.runner import lingering
+    pool = futures.ThreadPoolExecutor(2)
+    def f(patience, seconds, daemon):
+        lingering.PATIENCE = patience
+        pool.submit(lambda: 1).result()
+        threading.Thread(target=time.sleep, args=(seconds,), name="the-slow-one", daemon=daemon).start()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "least", "most", "said"),
+    [
+        ((30.0, 2.5, False), 2.0, 6.0, "waits up to 30 s for threads that still run: the-slow-one"),
+        ((2.0, 60.0, False), 1.5, 6.0, "ends although threads still run"),
+        ((30.0, 60.0, True), 0.0, 2.0, ""),
+    ],
+)
+def test_threads_that_are_no_daemons_delay_the_end_but_not_for_ever(arguments, least, most, said):
+    async def script(s: scripted.Stage) -> None:
+        (name,) = s.lease(arguments)
+        await s.end_of(name)
+        began = time.monotonic()
+        s.stop(graceful=True)
+        assert await s.exit_code() == 0
+        assert least < time.monotonic() - began < most
+        told = s.err.read_text() + s.out.read_text()
+        assert said in told and bool(said) == ("threads" in told)
+
+    scripted.play(LINGERING, script)
 
 
 def test_results_survive_a_server_that_goes_away():

@@ -41,6 +41,7 @@ class Runner:
         self.stop_body: dict | None = None
         self.tasks: set[asyncio.Task] = set()
         self.peer: peer.Peer | None = None
+        self.slots: int | None = None
         self._starting = asyncio.Lock()
 
     @property
@@ -59,7 +60,8 @@ class Runner:
             container_id=self.plan["container_id"],
         )
         held = [{"input_id": i, "attempt": a} for i, a in self.held.items()]
-        reply = await self.peer.request("runner.ready", {"held": held})
+        more = {} if self.slots is None else {"slots": self.slots}
+        reply = await self.peer.request("runner.ready", {"held": held, **more})
         for drop in reply.body["drop"]:
             self.held.pop(drop["input_id"], None)
 

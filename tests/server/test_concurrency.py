@@ -270,3 +270,76 @@ def test_containers_are_counted_in_units(load, seconds, wanted):
         queued=load, busy=0, seconds=seconds, elapsed=0.0, active=True, minimum=0, maximum=0, buffer=0, unit=100
     )
     assert scale.needed(sample) == wanted
+
+
+async def narrow(runner, slots: int) -> None:
+    await runner.peer.request("runner.slots", {"slots": slots})
+
+
+def test_code_may_want_fewer_inputs_at_once_and_then_more_again(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        function = await client.app(concurrency=TEN, autoscaler=bounds(1))
+        await client.create(function, list(range(40)))
+        await until(lambda: held(worker) == [10])
+        (runner,) = worker.runners.values()
+        await narrow(runner, 4)
+        await finish(runner, *list(runner.held)[:8])
+        await until(lambda: held(worker) == [4])
+        await asyncio.sleep(0.05)
+        stats = await client.request("function.stats", function_id=function)
+        assert held(worker) == [4] and stats["input_headroom"] == 0
+        await narrow(runner, 9)
+        await until(lambda: held(worker) == [9])
+        await narrow(runner, 99)
+        await until(lambda: held(worker) == [10])  # no more than the function allows
+        with pytest.raises(exception.InvalidError):
+            await narrow(runner, 0)
+
+    play(scene)
+
+
+def test_the_autoscaler_reckons_with_what_code_wants(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        function = await client.app(concurrency=TEN, autoscaler=bounds(3))
+        await client.create(function, [1])
+        await until(lambda: held(worker) == [1])
+        (runner,) = worker.runners.values()
+        await narrow(runner, 1)
+        await client.create(function, [2, 3])  # by itself, ten of them would fit
+        await until(lambda: len(worker.runners) > 1 and sum(held(worker)) == 3)
+        assert len(runner.held) == 1
+
+    play(scene)
+
+
+def test_a_runner_that_comes_back_says_again_what_its_code_wants(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        function = await client.app(concurrency=TEN, autoscaler=bounds(1))
+        await client.create(function, [1])
+        await until(lambda: held(worker) == [1])
+        (runner,) = worker.runners.values()
+        runner.peer.close()
+        await until(lambda: not runner.connected)
+        runner.slots = 2
+        await runner.start()
+        await client.create(function, list(range(5)))
+        await until(lambda: held(worker) == [2])
+        await asyncio.sleep(0.05)
+        assert held(worker) == [2]
+
+    play(scene)
+
+
+def test_a_limit_of_code_counts_batches_and_never_goes_beyond_the_function():
+    both = capacity.of(spec(batching=BATCH, concurrency=BURST), 1.0)
+    assert capacity.within(both, 2)[:3] == (10, 10, 10)
+    assert capacity.within(both, 7)[:3] == (20, 20, 35)
+    assert capacity.within(both, 99) == capacity.within(both, None) == both
+    assert capacity.within(capacity.of(spec(), 0.0001), 1).most == 64  # one after the other, all the same
+    assert capacity.average(both, [None, None]) == 20 and capacity.average(both, [None, 2]) == 15

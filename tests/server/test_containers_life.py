@@ -200,6 +200,42 @@ def test_a_stopped_container_gives_its_input_back(play):
     play(scene)
 
 
+def test_a_runner_that_falls_silent_is_killed_and_its_input_runs_elsewhere_uncharged(play):
+    async def scene(platform):
+        silent = [True]
+
+        def work(args, kwargs, lease):
+            return NotImplemented if silent and silent.pop() else "elsewhere"
+
+        await platform.worker(work)
+        client = await platform.client()
+        (output,) = await client.run(await client.app(autoscaler=LIMIT_ONE), [1])
+        assert (output["data"], output["retries"]) == ("elsewhere", 0)
+        logs = client.peer.stream("app.logs", {"app_id": client.app_id})
+        entries = [entry async for reply in logs for entry in reply.body["entries"]]
+        assert any("heartbeat timeout" in entry["text"] and entry["source"] == "system" for entry in entries)
+        (first, *_) = (await client.request("call.records", app_id=client.app_id))["records"][::-1]
+        assert first["status"] == "returned" and not first["final"] and "silent" in first["reason"]
+
+    play(scene, beat=0.5)
+
+
+def test_a_runner_that_beats_is_left_alone(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        await client.create(await client.app(autoscaler=LIMIT_ONE), [1])
+        await until(lambda: any(r.held for r in worker.runners.values()))
+        (runner,) = worker.runners.values()
+        held = [{"input_id": identity, "attempt": attempt} for identity, attempt in runner.held.items()]
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            await runner.peer.request("runner.beat", {"held": held})
+        assert len(worker.started) == 1 and runner.connected
+
+    play(scene, beat=0.5)
+
+
 def test_idle_containers_of_others_make_room_on_a_full_machine(play):
     async def scene(platform):
         worker = await platform.worker(lambda args, kwargs, lease: None, memory=1 << 30)

@@ -8,6 +8,7 @@ import pickle
 import pytest
 
 from windlass import exception
+from windlass.kit import ids
 from windlass.server.loops import garbage
 from windlass.server.state import records as record_state
 
@@ -235,3 +236,30 @@ def test_percentiles_of_a_histogram_are_within_a_tenth():
     minute.inputs = 1000
     other.merge(json.loads(json.dumps(minute.packed())))
     assert other.run == histogram and other.inputs == 1000
+
+
+def test_arguments_of_a_failed_call_come_with_the_code_of_the_version_that_it_ran_on(play):
+    async def scene(platform):
+        worker = await platform.worker(fail)
+        client, app = await platform.client(), ids.new("ap")
+        one, other = ids.new("fu"), ids.new("fu")
+        failed = []
+        for name in ("a", "b"):
+            await client.deploy(app, f=(one, {"qualname": name}), g=(other, {"qualname": f"g of {name}"}))
+            call_id = await client.create(one, [name])
+            await client.outputs(call_id)
+            failed.append(call_id)
+            for container in list(worker.runners):
+                await worker.exit(container, {"reason": "exited", "exit_code": 0})
+        await client.deploy(app, f=(one, {"qualname": "c"}))
+        for call_id, name in zip(failed, ("a", "b"), strict=True):
+            found = await client.request("call.input", call_id=call_id, index=0)
+            specs = found["app"]["functions"]
+            assert {tag: spec["qualname"] for tag, spec in specs.items()} == {"f": name, "g": f"g of {name}"}
+        pinned = (await client.request("function.get", app_name="shop", tag="f", version=1))["function_id"]
+        call_id = await client.create(pinned, ["pinned"])
+        await client.outputs(call_id)
+        specs = (await client.request("call.input", call_id=call_id, index=0))["app"]["functions"]
+        assert {tag: spec["qualname"] for tag, spec in specs.items()} == {"f": "a", "g": "g of a"}
+
+    play(scene)

@@ -155,3 +155,13 @@ def test_concurrency_may_be_asked_for_by_the_caller():
     calls = [plain.spawn(2.0) for _ in range(4)]
     assert len({call.get(timeout=30) for call in calls}) == 1
     assert 4.0 <= time.monotonic() - began < 9
+
+
+def test_code_says_how_many_inputs_it_takes_at_once():
+    assert crowds.narrowed.remote(0, 0.0)[0] == 20
+    assert crowds.narrowed.remote(3, 0.0)[0] == 3
+    results = list(crowds.narrowed.map([0] * 9, kwargs={"seconds": 0.5}))
+    assert {slots for slots, _ in results} == {3} and max(most for _, most in results) == 3
+    assert crowds.narrowed.remote(99, 0.0)[0] == 20
+    results = list(crowds.narrowed.map([0] * 20, kwargs={"seconds": 1.0}))
+    assert max(most for _, most in results) > 10

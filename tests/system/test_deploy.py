@@ -292,7 +292,7 @@ def test_apps_are_looked_up_tagged_and_stopped(stage):
     assert windlass.App.lookup(app.app_id).name == "dep-lookup"
     asyncio.run(serialized("dep-lookup", 3).deploy.aio())
     about = app.info()
-    assert (about.state, about.version, about.environment, list(about.functions)) == (
+    assert (about.lifecycle.state, about.version, about.environment, list(about.functions)) == (
         "deployed", 2, "main", ["number"],
     )  # fmt: skip
     app.stop()

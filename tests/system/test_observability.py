@@ -83,6 +83,11 @@ def test_a_failing_call_is_explained_by_its_record_and_its_function_by_its_figur
         assert 0.001 < stats[0][phase] < 30
     assert "Run p50 / p99" in stage.cli("function", "stats", "quick", "-a", app_id, check=0).out
 
+    whole = json.loads(stage.cli("app", "stats", app_id, "--since", "1h", "--json", check=0).out)
+    assert len(whole) == 1 and whole[0]["inputs"] >= 202 and whole[0]["failures"] == 2
+    assert "Run p50 / p99" in stage.cli("app", "stats", app_id, check=0).out
+    assert "30 days" in stage.cli("app", "stats", app_id, "--since", "40d", "--until", "39d", check=2).err
+
     about = json.loads(stage.cli("function", "info", "eat", "-a", app_id, "--json", check=0).out)[0]
     assert about["resources"] == "CPU 0.125, memory 256 MiB up to 256 MiB"
     assert about["state"] == "its app has stopped" and "base debian_slim" in about["image"]

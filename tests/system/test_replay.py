@@ -14,6 +14,7 @@ import time
 import pytest
 
 import stage as stages
+import windlass
 
 BROKEN = """
 import os
@@ -90,6 +91,45 @@ def test_a_method_runs_again_with_its_parameters_and_hooks_in_a_container_and_he
     for where in ((), ("--local",)):
         ran = stage.cli("call", "replay", failed[1], *where, check=1)
         assert "ready 0" in ran.text and "x // self.by" in ran.err
+
+
+DEPLOYED = """
+import modal
+import replay_deployed_helper as helper
+
+app = modal.App("test-replay-deployed")
+
+@app.function(image=modal.Image.debian_slim().add_local_python_source("replay_deployed_helper"))
+def fragile(x):
+    print("this is", helper.VERSION)
+    return 1 // (x - helper.BAD)
+"""
+
+
+def test_a_call_of_a_version_that_was_replaced_runs_again_with_that_version(stage, tmp_path):
+    (tmp_path / "deployed.py").write_text(DEPLOYED)
+    failed = []
+    for version, bad in (("the first", 1), ("the second", 2)):
+        (tmp_path / "replay_deployed_helper.py").write_text(f"VERSION = {version!r}\nBAD = {bad}\n")
+        stage.cli("deploy", str(tmp_path / "deployed.py"), cwd=tmp_path, check=0, PYTHONPATH=_path(tmp_path))
+        fragile = windlass.Function.from_name("test-replay-deployed", "fragile")
+        stages.until(lambda f=fragile, x=bad: _fails(f, x), what=f"{version} answers")  # old ones may serve a while
+        call = fragile.spawn(bad)
+        with pytest.raises(ZeroDivisionError):
+            call.get(timeout=60)
+        failed.append(call.object_id)
+    for call_id, version in zip(failed, ("the first", "the second"), strict=True):
+        assert f"this is {version}" in stage.cli("call", "replay", call_id, check=1).text
+        assert f"this is {version}" in stage.cli("call", "replay", "--local", call_id, check=1).text
+    windlass.App.lookup("test-replay-deployed").stop()
+
+
+def _fails(function, x: int) -> bool:
+    try:
+        function.remote(x)
+    except ZeroDivisionError:
+        return True
+    return False
 
 
 def test_functions_that_the_replayed_one_calls_are_there(stage, failed):

@@ -87,6 +87,16 @@ _FLAGS = {
 }
 
 
+@group.command(help="Figures of an app: how many inputs, how they ended, how long they took. APP is a name or an id.")
+@click.argument("app_identifier", metavar="APP")
+@options.env_option
+@function.span_options
+@options.json_option
+def stats(app_identifier: str, env: str | None, since: str | None, until: str | None, as_json: bool) -> None:
+    spans = function.spans_of(since, until)
+    function.show_figures({"app_id": ask.find_app(app_identifier, env)["app_id"]}, spans, as_json=as_json)
+
+
 @group.command(help="End an app: its inputs are cancelled, its containers stop. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option

@@ -24,6 +24,12 @@ def _chosen(function: Any) -> Any:
     return options.env_option(click.argument("function", metavar="FUNCTION")(function))
 
 
+def span_options(function: Any) -> Any:
+    """Of commands that show figures."""
+    since = click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
+    return since(click.option("--until", metavar="TIME", help="Up to this time or age.")(function))
+
+
 @group.command(help="What a function is and how it stands. FUNCTION is an id, or a name (of one of --app's).")
 @_chosen
 @options.json_option
@@ -41,17 +47,22 @@ def info(function: str, app: str | None, env: str | None, as_json: bool) -> None
 
 @group.command(help="Figures of a function: how many inputs, how they ended, how long they waited and ran.")
 @_chosen
-@click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
-@click.option("--until", metavar="TIME", help="Up to this time or age.")
+@span_options
 @options.json_option
 def stats(
     function: str, app: str | None, env: str | None, since: str | None, until: str | None, as_json: bool
 ) -> None:
-    spans = _spans(since, until)
-    function_id = find(function, app, env)
+    spans = spans_of(since, until)
+    show_figures({"function_id": find(function, app, env)}, spans, as_json=as_json)
+
+
+Spans = list[tuple[str, float, float]]
+
+
+def show_figures(whose: dict[str, str], spans: Spans, *, as_json: bool) -> None:
+    """Of a function or an app, a column for each span."""
     figures = [
-        ask.request("function.figures", {"function_id": function_id, "since": begin, "until": end})
-        for _, begin, end in spans
+        ask.request("function.figures", {**whose, "since": begin, "until": end}) for _, begin, end in spans
     ]
     if as_json:
         plain = [{"Window": name, **words.plain_figures(one)} for (name, _, _), one in zip(spans, figures, strict=True)]
@@ -62,7 +73,7 @@ def stats(
     listing.show(["", *(name for name, _, _ in spans)], rows, as_json=False)
 
 
-def _spans(since: str | None, until: str | None) -> list[tuple[str, float, float]]:
+def spans_of(since: str | None, until: str | None) -> Spans:
     """(title, since, until); some usual ones unless a range is asked for."""
     now = time.time()
     if since is None and until is None:

@@ -74,17 +74,37 @@ def load(reference: Reference) -> Iterator[types.ModuleType]:
 
     Raises:
         NotFoundError: no such file or module.
+        InvalidError: it defines two apps of one name.
         UserCodeError: the user's code failed (a syntax error included).
     """
-    if reference.is_module:
-        yield _import_module(reference.source)
-    elif reference.source == "-":
-        with tempfile.TemporaryDirectory(prefix="windlass-stdin-") as folder:
-            script = Path(folder) / _STDIN
+    with contextlib.ExitStack() as stack:
+        if reference.is_module:
+            module = _import_module(reference.source)
+        elif reference.source == "-":
+            script = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windlass-stdin-"))) / _STDIN
             script.write_bytes(sys.stdin.buffer.read())
-            yield _import_file(script)
-    else:
-        yield _import_file(_existing(reference.source))
+            module = _import_file(script)
+        else:
+            module = _import_file(_existing(reference.source))
+        _check_names(module, reference)
+        yield module
+
+
+def _check_names(module: types.ModuleType, reference: Reference) -> None:
+    """Containers know their app by its name, and a deployment takes the place of the one before: two would get mixed
+    up. Apps that define nothing (that were looked up, say) are in nobody's way."""
+    variables = {id(app): variable for variable, app in _apps(module).items()}
+    known: dict[str, str] = {}
+    for app in apps(module):
+        if app.name is None or not (app._functions or app._local_entrypoints):
+            continue
+        variable = variables[id(app)]
+        if app.name in known:
+            raise exception.InvalidError(
+                f"{reference.source} has two apps named {app.name!r}: {known[app.name]} and {variable}.",
+                hint="Give each a name of its own, or make one app of them with `include`.",
+            )
+        known[app.name] = variable
 
 
 def choose(module: types.ModuleType, reference: Reference) -> Target:

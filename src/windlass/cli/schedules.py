@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, options
+from windlass.cli import ask, listing, options, words
 
 
 @click.command(help="Functions of an app that run by themselves: when next, when last. APP is a name or an id.")
@@ -17,8 +17,8 @@ def schedules(app_identifier: str, env: str | None, as_json: bool) -> None:
     found = _of_app(ask.find_app(app_identifier, env))
     rows = [
         [
-            one["tag"], one["function_id"] if as_json else None, _text(one["schedule"]), listing.iso(one["next_at"]),
-            listing.iso(one["fired_at"]), one["call_id"],
+            one["tag"], one["function_id"] if as_json else None, words.schedule(one["schedule"]),
+            listing.iso(one["next_at"]), listing.iso(one["fired_at"]), one["call_id"],
         ]
         for one in found
     ]  # fmt: skip
@@ -54,11 +54,3 @@ def run_now(app_identifier: str, function: str, env: str | None) -> None:
 def _of_app(app: Any) -> list[Any]:
     found: list[Any] = ask.request("schedule.list", {"app_id": app["app_id"]})["schedules"]
     return sorted(found, key=lambda one: (one["next_at"] is None, one["next_at"], one["tag"]))
-
-
-def _text(schedule: Any) -> str:
-    """As short as people write it."""
-    if "cron" in schedule:
-        return f"{schedule['cron']} ({schedule.get('timezone', 'UTC')})"
-    parts = [f"{count:g} {unit if count != 1 else unit[:-1]}" for unit, count in schedule["period"].items()]
-    return f"every {', '.join(parts)}"

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from windlass.cli import listing
+from windlass.wire import parameters
 
 _SPREADS = {
     "Queue": "queue", "Start-up": "start", "Run": "run",
@@ -49,6 +50,7 @@ def function(info: Any) -> dict[str, Any]:
         "Timeouts": f"{span(spec['timeout'])} an attempt, {span(spec['startup_timeout'])} for the start",
         "Retries": _retries(spec["retries"]),
         "Autoscaler": _autoscaler(autoscaler, single_use=spec["single_use"]),
+        **_sharing(spec),
         "Secrets": ", ".join(spec["secrets"]) or "none",
         "Containers": len(info["containers"]),
         "Backlog": info["backlog"],
@@ -56,9 +58,35 @@ def function(info: Any) -> dict[str, Any]:
     }
     if info["variant_of"]:
         facts["Variant of"] = info["variant_of"]
+    if info["parameters"]:
+        values = parameters.decode(info["parameters"])
+        facts["Parameters"] = ", ".join(f"{name}={value!r}" for name, value in values.items())
     if info["variants"]:
         facts["Variants"] = ", ".join(info["variants"][:20]) + (" …" if len(info["variants"]) > 20 else "")
     return facts
+
+
+def _sharing(spec: Any) -> dict[str, str]:
+    """What not every function has."""
+    facts = {}
+    if concurrency := spec.get("concurrency"):
+        text = f"up to {concurrency['max_inputs']} at once in a container, planned with {concurrency['target_inputs']}"
+        facts["Concurrency"] = text
+    if batching := spec.get("batching"):
+        facts["Batching"] = f"up to {batching['max_batch_size']} together, after {span(batching['wait_ms'] / 1000)}"
+    if spec.get("schedule"):
+        facts["Schedule"] = schedule(spec["schedule"])
+    if spec.get("snapshot"):
+        facts["Memory snapshot"] = "yes"
+    return facts
+
+
+def schedule(spec: Any) -> str:
+    """As short as people write it."""
+    if "cron" in spec:
+        return f"{spec['cron']} ({spec.get('timezone', 'UTC')})"
+    parts = [f"{count:g} {unit if count != 1 else unit[:-1]}" for unit, count in spec["period"].items()]
+    return f"every {', '.join(parts)}"
 
 
 def _kind(spec: Any) -> str:

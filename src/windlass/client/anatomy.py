@@ -56,6 +56,8 @@ def read(user_cls: type) -> Anatomy:
         elif isinstance(value, partial.Parameter) and value.init:
             found.parameters.append(_parameter(user_cls, name, value))
     _check(user_cls, found)
+    _check_hooks(user_cls, found)
+    _check_defaults(user_cls, found)
     return found
 
 
@@ -94,6 +96,28 @@ def _check(user_cls: type, found: Anatomy) -> None:
         )
 
 
+def _check_hooks(user_cls: type, found: Anatomy) -> None:
+    for hook in (*found.snap_enter, *found.enter, *found.exit):
+        name = f"{user_cls.__name__}.{hook.__name__}"
+        if source.kind(hook.raw_f)[0]:
+            raise exception.InvalidError(f"the hook {name!r} is a generator, which nobody would run", hint="No yield.")
+        of_old = hook in found.exit and source.takes(hook.raw_f, 4)
+        if not source.takes(hook.raw_f, 1) and not of_old:
+            raise exception.InvalidError(
+                f"the hook {name!r} takes other arguments than self, and nobody passes any",
+                hint="Write `def name(self):`; what it needs are parameters of the class.",
+            )
+    for name, method in found.methods.items():
+        code = getattr(method.raw_f, "__code__", None)
+        if code is not None and not code.co_argcount and not code.co_flags & source.VARIADIC:
+            raise exception.InvalidError(f"the method {name!r} of {user_cls.__name__!r} does not take self")
+        if "batching" in method.asked and sum(map(len, source.columns(method.raw_f))) < 2:
+            raise exception.InvalidError(
+                f"the method {name!r} of {user_cls.__name__!r} is batched, so it needs a parameter beside self: "
+                "the list of its inputs"
+            )
+
+
 # -- parameters -------------------------------------------------------------------------------------------
 
 
@@ -103,6 +127,12 @@ def _parameter(user_cls: type, name: str, declared: partial.Parameter) -> functi
         return {"name": name, "type": kind, "has_default": False}
     default = checked(user_cls.__name__, name, kind, declared.default)
     return {"name": name, "type": kind, "has_default": True, "default": values.write(kind, default)}
+
+
+def _check_defaults(user_cls: type, found: Anatomy) -> None:
+    """Defaults that are too large by themselves are refused where they stand."""
+    given = {one["name"]: values.read(one["type"], one["default"]) for one in found.parameters if one["has_default"]}
+    values.encode([one for one in found.parameters if one["name"] in given], given)
 
 
 def _type(user_cls: type, name: str) -> str:

@@ -140,7 +140,7 @@ def function(function: Callable[P, Coroutine[Any, Any, R]]) -> BoundMethod[P, R]
 
 
 class Pure(_Typed2[P, R], _Face):
-    """A constructor that asks nobody. Its ``.aio`` exists only because programs use it."""
+    """A function that asks nobody, or only in the caller's own thread. Its ``.aio`` exists because programs use it."""
 
     __slots__ = ()
 
@@ -154,7 +154,7 @@ class Pure(_Typed2[P, R], _Face):
 
 
 def pure(function: Callable[P, R]) -> Pure[P, R]:
-    """Decorates a function of a class, without ``self``, that does no I/O."""
+    """Decorates a function, or one of a class without ``self``, that does not use the library's loop."""
     return Pure(function)
 
 

@@ -10,8 +10,15 @@ import contextvars
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     from windlass.wire.messages import containers
+
+    class Slots(Protocol):
+        """Of this container: inputs that it takes at once, or batches."""
+
+        def count(self) -> int: ...
+        def limit(self, count: int) -> None: ...
 
 plan: containers.RunnerPlan | None = None
 """What this container serves; None on a user's machine."""
@@ -26,6 +33,9 @@ building = False
 """Set where a function runs as a step of an image: in a container, but with no platform to talk to."""
 stop_fetching: Callable[[], None] | None = None
 """The runner's way to take no more inputs, once it serves."""
+
+slots: Slots | None = None
+"""How many inputs the runner takes at once, once it serves."""
 
 importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""

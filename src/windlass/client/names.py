@@ -21,6 +21,12 @@ def check_object(name: object, what: str) -> None:
         raise exception.InvalidError(f"{what} {name!r} looks like the id of an app")
 
 
+def check_function(tag: object) -> None:
+    """Of a function or class in an app that is looked up."""
+    if not isinstance(tag, str) or not tag.removesuffix(".*"):
+        raise exception.InvalidError(f"the name of a function or class must be a string, not {tag!r}")
+
+
 def check_environment(name: object) -> None:
     """Environments: the first character alphanumeric, then also dashes and underscores."""
     if not isinstance(name, str):

@@ -112,6 +112,15 @@ class Object:
         await self._ready()
         return self
 
+    @faces.method
+    async def get_dashboard_url(self) -> str:
+        """This version has no dashboard.
+
+        Raises:
+            UnimplementedError: always.
+        """
+        raise no_dashboard()
+
     # -- travelling --
 
     def __reduce__(self) -> Any:
@@ -124,6 +133,13 @@ class Object:
 
     def __repr__(self) -> str:
         return f"<{self._describe()}{f' {self._object_id}' if self._object_id else ''}>"
+
+
+def no_dashboard() -> exception.UnimplementedError:
+    return exception.UnimplementedError(
+        "this version of Windlass has no dashboard",
+        hint="`windlass app info`, `windlass function info` and `windlass call info` show what there is to see.",
+    )
 
 
 def restore(cls: type[Object], object_id: str, metadata: dict[str, Any]) -> Object:

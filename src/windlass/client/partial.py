@@ -76,6 +76,13 @@ def mark(raw_f: Any, name: str, *, role: str = "", asked: dict[str, Any] | None 
         raise exception.InvalidError(f"@{name} decorates methods, not the class {known.raw_f.__name__!r}")
     if not callable(known.raw_f):
         raise exception.InvalidError(f"@{name} decorates functions, not {type(raw_f).__name__}")
+    if asked and asked.keys() & known.asked.keys():
+        raise exception.InvalidError(f"@{name} stands twice on {known.__qualname__!r}", hint="Leave one out.")
+    if role and {role, *known.roles} >= {ENTER, SNAP_ENTER}:
+        raise exception.InvalidError(
+            f"the hook {known.__qualname__!r} cannot run both before and after the memory snapshot",
+            hint="Leave one @enter out, or make two methods of it.",
+        )
     roles = known.roles | ({role} if role else frozenset())
     if roles & HOOKS and (METHOD in roles or known.asked or asked):
         raise exception.InvalidError(

@@ -61,7 +61,8 @@ class Client:
         """Whether ``close`` was called."""
         return self._session.closed
 
-    def __enter__(self) -> Client:
+    @faces.method
+    async def __enter__(self) -> Client:
         return self
 
     def __exit__(

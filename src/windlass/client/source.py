@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from windlass.client import mount
 
-GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x20, 0x80, 0x200  # flags of code objects, as in ``inspect``
+VARIADIC, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0x04, 0x20, 0x80, 0x200  # flags of code objects, as in ``inspect``
 
 WARN_SIZE = 256 * 1024
 """Bytes of a pickled function above which a warning says so."""
@@ -220,4 +220,20 @@ def columns(raw_f: Any) -> tuple[list[str], list[str]]:
                 hint="Each input must have a value for each parameter, because they become lists.",
             )
         (by_name if one.kind == one.KEYWORD_ONLY else by_position).append(one.name)
+    if not by_position and not by_name:
+        raise exception.InvalidError(
+            f"{name!r} is batched, so it needs a parameter: the list of its inputs", hint="Give it one."
+        )
     return by_position, by_name
+
+
+def takes(raw_f: Any, count: int) -> bool:
+    """Whether a function can be called with ``count`` arguments by position, as far as its code says."""
+    code = getattr(raw_f, "__code__", None)
+    if code is None:
+        return True
+    by_name = code.co_varnames[code.co_argcount : code.co_argcount + code.co_kwonlyargcount]
+    if set(by_name) - set(raw_f.__kwdefaults__ or ()):
+        return False
+    least = code.co_argcount - len(raw_f.__defaults__ or ())
+    return least <= count and (count <= code.co_argcount or bool(code.co_flags & VARIADIC))

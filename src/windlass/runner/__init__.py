@@ -12,3 +12,13 @@ here: what is scheduled where (server) or how the container came to be (worker).
 as little of it as possible: each millisecond here is one of every cold start. So no asyncio unless the user's function
 is async, ``_socket`` instead of ``socket``, ``_thread`` locks, and annotations that cost nothing.
 """
+from __future__ import annotations
+
+
+def __getattr__(name: str) -> object:
+    """Programs know ``run_app`` and ``deploy_app`` by this module's name."""
+    if name in ("run_app", "deploy_app"):
+        from windlass.client import launch
+
+        return getattr(launch, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

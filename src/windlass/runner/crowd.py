@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from windlass.wire.messages import functions
 
 _FEW = 2  # threads whose results need not wait for those of others
+_AGAIN = 0.020  # seconds until an interrupt that was postponed is tried again
 _LONG = 0.050  # seconds that inputs wait for a place before they are given back
 
 
@@ -50,7 +51,9 @@ class Crowd(service.Service):
         shared: Any = keeper.Shared(link)
         self._shared: keeper.Shared = shared
         super().__init__(spec, served, link=shared, work=work)
-        self._most = spec["concurrency"]["max_inputs"]
+        self._allowed = spec["concurrency"]["max_inputs"]
+        self._most = self._allowed
+        """User code may want less at once."""
         self._timeout = spec["timeout"] or math.inf
         batching = spec.get("batching")
         self._gathering = None if batching is None else batch.Gathering(batching, self._outcomes)
@@ -64,12 +67,22 @@ class Crowd(service.Service):
         self._left: BaseException | None = None
         self._leaver: units.Run | None = None
         self._wants_loop = False
-        self._threads = threads.Threads(self._most, self._in_thread)
+        self._threads = threads.Threads(self._allowed, self._in_thread)
         self._tasks: tasks_module.Tasks | None = None
 
     def _attended_by(self, link: link_module.Link) -> attendant.Attendant:
         self._keeper = keeper.Keeper(self._whole_link, self._work, self._outcomes, due=self._due, read=self._read)
         return self._keeper
+
+    def count(self) -> int:
+        return self._most
+
+    def limit(self, count: int) -> None:
+        """Any thread. What runs beyond it is not disturbed; what waits beyond it is given back."""
+        with self._lock:
+            self._most = min(count, self._allowed)
+        self._work.limit(self._most)
+        self._news()
 
     def _interact(self) -> None:
         raise exception.InvalidError(
@@ -166,7 +179,7 @@ class Crowd(service.Service):
         if run is not None:
             now = time.monotonic()
             run.interrupt(why, now)
-            self._expect(now + attendant.DEAF)
+            self._expect(now + (_AGAIN if run.postponed else attendant.DEAF))
             self._shared.changed()  # it may wait for the consumer of its items
             if self._tasks is not None:
                 self._tasks.read()
@@ -197,6 +210,9 @@ class Crowd(service.Service):
             ends = run.started + self._timeout
             if now >= ends:
                 run.interrupt(interrupts.TIMEOUT, now)
+            run.retry()
+            if run.postponed:
+                again = min(again, now + _AGAIN)
             if not run.wanted:
                 again = min(again, ends)
             elif now >= run.asked_at + attendant.DEAF and run.wanted != interrupts.STOP:

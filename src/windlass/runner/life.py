@@ -47,11 +47,18 @@ def main(plan_path: str) -> int:
         held = work.Work(connection)
         import_time = imported - began if ready is None else 0.0  # a fork has it from its template
         held.phases = {"import": import_time, "enter": time.monotonic() - imported}
-        engine(plan["spec"])(plan["spec"], served, link=connection, work=held).run()
+        code = 1
+        try:
+            engine(plan["spec"])(plan["spec"], served, link=connection, work=held).run()
+            code = 0
+        finally:
+            if "threading" in sys.modules:  # else nobody has any
+                from windlass.runner import lingering
+
+                lingering.watch(code)
     except exception.Error as exc:
         print(f"the runner ends: {exc}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+    return code
 
 
 def engine(spec: functions.FunctionSpec) -> type[service.Service]:

@@ -52,6 +52,7 @@ class Service:
         work.interrupts.install(link.main_wake.write_fd)
         here.interact = self._interact
         here.stop_fetching = work.stop_fetching
+        here.slots = self
         if link.up:  # it was needed to fetch the function
             work.announce()
         self._attendant.start()
@@ -121,6 +122,13 @@ class Service:
         if self._invoker.loop is not None:
             self._invoker.loop.close()
         marks.flush()
+
+    def count(self) -> int:
+        """Inputs that are taken at once (``here.slots``)."""
+        return 1
+
+    def limit(self, count: int) -> None:
+        """Take no more than ``count`` at once: there is no less than one."""
 
     def _interact(self) -> None:
         """Attach the user's terminal (user code calls it)."""

@@ -2,13 +2,14 @@
 
 Python runs handlers of signals in the main thread only. In others an exception can be left with the thread: it is
 raised as soon as the thread runs Python code again. Code that waits in a system call does not notice until the call
-returns; what never notices takes the container with it (``crowd``).
+returns; what never notices takes the container with it (``crowd``). An import is finished first.
 """
 from __future__ import annotations
 
 import _thread
 import contextvars
 import queue
+import sys
 import threading
 
 from windlass import exception
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from windlass.runner import served as served_module
     from windlass.runner import units
+
+
+_IMPORT = "<frozen importlib._bootstrap>"
 
 
 class Threads:
@@ -114,12 +118,30 @@ class Door:
 
     def _knock(self) -> None:
         """With the lock held. If the door is shut, the next ``open`` raises."""
-        if self._open and not self._raised:
-            self._open, self._left, self._raised = False, True, True
+        if not self._open or self._raised:
+            return
+        # An exception in the midst of an import would leave its lock shut, and whoever imports the same waits for ever.
+        self._run.postponed = _imports(self._thread)
+        if not self._run.postponed:
             _leave(self._thread, self._kind())
+            self._run.postponed = _imports(self._thread)  # it may have gone on between the look and now
+            if self._run.postponed:
+                _leave(self._thread, None)
+                return
+            self._open, self._left, self._raised = False, True, True
 
     def _kind(self) -> type[BaseException]:
         return KeyboardInterrupt if self._run.wanted == interrupts_module.STOP else exception.InputCancellation
+
+
+def _imports(thread: int) -> bool:
+    """Whether a thread is importing something at this moment."""
+    frame = sys._current_frames().get(thread)
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORT:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _leave(thread: int, kind: type[BaseException] | None) -> None:

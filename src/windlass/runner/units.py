@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Run:
     """From the moment it has a place until it is told how it ended. It is interrupted at most once."""
 
-    __slots__ = ("_over", "_stop", "asked_at", "callee", "leases", "lock", "started", "unit", "wanted")
+    __slots__ = ("_over", "_stop", "asked_at", "callee", "leases", "lock", "postponed", "started", "unit", "wanted")
 
     def __init__(self, unit: work_module.Unit, callee: served_module.Callee) -> None:
         self.unit = unit
@@ -35,6 +35,8 @@ class Run:
         self.wanted = ""
         """Why it shall end, or ""."""
         self.asked_at = math.inf
+        self.postponed = False
+        """What it does must not be interrupted just now: ``retry``."""
         self._stop: Callable[[], object] | None = None
         self._over = False
 
@@ -50,8 +52,16 @@ class Run:
                 self._stop()
             return True
 
+    def retry(self) -> None:
+        """Any thread. Interrupt it, if that was postponed."""
+        with self.lock:
+            if self.postponed and not self._over and self._stop is not None:
+                self.postponed = False
+                self._stop()
+
     def stopped_by(self, stop: Callable[[], object] | None) -> None:
-        """``stop`` is called once at most, with the lock held; here, if it was asked to end already."""
+        """``stop`` is called once at most (but where it says ``postponed``), with the lock held; here, if it was asked
+        to end already."""
         with self.lock:
             self._stop = stop
             if self.wanted and stop is not None:

@@ -95,6 +95,8 @@ class Work:
         """Of generators that have one."""
         self.phases: dict[str, float] = {}
         """Seconds that the start took, by what it did."""
+        self.slots: int | None = None
+        """How many inputs user code wants at once, once it has said so."""
         link.connected = self.announce
         link.notice = self._notice
 
@@ -102,7 +104,10 @@ class Work:
 
     def announce(self) -> None:
         """After each hello: what is here, and results that may not have arrived."""
-        self._link.request("runner.ready", {"held": self.listed(), "phases": self.phases}, answer=self._ready)
+        body: dict[str, Any] = {"held": self.listed(), "phases": self.phases}
+        if self.slots is not None:
+            body["slots"] = self.slots
+        self._link.request("runner.ready", body, answer=self._ready)
         for outputs in self.ways():
             outputs.resend()
 
@@ -200,6 +205,11 @@ class Work:
     def take_no_more(self) -> None:
         """Until something that is here has ended."""
         self._link.request("runner.release", {"inputs": []})
+
+    def limit(self, slots: int) -> None:
+        """User code wants so many inputs at once, no more."""
+        self.slots = slots
+        self._link.request("runner.slots", {"slots": slots})
 
     def stop_fetching(self) -> None:
         """User code wants no input after those that run."""

@@ -98,6 +98,10 @@ class Settings:
     keep_app: float = 7 * 86400.0
     """Stopped apps, with their logs."""
 
+    keep_versions: int = 50
+    """Versions of a deployed app that somebody may come back to; what was current within ``keep_failed`` stays, too,
+    because a replay needs it."""
+
     keep_images: float = 30 * 86400.0
     """Images that nothing uses, since their last use."""
     keep_unknown_images: float = 86400.0

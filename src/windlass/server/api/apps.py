@@ -243,13 +243,13 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
 @door.handler("function.stats")
 def function_stats(core: Core, who: door.Who, body: function_messages.FunctionRef, incoming: peer.Incoming) -> Any:
     function = function_of(core, body["function_id"])
-    limit = capacity.of(function.spec, function.seconds).most
+    allowed = capacity.of(function.spec, function.seconds)
     ready = [c for c in function.containers.values() if c.state == moves.ContainerState.READY]
     return {
         "backlog": function.queued + len(function.delayed),
         "num_total_runners": len(function.containers),
         "num_running_inputs": function.running,
-        "input_headroom": sum(max(0, limit - len(c.held)) for c in ready),
+        "input_headroom": sum(max(0, capacity.within(allowed, c.slots).most - len(c.held)) for c in ready),
     }
 
 

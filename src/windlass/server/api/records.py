@@ -13,7 +13,7 @@ from windlass.server.apply import records as record_actions
 from windlass.server.decide import figures
 from windlass.server.state import machines as machine_state
 from windlass.server.state import moves, records, work
-from windlass.server.store import apps, images, inputs, secrets
+from windlass.server.store import apps, deployments, images, inputs, secrets
 from windlass.server.store import records as store
 from windlass.wire import peer
 from windlass.wire.messages import functions as function_messages
@@ -165,6 +165,7 @@ def recorded_input(core: Core, who: door.Who, body: messages.InputQuery, incomin
         raise exception.OutputExpiredError(f"the function of call {call_id} is no longer stored")
     if kept.kind == moves.Kind.GEN:
         raise exception.InvalidError(f"{_name(past.tag, kept.method)} is a generator: such calls cannot be replayed")
+    specs = _specs(core, past, kept.made_at)
     attachments = []
     if kept.blob is not None:
         arguments: Any = {"blob": kept.blob, "size": kept.size}
@@ -179,10 +180,14 @@ def recorded_input(core: Core, who: door.Who, body: messages.InputQuery, incomin
             "method": kept.method,
             "status": records.Outcome(kept.outcome).name.lower() if kept.outcome >= 0 else "pending",
             "arguments": arguments,
-            "app": _copy(core, past),
+            "app": {
+                "name": past.app_name or past.description,
+                "environment": past.environment,
+                "functions": specs,
+            },
             "parameters": past.parameters,
             "overrides": past.overrides,
-            "lost_secrets": _lost(core, past),
+            "lost_secrets": _lost(core, [past.spec, *specs.values()]),
         },
         attachments,
     )
@@ -200,7 +205,8 @@ def _waiting(core: Core, call_id: str, index: int, known: store.Kept | None) -> 
     data = inputs.waiting(core.db, call.key(index))
     if data is None:
         raise _gone(call_id, index, known)
-    return store.Kept(call.function.n, call.method, call.kind, -1, data.size, data.blob, data.inline)
+    now = core.clock.now()
+    return store.Kept(call.function.n, call.method, call.kind, -1, data.size, data.blob, data.inline, now)
 
 
 def _gone(call_id: str, index: int, known: store.Kept | None) -> exception.Error:
@@ -215,17 +221,40 @@ def _gone(call_id: str, index: int, known: store.Kept | None) -> exception.Error
     )
 
 
-def _copy(core: Core, past: apps.Past) -> messages.AppCopy:
+Specs = dict[str, function_messages.FunctionSpec]
+
+
+def _specs(core: Core, past: apps.Past, time: float) -> Specs:
+    """What the app consisted of at ``time``, or in the version that the function stays with: by tag."""
+    if not past.version:
+        return _published(core, past)
+    if past.pin is not None:
+        row = deployments.by_version(core.db, past.app, past.pin)
+    else:
+        row = deployments.at(core.db, past.app, time)
+    specs: Specs = {}
+    for tag, (identity, generation) in row.layout.items() if row is not None else ():
+        function = apps.function_by_id(core.db, identity)
+        spec = deployments.spec(core.db, function.n, generation) if function is not None else None
+        if spec is not None:
+            specs[tag] = spec
+    if (past.base_tag or past.tag) not in specs:
+        raise exception.OutputExpiredError(
+            f"the version of app {past.app_name!r} that the call ran on is too old: it is not kept any more"
+        )
+    return specs
+
+
+def _published(core: Core, past: apps.Past) -> Specs:
     """Of the functions with one tag, the one that was called stays; else the one that is published."""
     base = past.base_id or past.id
-    specs: dict[str, function_messages.FunctionSpec] = {}
+    specs: Specs = {}
     for identity, tag, spec in apps.specs_of_app(core.db, past.app):
         if identity == base or (past.layout.get(tag) == identity and tag not in specs):
             specs[tag] = spec
-    return {"name": past.app_name or past.description, "environment": past.environment, "functions": specs}
+    return specs
 
 
-def _lost(core: Core, past: apps.Past) -> list[str]:
-    specs = [past.spec, *(spec for _, _, spec in apps.specs_of_app(core.db, past.app))]
+def _lost(core: Core, specs: list[function_messages.FunctionSpec]) -> list[str]:
     wanted = [identity for spec in specs for identity in spec["secrets"]]
     return [identity for identity in dict.fromkeys(wanted) if secrets.by_id(core.db, identity) is None]

@@ -33,7 +33,29 @@ def _container(who: door.Who) -> machines.Container:
 def ready(core: Core, who: door.Who, body: messages.RunnerReady, incoming: peer.Incoming) -> Any:
     held = {item["input_id"]: item["attempt"] for item in body["held"]}
     phases = {name: seconds for name, seconds in body.get("phases", {}).items() if name in _PHASES}
-    return {"drop": containers.ready(core, _container(who), incoming.peer, held, phases)}
+    container = _container(who)
+    if "slots" in body:
+        container.slots = _slots(body["slots"])
+    return {"drop": containers.ready(core, container, incoming.peer, held, phases)}
+
+
+def _slots(wanted: int) -> int:
+    if wanted < 1:
+        raise exception.InvalidError(f"a container takes at least one input at once, not {wanted}")
+    return wanted
+
+
+@door.handler("runner.slots")
+def slots(core: Core, who: door.Who, body: messages.RunnerSlots, incoming: peer.Incoming) -> Any:
+    """Kept in memory only: after a restart of the server the runner says it again."""
+    container = _container(who)
+    container.slots = _slots(body["slots"])
+    if container.state == moves.ContainerState.READY:
+        container.function.free[container.id] = container  # there may be room now; leasing looks
+        core.turn.begin()
+        core.turn.dispatch[container.function] = None
+        core.scheduler.set()
+    return {}
 
 
 @door.handler("runner.beat")

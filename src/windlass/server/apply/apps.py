@@ -194,6 +194,8 @@ def set_autoscaler(core: Core, function: machines.Function, changes: Any) -> fun
         "scaledown_window": changes.get("scaledown_window", current["scaledown_window"]),
     }
     check_autoscaler(new)
+    if new == current:
+        return new
     function.autoscaler = new
     apps.set_autoscaler(core.db, function)
     core.scheduler.set()

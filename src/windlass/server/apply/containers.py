@@ -175,6 +175,8 @@ def give_back(core: Core, container: machines.Container) -> None:
         if item.call.cancelled:
             work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
         else:
+            why = work_actions.own_failure(container.draining_why)
+            records.ended(core, item, record_state.Outcome.RETURNED, why, final=False)
             work_actions.requeue(core, item)
 
 

@@ -124,10 +124,7 @@ def bring_back(core: Core, app: machines.App, body: messages.AppReturn) -> messa
     wanted = app.version if rollover else body.get("version") or app.version - 1
     row = deployments.by_version(core.db, app.n, wanted)
     if row is None:
-        which = f"no version {wanted}" if app.version > 1 or body.get("version") else "no version to come back to"
-        raise exception.NotFoundError(
-            f"app {app.name!r} has {which}", hint="`windlass app history` shows the versions there are."
-        )
+        raise _no_version(app, wanted if app.version > 1 or body.get("version") else None)
     if wanted == app.version and not rollover:
         raise exception.InvalidError(
             f"version {wanted} is the current one", hint="`windlass app rollover` starts new containers of it."
@@ -146,6 +143,16 @@ def bring_back(core: Core, app: machines.App, body: messages.AppReturn) -> messa
     tags = apps.tags(core, app)
     _record(core, app, body["deploy_id"], facts, tags)  # type: ignore[arg-type]
     return answer(core, app, leaving, skipped=False)
+
+
+def _no_version(app: machines.App, wanted: int | None) -> exception.NotFoundError:
+    if wanted is None:
+        text = f"app {app.name!r} has no version to come back to"
+    elif 0 < wanted < app.version:
+        text = f"version {wanted} of app {app.name!r} is too old: it is not kept any more"
+    else:
+        text = f"app {app.name!r} has no version {wanted}"
+    return exception.NotFoundError(text, hint="`windlass app history` shows the versions there are.")
 
 
 def _parts_of(core: Core, row: deployments.Row) -> dict[str, versions.Part]:
@@ -270,10 +277,12 @@ def pinned(core: Core, app: machines.App, tag: str, version: int) -> machines.Fu
     if (identity := deployments.pinned(core.db, app.n, tag, version)) is not None:
         return core.world.functions[identity]
     row = deployments.by_version(core.db, app.n, version)
-    if row is None or tag not in row.layout:
-        what = f"version {version}" if row is None else f"function {tag!r} in version {version}"
+    if row is None:
+        raise _no_version(app, version)
+    if tag not in row.layout:
         raise exception.NotFoundError(
-            f"app {app.name!r} has no {what}", hint="`windlass app history` shows the versions there are."
+            f"app {app.name!r} has no function {tag!r} in version {version}",
+            hint="`windlass app history` shows the versions there are.",
         )
     spec = _parts_of(core, row)[tag].spec
     core.turn.begin()

@@ -58,20 +58,22 @@ def _share_out(core: Core, function: machines.Function, allowed: capacity.Capaci
     for container in [c for c in free.values() if c.state != moves.ContainerState.READY]:
         del free[container.id]
     able = _preferred(function)
-    below = [c for c in able if len(c.held) < allowed.target]
+    below = [c for c in able if len(c.held) < capacity.within(allowed, c.slots).target]
     if below:
-        container, limit = max(reversed(below), key=lambda c: len(c.held)), allowed.target
+        container = max(reversed(below), key=lambda c: len(c.held))
     elif able:
-        container, limit = min(able, key=lambda c: len(c.held)), allowed.most
+        container = min(able, key=lambda c: len(c.held))
     else:
         return
+    own = capacity.within(allowed, container.slots)
+    limit = own.target if below else own.most
     held = len(container.held)
     count = capacity.portion(
         allowed, held=held, room=limit - held, queued=len(function.ready), free=len(below) or len(able)
     )
     if count > 0:
         _lease(core, function, container, count, allowed)
-    if len(container.held) >= allowed.most or (len(container.held) == held and function.ready):
+    if len(container.held) >= own.most or (len(container.held) == held and function.ready):
         free.pop(container.id, None)
 
 

@@ -154,7 +154,7 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
         minimum=_minimum(function),
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
-        unit=allowed.planned,
+        unit=capacity.average(allowed, [c.slots for c in function.containers.values()]),
         startup=function.startup,
     )
 

@@ -5,6 +5,8 @@
     batched        one batch; the next one as well while batches are short
     both           the same with ``target_inputs`` and ``max_inputs`` batches
 
+Code may want fewer in its container (``within``); it cannot want more.
+
 A single-use container takes one input (or one batch) whatever else its function asks for: that nothing came before it
 is what it is for.
 """
@@ -12,6 +14,7 @@ is what it is for.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from windlass import exception
@@ -45,6 +48,21 @@ def of(spec: functions.FunctionSpec, seconds: float | None) -> Capacity:
     target, most = (concurrency["target_inputs"], concurrency["max_inputs"]) if concurrency else (1, 1)
     ahead = batch if batching and seconds is not None and seconds < attempts.SHORT else 0
     return Capacity(target * batch, target * batch + ahead, most * batch + ahead, batch, shared=most * batch > 1)
+
+
+def within(capacity: Capacity, slots: int | None) -> Capacity:
+    """The same for a container whose code wants only ``slots`` inputs, or batches, at once."""
+    if slots is None or not capacity.shared:
+        return capacity
+    most = min(capacity.most, slots * capacity.batch)
+    return capacity._replace(planned=min(capacity.planned, most), target=min(capacity.target, most), most=most)
+
+
+def average(capacity: Capacity, slots: Sequence[int | None]) -> int:
+    """What containers with these ``slots`` are planned with, one with the other."""
+    if not any(slots):
+        return capacity.planned
+    return max(1, sum(within(capacity, one).planned for one in slots) // len(slots))
 
 
 def portion(capacity: Capacity, *, held: int, room: int, queued: int, free: int) -> int:

@@ -5,7 +5,8 @@ A function keeps its id as long as its tag names the same kind of thing, so call
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from windlass import exception
@@ -16,6 +17,11 @@ from windlass.wire.messages import functions
 class Part(NamedTuple):
     function_id: str
     spec: functions.FunctionSpec
+
+
+class Version(NamedTuple):
+    number: int
+    deployed_at: float
 
 
 class Difference(NamedTuple):
@@ -51,3 +57,16 @@ def difference(current: Mapping[str, Part], new: Mapping[str, Part]) -> Differen
         elif known.spec != part.spec:
             changed.append(tag)
     return Difference(changed, added, [part.function_id for part in current.values() if part.function_id not in kept])
+
+
+def outlived(history: Sequence[Version], *, keep: int, before: float, used: Collection[int]) -> list[int]:
+    """Versions that nobody will come back to.
+
+    The newest ``keep`` stay, and of the others those that were current after ``before``, or that are ``used``:
+    something of them runs or waits. ``history``: newest first; the first is current.
+    """
+    found = []
+    for newer, version in itertools.pairwise(history):
+        if version.number <= history[0].number - keep and newer.deployed_at < before and version.number not in used:
+            found.append(version.number)
+    return found

@@ -7,7 +7,7 @@ import logging
 
 from windlass import exception
 from windlass.server.apply import core as core_module
-from windlass.server.apply import prune
+from windlass.server.apply import prune, retention
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
 
@@ -58,6 +58,7 @@ def rarely(core: Core) -> bool:
     now = core.clock.now()
     core.turn.begin()
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
+    retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
     records.forget_minutes(core.db, now - core.settings.keep_figures)

@@ -181,6 +181,8 @@ class Function:
     @property
     def farewell(self) -> str:
         """Why it cannot be called, where it was removed."""
+        if self.pin is not None:
+            return f"version {self.pin} of app {self.app.name!r} is too old: it is not kept any more"
         if self.variant_of is not None and not self.variant_of.removed:
             return f"class {self.tag.removesuffix('.*')!r} of app {self.app.name!r} has other parameters now"
         return f"function {self.tag!r} was removed from app {self.app.name!r}"
@@ -209,6 +211,7 @@ class Container:
         "phases",
         "seen_at",
         "served",
+        "slots",
         "spec",
         "started_at",
         "state",
@@ -245,6 +248,8 @@ class Container:
         """What the runner said about why the user's code did not start."""
         self.draining_why = ""
         self.served = 0
+        self.slots: int | None = None
+        """How many inputs, or batches, its code wants at once; None where it leaves that to its function."""
         self.log_offset = 0
 
     @property

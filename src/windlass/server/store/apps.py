@@ -212,7 +212,7 @@ def set_autoscaler(db: database.Database, function: machines.Function) -> None:
 
 
 class Past(NamedTuple):
-    """A function and where it belongs, whether its app lives or not."""
+    """A function and where it belongs, whether its app lives or not. ``version``: of the app, 0 where it has none."""
 
     n: int
     id: str
@@ -228,6 +228,8 @@ class Past(NamedTuple):
     base_tag: str | None
     parameters: str
     overrides: functions.FunctionOverrides
+    version: int
+    pin: int | None
 
 
 def function_past(db: database.Database, n: int) -> Past | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from windlass.server.state import machines
@@ -36,6 +37,32 @@ def insert(db: database.Database, app: machines.App, row: Row) -> None:
 def by_version(db: database.Database, app: int, version: int) -> Row | None:
     row = db.one(_SQL["by_version"], (app, version))
     return _row(row) if row else None
+
+
+def at(db: database.Database, app: int, time: float) -> Row | None:
+    """The version that was current then."""
+    row = db.one(_SQL["at"], (app, time))
+    return _row(row) if row else None
+
+
+def history(db: database.Database, app: int) -> list[tuple[int, float]]:
+    """Number and time of each version, newest first."""
+    return list(db.all(_SQL["history"], (app,)))
+
+
+def delete(db: database.Database, app: int, versions: Iterable[int]) -> None:
+    for version in versions:
+        db.run(_SQL["delete"], (app, version))
+
+
+def spec_keys(db: database.Database, app: int) -> set[tuple[int, int]]:
+    """Number and generation of each function of which there is a spec."""
+    return set(db.all(_SQL["spec_keys"], (app,)))
+
+
+def delete_specs(db: database.Database, keys: Iterable[tuple[int, int]]) -> None:
+    for key in keys:
+        db.run(_SQL["delete_spec"], key)
 
 
 def of_app(db: database.Database, app: int) -> list[Row]:

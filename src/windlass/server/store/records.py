@@ -36,7 +36,8 @@ class Listed(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """The last record of an input with its arguments, as far as they are kept."""
+    """The last record of an input with its arguments, as far as they are kept. ``made_at``: when the container that it
+    ran in was decided on, for that is when its code was chosen."""
 
     function: int
     method: str
@@ -45,6 +46,7 @@ class Kept(NamedTuple):
     size: int
     blob: str | None
     payload: bytes | None
+    made_at: float
 
 
 def insert(db: database.Database, rows: list[records.Record]) -> None:

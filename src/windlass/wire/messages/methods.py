@@ -50,7 +50,7 @@ METHODS: dict[str, Method] = {
     "app.heartbeat": Method("request", USER, apps.AppRef, common.Empty),
     "app.stop": Method("request", USER, apps.AppStop, common.Empty),
     "app.get": Method("request", CALLER, apps.AppLookup, apps.AppInfo),
-    "app.list": Method("request", USER, apps.AppList, apps.AppListReply),
+    "app.list": Method("request", CALLER, apps.AppList, apps.AppListReply),
     "app.logs": Method("stream", USER, apps.LogQuery, apps.LogBatch),
     "app.deploy": Method("request", USER, deployments.AppDeploy, deployments.AppDeployed),
     "app.return": Method("request", USER, deployments.AppReturn, deployments.AppDeployed),
@@ -111,6 +111,7 @@ METHODS: dict[str, Method] = {
     "runner.ready": Method("request", RUNNER, work.RunnerReady, work.RunnerReadyReply),
     "runner.outputs": Method("request", RUNNER, work.RunnerOutputs, common.Empty),
     "runner.release": Method("request", RUNNER, work.RunnerRelease, common.Empty),
+    "runner.slots": Method("request", RUNNER, work.RunnerSlots, common.Empty),
     "runner.beat": Method("request", RUNNER, work.RunnerBeat, common.Empty),
     "runner.failed": Method("request", RUNNER, work.RunnerFailed, common.Empty),
     # workers

@@ -26,9 +26,11 @@ class _RunnerReady(TypedDict):
 
 
 class RunnerReady(_RunnerReady, total=False):
-    """``phases``: seconds that the start took, "import" of the user's code and its "enter" hooks."""
+    """``phases``: seconds that the start took, "import" of the user's code and its "enter" hooks. ``slots`` as in
+    ``RunnerSlots``, where the user's code has set them."""
 
     phases: dict[str, float]
+    slots: int
 
 
 class RunnerReadyReply(TypedDict):
@@ -113,6 +115,13 @@ class RunnerRelease(_RunnerRelease, total=False):
     """
 
     leaving: bool
+
+
+class RunnerSlots(TypedDict):
+    """The user's code wants so many inputs (with ``batching``: batches) at once in this container, within what the
+    function's ``concurrency`` allows."""
+
+    slots: int
 
 
 class RunnerBeat(TypedDict):

@@ -53,7 +53,7 @@ SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app 
 SELECT f.n, f.id, a.id, f.tag, f.spec FROM function f JOIN app a ON a.n = f.app WHERE f.n = ?;
 -- name: function_past
 SELECT f.n, f.id, a.id, a.n, a.name, a.description, a.environment, a.layout, f.tag, f.spec, b.id, b.tag, f.parameters,
-    f.overrides
+    f.overrides, a.version, coalesce(f.pin, b.pin)
 FROM function f JOIN app a ON a.n = f.app LEFT JOIN function b ON b.n = f.variant_of WHERE f.n = ?;
 -- name: specs_of_app
 SELECT id, tag, spec FROM function WHERE app = ? AND variant_of IS NULL ORDER BY n;

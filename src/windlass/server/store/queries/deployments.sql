@@ -6,6 +6,17 @@ SELECT spec FROM spec WHERE function = ? AND generation = ?;
 INSERT INTO deployment (app, version, deploy_id, deployed_at, layout, facts) VALUES (?, ?, ?, ?, ?, ?);
 -- name: by_version
 SELECT version, deploy_id, deployed_at, layout, facts FROM deployment WHERE app = ? AND version = ?;
+-- name: at
+SELECT version, deploy_id, deployed_at, layout, facts FROM deployment WHERE app = ? AND deployed_at <= ?
+ORDER BY version DESC LIMIT 1;
+-- name: history
+SELECT version, deployed_at FROM deployment WHERE app = ? ORDER BY version DESC;
+-- name: delete
+DELETE FROM deployment WHERE app = ? AND version = ?;
+-- name: spec_keys
+SELECT s.function, s.generation FROM spec s JOIN function f ON f.n = s.function WHERE f.app = ?;
+-- name: delete_spec
+DELETE FROM spec WHERE function = ? AND generation = ?;
 -- name: of_app
 SELECT version, deploy_id, deployed_at, layout, facts FROM deployment WHERE app = ? ORDER BY version DESC;
 -- name: forget
@@ -20,6 +31,6 @@ UPDATE function SET spec = ?, generation = ?, removed = ?, autoscaler = NULL WHE
 -- name: app_changed
 UPDATE app SET version = ?, local_name = ?, tags = ? WHERE n = ?;
 -- name: pinned
-SELECT id FROM function WHERE app = ? AND tag = ? AND pin = ?;
+SELECT id FROM function WHERE app = ? AND tag = ? AND pin = ? AND NOT removed;
 -- name: pin
 UPDATE function SET pin = ? WHERE n = ?;

@@ -16,8 +16,8 @@ SELECT r.call, r.idx, r.attempt, f.id, f.tag, r.method, r.kind, r.outcome, r.fin
 FROM record r LEFT JOIN function f ON f.n = r.function LEFT JOIN container k ON k.n = r.container
 WHERE r.call = :call ORDER BY r.idx, r.n LIMIT :limit;
 -- name: last_of_input
-SELECT function, method, kind, outcome, size, blob, payload FROM record WHERE call = ? AND idx = ?
-ORDER BY n DESC LIMIT 1;
+SELECT r.function, r.method, r.kind, r.outcome, r.size, r.blob, r.payload, coalesce(k.created_at, r.ended_at)
+FROM record r LEFT JOIN container k ON k.n = r.container WHERE r.call = ? AND r.idx = ? ORDER BY r.n DESC LIMIT 1;
 -- name: function_of_call
 SELECT function FROM record WHERE call = ? LIMIT 1;
 -- name: minute

@@ -64,6 +64,22 @@ def take(core: Core, who: door.Who, body: messages.QueueTake, incoming: peer.Inc
     )  # fmt: skip
 
 
+@door.handler("queue.back")
+def back(core: Core, who: door.Who, body: messages.QueueBack, incoming: peer.Incoming) -> None:
+    if len(body["seqs"]) != len(incoming.attachments):
+        raise exception.InvalidError("there are not as many values as numbers")
+    for value in incoming.attachments:
+        decisions.check_item(len(value))
+
+    def act() -> tuple[Any, None]:
+        part = _part(core, body["id"], body["partition"])
+        if part.n == body["part"]:
+            queues.back(core, part, body["seqs"], incoming.attachments)
+        return {}, None
+
+    receipts.once(core, who.client_id, body, incoming, act)
+
+
 @door.handler("queue.len")
 def length(core: Core, who: door.Who, body: messages.QueueLen, incoming: peer.Incoming) -> Any:
     if not body["total"]:

@@ -219,7 +219,7 @@ class Getter:
         self.hand, self.content = ids.new("ha"), self.part.n
         self.seqs = [seq for seq, _ in found]
         self.core.queues.hands[self.hand] = self
-        self.incoming.item({"hand": self.hand}, [value for _, value in found])
+        self.incoming.item({"hand": self.hand, "part": self.content, "seqs": self.seqs}, [value for _, value in found])
 
     def _leave(self) -> None:
         """The exchange is over and nothing was confirmed: what it holds goes to the next in line."""
@@ -283,6 +283,15 @@ def take(core: Core, hand: str, client: peer.Peer) -> bool:
     if part.room:
         stir(core, part)
     return True
+
+
+def back(core: Core, part: state.Part, seqs: list[int], values: list[bytes]) -> None:
+    """Items that were taken go where they were, unless the partition was emptied since."""
+    for seq, value in zip(seqs, values, strict=True):
+        if 0 < seq < part.next and queues.insert_again(core.db, part.n, seq, value):
+            part.count += 1
+            part.first = min(part.first, seq)
+    stir(core, part)
 
 
 # -- looking

@@ -59,8 +59,8 @@ def check_partition(key: str) -> bytes:
 
 
 def check_ttl(ttl: float) -> float:
-    if not 0 < ttl <= 7 * DAY:
-        raise exception.InvalidError(f"a partition lives more than 0 s and at most 7 days after a put, not {ttl:g} s")
+    if not 0 < ttl <= 366 * DAY:
+        raise exception.InvalidError(f"a partition lives more than 0 s and at most a year after a put, not {ttl:g} s")
     return ttl
 
 

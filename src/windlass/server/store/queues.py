@@ -56,6 +56,11 @@ def insert(db: database.Database, part: int, first: int, values: Iterable[bytes]
     db.many(_SQL["insert"], ((part, seq, value) for seq, value in enumerate(values, first)))
 
 
+def insert_again(db: database.Database, part: int, seq: int, value: bytes) -> bool:
+    """Put an item where it was. False when it is there."""
+    return db.run(_SQL["insert_again"], (part, seq, value)).rowcount == 1
+
+
 def items(db: database.Database, part: int, first: int) -> Iterator[tuple[int, bytes]]:
     """Items in order from number ``first``, read as they are wanted. Close it."""
     with contextlib.closing(db.run(_SQL["items"], (part, first))) as rows:

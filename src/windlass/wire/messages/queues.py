@@ -45,9 +45,11 @@ class QueueGet(TypedDict):
 
 
 class QueueHanded(TypedDict):
-    """Attachments: the values."""
+    """Attachments: the values. ``part`` and ``seqs`` say where they were."""
 
     hand: str
+    part: int
+    seqs: list[int]
 
 
 class QueueTake(TypedDict):
@@ -55,6 +57,17 @@ class QueueTake(TypedDict):
 
     id: str
     hand: str
+    op: int
+    low: int
+
+
+class QueueBack(TypedDict):
+    """Attachments: values that were taken, and that their getter has no use for: they go where they were."""
+
+    id: str
+    partition: str
+    part: int
+    seqs: list[int]
     op: int
     low: int
 

@@ -16,6 +16,8 @@ SELECT queue, key, n, expires_at, next FROM queue_partition WHERE (queue, key) >
 SELECT count(*) FROM queue_partition WHERE queue = ?;
 -- name: insert
 INSERT INTO queue_item (part, seq, value) VALUES (?, ?, ?);
+-- name: insert_again
+INSERT OR IGNORE INTO queue_item (part, seq, value) VALUES (?, ?, ?);
 -- name: items
 SELECT seq, value FROM queue_item WHERE part = ? AND seq >= ? ORDER BY seq;
 -- name: delete

@@ -154,7 +154,7 @@ async def listed(
 ) -> list[C]:
     """Handles of those with names, newest first."""
     found = []
-    for info in await infos(cls, environment_name, max_objects, created_before):
+    for info in await infos(cls._kind, environment_name, max_objects, created_before):
         one = cls._new()
         one._found(info)
         found.append(one)
@@ -162,8 +162,9 @@ async def listed(
 
 
 async def infos(
-    cls: type[Collection], environment_name: str | None, max_objects: int | None, created_before: Any
-) -> list[collections.CollectionInfo]:
+    kind: str, environment_name: str | None, max_objects: int | None = None, created_before: Any = None
+) -> list[Any]:
+    """What the server lists of a kind, newest first."""
     from windlass.client import session
 
     if max_objects is not None and max_objects < 0:
@@ -171,10 +172,10 @@ async def infos(
     body: collections.CollectionList = {"environment": names.environment(environment_name)}
     if created_before is not None:
         body["created_before"] = _seconds(created_before)
-    found: list[collections.CollectionInfo] = []
+    found: list[Any] = []
     while max_objects is None or len(found) < max_objects:
         body["limit"] = min(_PAGE, _PAGE if max_objects is None else max_objects - len(found))
-        page = (await session.current().request(f"{cls._kind}.list", body)).body["collections"]
+        (page,) = (await session.current().request(f"{kind}.list", body)).body.values()
         found += page
         if len(page) < body["limit"]:
             break

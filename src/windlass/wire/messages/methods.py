@@ -99,6 +99,11 @@ METHODS: dict[str, Method] = {
     "blob.put": Method("request", CALLER | RUNNER, blobs.BlobPut, common.Empty),
     "blob.get": Method("stream", ALL, blobs.BlobGet, blobs.BlobChunk),
     "secret.create": Method("request", CALLER, secrets.SecretCreate, secrets.SecretRef),
+    "secret.store": Method("request", CALLER, secrets.SecretStore, secrets.SecretRef),
+    "secret.get": Method("request", CALLER, secrets.SecretGet, secrets.SecretInfo),
+    "secret.update": Method("request", CALLER, secrets.SecretUpdate, common.Empty),
+    "secret.list": Method("request", CALLER, secrets.SecretList, secrets.SecretListReply),
+    "secret.delete": Method("request", CALLER, secrets.SecretDelete, common.Empty),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),
     "dict.info": Method("request", CALLER, collections.CollectionRef, collections.CollectionInfo),

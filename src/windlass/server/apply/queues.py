@@ -90,6 +90,8 @@ def _deleted(core: Core, content: int) -> None:
         for one in (*part.waiters, *part.room, *part.reserved, *part.followers):
             one.incoming.on_cancel = None
             core.turn.after.append(functools.partial(one.incoming.fail, error))
+        for line in (part.waiters, part.room, part.reserved, part.followers):
+            line.clear()
 
 
 collection_actions.EMPTIED.append(_deleted)

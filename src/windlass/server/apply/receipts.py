@@ -6,9 +6,10 @@ client's lowest open number has gone past it; so a repeated operation is answere
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from windlass.server.apply import blobs
 from windlass.server.apply import core as core_module
@@ -17,6 +18,7 @@ from windlass.server.store import receipts
 from windlass.wire import codec, peer
 
 Core = core_module.Core
+_encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
 KEEP = 900.0
 """Seconds. Longer than a client goes on repeating (``client.session.RESTART_PATIENCE``)."""
 
@@ -30,13 +32,14 @@ def once(
     known = receipts.find(core.db, client, op)
     if known is None:
         answer, data = act()
-        known = receipts.Receipt(json.dumps(answer), data or work.NO_DATA)
+        written = receipts.Receipt(_encode(answer).decode(), data or work.NO_DATA)
         blobs.drop(core, receipts.forget_seen(core.db, client, body["low"]))
-        receipts.insert(core.db, client, op, known, core.clock.now())
-    answer = json.loads(known.answer)
+        receipts.insert(core.db, client, op, written, core.clock.now())
+    else:
+        answer, data = _decode(known.answer), known.data
     attachments: list[codec.Bytes] = []
-    if known.data != work.NO_DATA:
-        answer["value"] = payload(known.data, attachments)
+    if data is not None and data != work.NO_DATA:
+        answer["value"] = payload(data, attachments)
     core.turn.answer(incoming, answer, attachments)
 
 

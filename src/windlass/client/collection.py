@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _PAGE = 500  # of a list
+_BEAT = 20.0  # seconds
 
 
 class Collection(handles.Object):
@@ -135,10 +136,21 @@ async def ephemeral(cls: type[C], environment_name: str | None) -> AsyncGenerato
     made = cls._new()
     found, _ = await _open(home, cls, None, names.environment(environment_name), "missing")
     made._found(found)
+    beat = home.tasks.start(_beat(home, cls._kind, found["id"]), "beat")
     try:
         yield made
     finally:
+        beat.cancel()
         await home.request(f"{cls._kind}.close", {"id": made.object_id})
+
+
+async def _beat(home: session.Session, kind: str, identity: str) -> None:
+    """Be there, also after a restart of the server and while the program asks for nothing: it would be taken for gone."""
+    import asyncio
+
+    while True:
+        await asyncio.sleep(_BEAT)
+        await home.request(f"{kind}.info", {"id": identity})
 
 
 async def create(cls: type[Collection], name: str, environment_name: str | None, *, allow_existing: bool) -> None:

@@ -84,9 +84,8 @@ def test_secrets_of_an_older_release_keep_what_they_hold_and_leave_their_names_f
             old.executescript(script)
         old.execute(f"PRAGMA user_version = {len(scripts)}")
         for identity in ("st-1", "st-2"):
-            old.execute(
-                f"INSERT INTO secret (id, name, keys, env, created_at) VALUES ('{identity}', 'n', '[\"A\"]', x'07', 1.0)"
-            )
+            row = (identity, "n", '["A"]', b"\x07", 1.0)
+            old.execute("INSERT INTO secret (id, name, keys, env, created_at) VALUES (?, ?, ?, ?, ?)", row)
     db = database.Database(str(path))
     row = secrets.by_id(db, "st-1")
     assert row is not None and (row.name, row.keys, row.env, row.used_at) == (None, ["A"], b"\x07", None)

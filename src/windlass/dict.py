@@ -290,27 +290,24 @@ class Dict(collection.Collection):
         await self._change("dict.clear", {})
 
     @faces.paged
-    async def keys(self) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
+    def keys(self) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
         """All keys, in no particular order; entries written meanwhile may be missed."""
-        async for page in self._scan(values=False):
-            yield functools.partial(map, self._key, [key for key, _ in page])
+        return self._pages(lambda key, _: self._key(key), values=False)
 
     @faces.paged
-    async def values(self) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
+    def values(self) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
         """All values, in no particular order; entries written meanwhile may be missed."""
-        async for page in self._scan(values=True):
-            yield functools.partial(itertools.starmap, self._value, page)
+        return self._pages(self._value, values=True)
 
     @faces.paged
-    async def items(self) -> AsyncGenerator[Callable[[], Iterator[tuple[Any, Any]]], None]:
+    def items(self) -> AsyncGenerator[Callable[[], Iterator[tuple[Any, Any]]], None]:
         """All keys with their values, in no particular order; entries written meanwhile may be missed.
 
         Example:
             >>> for name, score in scores.items():
             ...     print(name, score)
         """
-        async for page in self._scan(values=True):
-            yield functools.partial(itertools.starmap, self._item, page)
+        return self._pages(self._item, values=True)
 
     # -- inside ---------------------------------------------------------------------------------------
 
@@ -402,6 +399,13 @@ class Dict(collection.Collection):
                 if attempt == _ATTEMPTS - 1:
                     raise
 
+    async def _pages(
+        self, form: Callable[[bytes, codec.Bytes], Any], *, values: bool
+    ) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
+        async with contextlib.aclosing(self._scan(values=values)) as pages:
+            async for page in pages:
+                yield functools.partial(itertools.starmap, form, page)
+
     async def _scan(self, *, values: bool) -> AsyncGenerator[list[tuple[bytes, codec.Bytes]], None]:
         """Pages of keys and values; goes on where it was when the connection is lost."""
         from windlass.client import session
@@ -411,10 +415,12 @@ class Dict(collection.Collection):
         body = {"id": await self._ready(), "values": values}
         while True:
             try:
-                async for reply in home.stream("dict.scan", {**body, "after": bool(behind)}, behind):
-                    keys = reply.attachments[::2] if values else reply.attachments
-                    behind = [keys[-1]]
-                    yield await _page(home, reply) if values else [(key, b"") for key in keys]
+                stream = home.stream("dict.scan", {**body, "after": bool(behind)}, behind)
+                async with contextlib.aclosing(stream) as replies:
+                    async for reply in replies:
+                        keys = reply.attachments[::2] if values else reply.attachments
+                        behind, patience = [keys[-1]], session.Patience()
+                        yield await _page(home, reply) if values else [(key, b"") for key in keys]
                 return
             except exception.ServiceError as exc:
                 await patience.wait(exc)

@@ -1,6 +1,7 @@
 """``Queue``: a line of values that functions and programs share; each goes to exactly one of those who wait for it."""
 from __future__ import annotations
 
+import contextlib
 import functools
 
 from windlass import exception
@@ -289,8 +290,10 @@ class Queue(collection.Collection):
         """
         from windlass.client import line
 
-        async for values in line.look(await self._ready(), _partition(partition), item_poll_timeout):
-            yield functools.partial(self._values, values)
+        looking = line.look(await self._ready(), _partition(partition), item_poll_timeout)
+        async with contextlib.aclosing(looking) as pages:
+            async for values in pages:
+                yield functools.partial(self._values, values)
 
     # -- inside ---------------------------------------------------------------------------------------
 

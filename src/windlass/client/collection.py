@@ -145,7 +145,7 @@ async def ephemeral(cls: type[C], environment_name: str | None) -> AsyncGenerato
 
 
 async def _beat(home: session.Session, kind: str, identity: str) -> None:
-    """Be there, also after a restart of the server and while the program asks for nothing: it would be taken for gone."""
+    """Be there, also after a restart of the server, while the program asks for nothing: it would be taken for gone."""
     import asyncio
 
     while True:

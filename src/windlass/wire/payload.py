@@ -59,6 +59,8 @@ def dumps(value: Any) -> bytes:
 
 def key(value: Any) -> bytes:
     """Pickle ``value`` so that equal plain values give equal bytes: it stands for what it is equal to."""
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, 4)
     if not _is_plain(value):
         return dumps(value)
     buffer = io.BytesIO()

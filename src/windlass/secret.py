@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import collection, faces, here, names, numbers
+from windlass.client import faces, here, names
 from windlass.client import object as objects
 
 TYPE_CHECKING = False
@@ -221,7 +221,7 @@ class Secret(objects.Object):
             Raises:
                 NotFoundError: there is none of that name, and ``allow_missing`` was not given.
             """
-            from windlass.client import session
+            from windlass.client import numbers, session
 
             names.check_object(name, "the name of a Secret")
             body = {"name": name, "environment": names.environment(environment_name)}
@@ -241,7 +241,7 @@ class Secret(objects.Object):
         Example:
             >>> windlass.Secret.from_name("database").update({"PASSWORD": "…"})
         """
-        from windlass.client import session
+        from windlass.client import numbers, session
 
         if self._name is None:
             raise exception.InvalidError("a Secret without a name cannot be updated", hint="Make a new one.")
@@ -251,7 +251,7 @@ class Secret(objects.Object):
     @faces.method
     async def info(self, refresh: bool = False) -> SecretInfo:
         """Its name, and who made it when. The server is asked each time, so ``refresh`` changes nothing."""
-        from windlass.client import session
+        from windlass.client import collection, session
 
         body = {"secret_id": await self._ready()}
         known: secrets.SecretInfo = (await session.current().request("secret.get", body)).body
@@ -322,7 +322,7 @@ def _clean(env: Any) -> dict[str, str]:
 
 
 async def _store(name: str, env: dict[str, str], environment_name: str | None, existing: str) -> str:
-    from windlass.client import session
+    from windlass.client import collection, numbers, session
     from windlass.kit import ids
 
     names.check_object(name, "the name of a Secret")
@@ -335,6 +335,8 @@ async def _store(name: str, env: dict[str, str], environment_name: str | None, e
 
 
 async def _listed(environment_name: str | None, max_objects: int | None, created_before: Any) -> list[Secret]:
+    from windlass.client import collection
+
     found = []
     for info in await collection.infos("secret", environment_name, max_objects, created_before):
         restored = objects.restore(Secret, info["secret_id"], {"name": info["name"]})

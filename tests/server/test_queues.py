@@ -294,3 +294,42 @@ def test_many_who_put_and_get_at_once_lose_nothing_and_get_nothing_twice(play):
         assert await qs[0].length() == 0 and not core.queues.hands
 
     play(scene)
+
+
+def test_partitions_that_nobody_deals_with_are_not_remembered_and_the_others_are(play, monkeypatch):
+    from windlass.server.state import queues as state
+
+    monkeypatch.setattr(state, "_REMEMBERED", 5)
+
+    async def scene(platform):
+        platform.core.queues = state.Queues()
+        q = await named(await platform.client(), "queue")
+        line = q.waiting(partition="waits")
+        task = start(handed(line))
+        for n in range(50):
+            await q.push(b"%d" % n, partition=f"p{n}")
+        assert platform.core.queues.size <= 12
+        for n in range(50):
+            assert await q.pull(partition=f"p{n}") == [b"%d" % n]
+        await q.push(b"x", partition="waits")
+        assert (await task).attachments == [b"x"]
+        await line.aclose()
+
+    play(scene)
+
+
+def test_a_thousand_getters_in_one_line_are_served_in_order(play):
+    async def scene(platform):
+        q, putter = [await named(await platform.client(), "queue") for _ in range(2)]
+        lines = [q.waiting() for _ in range(1000)]
+        tasks = [start(handed(line)) for line in lines]
+        await q.length()
+        await putter.push(*[b"%d" % n for n in range(1000)])
+        got = [(await task).attachments[0] for task in tasks]
+        assert got == [b"%d" % n for n in range(1000)]
+        assert await putter.length() == 1000, "not confirmed yet"
+        for line in lines[::-1]:
+            await line.aclose()
+        assert await putter.pull(1000) == [b"%d" % n for n in range(1000)], "back in their order"
+
+    play(scene)

@@ -32,7 +32,6 @@ Core = core_module.Core
 _HAND_BYTES = 8 * 1024 * 1024
 _PAGE = 512
 _PAGE_BYTES = 1024 * 1024
-_IN_MEMORY = 10_000  # partitions that are remembered although nobody deals with them
 _WALK = 1000
 
 
@@ -43,8 +42,6 @@ def part_of(core: Core, queue: int, key: bytes) -> state.Part:
     """A partition, known from its row or new."""
     part = core.queues.find(queue, key)
     if part is None:
-        if core.queues.size > _IN_MEMORY:
-            core.queues.forget_idle()
         part = state.Part(queue, key)
         if (row := queues.partition(core.db, queue, key)) is not None:
             part.n, part.expires_at, part.next = row.n, row.expires_at, row.next

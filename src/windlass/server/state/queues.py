@@ -10,6 +10,9 @@ import collections
 from collections.abc import Iterator
 from typing import Any
 
+_REMEMBERED = 10_000
+"""Partitions that are kept although nobody deals with them."""
+
 
 class Part:
     """One partition. ``n``: of its content, 0 while there is no row."""
@@ -62,11 +65,15 @@ class Queues:
         """How many rows of partitions a queue has, by content; where that is known."""
         self.hands: dict[str, Any] = {}
         self.size = 0
+        self._most = _REMEMBERED
 
     def find(self, queue: int, key: bytes) -> Part | None:
         return self.by_content.get(queue, {}).get(key)
 
     def add(self, part: Part) -> None:
+        if self.size >= self._most:
+            self._forget_idle()
+            self._most = max(_REMEMBERED, 2 * self.size)  # where most are busy, do not look at all of them again soon
         self.by_content.setdefault(part.queue, {})[part.key] = part
         self.size += 1
 
@@ -81,7 +88,7 @@ class Queues:
         self.size -= len(parts)
         return parts
 
-    def forget_idle(self) -> None:
+    def _forget_idle(self) -> None:
         for queue in list(self.by_content):
             busy = {key: part for key, part in self.by_content[queue].items() if not part.idle}
             self.size -= len(self.by_content[queue]) - len(busy)

@@ -122,10 +122,10 @@ def _variables(keyvalues: tuple[str, ...], from_dotenv: Path | None, from_json: 
 
 def _given(keyvalues: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
-    for item in keyvalues:
+    for number, item in enumerate(keyvalues, 1):
         key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise click.UsageError(f"{key[:40]!r} is not of the form KEY=VALUE.")
+        if not equals or not key:  # which may be a value without its key: it is not shown
+            raise click.UsageError(f"Variable {number} is not of the form KEY=VALUE.")
         found[key] = _edited(key) if value == "-" else value
     return found
 

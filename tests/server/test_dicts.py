@@ -5,10 +5,11 @@ import asyncio
 import contextlib
 import hashlib
 
+import fakes
 import pytest
 from keyed import named
 
-from windlass import exception
+from windlass import exception, paths
 from windlass.kit import clock, ids
 from windlass.server.apply import dicts
 from windlass.server.decide import collections as decisions
@@ -252,3 +253,25 @@ def test_expiry_is_never_early():
     assert not rule.is_due(0.0, 10.0) and rule.is_due(0.0, 10.1)
     # Read at 10, which was not written down: it must live until 110.
     assert not rule.is_gone(0.0, 109.9) and rule.is_gone(0.0, 110.0)
+
+
+def test_containers_share_dicts_and_queues_with_users(play):
+    async def scene(platform):
+        worker, client = await platform.worker(lambda args, kwargs, lease: args[0]), await platform.client()
+        function = await client.app()
+        await client.run(function, [1])
+        (runner,) = worker.runners.values()
+        inside = fakes.Client(platform.home)
+        inside.peer = await fakes.connect(
+            paths.containers_socket(platform.home), role="container", client_id=inside.client_id,
+            container_id=runner.plan["container_id"], token=runner.plan["token"],
+        )  # fmt: skip
+        here, there = await named(client, "dict"), await named(inside, "dict")
+        assert here.id == there.id and await there.put(b"k", b"1") and await here.get(b"k") == b"1"
+        line, same = await named(client, "queue"), await named(inside, "queue")
+        await line.push(b"1")
+        assert await same.pull() == [b"1"]
+        with pytest.raises(exception.PermissionDeniedError):
+            await runner.peer.request("dict.get", {"id": here.id}, [b"k"])
+
+    play(scene)

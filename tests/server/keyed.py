@@ -16,7 +16,7 @@ class Keyed:
         self.client = client
         self.kind = kind
         self.id = identity
-        self.numbers: Iterator[int] = itertools.count(1)
+        self.numbers: Iterator[int] = vars(client).setdefault("numbers", itertools.count(1))
 
     async def ask(self, method: str, *attachments: bytes, **body):
         return await self.client.peer.request(f"{self.kind}.{method}", {"id": self.id, **body}, attachments)

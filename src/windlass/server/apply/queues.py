@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from windlass import exception
-from windlass.kit import ids
 from windlass.server.apply import collections as collection_actions
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
@@ -197,6 +196,7 @@ class Getter:
         self.core = core
         self.part = part
         self.incoming = incoming
+        self.link: link.Link = incoming.peer  # type: ignore[assignment]
         self.count = count
         self.wait = wait
         self.content = 0
@@ -215,7 +215,7 @@ class Getter:
             self.incoming.end()
 
     def give(self, found: list[tuple[int, bytes]]) -> None:
-        self.hand, self.content = ids.new("ha"), self.part.n
+        self.hand, self.content = self.core.queues.new_hand(self.core.server_id), self.part.n
         self.seqs = [seq for seq, _ in found]
         self.core.queues.hands[self.hand] = self
         self.incoming.item({"hand": self.hand, "part": self.content, "seqs": self.seqs}, [value for _, value in found])
@@ -235,15 +235,19 @@ def serve(core: Core, part: state.Part) -> None:
     if core.turn.is_open:
         stir(core, part)
         return
+    links: dict[link.Link, None] = {}
     while part.waiters and part.free:
         getter = part.waiters[0]
         found = _next(core, part, getter.count)
         if not found:
-            return
+            break
         part.waiters.popleft()
         part.held.update(seq for seq, _ in found)
         part.first = found[-1][0] + 1
         getter.give(found)
+        links[getter.link] = None
+    for one in links:
+        one.flush()  # before the putter hears that it has put: it can wait better than who waits for the item
 
 
 def _next(core: Core, part: state.Part, count: int) -> list[tuple[int, bytes]]:

@@ -66,6 +66,12 @@ class Queues:
         self.hands: dict[str, Any] = {}
         self.size = 0
         self._most = _REMEMBERED
+        self._hands = 0
+
+    def new_hand(self, server_id: str) -> str:
+        """A name that no other server gives, and this one never again."""
+        self._hands += 1
+        return f"{server_id}:{self._hands}"
 
     def find(self, queue: int, key: bytes) -> Part | None:
         return self.by_content.get(queue, {}).get(key)

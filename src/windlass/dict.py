@@ -6,7 +6,7 @@ import functools
 import itertools
 
 from windlass import exception
-from windlass.client import collection, faces, numbers
+from windlass.client import collection, faces
 from windlass.wire import payload
 
 TYPE_CHECKING = False
@@ -17,17 +17,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from windlass.client import resolver
-    from windlass.wire import codec, peer
-    from windlass.wire.messages import dicts
+    from windlass.wire import codec
 
     _Dicts = list["Dict"]
 
 _MOST_VALUE = 100 * 1024 * 1024
 _MOST_ENTRIES = 10_000
-_ATTEMPTS = 5
-_FRAME = 32 * 1024 * 1024
-"""Bytes of values that travel in one message; beyond that the larger ones of them go as blobs."""
-_SMALL = 2048
 
 _MISSING: Any = type("Missing", (), {"__repr__": lambda self: "..."})()
 
@@ -274,7 +269,7 @@ class Dict(collection.Collection):
         Raises:
             RequestSizeError: there are too many, or one is too large.
         """
-        return self._update_all(*_packed({**dict(other or {}), **kwargs}))
+        return self._update(*_packed({**dict(other or {}), **kwargs}))
 
     @faces.method
     async def len(self) -> int:
@@ -332,98 +327,43 @@ class Dict(collection.Collection):
         return default
 
     async def _get(self, packed: bytes, key: Any, default: Any) -> Callable[[], Any]:
-        from windlass.client import session
+        from windlass.client import table
 
-        home, body = session.current(), {"id": await self._ready()}
-        for attempt in range(_ATTEMPTS):
-            reply = await home.request("dict.get", body, [packed])
-            try:
-                data = await _unpacked(home, reply)
-                break
-            except exception.NotFoundError:  # a large value that was replaced since
-                if attempt == _ATTEMPTS - 1:
-                    raise
+        data = await table.get(await self._ready(), packed)
         return lambda: self._opened(data, key, default)
 
     async def _has(self, packed: bytes) -> Callable[[], bool]:
-        from windlass.client import session
+        from windlass.client import table
 
-        found: bool = (await session.current().request("dict.has", {"id": await self._ready()}, [packed])).body["found"]
+        found = await table.has(await self._ready(), packed)
         return lambda: found
 
     async def _put(self, key: bytes, value: codec.Bytes, skip_if_exists: bool) -> Callable[[], bool]:
-        from windlass.client import blobs, session
+        from windlass.client import table
 
-        for attempt in range(_ATTEMPTS):
-            attachments: list[codec.Bytes] = [key]
-            where = await blobs.pack(session.current(), value, attachments)
-            body: dict[str, Any] = {"value": where, "skip_if_exists": skip_if_exists}
-            try:
-                written: bool = (await self._change("dict.put", body, attachments)).body["written"]
-                return lambda: written
-            except exception.ConflictError:  # another entry had the same large value, and has gone meanwhile
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError("unreachable")
+        written = await table.put(await self._ready(), key, value, skip_if_exists=skip_if_exists)
+        return lambda: written
 
     async def _pop(self, packed: bytes, key: Any, default: Any) -> Callable[[], Any]:
-        from windlass.client import session
+        from windlass.client import table
 
-        home, body = session.current(), {"id": await self._ready()}
-        with home.numbers.one() as fields:  # until then the server keeps a large value
-            data = await _unpacked(home, await home.request("dict.pop", {**body, **fields}, [packed]))
+        data = await table.pop(await self._ready(), packed)
         return lambda: self._opened(data, key, default)
 
-    async def _update_all(self, keys: list[bytes], values: list[bytes]) -> Callable[[], None]:
-        await self._ready()
-        await self._update(keys, values)
+    async def _update(self, keys: list[bytes], values: list[bytes]) -> Callable[[], None]:
+        from windlass.client import table
+
+        await table.update(await self._ready(), keys, values)
         return lambda: None
-
-    async def _update(self, keys: list[bytes], values: list[bytes]) -> None:
-        from windlass.client import blobs, session
-
-        home = session.current()
-        limit = payload.INLINE_LIMIT if sum(map(len, values)) <= _FRAME else _SMALL
-        for attempt in range(_ATTEMPTS):
-            large: list[dicts.Large] = []
-            attachments: list[codec.Bytes] = []
-            for index, (key, value) in enumerate(zip(keys, values, strict=True)):
-                attachments += (key, value if len(value) <= limit else b"")
-                if len(value) > limit:
-                    digest = await blobs.store(home, value)
-                    large.append({"index": index, "blob": digest, "size": len(value)})
-            try:
-                await numbers.change(home, "dict.update", {"id": self.object_id, "large": large}, attachments)
-                return
-            except exception.ConflictError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
 
     async def _pages(
         self, form: Callable[[bytes, codec.Bytes], Any], *, values: bool
     ) -> AsyncGenerator[Callable[[], Iterator[Any]], None]:
-        async with contextlib.aclosing(self._scan(values=values)) as pages:
+        from windlass.client import table
+
+        async with contextlib.aclosing(table.scan(await self._ready(), values=values)) as pages:
             async for page in pages:
                 yield functools.partial(itertools.starmap, form, page)
-
-    async def _scan(self, *, values: bool) -> AsyncGenerator[list[tuple[bytes, codec.Bytes]], None]:
-        """Pages of keys and values; goes on where it was when the connection is lost."""
-        from windlass.client import session
-
-        home, patience = session.current(), session.Patience()
-        behind: list[bytes] = []
-        body = {"id": await self._ready(), "values": values}
-        while True:
-            try:
-                stream = home.stream("dict.scan", {**body, "after": bool(behind)}, behind)
-                async with contextlib.aclosing(stream) as replies:
-                    async for reply in replies:
-                        keys = reply.attachments[::2] if values else reply.attachments
-                        behind, patience = [keys[-1]], session.Patience()
-                        yield await _page(home, reply) if values else [(key, b"") for key in keys]
-                return
-            except exception.ServiceError as exc:
-                await patience.wait(exc)
 
 
 @contextlib.asynccontextmanager
@@ -451,25 +391,3 @@ def _packed(entries: Mapping[Any, Any]) -> tuple[list[bytes], list[bytes]]:
             hint="Update in several steps.",
         )
     return [payload.key(key) for key in entries], [_value(value) for value in entries.values()]
-
-
-async def _unpacked(home: Any, reply: peer.Reply) -> codec.Bytes | None:
-    from windlass.client import blobs
-
-    where = reply.body.get("value")
-    return None if where is None else await blobs.unpack(home, where, reply.attachments)
-
-
-async def _page(home: Any, reply: peer.Reply) -> list[tuple[bytes, codec.Bytes]]:
-    """Entries whose large value has been replaced since are left out: they were written meanwhile."""
-    from windlass.client import blobs
-
-    parts = reply.attachments
-    found: dict[int, tuple[bytes, codec.Bytes]] = dict(enumerate(zip(parts[::2], parts[1::2], strict=True)))
-    for large in reply.body["large"]:
-        index = large["index"]
-        try:
-            found[index] = found[index][0], await blobs.fetch(home, large["blob"], large["size"])
-        except exception.NotFoundError:
-            del found[index]
-    return list(found.values())

@@ -97,3 +97,16 @@ def _output(argv: list[str]) -> str:
     if program is None:
         return ""
     return subprocess.run([program, *argv[1:]], capture_output=True, text=True, check=False).stdout
+
+
+def holding(home: Path, value: str) -> list[str]:
+    """Files of a platform that hold a value in clear."""
+    found = []
+    for folder, _, names in os.walk(home):
+        if Path(folder) == home / "layers":
+            continue
+        for name in names:
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink() and value.encode() in path.read_bytes():
+                found.append(str(path))
+    return found

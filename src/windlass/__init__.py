@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from windlass.client.output import enable_output as enable_output
     from windlass.cls import Cls as Cls
     from windlass.cls import parameter as parameter
+    from windlass.dict import Dict as Dict
     from windlass.environment import Environment as Environment
     from windlass.exception import Error as Error
     from windlass.execution import current_function_call_id as current_function_call_id
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
     from windlass.partial_function import method as method
+    from windlass.queue import Queue as Queue
     from windlass.retries import Retries as Retries
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
@@ -43,6 +45,7 @@ _WHERE = {
     "App": "app",
     "Client": "client",
     "Cls": "cls",
+    "Dict": "dict",
     "Environment": "environment",
     "Cron": "schedule",
     "Error": "exception",
@@ -51,6 +54,7 @@ _WHERE = {
     "FunctionCall": "function_call",
     "Image": "image",
     "Period": "schedule",
+    "Queue": "queue",
     "Retries": "retries",
     "Secret": "secret",
     "batched": "partial_function",
@@ -75,8 +79,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "environment", "exception", "experimental", "functions",
-        "image", "partial_function", "schedule", "secret", "types",
+        "app", "call_graph", "client", "cls", "config", "dict", "environment", "exception", "experimental", "functions",
+        "image", "partial_function", "queue", "schedule", "secret", "types",
     }
 )  # fmt: skip
 

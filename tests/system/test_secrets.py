@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 
+import leftovers
 import windlass
 
 VALUE = "s3cret-windlass-value-in-clear"
@@ -99,25 +99,13 @@ def test_a_value_is_nowhere_to_be_read_in_clear(stage):
         assert not readable_by_others(stage.home, value)
         assert call.get() == len(value)
     stage.cli("app", "list")
-    assert holding(stage.home, value) == []
-
-
-def holding(home: Path, value: str) -> list[str]:
-    found = []
-    for folder, _, names in os.walk(home):
-        if Path(folder) == home / "layers":
-            continue
-        for name in names:
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink() and value.encode() in path.read_bytes():
-                found.append(str(path))
-    return found
+    assert leftovers.holding(stage.home, value) == []
 
 
 def readable_by_others(home: Path, value: str) -> list[str]:
     """Files with the value, while the container runs, that lie open: no folder above and no mode keeps others out."""
     open_ones = []
-    for name in holding(home, value):
+    for name in leftovers.holding(home, value):
         path = Path(name)
         closed = not path.stat().st_mode & 0o004
         closed = closed or any(

@@ -29,6 +29,9 @@ COMMANDS: dict[str, Entry] = {
     "call": Entry("Compute", "windlass.cli.call", "group", "Calls of the past: list, look at, run again."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
     "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
+    "dict": Entry("Storage", "windlass.cli.dict", "group", "Dicts: dictionaries that programs share."),
+    "queue": Entry("Storage", "windlass.cli.queue", "group", "Queues: lines of values that programs share."),
+    "secret": Entry("Storage", "windlass.cli.secret", "group", "Secrets: environment variables, stored encrypted."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

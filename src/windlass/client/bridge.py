@@ -110,7 +110,7 @@ def _forked() -> None:
 class _Outcome:
     """A coroutine on the library's loop and where its result goes."""
 
-    __slots__ = ("_context", "_coro", "_done", "_library", "_started", "_task", "error", "value")
+    __slots__ = ("_context", "_coro", "_done", "_given_up", "_library", "_started", "_task", "error", "value")
 
     def __init__(self, library: Library, coro: Awaitable[Any], done: Callable[[], object]) -> None:
         self._library = library
@@ -118,6 +118,7 @@ class _Outcome:
         self._done = done
         self._context = contextvars.copy_context()
         self._started = False
+        self._given_up = False
         self._task: asyncio.Task[None] | None = None
         self.value: Any = None
         self.error: BaseException | None = None
@@ -133,6 +134,8 @@ class _Outcome:
             self.value = await self._coro
         except BaseException as exc:  # noqa: BLE001 - every error belongs to the caller, also KeyboardInterrupt
             self.error = exc
+        if self._given_up:  # ``asyncio.wait_for`` may have swallowed that, before Python 3.12
+            self._drop()
         self._done()
 
     def cancel(self) -> None:
@@ -143,7 +146,15 @@ class _Outcome:
         if not self._started:  # cancelling a task before its first step would skip ``_settle`` altogether
             self._library.loop.call_soon(self._cancel)
         elif self._task is not None:
-            self._task.cancel()
+            self._given_up = True
+            if not self._task.cancel():
+                self._drop()
+
+    def _drop(self) -> None:
+        """There is a result that nobody waits for any more; some want to know that."""
+        dropped = getattr(self.value, "dropped", None)
+        if dropped is not None:
+            dropped()
 
     def result(self) -> Any:
         if self.error is not None:

@@ -2,6 +2,7 @@
 
     @faces.method            obj.m(1)                  await obj.m.aio(1)
     @faces.stream            for x in obj.m(1)         async for x in obj.m.aio(1)
+    @faces.paged             the same, with many values in one trip to the library's loop
     @faces.context           with obj.m(1)             async with obj.m(1)
     @faces.results           for x in obj.m(xs)        async for x in obj.m.aio(xs)      (maps)
     @faces.effect            obj.m(xs)                 await obj.m.aio(xs)               (maps without results)
@@ -18,7 +19,7 @@ from windlass.client import bridge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -304,6 +305,45 @@ class stream(_Typed3[S, P, R], _Descriptor):
         def __get__(self, obj: Any, owner: Any) -> Any: ...
 
 
+class BoundPaged(_Typed2[P, R], _Face):
+    """Like ``BoundStream``, but what comes from the library's loop are pages, whose parts are handed out one by one."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        bridge.check_blocking(self._function)
+        return _leaf(BlockingStream(self._function.__qualname__, self._function(*self._bound, *args, **kwargs)))
+
+    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+        async for page in hop_stream(self._function(*self._bound, *args, **kwargs)):
+            for part in page:
+                yield part
+
+
+def _leaf(pages: BlockingStream[Iterable[R]]) -> Iterator[R]:
+    with pages:
+        for page in pages:
+            yield from page
+
+
+class paged(_Typed3[S, P, R], _Descriptor):
+    """Decorates an async generator method whose items are called in the user's thread and give pages."""
+
+    _face = BoundPaged
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, function: Callable[Concatenate[S, P], AsyncGenerator[Callable[[], Iterable[R]], None]]
+        ) -> None: ...
+
+        @overload
+        def __get__(self, obj: None, owner: type[S]) -> BoundPaged[Concatenate[S, P], R]: ...
+        @overload
+        def __get__(self, obj: S, owner: type[S]) -> BoundPaged[P, R]: ...
+        def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
 # -- context managers -------------------------------------------------------------------------------------
 
 
@@ -358,6 +398,11 @@ class context(_Typed3[S, P, R], _Descriptor):
         @overload
         def __get__(self, obj: S, owner: type[S]) -> BoundContext[P, R]: ...
         def __get__(self, obj: Any, owner: Any) -> Any: ...
+
+
+def context_function(function: Callable[P, AbstractAsyncContextManager[R, bool | None]]) -> BoundContext[P, R]:
+    """``context`` for what is no method."""
+    return BoundContext(function)
 
 
 # -- maps: what consumes the user's iterators -----------------------------------------------------------------

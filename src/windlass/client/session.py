@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import windlass
 from windlass import exception, paths, wire
-from windlass.client import here, output
+from windlass.client import here, numbers, output
 from windlass.kit import ids, tasks
 from windlass.wire import codec, peer
 from windlass.wire.messages import common
@@ -49,6 +49,7 @@ class Session:
         self.tasks = tasks.Tasks(on_failure=lambda name, exc: None)
         """Owner of what runs beside the user's calls; each reports its own failures."""
         self.hello: common.HelloReply | None = None
+        self.numbers = numbers.Numbers()
 
     # -- exchanges ------------------------------------------------------------------------------------
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import logging
 import logging.handlers
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ import uvloop
 from windlass import exception, paths
 from windlass.server import compose, settings
 
+_PR_SET_DUMPABLE = 4
 _log = logging.getLogger("windlass.server")
 
 
@@ -51,6 +54,14 @@ def _log_to(home: Path) -> None:
     logging.basicConfig(level=os.environ.get("WINDLASS_LOG_LEVEL", "INFO"), handlers=[handler])
 
 
+def _keep_to_itself() -> None:
+    """No core dump of this process: secrets pass through its memory."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    with contextlib.suppress(OSError, AttributeError):  # a dump may also go to a program, whatever the limit
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 async def _run(chosen: settings.Settings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -66,6 +77,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m windlass.server", description=__doc__)
     parser.add_argument("--home", type=Path, default=None, help="the state folder")
     home = (parser.parse_args().home or paths.home()).absolute()
+    _keep_to_itself()
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _log_to(home)

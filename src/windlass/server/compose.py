@@ -15,14 +15,18 @@ from windlass.kit import ids, tasks
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
 from windlass.server.api import calls as _calls
+from windlass.server.api import collections as _collections
 from windlass.server.api import deployments as _deployments
+from windlass.server.api import dicts as _dicts
 from windlass.server.api import door
 from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
+from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
 from windlass.server.api import schedules as _schedules
+from windlass.server.api import secrets as _secrets
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
@@ -37,8 +41,8 @@ from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _calls, _deployments, _environments, _images, _machines, _records, _runners, _schedules, _terminals, _upkeep,
-    _variants,
+    _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _queues, _records, _runners,
+    _schedules, _secrets, _terminals, _upkeep, _variants,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
@@ -92,6 +96,7 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.dirty_builds.clear()
     core.build_readers.clear()
     core.used.clear()
+    core.queues.clear()
     for connection in list(links):
         connection.close()
         connection.identity = None

@@ -102,6 +102,11 @@ class Settings:
     """Versions of a deployed app that somebody may come back to; what was current within ``keep_failed`` stays, too,
     because a replay needs it."""
 
+    keep_entries: float = 7 * 86400.0
+    """Entries of a Dict, since they were last read or written."""
+    entries_grain: float = 43200.0
+    """A read is written down when the last note is so old; an entry may stay so much longer than it must."""
+
     keep_images: float = 30 * 86400.0
     """Images that nothing uses, since their last use."""
     keep_unknown_images: float = 86400.0

@@ -57,6 +57,19 @@ def dumps(value: Any) -> bytes:
     return data
 
 
+def key(value: Any) -> bytes:
+    """Pickle ``value`` so that equal plain values give equal bytes: it stands for what it is equal to."""
+    if type(value) in _PLAIN:
+        return pickle.dumps(value, 4)
+    if not _is_plain(value):
+        return dumps(value)
+    buffer = io.BytesIO()
+    pickler = pickle.Pickler(buffer, 4)
+    pickler.fast = True  # no references: whether two equal parts are one object makes no difference
+    pickler.dump(value)
+    return buffer.getvalue()
+
+
 def _cloudpickle(value: Any) -> bytes:
     from windlass.wire import pickling
 

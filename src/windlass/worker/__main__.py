@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import platform
+import resource
 import signal
 import sys
 from collections.abc import Iterator
@@ -36,6 +37,8 @@ def main() -> None:
     options = parser.parse_args()
     home: Path = options.home.absolute()
     programs.look_everywhere()
+    # Secrets pass through its memory, and that of containers, which inherit the limit and may raise it again.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     try:
         if options.runtime != "process" and not options.inside:
             _enter(home, options.runtime)

@@ -77,6 +77,23 @@ def test_apps_of_an_older_release_have_environments_and_can_be_deployed_over(tmp
     db.close()
 
 
+def test_secrets_of_an_older_release_keep_what_they_hold_and_leave_their_names_free(tmp_path):
+    path, scripts = tmp_path / "old.sqlite3", _before("0008")
+    with sqlite3.connect(path) as old:
+        for script in scripts:
+            old.executescript(script)
+        old.execute(f"PRAGMA user_version = {len(scripts)}")
+        for identity in ("st-1", "st-2"):
+            row = (identity, "n", '["A"]', b"\x07", 1.0)
+            old.execute("INSERT INTO secret (id, name, keys, env, created_at) VALUES (?, ?, ?, ?, ?)", row)
+    db = database.Database(str(path))
+    row = secrets.by_id(db, "st-1")
+    assert row is not None and (row.name, row.keys, row.env, row.used_at) == (None, ["A"], b"\x07", None)
+    secrets.insert(db, identity="st-3", name="n", app=None, keys=[], env=b"", now=1.0, environment="main")
+    assert secrets.by_name(db, "main", "n").id == "st-3"
+    db.close()
+
+
 def test_secrets_that_no_version_has_are_forgotten(tmp_path):
     db = database.Database(str(tmp_path / "db.sqlite3"))
     for n, (app, state) in enumerate([("ap-deployed", 3), ("ap-runs", 1)], 1):

@@ -1,4 +1,4 @@
-"""``app.*``, ``function.*`` and ``secret.*``."""
+"""``app.*`` and ``function.*``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from windlass.server.store import apps, records, secrets
 from windlass.wire import peer, schedules
 from windlass.wire.messages import apps as messages
 from windlass.wire.messages import functions as function_messages
-from windlass.wire.messages import secrets as secret_messages
 
 Core = door.Core
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -260,30 +259,3 @@ def function_autoscaler(
     function = function_of(core, body["function_id"])
     core.turn.begin()
     return actions.set_autoscaler(core, function, body)
-
-
-# -- secrets
-
-
-@door.handler("secret.create", "secret_id", "env")
-def secret_create(core: Core, who: door.Who, body: secret_messages.SecretCreate, incoming: peer.Incoming) -> Any:
-    if not ids.is_id(body["secret_id"], "st"):
-        raise exception.InvalidError(f"not a secret id: {body['secret_id'][:60]!r}")
-    env = body["env"]
-    for key, value in env.items():
-        if not key or "=" in key or "\0" in key or "\0" in value or len(key) > 16384 or len(value) > 32768:
-            raise exception.InvalidError(
-                f"{key[:60]!r} cannot be an environment variable",
-                hint="Names have no '=', values at most 32,768 characters.",
-            )
-    core.turn.begin()
-    secrets.insert(
-        core.db,
-        identity=body["secret_id"],
-        name=body.get("name"),
-        app=body.get("app_id"),
-        keys=sorted(env),
-        env=core.keyring.encrypt(env),
-        now=core.clock.now(),
-    )
-    return {"secret_id": body["secret_id"]}

@@ -6,12 +6,11 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import builds, containers, deployments, nodes
+from windlass.server.apply import builds, containers, deployments, nodes, secrets
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.bus import link
 from windlass.server.state import machines
-from windlass.server.store import secrets
 from windlass.wire import peer
 from windlass.wire.messages import containers as container_messages
 from windlass.wire.messages import workers as messages
@@ -92,7 +91,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "image_id": spec["image_id"],
         "token": token,
         "mounts": spec["mounts"],
-        "env": _environment(core, spec["secrets"]),
+        "env": secrets.environment_of(core, spec["secrets"]),
         "cpu_request": spec["cpu_request"] or 0.125,
         "cpu_limit": spec["cpu_limit"],
         "memory_request": containers.memory_of(container),
@@ -113,16 +112,6 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
             "app": _layout(core, function),
         },
     }
-
-
-def _environment(core: Core, identities: list[str]) -> dict[str, str]:
-    env: dict[str, str] = {}
-    for identity in identities:
-        row = secrets.by_id(core.db, identity)
-        if row is None:
-            raise exception.NotFoundError(f"no secret {identity}")
-        env.update(core.keyring.decrypt(row.env))
-    return env
 
 
 def _layout(core: Core, function: machines.Function) -> container_messages.AppLayout:

@@ -8,12 +8,12 @@ from typing import Any
 
 from windlass import exception
 from windlass.kit import ids
-from windlass.server.apply import build_logs, containers
+from windlass.server.apply import build_logs, containers, secrets
 from windlass.server.apply import core as core_module
 from windlass.server.apply import images as image_actions
 from windlass.server.decide import images as image_decisions
 from windlass.server.state import machines
-from windlass.server.store import images, secrets
+from windlass.server.store import images
 from windlass.wire import peer
 from windlass.wire.messages import images as messages
 from windlass.wire.messages import workers
@@ -173,16 +173,9 @@ def _told(meta: workers.ImageMeta | None) -> dict[str, Any]:
 def _secret_names(core: Core, recipe: messages.Recipe) -> list[str]:
     names = []
     for identity in recipe.get("secrets", []):
-        row = _secret(core, identity)
+        row = secrets.by_id(core, identity)
         names.append(row.name or ",".join(sorted(row.keys)))
     return names
-
-
-def _secret(core: Core, identity: str) -> secrets.Row:
-    row = secrets.by_id(core.db, identity)
-    if row is None:
-        raise exception.NotFoundError(f"no secret {identity}")
-    return row
 
 
 def _start(core: Core, key: str, parent: str | None, recipe: messages.Recipe, *, anew: bool) -> machines.Build:
@@ -229,16 +222,13 @@ def plan(core: Core, build_id: str) -> workers.BuildPlan:
     if build.planned:
         build_logs.store(core, build, _AGAIN)
     build.planned = True
-    env: dict[str, str] = {}
-    for identity in build.recipe.get("secrets", []):
-        env.update(core.keyring.decrypt(_secret(core, identity).env))
     recipe: Any = {k: v for k, v in build.recipe.items() if k != "secrets"}
     return {
         "build_id": build.id,
         "image_id": build.image_id,
         "parent": build.parent,
         "recipe": recipe,
-        "secrets": env,
+        "secrets": secrets.environment_of(core, build.recipe.get("secrets", [])),
     }
 
 

@@ -12,7 +12,7 @@ from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, keyring
-from windlass.server.state import machines, terminals
+from windlass.server.state import machines, queues, terminals
 from windlass.server.store import builds, calls, containers, database, logs
 
 
@@ -44,6 +44,8 @@ class Core:
     tasks: tasks.Tasks
     execs: dict[str, machines.Worker] = dataclasses.field(default_factory=dict)
     """Where each running command of ``container.exec`` runs."""
+    queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)
+    """Partitions that somebody deals with."""
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from windlass import exception
 from windlass.kit import ids
+from windlass.server.apply import collections as collection_actions
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines
-from windlass.server.store import environments
+from windlass.server.store import collections, environments, secrets
 from windlass.wire.messages import environments as messages
 
 Core = core_module.Core
@@ -72,6 +73,8 @@ def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> 
     new = old._replace(name=name, web_suffix=web_suffix)
     core.turn.begin()
     environments.update(core.db, old, new)
+    collections.rename_environment(core.db, old.name, new.name)
+    secrets.rename_environment(core.db, old.name, new.name)
     for app in core.world.apps.values():
         if app.environment == old.name:
             app.environment = new.name
@@ -87,6 +90,8 @@ def delete(core: Core, gone: environments.Row) -> None:
     """Forget it with its names, once its apps have been told to stop."""
     core.turn.begin()
     environments.delete(core.db, gone)
+    collection_actions.end_environment(core, gone.name)
+    secrets.delete_environment(core.db, gone.name)
 
 
 def living(core: Core, name: str) -> list[machines.App]:

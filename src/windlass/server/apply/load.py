@@ -8,7 +8,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import deployments as deployment_actions
 from windlass.server.decide import variants as variant_decisions
 from windlass.server.state import machines, moves, work
-from windlass.server.store import apps, calls, containers, deployments, inputs
+from windlass.server.store import apps, calls, collections, containers, deployments, inputs
 
 Core = core_module.Core
 
@@ -40,7 +40,7 @@ def load(core: Core) -> None:
             cancel.cancel_function(core, function, "the app was stopped")
         elif function.removed and (function.queued or function.delayed):
             deployment_actions.end_waiting(core, function)
-    for client in calls.open_clients(core.db):
+    for client in (*calls.open_clients(core.db), *collections.clients(core.db)):
         core.world.gone.setdefault(client, now)
 
 

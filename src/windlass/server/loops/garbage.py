@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 
 from windlass import exception
+from windlass.server.apply import blobs, collections, dicts, prune, queues, receipts, retention
 from windlass.server.apply import core as core_module
-from windlass.server.apply import prune, retention
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
+from windlass.server.store import receipts as receipt_rows
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
@@ -22,11 +22,13 @@ _BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
 
 
 async def run(core: Core) -> None:
-    looks = 0
+    looks, walks = 0, (dicts.Walk(), queues.Walk())
     while True:
         looks += 1
         try:
             more = look(core)
+            for walk in walks:
+                walk.step(core)
             if looks % _RARELY == 0:
                 more = rarely(core) or more
         except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
@@ -43,12 +45,12 @@ def look(core: Core) -> bool:
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)
-    more = len(old) >= 500 or bool(stale)
+    more = collections.sweep(core) or len(old) >= 500 or bool(stale)
     if old or stale:
         core.turn.begin()
         _forget_calls(core, old, now)
         for n in stale[:1]:
-            _drop_blobs(core, records.forget_app(core.db, n))
+            blobs.drop(core, records.forget_app(core.db, n))
             apps.delete(core.db, n)
     return more
 
@@ -61,12 +63,13 @@ def rarely(core: Core) -> bool:
     retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
+    blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
     records.forget_minutes(core.db, now - core.settings.keep_figures)
     limits = core.settings
-    blobs, more = records.forget(
+    digests, more = records.forget(
         core.db, before=now - limits.keep_failed, most=limits.records, bytes=limits.keep_arguments_all
     )
-    _drop_blobs(core, blobs)
+    blobs.drop(core, digests)
     before = now - core.settings.keep_logs
     more = builds.delete_old(core.db, before, _BUILDS) or more
     return logs.delete_old(core.db, before) or more
@@ -79,11 +82,6 @@ async def _images(core: Core) -> None:
         _log.warning("old images could not be removed: %s", exc)
 
 
-def _drop_blobs(core: Core, digests: list[str]) -> None:
-    for digest in calls.unused(core.db, digests):
-        core.turn.after.append(functools.partial(core.blobs.delete, digest))
-
-
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:
     for n in numbers:
         call = core.world.calls_by_n.get(n)
@@ -92,5 +90,4 @@ def _forget_calls(core: Core, numbers: list[int], now: float) -> None:
         if call is not None:
             core.world.calls.pop(call.part, None)
             del core.world.calls_by_n[n]
-        for digest in calls.delete(core.db, n, now):
-            core.turn.after.append(functools.partial(core.blobs.delete, digest))
+        blobs.drop(core, calls.delete(core.db, n, now))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from windlass.server.apply import apps, builds, cancel, containers, deadlines, nodes
+from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -50,6 +50,7 @@ def _clients(core: Core, now: float) -> None:
             core.turn.begin()
             cancel.cancel_for_client(core, client)
             builds.forget_scope(core, client)
+            collections.end_client(core, client)
 
 
 def _nodes(core: Core, now: float) -> None:

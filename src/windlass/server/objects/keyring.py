@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import logging
 import os
+import stat
 from pathlib import Path
 
 from cryptography import fernet
 
 from windlass import exception
+
+_log = logging.getLogger(__name__)
 
 
 class Keyring:
@@ -42,6 +46,7 @@ class Keyring:
 
 def _load(path: Path) -> bytes:
     try:
+        _close_to_others(path)
         return path.read_bytes()
     except FileNotFoundError:
         pass
@@ -53,3 +58,10 @@ def _load(path: Path) -> bytes:
         os.fsync(file.fileno())
     fresh.replace(path)
     return path.read_bytes()
+
+
+def _close_to_others(path: Path) -> None:
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        path.chmod(0o600)
+        _log.warning("%s was open to others (mode %03o) and is not any more; renew your secrets", path, mode)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from windlass.server.store import database
 
@@ -11,21 +11,67 @@ _SQL = database.queries("secrets")
 
 
 class Row(NamedTuple):
+    id: str
     name: str | None
+    environment: str
     keys: list[str]
     env: bytes
+    created_at: float
+    created_by: str
+    used_at: float | None
 
 
 def insert(
-    db: database.Database, *, identity: str, name: str | None, app: str | None, keys: list[str], env: bytes, now: float
+    db: database.Database,
+    *,
+    identity: str,
+    name: str | None,
+    app: str | None,
+    keys: list[str],
+    env: bytes,
+    now: float,
+    environment: str = "",
+    by: str = "",
 ) -> None:
     """Repeating it changes nothing."""
-    db.run(_SQL["insert"], (identity, name, app, json.dumps(keys), env, now))
+    row = {"id": identity, "name": name, "app": app, "keys": json.dumps(keys), "env": env, "now": now}
+    db.run(_SQL["insert"], {**row, "environment": environment, "by": by})
 
 
 def by_id(db: database.Database, identity: str) -> Row | None:
     row = db.one(_SQL["by_id"], (identity,))
-    return Row(row[0], json.loads(row[1]), row[2]) if row else None
+    return _row(row) if row else None
+
+
+def by_name(db: database.Database, environment: str, name: str) -> Row | None:
+    row = db.one(_SQL["by_name"], (environment, name))
+    return _row(row) if row else None
+
+
+def listed(db: database.Database, environment: str, *, before: float, limit: int) -> list[Row]:
+    """Those with names, newest first."""
+    return [_row(row) for row in db.all(_SQL["listed"], {"environment": environment, "before": before, "limit": limit})]
+
+
+def change(db: database.Database, identity: str, keys: list[str], env: bytes) -> None:
+    db.run(_SQL["change"], (json.dumps(keys), env, identity))
+
+
+def used(db: database.Database, identity: str, now: float) -> None:
+    """A container was started with it."""
+    db.run(_SQL["used"], (now, identity))
+
+
+def delete(db: database.Database, identity: str) -> None:
+    db.run(_SQL["delete"], (identity,))
+
+
+def rename_environment(db: database.Database, old: str, new: str) -> None:
+    db.run(_SQL["rename_environment"], {"old": old, "new": new})
+
+
+def delete_environment(db: database.Database, environment: str) -> None:
+    db.run(_SQL["delete_environment"], (environment,))
 
 
 def forget_app(db: database.Database, app_id: str) -> None:
@@ -36,3 +82,8 @@ def forget_app(db: database.Database, app_id: str) -> None:
 def forget_unused(db: database.Database, before: float) -> None:
     """Delete anonymous secrets that were made for a deployment and are in no version: it failed, or has equal ones."""
     db.run(_SQL["forget_unused"], (before,))
+
+
+def _row(row: tuple[Any, ...]) -> Row:
+    identity, name, environment, keys, *rest = row
+    return Row(identity, name, environment, json.loads(keys), *rest)

@@ -56,7 +56,8 @@ SELECT blob FROM input WHERE blob IS NOT NULL AND key BETWEEN :call << 30 AND :c
 UNION SELECT blob FROM output WHERE blob IS NOT NULL AND key BETWEEN :call << 30 AND :call << 30 | 1073741823;
 -- name: blob_used
 SELECT 1 FROM input WHERE blob = :blob UNION ALL SELECT 1 FROM output WHERE blob = :blob
-UNION ALL SELECT 1 FROM record WHERE blob = :blob LIMIT 1;
+UNION ALL SELECT 1 FROM record WHERE blob = :blob UNION ALL SELECT 1 FROM dict_entry WHERE blob = :blob
+UNION ALL SELECT 1 FROM receipt WHERE blob = :blob LIMIT 1;
 -- name: children
 SELECT n FROM call WHERE parent BETWEEN :call << 30 AND :call << 30 | 1073741823 LIMIT :limit;
 -- name: graph

@@ -1,7 +1,23 @@
 -- name: insert
-INSERT OR IGNORE INTO secret (id, name, app, keys, env, created_at) VALUES (?, ?, ?, ?, ?, ?);
+INSERT OR IGNORE INTO secret (id, name, app, keys, env, created_at, environment, created_by)
+VALUES (:id, :name, :app, :keys, :env, :now, :environment, :by);
 -- name: by_id
-SELECT name, keys, env FROM secret WHERE id = ?;
+SELECT id, name, environment, keys, env, created_at, created_by, used_at FROM secret WHERE id = ?;
+-- name: by_name
+SELECT id, name, environment, keys, env, created_at, created_by, used_at FROM secret WHERE environment = ? AND name = ?;
+-- name: listed
+SELECT id, name, environment, keys, env, created_at, created_by, used_at FROM secret
+WHERE environment = :environment AND name IS NOT NULL AND created_at < :before ORDER BY created_at DESC, name LIMIT :limit;
+-- name: change
+UPDATE secret SET keys = ?, env = ? WHERE id = ?;
+-- name: used
+UPDATE secret SET used_at = ? WHERE id = ?;
+-- name: delete
+DELETE FROM secret WHERE id = ?;
+-- name: rename_environment
+UPDATE secret SET environment = :new WHERE environment = :old AND name IS NOT NULL;
+-- name: delete_environment
+DELETE FROM secret WHERE environment = ? AND name IS NOT NULL;
 -- name: forget_app
 DELETE FROM secret WHERE app = ? AND name IS NULL;
 -- name: forget_unused

@@ -1,0 +1,202 @@
+"""Queues as a client sees them: waiting in line, and taking what is handed over.
+
+A value that the server hands over is the program's only after the server has confirmed that. Whoever is interrupted,
+or loses the connection, before that leaves it to the next in line; interrupted after it, it is put back where it was.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from windlass import exception
+from windlass.client import numbers, session
+from windlass.wire import peer
+
+_MOST_ITEMS = 5_000
+_MOST_BYTES = 32 * 1024 * 1024
+_PATIENCE = 5.0
+"""Seconds for the answer to a put, whatever its time to wait for room."""
+
+
+class _Deadline:
+    """``seconds``: None for one that never comes."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+    @property
+    def left(self) -> float | None:
+        return None if self._at is None else max(0.0, self._at - asyncio.get_running_loop().time())
+
+
+# -- putting
+
+
+async def put(body: dict[str, Any], values: list[bytes], wait: float | None) -> None:
+    """Append them, in as few steps as messages and partitions allow. ``wait``: seconds for room, None without end."""
+    if wait == 0 and len(values) > _MOST_ITEMS:
+        raise queue.Full
+    home, deadline = session.current(), _Deadline(wait)
+    for piece in _pieces(values):
+        while not await _put(home, body, piece, deadline):
+            if wait == 0:
+                raise queue.Full
+            if await _put_with_room(home, body, piece, deadline):
+                break
+
+
+async def _put(home: session.Session, body: dict[str, Any], values: list[bytes], deadline: _Deadline) -> bool:
+    asked = numbers.change(home, "queue.put", body, values)
+    left = deadline.left
+    if left is None:
+        return bool((await asked).body["done"])
+    try:
+        return bool((await asyncio.wait_for(asked, max(left, _PATIENCE))).body["done"])
+    except asyncio.TimeoutError:
+        raise exception.TimeoutError("the platform did not answer in time: nobody knows whether it was put") from None
+
+
+async def _put_with_room(home: session.Session, body: dict[str, Any], values: list[bytes], deadline: _Deadline) -> bool:
+    """Wait for room, then put. False: somebody else was faster, or the connection was lost."""
+    query = {"id": body["id"], "partition": body["partition"], "count": len(values)}
+    patience = session.Patience()
+    try:
+        async with contextlib.aclosing(home.stream("queue.room", query)) as told:
+            if await _next(told, deadline, queue.Full) is None:
+                return False
+            return await _put(home, body, values, deadline)
+    except exception.ServiceError as exc:
+        await patience.wait(exc)
+        return False
+
+
+def _pieces(values: list[bytes]) -> list[list[bytes]]:
+    pieces: list[list[bytes]] = []
+    size = 0
+    for value in values:
+        if not pieces or len(pieces[-1]) == _MOST_ITEMS or size + len(value) > _MOST_BYTES:
+            pieces.append([])
+            size = 0
+        pieces[-1].append(value)
+        size += len(value)
+    return pieces
+
+
+# -- getting
+
+
+class Got:
+    """Values that are the program's, and the way to put them back."""
+
+    def __init__(self, home: session.Session, query: dict[str, Any], reply: peer.Reply) -> None:
+        self._home = home
+        self._query = query
+        self._reply = reply
+
+    @property
+    def values(self) -> list[bytes]:
+        return self._reply.attachments
+
+    async def back(self) -> None:
+        """Nobody will use them: they go to the head of the queue."""
+        handed = self._reply.body
+        body = {"id": self._query["id"], "partition": self._query["partition"]}
+        body |= {"part": handed["part"], "seqs": handed["seqs"]}
+        await numbers.change(self._home, "queue.back", body, self.values)
+
+    def back_later(self) -> None:
+        self._home.post(self.back(), "put back")
+
+
+class Taken:
+    """A result on its way to the user's thread. Should nobody wait for it any more, ``dropped`` is called instead."""
+
+    def __init__(self, got: Got | None, form: Callable[[list[bytes]], Any]) -> None:
+        self._got = got
+        self._form = form
+
+    def __call__(self) -> Any:
+        return self._form([] if self._got is None else self._got.values)
+
+    def dropped(self) -> None:
+        if self._got is not None:
+            self._got.back_later()
+
+
+async def get(body: dict[str, Any], wait: float | None) -> Got | None:
+    """Take what is next; None where there is nothing and ``wait`` is 0.
+
+    Raises ``queue.Empty`` when nothing came in time.
+    """
+    home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
+    while True:
+        try:
+            async with contextlib.aclosing(home.stream("queue.get", body)) as handed:
+                reply = await _next(handed, deadline, queue.Empty)
+                if reply is None:
+                    return None
+                got = Got(home, body, reply)
+                if await _take(home, got, reply.body["hand"]):
+                    return got
+        except exception.ServiceError as exc:
+            await patience.wait(exc)
+        else:
+            patience = session.Patience()
+        if deadline.left == 0:
+            raise queue.Empty
+
+
+async def _take(home: session.Session, got: Got, hand: str) -> bool:
+    """Whether it is ours now. Interrupted, it is not: then it is put back as soon as that is known."""
+    task = home.tasks.start(numbers.change(home, "queue.take", {"id": got._query["id"], "hand": hand}), "take")
+    try:
+        return bool((await asyncio.shield(task)).body["done"])
+    except asyncio.CancelledError:
+        returned = home.tasks.start(_return(task, got), "return")
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
+        raise
+
+
+async def _return(task: asyncio.Task[peer.Reply], got: Got) -> None:
+    if (await task).body["done"]:
+        await got.back()
+
+
+async def _next(
+    items: AsyncGenerator[peer.Reply, None], deadline: _Deadline, late: type[Exception]
+) -> peer.Reply | None:
+    """The stream's next item, None at its end."""
+    try:
+        left = deadline.left
+        if left is None:
+            return await items.__anext__()
+        return await asyncio.wait_for(items.__anext__(), left)
+    except StopAsyncIteration:
+        return None
+    except asyncio.TimeoutError:
+        raise late from None
+
+
+# -- looking
+
+
+async def look(identity: str, partition: str, wait: float) -> AsyncGenerator[list[bytes], None]:
+    """Pages of values; goes on where it was when the connection is lost."""
+    home, patience, after = session.current(), session.Patience(), 0
+    while True:
+        query = {"id": identity, "partition": partition, "after": after, "follow": wait > 0}
+        try:
+            async with contextlib.aclosing(home.stream("queue.look", query)) as pages:
+                while (page := await _next(pages, _Deadline(wait or None), queue.Empty)) is not None:
+                    after = page.body["last"]
+                    patience = session.Patience()
+                    yield page.attachments
+                return
+        except queue.Empty:
+            return
+        except exception.ServiceError as exc:
+            await patience.wait(exc)

@@ -1,0 +1,40 @@
+"""Numbers for operations that are repeated when the connection is lost: the server answers a repeated one with what it
+did the first time.
+"""
+from __future__ import annotations
+
+import contextlib
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from windlass.client import session
+    from windlass.wire import codec, peer
+
+
+class Numbers:
+    """Of one process's connection."""
+
+    def __init__(self) -> None:
+        self._last = 0
+        self._open: dict[int, None] = {}
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[dict[str, int]]:
+        """The fields ``op`` and ``low`` of a message; its answer is not needed any more when the block is left."""
+        self._last = number = self._last + 1
+        self._open[number] = None
+        try:
+            yield {"op": number, "low": next(iter(self._open))}
+        finally:
+            del self._open[number]
+
+
+async def change(
+    home: session.Session, method: str, body: dict[str, Any], attachments: Sequence[codec.Bytes] = ()
+) -> peer.Reply:
+    """Ask for a change that is made once, however often it must be asked for."""
+    with home.numbers.one() as fields:
+        return await home.request(method, {**body, **fields}, attachments)

@@ -1,0 +1,98 @@
+"""Handles of dicts and queues: what is refused before anything is asked, and how keys are compared."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+import windlass
+from windlass import exception
+from windlass.client import bridge, line
+from windlass.wire import payload
+
+
+@pytest.mark.parametrize("noun", [windlass.Dict, windlass.Queue])
+def test_names_and_ids_are_checked_at_once(noun) -> None:
+    for name in ("", "a b", "x" * 65, "ä", None, 3):
+        with pytest.raises(exception.InvalidError):
+            noun.from_name(name)
+    for identity in ("", "fu-0123456789012345678901", None):
+        with pytest.raises(exception.InvalidError):
+            noun.from_id(identity)
+    with pytest.raises(exception.InvalidError, match="directly"):
+        noun()
+
+
+def test_a_handle_that_was_not_looked_up_travels_by_its_name() -> None:
+    made = windlass.Dict.from_name("scores", environment_name="dev", create_if_missing=True)
+    again = pickle.loads(pickle.dumps(made))
+    assert (again.name, again._environment, again._create, again.is_hydrated) == ("scores", "dev", True, False)
+    identity = "di-0123456789012345678901"
+    assert pickle.loads(pickle.dumps(windlass.Dict.from_id(identity)))._wanted == identity
+
+
+def test_equal_plain_keys_are_equal_bytes_whatever_objects_they_are_made_of() -> None:
+    one = "key " + str(1)
+    assert payload.key((one, one)) == payload.key(("key 1", "key " + str(1)))
+    assert payload.key("a") != payload.key(b"a") and payload.key(1) != payload.key("1")
+    assert pickle.loads(payload.key(("a", ("b", 2)))) == ("a", ("b", 2))
+    assert pickle.loads(payload.key(frozenset({1}))) == frozenset({1})
+
+
+def test_what_is_too_large_or_cannot_be_pickled_is_refused_before_it_is_sent() -> None:
+    d, q = windlass.Dict.from_name("d"), windlass.Queue.from_name("q")
+    with pytest.raises(exception.RequestSizeError, match="Volume"):
+        d["a"] = b"x" * (100 * 1024 * 1024)
+    with pytest.raises(exception.RequestSizeError, match="10,001"):
+        d.update({n: n for n in range(10_001)})
+    with pytest.raises(exception.RequestSizeError):
+        q.put(b"x" * (1024 * 1024 + 1))
+    for wrong in (lambda: d.put("a", (x for x in ())), lambda: q.put(x for x in ())):
+        with pytest.raises(exception.SerializationError, match="generator"):
+            wrong()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda q: q.put(1, partition=""),
+        lambda q: q.put(1, partition="x" * 65),
+        lambda q: q.put(1, partition=3),
+        lambda q: q.put(1, partition_ttl=0),
+        lambda q: q.get(timeout=-1),
+        lambda q: q.get_many(0),
+        lambda q: q.len(partition="p", total=True),
+        lambda q: q.clear(partition="p", all=True),
+    ],
+)
+def test_misuse_of_a_queue_is_an_invalid_error(wrong) -> None:
+    with pytest.raises(exception.InvalidError):
+        wrong(windlass.Queue.from_name("q"))
+
+
+def test_values_go_in_as_few_steps_as_partitions_and_messages_allow() -> None:
+    assert line._pieces([]) == []
+    assert [len(piece) for piece in line._pieces([b"x"] * 12_000)] == [5000, 5000, 2000]
+    assert [len(piece) for piece in line._pieces([b"x" * 1024 * 1024] * 40)] == [32, 8]
+
+
+def test_a_result_that_nobody_waits_for_any_more_hears_of_it() -> None:
+    dropped = []
+
+    class Result:
+        def dropped(self) -> None:
+            dropped.append(self)
+
+    async def result() -> Result:
+        return Result()
+
+    outcome = bridge.wait(result())
+    assert isinstance(outcome.value, Result) and not dropped
+    outcome.cancel()
+    bridge.run(_nothing())
+    assert dropped == [outcome.value]
+
+
+async def _nothing() -> None:
+    pass

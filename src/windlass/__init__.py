@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
+    from windlass.volume import Volume as Volume
 
 _WHERE = {
     "App": "app",
@@ -53,6 +54,7 @@ _WHERE = {
     "Period": "schedule",
     "Retries": "retries",
     "Secret": "secret",
+    "Volume": "volume",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "execution",
@@ -76,7 +78,7 @@ _REMOVED = {
 _MODULES = frozenset(
     {
         "app", "call_graph", "client", "cls", "config", "environment", "exception", "experimental", "functions",
-        "image", "partial_function", "schedule", "secret", "types",
+        "image", "partial_function", "schedule", "secret", "types", "volume",
     }
 )  # fmt: skip
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
     from windlass.image import Image
     from windlass.secret import Secret
+    from windlass.volume import Volume
     from windlass.wire.messages import functions
+    from windlass.wire.messages import volumes as volume_messages
 
 SCALEDOWN_WINDOW = 60.0
 TIMEOUT = 300
@@ -36,7 +38,6 @@ LATER = {
     "network_file_systems": "network file systems",
     "proxy": "proxies",
     "i6pn": "private networks between containers",
-    "volumes": "volumes",
 }
 
 
@@ -46,17 +47,19 @@ class Options:
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
         "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot",
-        "startup_timeout", "timeout",
+        "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
     secrets: list[Secret]
+    volumes: dict[str, Volume]
 
     def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
         refuse(asked)
         self.image = _image(asked.get("image"))
         self.secrets = secrets(asked.get("secrets"))
+        self.volumes = volumes(asked.get("volumes"))
         env = asked.get("env")
         if env:
             self.secrets.append(_env(env))
@@ -141,6 +144,8 @@ def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
         given["secrets"] = secrets(asked["secrets"])
     if asked.get("env"):
         given["more_secrets"] = [_env(asked["env"])]
+    if asked.get("volumes"):
+        given["volumes"] = volumes(asked["volumes"])
     return given
 
 
@@ -190,6 +195,56 @@ def secrets(given: Sequence[Any] | None) -> list[Secret]:
             if not isinstance(one, secret.Secret):
                 raise exception.InvalidError(f"secrets must be a list of Secret, but it holds {one!r}")
     return list(given)
+
+
+def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
+    """Checked volumes by the path that they are mounted at.
+
+    Raises:
+        InvalidError: a path is not absolute, or one volume has two of them.
+    """
+    import posixpath
+
+    if not given:
+        return {}
+    from windlass import volume as volume_module
+
+    if not hasattr(given, "items"):
+        raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
+    checked: dict[str, Volume] = {}
+    for key, one in given.items():
+        path = str(key)
+        if not isinstance(one, volume_module.Volume):
+            raise exception.InvalidError(f"volumes: at {path!r} is no Volume but {one!r}")
+        clean = posixpath.normpath(path)
+        if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
+            raise exception.InvalidError(
+                f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
+            )
+        checked[clean] = one
+    _check_once(checked)
+    return checked
+
+
+def _check_once(mounted: Mapping[str, Volume]) -> None:
+    places: dict[object, str] = {}
+    for path, one in mounted.items():
+        base = one._base or one
+        for identity in {id(base), base._object_id or id(base)}:
+            if identity in places:
+                raise exception.InvalidError(
+                    f"{one._describe()} cannot be mounted twice in one container, at {places[identity]!r} and {path!r}"
+                )
+            places[identity] = path
+
+
+def mounts(mounted: Mapping[str, Volume]) -> list[volume_messages.VolumeMount]:
+    """What the server is told of volumes that have their ids."""
+    _check_once(mounted)
+    return [
+        {"path": path, "volume_id": one.object_id, "read_only": bool(one._read_only), "sub_path": one._sub_path or ""}
+        for path, one in mounted.items()
+    ]
 
 
 def _image(given: Any) -> Image | None:

@@ -63,6 +63,11 @@ class Binding:
                     await context.load(secret, again=secret._stale(app_id))
                 if name in overrides:
                     overrides[name] = [secret.object_id for secret in overrides[name]]
+            if mounted := overrides.get("volumes"):
+                from windlass import options
+
+                await context.load_all(mounted.values())
+                overrides["volumes"] = options.mounts(mounted)
         finally:
             await context.close()
         body: Any = {"function_id": base_id, "parameters": text, "overrides": overrides}

@@ -46,6 +46,10 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     shape: Any = {**handle._asked, **handle._info}
     if options.schedule is not None:
         shape["schedule"] = options.schedule
+    if mounted := {**app._volumes, **options.volumes}:
+        from windlass.options import mounts as mounts_of
+
+        shape["volumes"] = mounts_of(mounted)
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,

@@ -360,6 +360,11 @@ class context(_Typed3[S, P, R], _Descriptor):
         def __get__(self, obj: Any, owner: Any) -> Any: ...
 
 
+def context_function(function: Callable[P, AbstractAsyncContextManager[R, bool | None]]) -> BoundContext[P, R]:
+    """Decorates a function that is no method and returns such a context manager."""
+    return BoundContext(function)
+
+
 # -- maps: what consumes the user's iterators -----------------------------------------------------------------
 
 

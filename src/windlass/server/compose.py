@@ -26,6 +26,7 @@ from windlass.server.api import schedules as _schedules
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
+from windlass.server.api import volumes as _volumes
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
@@ -38,7 +39,7 @@ from windlass.server.store import database
 
 API = (
     _apps, _calls, _deployments, _environments, _images, _machines, _records, _runners, _schedules, _terminals, _upkeep,
-    _variants,
+    _variants, _volumes,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
@@ -70,6 +71,7 @@ def core(
         turn=turn,
         clock=clock,
         blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
+        uploads=blobs.Blobs(home / "uploads", synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
         firings=signal.Signal(),

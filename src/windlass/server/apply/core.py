@@ -36,6 +36,8 @@ class Core:
     turn: turn.Turn
     clock: clock.Clock
     blobs: blobs.Blobs
+    uploads: blobs.Blobs
+    """Files on their way into volumes; the worker takes them out of here."""
     keyring: keyring.Keyring
     scheduler: signal.Signal
     firings: signal.Signal
@@ -67,6 +69,10 @@ class Core:
     """Images of workers that no row knows, since when."""
     upkeep: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     """Held by whoever removes images: one at a time."""
+    merging: set[str] = dataclasses.field(default_factory=set)
+    """Volumes whose layers are being merged."""
+    editing: set[str] = dataclasses.field(default_factory=set)
+    """Edits of volumes under way."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 
 from windlass import exception
 from windlass.server.apply import core as core_module
-from windlass.server.apply import prune
+from windlass.server.apply import prune, volumes
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
 
@@ -60,6 +61,7 @@ def rarely(core: Core) -> bool:
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
+    core.tasks.start(_volumes(core), "removal of old layers of volumes")
     records.forget_minutes(core.db, now - core.settings.keep_figures)
     limits = core.settings
     blobs, more = records.forget(
@@ -76,6 +78,13 @@ async def _images(core: Core) -> None:
         await prune.collect(core)
     except exception.Error as exc:
         _log.warning("old images could not be removed: %s", exc)
+
+
+async def _volumes(core: Core) -> None:
+    try:
+        await volumes.collect(core)
+    except (exception.Error, asyncio.TimeoutError) as exc:
+        _log.warning("old layers of volumes could not be removed: %s", exc)
 
 
 def _drop_blobs(core: Core, digests: list[str]) -> None:

@@ -1,0 +1,316 @@
+"""One volume in one container: its stack, its private upper folders, and what of them is committed.
+
+    containers/<id>/volumes/<n>/
+        state.json       all of this, for the next worker
+        merged/          where a stack is put together; nothing hangs there afterwards
+        upper-<k>/       what the container wrote, the newest number last
+        work-<k>/
+
+A commit or a reload of a mount that nothing in the container uses at that moment exchanges it: the upper folder of the
+old stack can then be changed by nobody any more (it is *frozen*) and becomes a layer by links, without copying a byte;
+the new stack shows it below a new upper folder. Where the mount is busy, changed files are copied out of the live upper
+folder. What is frozen is committed sooner or later: at the next commit, at the container's end, or by the next worker.
+"""
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypedDict
+
+from windlass import exception
+from windlass.wire.messages import volumes as messages
+from windlass.worker import linux, overlay
+from windlass.worker.images import rooted
+from windlass.worker.volumes import layers as layer_store
+from windlass.worker.volumes import swap, taking
+
+FOLDER = "volumes"
+
+
+class Upper(TypedDict):
+    """``layer``: the name that its layer has, once it was made of it. ``done``: all of it is committed, and nobody can
+    change it."""
+
+    n: int
+    layer: str
+    done: bool
+
+
+class _State(TypedDict):
+    plan: messages.MountPlan
+    device: int
+    uppers: list[Upper]
+
+
+class Mount:
+    """Everything here is for threads; one at a time for each mount (``lock`` in ``service``)."""
+
+    def __init__(self, folder: Path, state: _State, layers: layer_store.Layers) -> None:
+        self.folder = folder
+        self._state = state
+        self._layers = layers
+
+    # -- its facts -----------------------------------------------------------------------------------------
+
+    @property
+    def plan(self) -> messages.MountPlan:
+        return self._state["plan"]
+
+    @property
+    def volume_id(self) -> str:
+        return self.plan["volume_id"]
+
+    @property
+    def device(self) -> int:
+        return self._state["device"]
+
+    def used(self) -> set[str]:
+        """Layers that must stay."""
+        return {*self.plan["layers"], *(upper["layer"] for upper in self._state["uppers"])}
+
+    def newest(self) -> Upper:
+        """What the container writes to."""
+        return self._state["uppers"][-1]
+
+    def is_clean(self) -> bool:
+        """Whether there is nothing to commit."""
+        uppers = self._state["uppers"]
+        return all(upper["done"] for upper in uppers[:-1]) and not any(self._path(uppers[-1]).iterdir())
+
+    def _path(self, upper: Upper) -> Path:
+        return self.folder / f"upper-{upper['n']}"
+
+    def _write(self) -> None:
+        draft = self.folder / "state.new"
+        draft.write_text(json.dumps(self._state))
+        draft.rename(self.folder / "state.json")
+
+    # -- stacks --------------------------------------------------------------------------------------------
+
+    def begin(self) -> Path:
+        """Put the first stack together; the folder to show in the container."""
+        self.folder.mkdir(parents=True)
+        merged = self.folder / "merged"
+        merged.mkdir()
+        self._begin_upper(None)
+        self._write()
+        self._stack(merged)
+        self._write()
+        return self._root(merged)
+
+    def forget_first(self) -> None:
+        """The container has its own copy of the mount now."""
+        overlay.unmount(self.folder / "merged")
+
+    def _begin_upper(self, before: Upper | None) -> None:
+        uppers = self._state["uppers"]
+        new: Upper = {"n": before["n"] + 1 if before else 0, "layer": "", "done": False}
+        layer_store.dressed(self._path(new))
+        if before is not None:
+            _dress_like(self._path(new), self._path(before))
+        elif self.plan["layers"]:
+            _dress_like(self._path(new), self._layers.files(self.plan["layers"][-1]))
+        (self.folder / f"work-{new['n']}").mkdir()
+        uppers.append(new)
+
+    def _stack(self, merged: Path) -> None:
+        lowers = self._layers.lowers(self.plan["layers"])
+        if self.plan["read_only"]:
+            lowers = [self._stub(), *lowers]
+            overlay.mount(merged, lowers=lowers, suid=False)
+        else:
+            uppers = self._state["uppers"]
+            lowers += [self._path(upper) for upper in uppers[:-1]]
+            work = self.folder / f"work-{uppers[-1]['n']}"
+            overlay.mount(merged, lowers=lowers, upper=self._path(uppers[-1]), work=work, suid=False)
+        self._state["device"] = merged.stat().st_dev
+
+    def _stub(self) -> Path:
+        """A lowest layer that has the folder ``sub_path``, for those who may not make it."""
+        stub = self.folder / "stub"
+        layer_store.dressed(stub)
+        place = stub
+        for part in _parts(self.plan["sub_path"]):
+            place = place / part
+            layer_store.dressed(place)
+        return stub
+
+    def _root(self, merged: Path) -> Path:
+        parts = _parts(self.plan["sub_path"])
+        if not parts:
+            return merged
+        inside = "/".join(parts)
+        with rooted.at(merged) as root:
+            try:
+                for made in root.make(inside):
+                    with root.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+                        os.chown(descriptor, layer_store.OWNER, layer_store.OWNER)
+                with root.opened(inside, os.O_PATH | os.O_DIRECTORY) as descriptor:
+                    return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+            except OSError as exc:
+                raise exception.InvalidError(
+                    f"sub_path {self.plan['sub_path']!r} of the volume is no folder: {exc.strerror}"
+                ) from None
+
+    # -- exchange ------------------------------------------------------------------------------------------
+
+    def exchange(self, pid: int, head: tuple[int, list[str]] | None = None) -> None:
+        """Freeze what the container wrote, and give it a new stack. ``head``: number and layers of the version that
+        it shall see below what it has not committed; without one it sees what it saw.
+
+        Raises:
+            swap.Busy: something in the container uses the mount; nothing has changed.
+        """
+        old: _State = json.loads(json.dumps(self._state))
+        merged = self.folder / "merged"
+        shown: list[Upper] = []
+        if head is not None:
+            self.plan["base"], self.plan["layers"] = head
+            shown = [upper for upper in self._state["uppers"] if upper["done"]]
+            self._state["uppers"] = [upper for upper in self._state["uppers"] if not upper["done"]]
+        if not self.plan["read_only"]:
+            self._begin_upper(old["uppers"][-1])
+        try:
+            with self._layers.hold(old["plan"]["layers"]):
+                self._stack(merged)
+                try:
+                    self._write()  # whatever happens now: the next worker knows all upper folders
+                    tree = linux.open_tree(self._root(merged))
+                finally:
+                    overlay.unmount(merged)
+                try:
+                    swap.exchange(pid, old["device"], tree, self.plan["path"])
+                finally:
+                    os.close(tree)
+        except BaseException:
+            self._undo(old)
+            raise
+        for upper in self._state["uppers"][:-1]:
+            if not upper["done"] and not any(self._path(upper).iterdir()):
+                upper["done"] = True
+        self._write()
+        for upper in shown:
+            _remove(self._path(upper))
+
+    def _undo(self, old: _State) -> None:
+        for name in ("upper", "work"):
+            for entry in self.folder.glob(f"{name}-*"):
+                if int(entry.name.rpartition("-")[2]) > (old["uppers"][-1]["n"] if old["uppers"] else -1):
+                    _remove(entry)
+        self._state = old
+        self._write()
+
+    def is_there(self, pid: int) -> bool:
+        return swap.place(pid, self.device) is not None
+
+    # -- commits -------------------------------------------------------------------------------------------
+
+    def uncommitted(self, *, frozen: bool) -> Iterator[Upper]:
+        """Upper folders with something that may not be committed yet, oldest first. ``frozen``: without the one that
+        the container writes to."""
+        uppers = self._state["uppers"]
+        yield from [upper for upper in (uppers[:-1] if frozen else uppers) if not upper["done"]]
+
+    def make(self, upper: Upper, *, live: bool, final: bool = False) -> tuple[layer_store.Made | None, taking.Taken]:
+        """A layer of what is new in an upper folder; None where nothing is.
+
+        ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times.
+        """
+        seen = self._seen(upper)
+        if final:
+            seen = {path: one._replace(ctime=0) if one.kind == taking.FILE else one for path, one in seen.items()}
+        with self._layers.draft() as draft:
+            taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=live and not final)
+            if not taken.puts and not taken.clears:
+                return None, taken
+            made = self._layers.publish(draft, taken.files, puts=taken.puts, clears=taken.clears)
+        if not live:
+            upper["layer"] = made.layer_id
+            self._write()
+        return made, taken
+
+    def committed(self, upper: Upper, taken: taking.Taken, *, live: bool) -> None:
+        """The server keeps the layer."""
+        if live:
+            text = json.dumps({path: list(one) for path, one in taken.seen.items()})
+            draft = self.folder / f"seen-{upper['n']}.new"
+            draft.write_text(text)
+            draft.rename(self.folder / f"seen-{upper['n']}.json")
+        else:
+            upper["done"] = True
+            self._write()
+
+    def _seen(self, upper: Upper) -> dict[str, taking.Seen]:
+        try:
+            text = (self.folder / f"seen-{upper['n']}.json").read_text()
+        except FileNotFoundError:
+            return {}
+        return {path: taking.Seen(*one) for path, one in json.loads(text).items()}
+
+    def spare(self, upper: Upper, layer_id: str, clash: list[str]) -> None:
+        """Change a layer that nobody has seen yet so that it leaves the paths ``clash`` alone, which others put below
+        something that it takes away: it takes away each single file that the container saw instead."""
+        own = [self._path(one) for one in self._state["uppers"] if one["n"] < upper["n"]]
+        with self._layers.view(self.plan["layers"], own) as base:
+            for path in clash:
+                _spell(self._layers.root / layer_id / "files", base, path.split("/"), set(self._seen(upper)))
+
+
+def _spell(layer: Path, base: Path, path: list[str], seen: set[str]) -> None:
+    """Let ``layer`` no longer hide ``path``, but everything beside the way to it that ``base`` or ``seen`` has."""
+    place, below = layer, base
+    for depth, part in enumerate(path[:-1], 1):
+        place, below = place / part, below / part
+        hidden = False
+        if not os.path.lexists(place):
+            return  # nothing of it is hidden from here on
+        state = place.lstat()
+        if stat.S_ISCHR(state.st_mode):
+            place.unlink()
+            place.mkdir()
+            _dress_like(place, below if below.is_dir() and not below.is_symlink() else layer)
+            hidden = True
+        elif not stat.S_ISDIR(state.st_mode):
+            return  # a file in the place of the folder: the later commit wins
+        else:
+            with contextlib.suppress(OSError):
+                hidden = os.getxattr(place, taking.OPAQUE) == b"y"
+                os.removexattr(place, taking.OPAQUE)
+        if hidden:
+            names = set(os.listdir(below)) if below.is_dir() and not below.is_symlink() else set()
+            names |= {one.split("/")[depth] for one in seen if one.split("/")[:depth] == path[:depth] and one.count("/") >= depth}
+            for name in names:
+                if not os.path.lexists(place / name):
+                    os.mknod(place / name, stat.S_IFCHR, os.makedev(0, 0))
+
+
+def new(folder: Path, plan: messages.MountPlan, layers: layer_store.Layers) -> Mount:
+    return Mount(folder, {"plan": plan, "device": 0, "uppers": []}, layers)
+
+
+def load(folder: Path, layers: layer_store.Layers) -> list[Mount]:
+    """The mounts of a container, by what an earlier worker (or this one) wrote."""
+    found = []
+    for entry in sorted((folder / FOLDER).glob("*/state.json")):
+        state: Any = json.loads(entry.read_text())
+        found.append(Mount(entry.parent, state, layers))
+    return found
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part]
+
+
+def _dress_like(path: Path, like: Path) -> None:
+    state = like.stat()
+    os.chown(path, state.st_uid, state.st_gid)
+    path.chmod(stat.S_IMODE(state.st_mode))
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

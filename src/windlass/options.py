@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from windlass.secret import Secret
     from windlass.volume import Volume
     from windlass.wire.messages import functions
-    from windlass.wire.messages import volumes as volume_messages
 
 SCALEDOWN_WINDOW = 60.0
 TIMEOUT = 300
@@ -208,6 +207,7 @@ def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
     if not given:
         return {}
     from windlass import volume as volume_module
+    from windlass.client import volumes as volume_work
 
     if not hasattr(given, "items"):
         raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
@@ -222,29 +222,8 @@ def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
                 f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
             )
         checked[clean] = one
-    _check_once(checked)
+    volume_work.check_once(checked)
     return checked
-
-
-def _check_once(mounted: Mapping[str, Volume]) -> None:
-    places: dict[object, str] = {}
-    for path, one in mounted.items():
-        base = one._base or one
-        for identity in {id(base), base._object_id or id(base)}:
-            if identity in places:
-                raise exception.InvalidError(
-                    f"{one._describe()} cannot be mounted twice in one container, at {places[identity]!r} and {path!r}"
-                )
-            places[identity] = path
-
-
-def mounts(mounted: Mapping[str, Volume]) -> list[volume_messages.VolumeMount]:
-    """What the server is told of volumes that have their ids."""
-    _check_once(mounted)
-    return [
-        {"path": path, "volume_id": one.object_id, "read_only": bool(one._read_only), "sub_path": one._sub_path or ""}
-        for path, one in mounted.items()
-    ]
 
 
 def _image(given: Any) -> Image | None:

@@ -109,9 +109,8 @@ class Volume(handles.Object):
         names.check_object(name, "a volume's name")
         made = Volume._new()
         made._name, made._lazy = name, True
-        made._query = {"name": name, **_asked(environment_name, version)}  # type: ignore[typeddict-item]
-        if create_if_missing:
-            made._query["create"] = "missing"
+        query = {"name": name, **_asked(environment_name, version)}
+        made._query = {**query, "create": "missing"} if create_if_missing else query  # type: ignore[assignment]
         return made
 
     @staticmethod
@@ -148,7 +147,9 @@ class Volume(handles.Object):
         """Its name; None for one without, or before it is known."""
         return self._name if self._base is None else self._base.name
 
-    def with_mount_options(self, *, read_only: bool | None = None, sub_path: str | os.PathLike[str] | None = None) -> Volume:
+    def with_mount_options(
+        self, *, read_only: bool | None = None, sub_path: str | os.PathLike[str] | None = None
+    ) -> Volume:
         """The same volume, to be mounted otherwise. What is None stays as it was.
 
         Args:
@@ -372,7 +373,8 @@ class Volume(handles.Object):
         if isinstance(src_paths, str) or not src_paths:
             raise exception.InvalidError("copy_files() takes a list of paths")
         step: messages.EditStep = {
-            "op": "copy", "sources": [_text(path) for path in src_paths], "path": _text(dst_path), "recursive": recursive,
+            "op": "copy", "sources": [_text(path) for path in src_paths], "path": _text(dst_path),
+            "recursive": recursive,
         }  # fmt: skip
         await self._edit([step])
 

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, resolver, source
+from windlass.client import blobs, resolver, source, volumes
 from windlass.wire.messages import functions
 
 if TYPE_CHECKING:
@@ -47,9 +47,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if options.schedule is not None:
         shape["schedule"] = options.schedule
     if mounted := {**app._volumes, **options.volumes}:
-        from windlass.options import mounts as mounts_of
-
-        shape["volumes"] = mounts_of(mounted)
+        shape["volumes"] = volumes.mounts(mounted)
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,

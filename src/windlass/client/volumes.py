@@ -12,7 +12,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -51,6 +51,28 @@ def inside(path: str | os.PathLike[str]) -> str:
     return "/".join(part for part in parts if part != "/")
 
 
+def check_once(mounted: Mapping[str, Any]) -> None:
+    """Raise ``InvalidError`` where one volume shall be mounted at two paths."""
+    places: dict[object, str] = {}
+    for path, one in mounted.items():
+        base = one._base or one
+        for identity in {id(base), base._object_id or id(base)}:
+            if identity in places:
+                raise exception.InvalidError(
+                    f"{one._describe()} cannot be mounted twice in one container, at {places[identity]!r} and {path!r}"
+                )
+            places[identity] = path
+
+
+def mounts(mounted: Mapping[str, Any]) -> list[messages.VolumeMount]:
+    """What the server is told of volumes that have their ids, by the paths that they are mounted at."""
+    check_once(mounted)
+    return [
+        {"path": path, "volume_id": one.object_id, "read_only": bool(one._read_only), "sub_path": one._sub_path or ""}
+        for path, one in mounted.items()
+    ]
+
+
 # -- out of volumes --------------------------------------------------------------------------------------------
 
 
@@ -58,7 +80,7 @@ async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None 
     """Path, kind, time and size of what lies at ``path``. Raises ``FileNotFoundError``."""
     if path.endswith("*"):
         raise exception.InvalidError(
-            f"the path {path!r} ends in a wildcard, which is not supported", hint="Use recursive=True for everything below."
+            f"the path {path!r} ends in a wildcard, which is not supported", hint="Use recursive=True for all below."
         )
     body: messages.VolumeRead = {"volume_id": volume_id, "recursive": recursive}
     if at is not None:
@@ -149,7 +171,10 @@ class Upload:
         self._folders: list[tuple[Path, str, bool]] = []
 
     def put_file(
-        self, local_file: str | os.PathLike[str] | BinaryIO, remote_path: str | os.PathLike[str], mode: int | None = None
+        self,
+        local_file: str | os.PathLike[str] | BinaryIO,
+        remote_path: str | os.PathLike[str],
+        mode: int | None = None,
     ) -> None:
         """Upload one file.
 
@@ -201,7 +226,8 @@ class Upload:
                 raise FileNotFoundError(f"local folder {str(local)!r} does not exist")
             if not local.is_dir():
                 raise NotADirectoryError(f"{str(local)!r} is no folder; use put_file")
-            files += [_File(f"{remote}/{name}" if remote else name, path, None) for name, path in _walk(local, recursive)]
+            head = f"{remote}/" if remote else ""
+            files += [_File(f"{head}{name}", path, None) for name, path in _walk(local, recursive)]
         return files
 
     async def _send(self, volume_id: str, files: list[_File]) -> None:

@@ -79,7 +79,7 @@ class Containers:
         self.name = parts.runtime.name
         self.gaps = gaps
         self.store = parts.store
-        self.volumes = parts.volumes
+        self.volumes: volume_service.Volumes | None = parts.volumes
         self._parts = parts
         self._layers = cache.Layers(parts.root)
         self._profile = seccomp.profile()
@@ -117,7 +117,8 @@ class Containers:
             ended, group, record = await self._start(held, plan, folder, uses=uses, note=note)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
-                await held.enter_async_context(self.volumes.following(plan["container_id"], folder, record["pid"]))
+                following = self._parts.volumes.following(folder.container_id, folder, record["pid"])
+                await held.enter_async_context(following)
             yield _Contained(running, group)
 
     @contextlib.asynccontextmanager
@@ -155,7 +156,7 @@ class Containers:
         ended = held.enter_context(parts.exits.expect(folder.container_id))
         held.enter_context(self._forgotten(folder))
         created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
-        async with self.volumes.open(plan, folder) as binds:
+        async with parts.volumes.open(plan, folder) as binds:
             (folder.bundle / "config.json").touch(0o600)  # holds the secrets
             text = json.dumps(spec.document(box._replace(binds=[*box.binds, *binds])))
             (folder.bundle / "config.json").write_text(text)
@@ -266,7 +267,7 @@ class Containers:
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
-            await held.enter_async_context(self.volumes.following(container_id, folder, pid))
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
             yield _Contained(running, group)
 
     def known(self) -> list[str]:

@@ -16,7 +16,6 @@ from windlass.server.bus import link
 from windlass.server.store import volumes
 from windlass.wire import payload, peer
 from windlass.wire.messages import blobs as blob_messages
-from windlass.wire.messages import common
 from windlass.wire.messages import volumes as messages
 
 Core = door.Core

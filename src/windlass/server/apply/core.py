@@ -35,9 +35,9 @@ class Core:
     world: machines.World
     turn: turn.Turn
     clock: clock.Clock
-    blobs: blobs.Blobs
     uploads: blobs.Blobs
     """Files on their way into volumes; the worker takes them out of here."""
+    blobs: blobs.Blobs
     keyring: keyring.Keyring
     scheduler: signal.Signal
     firings: signal.Signal

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import re
 from typing import NamedTuple
@@ -14,7 +15,6 @@ from windlass.server.apply import environments
 from windlass.server.decide import volumes as decisions
 from windlass.server.state import machines
 from windlass.server.store import volumes
-from windlass.wire.messages import containers as container_messages
 from windlass.wire.messages import volumes as messages
 
 Core = core_module.Core
@@ -228,7 +228,11 @@ def _merge_soon(core: Core, volume_id: str, version: volumes.Version) -> None:
     if volume_id in core.merging or decisions.run(_files(core, version.layers)) is None:
         return
     core.merging.add(volume_id)
-    core.turn.after.append(lambda: core.tasks.start(_merge(core, volume_id), f"merge layers of {volume_id}"))
+    core.turn.after.append(functools.partial(_start_merge, core, volume_id))
+
+
+def _start_merge(core: Core, volume_id: str) -> None:
+    core.tasks.start(_merge(core, volume_id), f"merge layers of {volume_id}")
 
 
 def _files(core: Core, stack: list[str]) -> list[int]:
@@ -276,7 +280,7 @@ async def collect(core: Core) -> None:
     for row_id, _, stack in volumes.heads(core.db):
         if row_id not in core.merging and decisions.run(_files(core, stack)) is not None:
             core.merging.add(row_id)
-            core.tasks.start(_merge(core, row_id), f"merge layers of {row_id}")
+            _start_merge(core, row_id)
     core.turn.begin()
     named = volumes.forget_unnamed_layers(core.db)
     core.uploads.forget_older(core.settings.keep_uploads)

@@ -1,4 +1,4 @@
-"""How commits of one volume become one history: what a late commit must leave alone, what is stacked, what is forgotten.
+"""How commits of one volume become one history: what a late commit must leave alone, and what is stacked.
 
 A commit is a layer: files that it puts, and paths that it takes away with all below them. It lies above everything that
 was committed before, so of one file the last commit wins by itself. Only what it takes away *as a whole* (a folder

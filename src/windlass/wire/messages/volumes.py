@@ -175,7 +175,8 @@ class LayerMade(TypedDict):
 
 
 class VolumePublish(LayerMade):
-    """A container's changes since it saw version ``base``, as a layer."""
+    """A container's changes since it saw version ``base``, as a layer. Attachment 2: paths of a clash before which
+    the container did see, and meant to take away."""
 
     volume_id: str
     container_id: str

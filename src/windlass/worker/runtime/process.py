@@ -23,6 +23,7 @@ from windlass.worker import folder as folders
 from windlass.worker import mounts, release
 from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
+from windlass.worker.volumes import service as volume_service
 
 _START_TIME = 10.0  # seconds for the shim to write its pid file
 _PASSED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TMPDIR")
@@ -38,7 +39,7 @@ class Processes:
     def __init__(self, root: Path, *, boot: Path | None = None) -> None:
         self._root = root
         self.store = store.Store(root, holds.Holds())
-        self.volumes = None
+        self.volumes: volume_service.Volumes | None = None
         self._boot = boot or Path(windlass.__file__).parent / "runner" / "boot.py"
         self._mounts = mounts.Mounts(root, owner=False)
         self._exits = handle.Exits(paths.run(root) / "exits")

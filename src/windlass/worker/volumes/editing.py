@@ -300,8 +300,8 @@ def _copy(tree: Path, step: messages.EditStep) -> None:
 
 def _copy_file(source: str, target: str) -> None:
     Path(target).unlink(missing_ok=True)
-    if os.path.islink(source):
-        os.symlink(os.readlink(source), target)
+    if Path(source).is_symlink():
+        Path(target).symlink_to(Path(source).readlink())
     elif stat.S_ISREG(os.lstat(source).st_mode):
         shutil.copy2(source, target)
     else:

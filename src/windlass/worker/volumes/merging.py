@@ -32,7 +32,7 @@ class _Merging:
 
     def folder(self, trees: Sequence[tuple[str, Path]], target: Path, path: str) -> None:
         """Fill ``target`` with what the folders ``trees`` (topmost first) show together."""
-        names = sorted({name for _, tree in trees for name in os.listdir(tree)})
+        names = sorted({name for _, tree in trees for name in os.listdir(tree)})  # noqa: PTH208
         for name in names:
             self._entry(trees, target / name, name, f"{path}/{name}" if path else name)
 

@@ -13,7 +13,6 @@ folder. What is frozen is committed sooner or later: at the next commit, at the 
 """
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -252,41 +251,67 @@ class Mount:
             return {}
         return {path: taking.Seen(*one) for path, one in json.loads(text).items()}
 
-    def spare(self, upper: Upper, layer_id: str, clash: list[str]) -> None:
-        """Change a layer that nobody has seen yet so that it leaves the paths ``clash`` alone, which others put below
-        something that it takes away: it takes away each single file that the container saw instead."""
+    def spare(self, upper: Upper, layer_id: str, clash: list[str], clears: list[str]) -> tuple[list[str], list[str]]:
+        """Change a layer that nobody has seen yet so that it leaves those of the paths ``clash`` alone that the
+        container never saw, which others put below something that it takes away: it takes away each single thing that
+        the container did see instead.
+
+        Returns what it takes away now, and which of ``clash`` the container did see.
+        """
         own = [self._path(one) for one in self._state["uppers"] if one["n"] < upper["n"]]
+        before, known, left = set(self._seen(upper)), [], set(clears)
         with self._layers.view(self.plan["layers"], own) as base:
             for path in clash:
-                _spell(self._layers.root / layer_id / "files", base, path.split("/"), set(self._seen(upper)))
+                if path in before or os.path.lexists(base / path):
+                    known.append(path)
+                    continue
+                left = {one for one in left if not path.startswith(f"{one}/")}
+                left.update(_spell(self._layers.root / layer_id / "files", base, path.split("/"), before))
+        return sorted(left), known
 
 
-def _spell(layer: Path, base: Path, path: list[str], seen: set[str]) -> None:
-    """Let ``layer`` no longer hide ``path``, but everything beside the way to it that ``base`` or ``seen`` has."""
-    place, below = layer, base
+def _spell(layer: Path, base: Path, path: list[str], seen: set[str]) -> list[str]:
+    """Let ``layer`` no longer hide ``path``, but whatever else it did hide on the way there that is in ``base`` or was
+    ``seen``. The paths that it takes away instead."""
+    place, below, hides = layer, base, False
+    taken: list[str] = []
     for depth, part in enumerate(path[:-1], 1):
         place, below = place / part, below / part
-        hidden = False
-        if not os.path.lexists(place):
-            return  # nothing of it is hidden from here on
+        is_folder = below.is_dir() and not below.is_symlink()
+        opened = _opened_up(place, below if is_folder else layer)
+        if opened is None:
+            return taken  # nothing of it is hidden from here on; or by a file, and then the later commit wins
+        hides = hides or opened
+        if not hides:
+            continue
+        names = {entry.name for entry in below.iterdir()} if is_folder else set()
+        inside = "/".join(path[:depth]) + "/"
+        names |= {one[len(inside) :].partition("/")[0] for one in seen if one.startswith(inside)}
+        for name in names:
+            if not os.path.lexists(place / name):
+                os.mknod(place / name, stat.S_IFCHR, os.makedev(0, 0))
+                taken.append(inside + name)
+    return taken
+
+
+def _opened_up(place: Path, like: Path) -> bool | None:
+    """Let a folder of a layer show what lies below it: whether it did not. None where there is no folder, nor was."""
+    try:
         state = place.lstat()
-        if stat.S_ISCHR(state.st_mode):
-            place.unlink()
-            place.mkdir()
-            _dress_like(place, below if below.is_dir() and not below.is_symlink() else layer)
-            hidden = True
-        elif not stat.S_ISDIR(state.st_mode):
-            return  # a file in the place of the folder: the later commit wins
-        else:
-            with contextlib.suppress(OSError):
-                hidden = os.getxattr(place, taking.OPAQUE) == b"y"
-                os.removexattr(place, taking.OPAQUE)
-        if hidden:
-            names = set(os.listdir(below)) if below.is_dir() and not below.is_symlink() else set()
-            names |= {one.split("/")[depth] for one in seen if one.split("/")[:depth] == path[:depth] and one.count("/") >= depth}
-            for name in names:
-                if not os.path.lexists(place / name):
-                    os.mknod(place / name, stat.S_IFCHR, os.makedev(0, 0))
+    except FileNotFoundError:
+        return None
+    if stat.S_ISCHR(state.st_mode):
+        place.unlink()
+        place.mkdir()
+        _dress_like(place, like)
+        return True
+    if not stat.S_ISDIR(state.st_mode):
+        return None
+    try:
+        os.removexattr(place, taking.OPAQUE)
+    except OSError:
+        return False
+    return True
 
 
 def new(folder: Path, plan: messages.MountPlan, layers: layer_store.Layers) -> Mount:

@@ -186,13 +186,14 @@ class Volumes:
             "volume_id": mount.volume_id, "container_id": container_id, "base": mount.plan["base"],
             "layer_id": made.layer_id, "digest": made.digest, "files": made.files, "size": made.size,
         }  # fmt: skip
+        clears, seen = made.clears, list[str]()
         while True:
-            reply: messages.VolumePublished = await self._ask(
-                "volume.publish", body, [_joined(made.puts), _joined(made.clears)]
-            )
+            lists = [_joined(made.puts), _joined(clears), _joined(seen)]
+            reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
             if not reply["clash"]:
                 return
-            await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"])
+            clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
+            seen += known
 
     async def _committing(self, container_id: str, mount: mounted.Mount) -> None:
         wait = _EVERY

@@ -112,9 +112,9 @@ def user_of(pid: int, device: int) -> str:
         return ""
     namespace = _namespace(pid)
     for entry in os.scandir("/proc"):
-        if entry.name.isdigit() and _namespace(int(entry.name)) == namespace and namespace:
-            if use := _use(Path(entry.path), found.path):
-                return use
+        ours = entry.name.isdigit() and _namespace(int(entry.name)) == namespace != ""
+        if ours and (use := _use(Path(entry.path), found.path)):
+            return use
     return ""
 
 

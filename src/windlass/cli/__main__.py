@@ -29,6 +29,7 @@ COMMANDS: dict[str, Entry] = {
     "call": Entry("Compute", "windlass.cli.call", "group", "Calls of the past: list, look at, run again."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
     "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
+    "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

@@ -129,7 +129,7 @@ class Volumes:
         async with self._lock(container_id, volume_id):
             if mount.plan["read_only"]:
                 if not request["reload"]:
-                    raise exception.PermissionDeniedError("the volume is mounted read-only")
+                    raise exception.ExecutionError("the volume is mounted read-only here")
                 await self._show(mount, pid)
                 return {"version": mount.plan["base"]}
             try:

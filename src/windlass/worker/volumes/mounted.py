@@ -17,9 +17,9 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from windlass import exception
 from windlass.wire.messages import volumes as messages
@@ -259,38 +259,58 @@ class Mount:
         Returns what it takes away now, and which of ``clash`` the container did see.
         """
         own = [self._path(one) for one in self._state["uppers"] if one["n"] < upper["n"]]
-        before, known, left = set(self._seen(upper)), [], set(clears)
         with self._layers.view(self.plan["layers"], own) as base:
-            for path in clash:
-                if path in before or os.path.lexists(base / path):
-                    known.append(path)
-                    continue
-                left = {one for one in left if not path.startswith(f"{one}/")}
-                left.update(_spell(self._layers.root / layer_id / "files", base, path.split("/"), before))
+            sight = _Sight(base, self._seen(upper))
+            known = [path for path in clash if sight.shows(path)]
+            spared = [path for path in clash if path not in known]
+            left = {one for one in clears if not any(path.startswith(f"{one}/") for path in spared)}
+            for path in spared:
+                left.update(_spell(self._layers.root / layer_id / "files", sight, path.split("/"), spared))
         return sorted(left), known
 
 
-def _spell(layer: Path, base: Path, path: list[str], seen: set[str]) -> list[str]:
-    """Let ``layer`` no longer hide ``path``, but whatever else it did hide on the way there that is in ``base`` or was
-    ``seen``. The paths that it takes away instead."""
-    place, below, hides = layer, base, False
+class _Sight(NamedTuple):
+    """What the container saw before it took things away: a stack, and what it had committed above it."""
+
+    base: Path
+    seen: dict[str, taking.Seen]
+
+    def shows(self, path: str) -> bool:
+        if (one := self.seen.get(path)) is not None:
+            return one.kind != taking.WHITEOUT
+        parts = path.split("/")
+        for end in range(len(parts) - 1, 0, -1):
+            above = self.seen.get("/".join(parts[:end]))
+            if above is not None and (above.kind != taking.FOLDER or above.digest):
+                return False
+        return os.path.lexists(self.base / path)
+
+    def names(self, folder: str) -> set[str]:
+        """What it saw in a folder."""
+        below = self.base / folder
+        names = {entry.name for entry in below.iterdir()} if below.is_dir() and not below.is_symlink() else set()
+        names |= {path[len(folder) + 1 :].partition("/")[0] for path in self.seen if path.startswith(f"{folder}/")}
+        return {name for name in names if self.shows(f"{folder}/{name}")}
+
+
+def _spell(layer: Path, sight: _Sight, path: list[str], spared: Collection[str]) -> list[str]:
+    """Let ``layer`` no longer hide ``path``, but whatever else it did hide on the way there that was seen. The paths
+    that it takes away instead."""
+    place, below, hides = layer, sight.base, False
     taken: list[str] = []
     for depth, part in enumerate(path[:-1], 1):
         place, below = place / part, below / part
-        is_folder = below.is_dir() and not below.is_symlink()
-        opened = _opened_up(place, below if is_folder else layer)
+        opened = _opened_up(place, below if below.is_dir() and not below.is_symlink() else layer)
         if opened is None:
             return taken  # nothing of it is hidden from here on; or by a file, and then the later commit wins
         hides = hides or opened
         if not hides:
             continue
-        names = {entry.name for entry in below.iterdir()} if is_folder else set()
-        inside = "/".join(path[:depth]) + "/"
-        names |= {one[len(inside) :].partition("/")[0] for one in seen if one.startswith(inside)}
-        for name in names:
-            if not os.path.lexists(place / name):
+        folder = "/".join(path[:depth])
+        for name in sight.names(folder):
+            if not os.path.lexists(place / name) and f"{folder}/{name}" not in spared:
                 os.mknod(place / name, stat.S_IFCHR, os.makedev(0, 0))
-                taken.append(inside + name)
+                taken.append(f"{folder}/{name}")
     return taken
 
 

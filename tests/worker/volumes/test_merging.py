@@ -76,7 +76,8 @@ def play(place: Path, chance: random.Random) -> None:
                 folder.mkdir(parents=True)
                 (folder / "x").write_text(str(chance.random()))
         elif deed == "rename" and file.exists():
-            file.rename(folder / chance.choice("xyz"))
+            target = file.rename(folder / chance.choice([name for name in "xyz" if name != file.name]))
+            target.write_text(str(chance.random()))  # else it might be what was there before, and yet be written anew
 
 
 def merged(base: dict[str, str], authors: list[Author]) -> dict[str, str]:

@@ -296,21 +296,31 @@ class _Sight(NamedTuple):
 def _spell(layer: Path, sight: _Sight, path: list[str], spared: Collection[str]) -> list[str]:
     """Let ``layer`` no longer hide ``path``, but whatever else it did hide on the way there that was seen. The paths
     that it takes away instead."""
-    place, below, hides = layer, sight.base, False
+    place, below = layer, sight.base
     taken: list[str] = []
     for depth, part in enumerate(path[:-1], 1):
         place, below = place / part, below / part
         opened = _opened_up(place, below if below.is_dir() and not below.is_symlink() else layer)
         if opened is None:
             return taken  # nothing of it is hidden from here on; or by a file, and then the later commit wins
-        hides = hides or opened
-        if not hides:
-            continue
-        folder = "/".join(path[:depth])
-        for name in sight.names(folder):
-            if not os.path.lexists(place / name) and f"{folder}/{name}" not in spared:
-                os.mknod(place / name, stat.S_IFCHR, os.makedev(0, 0))
-                taken.append(f"{folder}/{name}")
+        if opened:
+            folder = "/".join(path[:depth])
+            taken += _hidden(place, folder, sight.names(folder), spared)
+    return taken
+
+
+def _hidden(place: Path, folder: str, names: Collection[str], spared: Collection[str]) -> list[str]:
+    """Let a folder that hides nothing any more hide ``names``, and what it has itself, one by one."""
+    taken = []
+    for name in names:
+        inner, path = place / name, f"{folder}/{name}"
+        if not os.path.lexists(inner) and path not in spared:
+            os.mknod(inner, stat.S_IFCHR, os.makedev(0, 0))
+            taken.append(path)
+    for inner in place.iterdir():
+        if inner.is_dir() and not inner.is_symlink():
+            os.setxattr(inner, taking.OPAQUE, b"y")
+            taken.append(f"{folder}/{inner.name}")
     return taken
 
 

@@ -41,8 +41,10 @@ class Upper(TypedDict):
 
 
 class _State(TypedDict):
+    """``devices``: that the stack has; during an exchange that of the new one, too."""
+
     plan: messages.MountPlan
-    device: int
+    devices: list[int]
     uppers: list[Upper]
 
 
@@ -64,9 +66,15 @@ class Mount:
     def volume_id(self) -> str:
         return self.plan["volume_id"]
 
-    @property
-    def device(self) -> int:
-        return self._state["device"]
+    def place(self, pid: int) -> swap.Place | None:
+        """Where it hangs in the container of ``pid``."""
+        for found in swap.places(pid):
+            if found.upper:
+                if found.upper.startswith(f"{self.folder}/"):
+                    return found
+            elif self.plan["read_only"] and found.device in self._state["devices"]:
+                return found
+        return None
 
     def used(self) -> set[str]:
         """Layers that must stay."""
@@ -102,8 +110,8 @@ class Mount:
         self._write()
         return self._root(merged)
 
-    def forget_first(self) -> None:
-        """The container has its own copy of the mount now."""
+    def forget_own(self) -> None:
+        """Take our own copy of the mount away: the container has its own."""
         overlay.unmount(self.folder / "merged")
 
     def _begin_upper(self, before: Upper | None) -> None:
@@ -127,7 +135,7 @@ class Mount:
             lowers += [self._path(upper) for upper in uppers[:-1]]
             work = self.folder / f"work-{uppers[-1]['n']}"
             overlay.mount(merged, lowers=lowers, upper=self._path(uppers[-1]), work=work, suid=False)
-        self._state["device"] = merged.stat().st_dev
+        self._state["devices"].append(merged.stat().st_dev)
 
     def _stub(self) -> Path:
         """A lowest layer that has the folder ``sub_path``, for those who may not make it."""
@@ -183,12 +191,13 @@ class Mount:
                 finally:
                     overlay.unmount(merged)
                 try:
-                    swap.exchange(pid, old["device"], tree, self.plan["path"])
+                    swap.exchange(pid, self.place(pid), tree, self.plan["path"])
                 finally:
                     os.close(tree)
         except BaseException:
             self._undo(old)
             raise
+        self._state["devices"] = self._state["devices"][-1:]
         for upper in self._state["uppers"][:-1]:
             if not upper["done"] and not any(self._path(upper).iterdir()):
                 upper["done"] = True
@@ -197,15 +206,32 @@ class Mount:
             _remove(self._path(upper))
 
     def _undo(self, old: _State) -> None:
-        for name in ("upper", "work"):
-            for entry in self.folder.glob(f"{name}-*"):
-                if int(entry.name.rpartition("-")[2]) > (old["uppers"][-1]["n"] if old["uppers"] else -1):
-                    _remove(entry)
         self._state = old
+        self._remove_beyond()
         self._write()
 
-    def is_there(self, pid: int) -> bool:
-        return swap.place(pid, self.device) is not None
+    def _remove_beyond(self) -> None:
+        """Upper folders that were never shown."""
+        uppers = self._state["uppers"]
+        for entry in [*self.folder.glob("upper-*"), *self.folder.glob("work-*")]:
+            if int(entry.name.rpartition("-")[2]) > (uppers[-1]["n"] if uppers else -1):
+                _remove(entry)
+
+    def mend(self, pid: int) -> None:
+        """Put right what a worker left that was killed in the middle of an exchange. ``pid`` 0: the container is gone.
+
+        Raises:
+            swap.Busy: never; the place was empty.
+        """
+        self.forget_own()
+        found = self.place(pid) if pid else None
+        if found is not None and found.upper:
+            shown = int(found.upper.rpartition("-")[2])
+            self._state["uppers"] = [upper for upper in self._state["uppers"] if upper["n"] <= shown]
+        self._remove_beyond()
+        self._write()
+        if pid and found is None:
+            self.exchange(pid)
 
     # -- commits -------------------------------------------------------------------------------------------
 
@@ -345,7 +371,7 @@ def _opened_up(place: Path, like: Path) -> bool | None:
 
 
 def new(folder: Path, plan: messages.MountPlan, layers: layer_store.Layers) -> Mount:
-    return Mount(folder, {"plan": plan, "device": 0, "uppers": []}, layers)
+    return Mount(folder, {"plan": plan, "devices": [], "uppers": []}, layers)
 
 
 def load(folder: Path, layers: layer_store.Layers) -> list[Mount]:

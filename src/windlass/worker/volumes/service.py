@@ -66,7 +66,7 @@ class Volumes:
             yield binds
         finally:
             for mount in made:
-                mount.forget_first()
+                mount.forget_own()
         self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
 
     @contextlib.asynccontextmanager
@@ -74,7 +74,7 @@ class Volumes:
         """Commit in the background while the block runs, and finally when it is left; not when the worker ends."""
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
-            await asyncio.to_thread(self._mend, container_id, pid)
+            await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
         mounts = self._mounts[container_id]
         try:
             async with tasks.Tasks(self._failed) as background:
@@ -93,13 +93,11 @@ class Volumes:
             self._mounts.pop(container_id, None)
 
     def _mend(self, container_id: str, pid: int) -> None:
-        """A worker that was killed in the middle of an exchange may have left a container without its mount."""
         for mount in self._mounts[container_id].values():
-            if pid and folders.start_time(pid) and not mount.is_there(pid):
-                try:
-                    mount.exchange(pid)
-                except (OSError, exception.Error, swap.Busy) as exc:
-                    _log.warning("the volume at %s of %s is not mounted: %s", mount.plan["path"], container_id, exc)
+            try:
+                mount.mend(pid)
+            except (OSError, exception.Error, swap.Busy) as exc:
+                _log.warning("the volume at %s of %s is not mounted: %s", mount.plan["path"], container_id, exc)
 
     def used(self) -> set[str]:
         """Layers that containers here show, or have not committed."""
@@ -160,7 +158,8 @@ class Volumes:
         return int(head["version"])
 
     async def _busy(self, mount: mounted.Mount, pid: int) -> exception.ConflictError:
-        use = await asyncio.to_thread(swap.user_of, pid, mount.device)
+        place = mount.place(pid)
+        use = "" if place is None else await asyncio.to_thread(swap.user_of, pid, place)
         return exception.ConflictError(
             f"volume busy: there are open files preventing the operation: {use or 'something uses it'}",
             hint="Close its files, and leave its folders, before a reload.",

@@ -30,32 +30,32 @@ class Busy(Exception):
 
 
 class Place(NamedTuple):
-    """Where a mount hangs in a container, and the upper folder that it has ("" for none)."""
+    """A mount of a container: where it hangs, its device, and its upper folder ("" for none)."""
 
     path: str
+    device: int
     upper: str
 
 
-def place(pid: int, device: int) -> Place | None:
-    """Where the file system ``device`` is mounted in the container of process ``pid``; None where it is not."""
-    wanted = f"{os.major(device)}:{os.minor(device)}"
-    for fields, options in _mounts(pid):
-        if fields[2] == wanted:
-            return Place(_unescaped(fields[4]), _option(options, "upperdir"))
-    return None
+def places(pid: int) -> list[Place]:
+    """Overlays that are mounted in the container of process ``pid``."""
+    found = []
+    for fields, kind, options in _mounts(pid):
+        if kind == "overlay":
+            major, _, minor = fields[2].partition(":")
+            device = os.makedev(int(major), int(minor))
+            found.append(Place(_unescaped(fields[4]), device, _option(options, "upperdir")))
+    return found
 
 
-def exchange(pid: int, device: int, tree: int, target: str) -> None:
-    """Hang ``tree`` in where the file system ``device`` is in the container of ``pid``. ``target``: where it shall hang
-    when there is no such mount any more.
+def exchange(pid: int, old: Place | None, tree: int, target: str) -> None:
+    """Hang ``tree`` in at the place of ``old``; at ``target`` where that is gone.
 
     Raises:
         Busy: something uses the old one; nothing has changed.
         NotFoundError: the container is gone.
     """
-    found = place(pid, device)
-    where = found.path if found is not None else target
-    _inside(pid, lambda: _exchange(where, device if found is not None else None, tree))
+    _inside(pid, lambda: _exchange(target if old is None else old.path, None if old is None else old.device, tree))
 
 
 def _exchange(where: str, device: int | None, tree: int) -> None:
@@ -105,15 +105,12 @@ def _inside(pid: int, act: Callable[[], None]) -> None:
         raise failed[0]
 
 
-def user_of(pid: int, device: int) -> str:
-    """A path that something in the container uses below its mount of ``device``, with how; "" where none is found."""
-    found = place(pid, device)
-    if found is None:
-        return ""
+def user_of(pid: int, mount: Place) -> str:
+    """A path that something in the container uses below a mount of it, with how; "" where none is found."""
     namespace = _namespace(pid)
     for entry in os.scandir("/proc"):
         ours = entry.name.isdigit() and _namespace(int(entry.name)) == namespace != ""
-        if ours and (use := _use(Path(entry.path), found.path)):
+        if ours and (use := _use(Path(entry.path), mount.path)):
             return use
     return ""
 
@@ -148,14 +145,15 @@ def _namespace(pid: int) -> str:
         return ""
 
 
-def _mounts(pid: int) -> Iterator[tuple[list[str], str]]:
+def _mounts(pid: int) -> Iterator[tuple[list[str], str, str]]:
+    """Fields, kind and options of each."""
     try:
         text = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape")
     except (FileNotFoundError, ProcessLookupError):
         return
     for line in text.splitlines():
         head, _, tail = line.partition(" - ")
-        yield head.split(), tail.rpartition(" ")[2]
+        yield head.split(), tail.partition(" ")[0], tail.rpartition(" ")[2]
 
 
 def _option(options: str, name: str) -> str:

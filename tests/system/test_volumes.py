@@ -203,7 +203,8 @@ def test_a_folder_that_is_removed_leaves_what_others_put_there_meanwhile(stage, 
         )
         while not other.listdir("/"):
             pass
-        quick.remote([volume.object_id, ("write", "/data/d/new", "n"), ("write", "/data/d/sub/x/deep", "d"), ("commit",)])
+        deep = ("write", "/data/d/sub/x/deep", "d")
+        quick.remote([volume.object_id, ("write", "/data/d/new", "n"), deep, ("commit",)])
         put(other, go="")
         removing.get()
     windlass.Volume.objects.delete(other.name)
@@ -227,7 +228,8 @@ def test_read_only_and_sub_path_cannot_be_left(stage, volume):
     part = function(volume.with_mount_options(sub_path="in"))
     fresh = function(volume.with_mount_options(sub_path="made/new"))
     with app.run():
-        seen = fixed.remote([volume.object_id, ("write", "/data/x", ""), ("commit",), ("reload",), ("read", "/data/secret")])
+        steps = [("write", "/data/x", ""), ("commit",), ("reload",), ("read", "/data/secret")]
+        seen = fixed.remote([volume.object_id, *steps])
         assert "Read-only file system" in seen[0] and seen[1].startswith("RuntimeError: ") and seen[2] == "s"
         seen = part.remote(
             [
@@ -260,7 +262,8 @@ def test_files_come_and_go_from_outside_without_any_container(stage, volume, tmp
         batch.put_directory(tmp_path / "tree", "/up")
         batch.put_file(io.BytesIO(b"object"), "/object")
     assert [entry.path for entry in volume.listdir("/")] == ["object", "up"]
-    assert [(e.path, e.type, e.size) for e in volume.listdir("/up/large")] == [("up/large", FileEntryType.FILE, 3_000_000)]
+    [large] = volume.listdir("/up/large")
+    assert (large.path, large.type, large.size) == ("up/large", FileEntryType.FILE, 3_000_000)
     copy = io.BytesIO()
     assert volume.read_file_into_fileobj("up/large", copy) == 3_000_000
     assert copy.getvalue() == (tmp_path / "tree/large").read_bytes()
@@ -322,7 +325,7 @@ def test_names_with_odd_characters_survive(stage, volume):
     odd = ["a b", "näme", 'quote"\n', "back\\slash", "-rf", "%00", "\udcff"]
     writer = function(volume)
     with app.run():
-        assert writer.remote([None, *[("write", f"/data/{name}", name.encode("utf-8", "replace").decode()) for name in odd[:-1]]]) == []
+        assert writer.remote([None, *[("write", f"/data/{name}", name) for name in odd[:-1]]]) == []
     assert {entry.path for entry in volume.iterdir("/")} == set(odd[:-1])
     with volume.batch_upload() as batch:
         batch.put_file(io.BytesIO(b"raw"), odd[-1])

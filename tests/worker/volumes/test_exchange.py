@@ -43,13 +43,15 @@ class Pretend:
         self.store = layers.Layers(root)
         self.folder = folders.Folder(root, "ta-1")
         plan: Any = {
-            "path": str(root / "data"), "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": 0, "layers": [],
+            "path": str(root / "data"), "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": 0,
+            "layers": [],
         }  # fmt: skip
         (root / "data").mkdir()
         self.mount = mounted.new(self.folder.path / "volumes" / "0", plan, self.store)
         merged = self.mount.begin()
         self.process = subprocess.Popen(
-            [sys.executable, "-ISE", "-c", _INSIDE, plan["path"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-ISE", "-c", _INSIDE, plan["path"]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=lambda: self._enter(merged, Path(plan["path"])),
         )  # fmt: skip
         assert self.do("list") == {}
@@ -127,7 +129,7 @@ def _exchanged(root: Path) -> list[Any]:
     after_commit = pretend.committed()
     pretend.do("write", "a", "2")
     pretend.do("open", "a")
-    busy, live = asyncio.run(_life(pretend, True, False))
+    busy, _ = asyncio.run(_life(pretend, True, False))
     after_live = pretend.committed()
     pretend.do("close")
     pretend.do("write", "b", "3")
@@ -143,9 +145,6 @@ def test_commits_and_reloads_freeze_copy_and_exchange(apart, tmp_path):
     assert "volume busy" in busy and f"{tmp_path}/data/a is open" in busy
     assert live == {"a": "2"}
     assert (version, seen, last) == (3, {"a": "2", "b": "3"}, {"a": "2", "b": "3"})
-
-
-_STEPS = ("rename", "unlink", "link", "mkdir", "mknod", "write", "exchange", "open_tree")
 
 
 def _killed(root: Path, nth: int) -> Any:
@@ -190,8 +189,8 @@ def _arm(nth: int) -> None:
 
     for owner, name in (
         (os, "rename"), (os, "link"), (os, "mkdir"), (os, "mknod"), (os, "unlink"), (Path, "rename"), (Path, "mkdir"),
-        (Path, "write_text"), (Path, "write_bytes"), (swap, "exchange"), (swap.linux, "hang"), (swap.linux, "open_tree"),
-        (swap.linux, "unmount_unused"),
+        (Path, "write_text"), (Path, "write_bytes"), (swap, "exchange"), (swap.linux, "hang"),
+        (swap.linux, "open_tree"), (swap.linux, "unmount_unused"),
     ):  # fmt: skip
         setattr(owner, name, deadly(getattr(owner, name)))
 

@@ -25,7 +25,8 @@ class Author:
 
     def __init__(self, root: Path, name: str, store: layers.Layers, stack: list[str]) -> None:
         plan: Any = {
-            "path": "/data", "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": len(stack), "layers": stack,
+            "path": "/data", "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": len(stack),
+            "layers": stack,
         }  # fmt: skip
         self.name = name
         self.mount = mounted.new(root / name, plan, store)

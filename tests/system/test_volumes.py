@@ -230,6 +230,9 @@ def test_read_only_and_sub_path_cannot_be_left(stage, volume):
     with app.run():
         steps = [("write", "/data/x", ""), ("commit",), ("reload",), ("read", "/data/secret")]
         seen = fixed.remote([volume.object_id, *steps])
+        with windlass.Volume.ephemeral() as other:
+            [refused] = fixed.remote([other.object_id, ("commit",)])
+        assert refused.startswith("RuntimeError: this container does not mount volume")
         assert "Read-only file system" in seen[0] and seen[1].startswith("RuntimeError: ") and seen[2] == "s"
         seen = part.remote(
             [

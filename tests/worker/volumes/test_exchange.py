@@ -171,6 +171,7 @@ def _killed(root: Path, nth: int) -> Any:
     assert isinstance(answer, dict), answer
     pretend.end()
     assert pretend.committed() == {"a": "2", "b": "2", "c": "3"}
+    assert len(pretend.versions) <= 3  # nothing was committed twice
     return killed
 
 

@@ -37,8 +37,9 @@ class Author:
     def commit(self, history: list[tuple[str, Any]], *, live: bool = False) -> None:
         """What ``service`` does, with the server's decision in between."""
         upper = self.mount.newest()
-        made, taken = self.mount.make(upper, live=live, final=not live)
-        if made is not None:
+        pending = self.mount.make(upper, live=live, final=not live)
+        if pending is not None:
+            made = pending.made
             clears, seen = made.clears, []
             while paths := decisions.clash(
                 [os.fsencode(path) for path in clears],
@@ -52,7 +53,7 @@ class Author:
                 left, known = self.mount.spare(upper, made.layer_id, [os.fsdecode(path) for path in paths], clears)
                 clears, seen = left, [*seen, *map(os.fsencode, known)]
             history.append((self.name, made._replace(clears=clears)))
-        self.mount.committed(upper, taken, live=live)
+            self.mount.committed(upper, pending)
 
     def close(self) -> None:
         self.after = tree(self.place)

@@ -3,6 +3,8 @@
     containers/<id>/volumes/<n>/
         state.json       all of this, for the next worker
         merged/          where a stack is put together; nothing hangs there afterwards
+        seen-<k>.json    what of a busy upper folder is committed
+        pending-<k>.json a layer made of it that is on its way to the server
         upper-<k>/       what the container wrote, the newest number last
         work-<k>/
 
@@ -32,12 +34,18 @@ FOLDER = "volumes"
 
 
 class Upper(TypedDict):
-    """``layer``: the name that its layer has, once it was made of it. ``done``: all of it is committed, and nobody can
-    change it."""
+    """``done``: all of it is committed, and nobody can change it."""
 
     n: int
-    layer: str
     done: bool
+
+
+class Pending(NamedTuple):
+    """A layer that shall become a commit. ``seen``: what of the upper folder that commits; unless ``live``, all."""
+
+    made: layer_store.Made
+    seen: dict[str, taking.Seen]
+    live: bool
 
 
 class _State(TypedDict):
@@ -78,7 +86,8 @@ class Mount:
 
     def used(self) -> set[str]:
         """Layers that must stay."""
-        return {*self.plan["layers"], *(upper["layer"] for upper in self._state["uppers"])}
+        waiting = [self.pending(upper) for upper in self._state["uppers"]]
+        return {*self.plan["layers"], *(one.made.layer_id for one in waiting if one is not None)}
 
     def newest(self) -> Upper:
         """What the container writes to."""
@@ -93,9 +102,7 @@ class Mount:
         return self.folder / f"upper-{upper['n']}"
 
     def _write(self) -> None:
-        draft = self.folder / "state.new"
-        draft.write_text(json.dumps(self._state))
-        draft.rename(self.folder / "state.json")
+        self._keep("state", self._state)
 
     # -- stacks --------------------------------------------------------------------------------------------
 
@@ -116,7 +123,7 @@ class Mount:
 
     def _begin_upper(self, before: Upper | None) -> None:
         uppers = self._state["uppers"]
-        new: Upper = {"n": before["n"] + 1 if before else 0, "layer": "", "done": False}
+        new: Upper = {"n": before["n"] + 1 if before else 0, "done": False}
         layer_store.dressed(self._path(new))
         if before is not None:
             _dress_like(self._path(new), self._path(before))
@@ -241,8 +248,8 @@ class Mount:
         uppers = self._state["uppers"]
         yield from [upper for upper in (uppers[:-1] if frozen else uppers) if not upper["done"]]
 
-    def make(self, upper: Upper, *, live: bool, final: bool = False) -> tuple[layer_store.Made | None, taking.Taken]:
-        """A layer of what is new in an upper folder; None where nothing is.
+    def make(self, upper: Upper, *, live: bool, final: bool = False) -> Pending | None:
+        """A layer of what is new in an upper folder, to be published; None where nothing is.
 
         ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times.
         """
@@ -252,23 +259,34 @@ class Mount:
         with self._layers.draft() as draft:
             taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=live and not final)
             if not taken.puts and not taken.clears:
-                return None, taken
+                if not live:
+                    self._done(upper)
+                return None
             made = self._layers.publish(draft, taken.files, puts=taken.puts, clears=taken.clears)
-        if not live:
-            upper["layer"] = made.layer_id
-            self._write()
-        return made, taken
+        pending = Pending(made, taken.seen, live)
+        self._keep(f"pending-{upper['n']}", [list(made), pending.seen, live])
+        return pending
 
-    def committed(self, upper: Upper, taken: taking.Taken, *, live: bool) -> None:
+    def pending(self, upper: Upper) -> Pending | None:
+        """What was made before, and may have been published or not: the worker was killed before it knew."""
+        try:
+            made, seen, live = json.loads((self.folder / f"pending-{upper['n']}.json").read_text())
+            self._layers.files(made[0])
+        except (FileNotFoundError, exception.NotFoundError):
+            return None
+        return Pending(layer_store.Made(*made), {path: taking.Seen(*one) for path, one in seen.items()}, live)
+
+    def committed(self, upper: Upper, pending: Pending) -> None:
         """The server keeps the layer."""
-        if live:
-            text = json.dumps({path: list(one) for path, one in taken.seen.items()})
-            draft = self.folder / f"seen-{upper['n']}.new"
-            draft.write_text(text)
-            draft.rename(self.folder / f"seen-{upper['n']}.json")
+        if pending.live:
+            self._keep(f"seen-{upper['n']}", pending.seen)
         else:
-            upper["done"] = True
-            self._write()
+            self._done(upper)
+        (self.folder / f"pending-{upper['n']}.json").unlink(missing_ok=True)
+
+    def _done(self, upper: Upper) -> None:
+        upper["done"] = True
+        self._write()
 
     def _seen(self, upper: Upper) -> dict[str, taking.Seen]:
         try:
@@ -276,6 +294,11 @@ class Mount:
         except FileNotFoundError:
             return {}
         return {path: taking.Seen(*one) for path, one in json.loads(text).items()}
+
+    def _keep(self, name: str, value: Any) -> None:
+        draft = self.folder / f"{name}.new"
+        draft.write_text(json.dumps(value))
+        draft.rename(self.folder / f"{name}.json")
 
     def spare(self, upper: Upper, layer_id: str, clash: list[str], clears: list[str]) -> tuple[list[str], list[str]]:
         """Change a layer that nobody has seen yet so that it leaves those of the paths ``clash`` alone that the

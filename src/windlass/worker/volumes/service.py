@@ -171,16 +171,19 @@ class Volumes:
         """Bring everything that is not committed to the server. ``live``: also what the container still writes to."""
         newest = mount.newest()
         for upper in list(mount.uncommitted(frozen=not live and not final)):
+            if (left := mount.pending(upper)) is not None:
+                await self._publish(container_id, mount, upper, left)
+            if upper["done"]:
+                continue
             is_live = live and upper is newest
-            made, taken = await asyncio.to_thread(mount.make, upper, live=is_live, final=final)
-            if made is not None:
-                with self.layers.hold([made.layer_id]):
-                    await self._publish(container_id, mount, upper, made)
-            await asyncio.to_thread(mount.committed, upper, taken, live=is_live)
+            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final)
+            if pending is not None:
+                await self._publish(container_id, mount, upper, pending)
 
     async def _publish(
-        self, container_id: str, mount: mounted.Mount, upper: mounted.Upper, made: layer_store.Made
+        self, container_id: str, mount: mounted.Mount, upper: mounted.Upper, pending: mounted.Pending
     ) -> None:
+        made = pending.made
         body: messages.VolumePublish = {
             "volume_id": mount.volume_id, "container_id": container_id, "base": mount.plan["base"],
             "layer_id": made.layer_id, "digest": made.digest, "files": made.files, "size": made.size,
@@ -190,6 +193,7 @@ class Volumes:
             lists = [_joined(made.puts), _joined(clears), _joined(seen)]
             reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
             if not reply["clash"]:
+                await asyncio.to_thread(mount.committed, upper, pending)
                 return
             clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
             seen += known

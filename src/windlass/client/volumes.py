@@ -1,7 +1,8 @@
 """Files on their way into volumes and out of them.
 
-Small files travel many at once in packs, large ones alone, all by digest: what the platform has already is not sent
-again, so an upload that broke off goes on where it was. Only when everything is there one edit puts all in place.
+Small files travel many at once in packs, large ones alone. What the platform has already is not sent again, so an
+upload that broke off goes on where it was; but a very large file is sent without hashing it first, which would take
+longer than to send it. Only when everything is there one edit puts all in place.
 """
 from __future__ import annotations
 
@@ -26,6 +27,7 @@ from windlass.wire.messages import volumes as messages
 
 _SMALL = 256 * 1024  # bytes of files that travel in packs
 _PACK = 8 * 1024 * 1024
+_STREAMED = 64 * 1024 * 1024  # bytes above which a file is sent without looking whether the platform has it
 _FILE_TIMEOUT = 3600.0
 _WINDOW = 4  # pieces of one file on their way
 _AT_ONCE = 4  # uploads at the same time
@@ -334,16 +336,22 @@ class _Sending:
     async def _send_file(self, file: _File, step: messages.EditStep) -> None:
         async with self._gate:
             with _opened(file) as source:
-                digest, size = await asyncio.to_thread(_digest, source)
-                step["digest"] = step["blob"] = digest
-                step["size"] = size
-                self._steps.append(step)
-                if await _lacks(digest):
-                    await self._send_bytes(file, source, digest, size)
+                size = source.seek(0, os.SEEK_END)
+                if size < _STREAMED:
+                    digest, size = await asyncio.to_thread(_digest, source)
+                    if await _lacks(digest):
+                        await self._send_bytes(file, source, digest, size)
+                else:
+                    digest = await self._send_bytes(file, source, "", size)
+            step["digest"] = step["blob"] = digest
+            step["size"] = size
+            self._steps.append(step)
             if self._progress is not None:
                 self._progress(file.remote, size, size)
 
-    async def _send_bytes(self, file: _File, source: BinaryIO, digest: str, size: int) -> None:
+    async def _send_bytes(self, file: _File, source: BinaryIO, digest: str, size: int) -> str:
+        """Upload a file; its digest, which the platform finds out where it was not told."""
+
         def read(at: int) -> bytes:
             if at == 0:
                 source.seek(0)
@@ -352,13 +360,13 @@ class _Sending:
             return source.read(payload.CHUNK)
 
         try:
-            await asyncio.wait_for(_again(lambda: _put(digest, read, size)), _FILE_TIMEOUT)
+            return await asyncio.wait_for(_again(lambda: _put(digest, read, size)), _FILE_TIMEOUT)
         except asyncio.TimeoutError:
             raise exception.VolumeUploadTimeoutError(
                 f"uploading {file.remote!r} took more than {_FILE_TIMEOUT / 60:.0f} minutes"
             ) from None
         except _LOST as exc:
-            if (await asyncio.to_thread(_digest, source))[0] != digest:
+            if digest and (await asyncio.to_thread(_digest, source))[0] != digest:
                 raise exception.ExecutionError(
                     f"{file.remote!r} changed while it was uploaded", hint="Try again when it is no longer written to."
                 ) from exc
@@ -411,30 +419,31 @@ async def _lacks(digest: str) -> bool:
     return bool((await session.current().request("volume.missing", query)).body["missing"])
 
 
-async def _again(send: Callable[[], Awaitable[None]]) -> None:
+async def _again(send: Callable[[], Awaitable[str]]) -> str:
     """Upload, anew where the server lost the first pieces in a restart."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return await send()
         except _LOST:
             continue
-    await send()
+    return await send()
 
 
-async def _put(digest: str, read: Callable[[int], Any], size: int) -> None:
-    """Send the pieces in order, some of them before the first is answered."""
+async def _put(digest: str, read: Callable[[int], Any], size: int) -> str:
+    """Send the pieces in order, some of them before the first is answered; the digest of all."""
     upload_id, home = ids.new("up"), session.current()
     async with tasks.Tasks(lambda name, exc: None) as owner:
         sent: list[asyncio.Task[Any]] = []
         for offset in range(0, max(size, 1), payload.CHUNK):
             piece = read(offset)
+            if len(piece) != min(payload.CHUNK, size - offset):
+                raise exception.ExecutionError("a file changed while it was uploaded", hint="Try again.")
             last = offset + payload.CHUNK >= size
             body: blobs.BlobPut = {"upload_id": upload_id, "digest": digest, "offset": offset, "last": last}
             if len(sent) >= _WINDOW:
                 await sent.pop(0)
             sent.append(owner.start(home.request("volume.upload", body, [piece]), "piece of an upload"))
-        for task in sent:
-            await task
+        return [(await task).body["digest"] for task in sent][-1]
 
 
 @contextlib.asynccontextmanager

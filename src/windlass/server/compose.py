@@ -33,7 +33,7 @@ from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
 from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
-from windlass.server.objects import blobs, keyring
+from windlass.server.objects import blobs, keyring, uploads
 from windlass.server.state import machines
 from windlass.server.store import database
 
@@ -71,7 +71,7 @@ def core(
         turn=turn,
         clock=clock,
         blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
-        uploads=blobs.Blobs(home / "uploads", synchronous=settings.synchronous == "FULL"),
+        uploads=uploads.Uploads(home / "uploads", synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
         firings=signal.Signal(),

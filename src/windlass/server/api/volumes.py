@@ -147,8 +147,11 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
     chunk = incoming.attachments[0] if incoming.attachments else b""
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
-    core.uploads.put(body["upload_id"], body["digest"], body["offset"], chunk, last=body["last"], owner=incoming.peer)
-    return {}
+    upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
+    if not body["digest"]:
+        return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
+    core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
+    return {"digest": body["digest"]}
 
 
 @door.handler("volume.edit")

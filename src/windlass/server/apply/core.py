@@ -11,7 +11,7 @@ from windlass.kit import clock, tasks
 from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
-from windlass.server.objects import blobs, keyring
+from windlass.server.objects import blobs, keyring, uploads
 from windlass.server.state import machines, terminals
 from windlass.server.store import builds, calls, containers, database, logs
 
@@ -35,7 +35,7 @@ class Core:
     world: machines.World
     turn: turn.Turn
     clock: clock.Clock
-    uploads: blobs.Blobs
+    uploads: uploads.Uploads
     """Files on their way into volumes; the worker takes them out of here."""
     blobs: blobs.Blobs
     keyring: keyring.Keyring

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +119,6 @@ class Blobs:
     def delete(self, digest: str) -> None:
         """Forget a blob that nothing refers to any more."""
         self.path(digest).unlink(missing_ok=True)
-
-    def forget_older(self, age: float) -> None:
-        """Forget all that arrived longer ago than ``age`` seconds."""
-        before = time.time() - age
-        for path in self._folder.glob("??/*"):
-            try:
-                if path.stat().st_mtime < before:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
 
     def read(self, digest: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; empty at the end."""

@@ -109,7 +109,7 @@ METHODS: dict[str, Method] = {
     "volume.entries": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumeEntries),
     "volume.fetch": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumePiece),
     "volume.missing": Method("request", CALLER, blobs.BlobQuery, blobs.BlobMissing),
-    "volume.upload": Method("request", CALLER, blobs.BlobPut, common.Empty),
+    "volume.upload": Method("request", CALLER, blobs.BlobPut, volumes.VolumeUploaded),
     "volume.edit": Method("request", CALLER, volumes.VolumeEdit, volumes.VolumeEdited),
     "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),
     # containers, for people

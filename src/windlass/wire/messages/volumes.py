@@ -93,6 +93,12 @@ class VolumePiece(TypedDict):
     size: int
 
 
+class VolumeUploaded(TypedDict):
+    """Answer to a piece of an upload. One that was begun without a digest gets it with its last piece."""
+
+    digest: str
+
+
 class VolumeEdit(TypedDict):
     """Attachment 0 is a JSON list of ``EditStep``. All of it happens, or nothing."""
 

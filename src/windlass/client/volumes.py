@@ -443,7 +443,10 @@ async def _put(digest: str, read: Callable[[int], Any], size: int) -> str:
             if len(sent) >= _WINDOW:
                 await sent.pop(0)
             sent.append(owner.start(home.request("volume.upload", body, [piece]), "piece of an upload"))
-        return [(await task).body["digest"] for task in sent][-1]
+        found = ""
+        for task in sent:
+            found = (await task).body["digest"]
+        return found
 
 
 @contextlib.asynccontextmanager

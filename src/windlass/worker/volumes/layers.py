@@ -26,6 +26,7 @@ from windlass.worker import overlay
 OWNER = 1  # root of a container, as the node numbers it
 DRAFT, GONE = ".new-", ".gone-"
 _NOTHING = (".empty-1", ".empty-2")
+_INDEXES = 32
 Files = Mapping[str, tuple[str, int]]
 """Digest and size by path."""
 
@@ -53,6 +54,7 @@ class Layers:
         self.root = home / "volumes"
         self.held: collections.Counter[str] = collections.Counter()
         """Layers that something under way reads."""
+        self._indexes: dict[str, Files] = {}
         self.root.mkdir(mode=0o700, exist_ok=True)
         for name in _NOTHING:
             dressed(self.root / name)
@@ -76,7 +78,14 @@ class Layers:
         return [self.root / _NOTHING[0], *(self.files(layer) for layer in layer_ids)]
 
     def index(self, layer_id: str) -> Files:
-        """Digests and sizes of a layer's own files."""
+        """Digests and sizes of a layer's own files. That of the last layers that were asked for is remembered."""
+        if layer_id not in self._indexes:
+            if len(self._indexes) >= _INDEXES:
+                self._indexes.clear()
+            self._indexes[layer_id] = self._read_index(layer_id)
+        return self._indexes[layer_id]
+
+    def _read_index(self, layer_id: str) -> Files:
         try:
             text = (self.root / layer_id / "index.json").read_bytes()
             return {path: (digest, size) for path, (digest, size) in json.loads(text)["files"].items()}

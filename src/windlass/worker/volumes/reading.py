@@ -17,6 +17,7 @@ from windlass.worker.volumes import layers as layer_store
 
 _DEPTH = 256
 _CHUNK = 1024 * 1024
+_REMEMBERED = 200_000  # files that are known to be good
 _KINDS = {
     stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p", stat.S_IFSOCK: "s",
 }  # fmt: skip
@@ -110,6 +111,8 @@ class Checked:
             mark = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
             if self._good.get((layer_id, path)) != mark:
                 compare(file, self._layers.index(layer_id).get(path), shown)
+                if len(self._good) >= _REMEMBERED:
+                    self._good.clear()
                 self._good[layer_id, path] = mark
             return
 

@@ -439,3 +439,38 @@ def test_tall_stacks_are_merged_and_show_the_same(stage, volume):
     wanted = {f"d/{n}" for n in range(20) if n % 5 != 3} | {"d", "same"}
     assert {entry.path for entry in volume.iterdir("/")} == wanted
     assert read(volume, "same") == "19" and read(volume, "d/0") == "0"
+
+
+def test_the_command_line_does_all_of_it(stage, tmp_path):
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "tree/sub/file").write_text("content")
+
+    def cli(*words, code=0):
+        return stage.cli("volume", *words, check=code)
+
+    cli("create", name)
+    assert "already" in cli("create", name, code=1).err
+    assert name in [one["name"] for one in stage.json("volume", "list")]
+    cli("put", name, str(tmp_path / "tree"), "/tree")
+    cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/")
+    assert "exists already" in cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/", code=2).err
+    cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/", "--force")
+    cli("put", name, str(tmp_path / "*"), code=2)
+    assert cli("ls", name, "/tree").lines == ["tree/file", "tree/sub"]
+    [row] = [one for one in stage.json("volume", "ls", name, "/tree") if one["filename"] == "tree/file"]
+    assert (row["type"], row["size"]) == ("file", 7)
+    cli("cp", name, "/tree/file", "/copy")
+    assert cli("get", name, "copy", "-").out == "content"
+    cli("get", name, "/tree", str(tmp_path / "back"))
+    assert (tmp_path / "back/sub/file").read_text() == "content"
+    cli("get", name, "/tree/file", str(tmp_path / "back/file"), code=2)
+    cli("get", name, "/tree/file", str(tmp_path / "back/file"), "--force")
+    assert "'missing'" in cli("get", name, "missing", code=1).err
+    cli("rm", name, "/tree", code=1)
+    cli("rm", name, "/tree", "-r")
+    assert cli("ls", name).lines == ["copy"]
+    cli("rename", name, f"{name}-b", "--yes")
+    cli("delete", f"{name}-b", "--yes")
+    cli("delete", f"{name}-b", "--yes", code=1)
+    cli("delete", f"{name}-b", "--yes", "--allow-missing")

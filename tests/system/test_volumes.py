@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import windlass
+from stage import until
 from windlass.volume import FileEntryType
 
 PLACE = "/data"
@@ -137,7 +138,8 @@ def test_the_last_commit_happens_when_the_container_ends_even_by_a_kill(stage, v
         quiet.remote([None, ("write", "/data/a/quiet", "1")])
         with pytest.raises(windlass.Error):
             killed.remote([None, ("write", "/data/a/killed", "2"), ("kill",)])
-    assert sorted(entry.path for entry in volume.iterdir("/")) == ["a", "a/killed", "a/quiet"]
+    wanted = ["a", "a/killed", "a/quiet"]
+    until(lambda: sorted(entry.path for entry in volume.iterdir("/")) == wanted, what="the last commits")
     assert read(volume, "a/killed") == "2"
 
 
@@ -189,7 +191,8 @@ def test_concurrent_commits_merge_by_file_with_deletions_and_renames(stage, volu
             [volume.object_id, ("write", "/data/d/theirs", "t"), ("write", "/data/d/two", "again"), ("commit",)]
         )
     assert seen == []
-    assert {entry.path for entry in volume.iterdir("/")} == {"d", "d/mine", "d/theirs", "d/two", "kept"}
+    wanted = {"d", "d/mine", "d/theirs", "d/two", "kept"}
+    until(lambda: {entry.path for entry in volume.iterdir("/")} == wanted, what="the last commits")
 
 
 def test_a_folder_that_is_removed_leaves_what_others_put_there_meanwhile(stage, volume):
@@ -215,8 +218,12 @@ def test_a_folder_that_is_removed_leaves_what_others_put_there_meanwhile(stage, 
         put(other, go="")
         removing.get()
     windlass.Volume.objects.delete(other.name)
-    files = {entry.path for entry in volume.iterdir("/") if entry.type == FileEntryType.FILE}
-    assert files == {"d/mine", "d/new", "d/sub/x/deep", "signal"}
+
+    def files():
+        return {entry.path for entry in volume.iterdir("/") if entry.type == FileEntryType.FILE}
+
+    wanted = {"d/mine", "d/new", "d/sub/x/deep", "signal"}
+    until(lambda: files() == wanted, what="the last commits")
 
 
 def test_many_containers_commit_at_once_and_nothing_is_lost(stage, volume):
@@ -335,7 +342,7 @@ def test_names_with_odd_characters_survive(stage, volume):
     writer = function(volume)
     with app.run():
         assert writer.remote([None, *[("write", f"/data/{name}", name) for name in odd[:-1]]]) == []
-    assert {entry.path for entry in volume.iterdir("/")} == set(odd[:-1])
+    until(lambda: {entry.path for entry in volume.iterdir("/")} == set(odd[:-1]), what="the last commit")
     with volume.batch_upload() as batch:
         batch.put_file(io.BytesIO(b"raw"), odd[-1])
     assert read(volume, odd[-1]) == "raw"
@@ -352,6 +359,7 @@ def test_links_never_lead_out_of_the_volume(stage, volume):
                 ("symlink", "/", "/data/root"),
             ]
         )
+    until(lambda: len(volume.listdir("/")) == 3, what="the last commit")
     for path in ("etc/passwd", "passwd", "root/etc/passwd", "etc"):
         with pytest.raises(FileNotFoundError):
             read(volume, path)

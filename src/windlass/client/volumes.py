@@ -286,7 +286,7 @@ class _Sending:
                     self._start(owner, self._send_file(file, step))
                 while len(self._running) > 2 * _AT_ONCE:
                     await self._running.pop(0)
-            if self._pack:
+            if self._packed:
                 self._start(owner, self._send_pack(self._close_pack()))
             for task in self._running:
                 await task

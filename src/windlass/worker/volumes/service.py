@@ -128,7 +128,7 @@ class Volumes:
             if mount.plan["read_only"]:
                 if not request["reload"]:
                     raise exception.ExecutionError("the volume is mounted read-only here")
-                await self._show(mount, pid)
+                await self._show(mount, pid, anyway=True)
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
@@ -140,16 +140,18 @@ class Volumes:
             else:
                 await self._commit(container_id, mount, live=False)
             try:
-                version = await self._show(mount, pid)
+                version = await self._show(mount, pid, anyway=request["reload"])
             except exception.ConflictError:
                 if request["reload"]:
                     raise
                 version = mount.plan["base"]
             return {"version": version}
 
-    async def _show(self, mount: mounted.Mount, pid: int) -> int:
+    async def _show(self, mount: mounted.Mount, pid: int, *, anyway: bool) -> int:
+        """Let the container see the newest version. ``anyway``: a program that would fail when there is something new
+        shall fail when there is nothing new, too."""
         head = await self._ask("volume.head", {"volume_id": mount.volume_id})
-        if (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
+        if not anyway and (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
             return int(head["version"])
         try:
             await asyncio.to_thread(mount.exchange, pid, (head["version"], head["layers"]))

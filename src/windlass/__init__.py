@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
+    from windlass.volume import Volume as Volume
 
 _WHERE = {
     "App": "app",
@@ -57,6 +58,7 @@ _WHERE = {
     "Queue": "queue",
     "Retries": "retries",
     "Secret": "secret",
+    "Volume": "volume",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "execution",
@@ -80,7 +82,7 @@ _REMOVED = {
 _MODULES = frozenset(
     {
         "app", "call_graph", "client", "cls", "config", "dict", "environment", "exception", "experimental", "functions",
-        "image", "partial_function", "queue", "schedule", "secret", "types",
+        "image", "partial_function", "queue", "schedule", "secret", "types", "volume",
     }
 )  # fmt: skip
 

@@ -74,7 +74,7 @@ class App:
         tags: keys and values to find the app by.
         image: of all functions that name none; by default ``Image.debian_slim()``.
         secrets: given to all functions, before their own.
-        volumes: not available yet.
+        volumes: mounted in all functions: volumes by path.
         include_source: whether the file or package that defines a function is put into its containers.
 
     Example:
@@ -101,12 +101,13 @@ class App:
     ) -> None:
         if name is not None:
             names.check_object(name, "the app's name")
-        options.refuse({"volumes": volumes, "include_source": include_source})
+        options.refuse({"include_source": include_source})
         self._name = name
         self._description = name
         self._tags = names.check_tags(tags or {})
         self._image = options._image(image)
         self._secrets = options.secrets(secrets)
+        self._volumes = options.volumes(volumes)
         self._include_source = include_source
         self._functions: dict[str, Function[..., Any, Any]] = {}
         self._classes: dict[str, Cls] = {}
@@ -390,7 +391,7 @@ class App:
             gpu: not available yet.
             serialized: ship the function pickled instead of by its file; for closures.
             network_file_systems: not available.
-            volumes: not available yet.
+            volumes: folders that are shared and stay: volumes by the path that they are mounted at.
             cpu: cores to reserve, or ``(reserved, hard limit)``.
             memory: MiB to reserve, or ``(reserved, hard limit)``.
             ephemeral_disk: MiB of disk.

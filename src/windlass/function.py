@@ -570,7 +570,8 @@ class Function(_Base[P, R, O]):
     def _deps(self) -> Sequence[objects.Object]:
         if self._options is None or self._app is None:
             return ()
-        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets]
+        volumes = [*self._app._volumes.values(), *self._options.volumes.values()]
+        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets, *volumes]
 
     async def _load(self, context: resolver.Context) -> None:
         if self._lookup is not None:

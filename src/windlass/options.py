@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from windlass.image import Image
     from windlass.secret import Secret
+    from windlass.volume import Volume
     from windlass.wire.messages import functions
 
 SCALEDOWN_WINDOW = 60.0
@@ -46,7 +47,6 @@ LATER = {
     "network_file_systems": "network file systems",
     "proxy": "proxies",
     "i6pn": "private networks between containers",
-    "volumes": "volumes",
 }
 
 
@@ -56,17 +56,19 @@ class Options:
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
         "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot",
-        "startup_timeout", "timeout",
+        "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
     secrets: list[Secret]
+    volumes: dict[str, Volume]
 
     def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
         refuse(asked)
         self.image = _image(asked.get("image"))
         self.secrets = secrets(asked.get("secrets"))
+        self.volumes = volumes(asked.get("volumes"))
         env = asked.get("env")
         if env:
             self.secrets.append(_env(env))
@@ -166,6 +168,8 @@ def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
         given["secrets"] = secrets(asked["secrets"])
     if asked.get("env"):
         given["more_secrets"] = [_env(asked["env"])]
+    if asked.get("volumes"):
+        given["volumes"] = volumes(asked["volumes"])
     return given
 
 
@@ -217,6 +221,36 @@ def secrets(given: Sequence[Any] | None) -> list[Secret]:
             if not isinstance(one, secret.Secret):
                 raise exception.InvalidError(f"secrets must be a list of Secret, but it holds {one!r}")
     return list(given)
+
+
+def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
+    """Checked volumes by the path that they are mounted at.
+
+    Raises:
+        InvalidError: a path is not absolute, or one volume has two of them.
+    """
+    import posixpath
+
+    if not given:
+        return {}
+    from windlass import volume as volume_module
+    from windlass.client import volumes as volume_work
+
+    if not hasattr(given, "items"):
+        raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
+    checked: dict[str, Volume] = {}
+    for key, one in given.items():
+        path = str(key)
+        if not isinstance(one, volume_module.Volume):
+            raise exception.InvalidError(f"volumes: at {path!r} is no Volume but {one!r}")
+        clean = posixpath.normpath(path)
+        if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
+            raise exception.InvalidError(
+                f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
+            )
+        checked[clean] = one
+    volume_work.check_once(checked)
+    return checked
 
 
 def _image(given: Any) -> Image | None:

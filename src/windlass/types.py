@@ -8,7 +8,38 @@ from windlass.dict import DictInfo
 from windlass.queue import QueueInfo
 from windlass.secret import SecretInfo
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import datetime
+
+
+class VolumeInfo:
+    """When and by whom a volume was made."""
+
+    __slots__ = ("created_at", "created_by", "name")
+
+    def __init__(self, name: str | None, created_at: datetime.datetime, created_by: str | None) -> None:
+        self.name = name
+        self.created_at = created_at
+        self.created_by = created_by
+
+    def __repr__(self) -> str:
+        return f"VolumeInfo(name={self.name!r}, created_at={self.created_at!r}, created_by={self.created_by!r})"
+
+
+class VolumeMountInfo:
+    """How a volume is mounted."""
+
+    __slots__ = ("name", "read_only", "sub_path", "volume_id")
+
+    def __init__(self, name: str | None, volume_id: str, read_only: bool, sub_path: str | None) -> None:
+        self.name = name
+        self.volume_id = volume_id
+        self.read_only = read_only
+        self.sub_path = sub_path
+
+
 __all__ = [
     "AppInfo", "AppLifecycle", "DictInfo", "FunctionInfo", "FunctionStats", "InputInfo", "InputStatus", "LogEntry",
-    "QueueInfo", "SecretInfo",
+    "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip

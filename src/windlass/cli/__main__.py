@@ -32,6 +32,7 @@ COMMANDS: dict[str, Entry] = {
     "dict": Entry("Storage", "windlass.cli.dict", "group", "Dicts: dictionaries that programs share."),
     "queue": Entry("Storage", "windlass.cli.queue", "group", "Queues: lines of values that programs share."),
     "secret": Entry("Storage", "windlass.cli.secret", "group", "Secrets: environment variables, stored encrypted."),
+    "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

@@ -10,7 +10,7 @@ import contextlib
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from windlass.cli import plain
@@ -264,3 +264,29 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 def _short(command: str) -> str:
     first = command.strip().splitlines()[0] if command.strip() else ""
     return first if len(first) <= 80 else first[:79] + "…"
+
+
+@contextlib.contextmanager
+def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each file that is told of (its name, bytes done, all of them); nothing where no terminal is."""
+    if not is_terminal():
+        yield lambda name, done, total: None
+        return
+    import rich.progress
+
+    columns = (
+        rich.progress.TextColumn("{task.description}"), rich.progress.BarColumn(), rich.progress.DownloadColumn(),
+        rich.progress.TransferSpeedColumn(),
+    )  # fmt: skip
+    with rich.progress.Progress(*columns, transient=True) as bars:
+        shown: dict[str, rich.progress.TaskID] = {}
+        bars.add_task(title, total=None)
+
+        def tell(name: str, done: int, total: int) -> None:
+            if name not in shown:
+                shown[name] = bars.add_task(name, total=total)
+            bars.update(shown[name], completed=done)
+            if done >= total:
+                bars.remove_task(shown.pop(name))
+
+        yield tell

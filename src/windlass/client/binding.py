@@ -52,7 +52,7 @@ class Binding:
         return found
 
     async def _bind(self, base_id: str, text: str) -> str:
-        from windlass.client import resolver, session
+        from windlass.client import resolver, session, volumes
 
         home = session.current()
         app_id, overrides = self.base._app_id, dict(self.overrides)
@@ -63,6 +63,9 @@ class Binding:
                     await context.load(secret, again=secret._stale(app_id))
                 if name in overrides:
                     overrides[name] = [secret.object_id for secret in overrides[name]]
+            if mounted := overrides.get("volumes"):
+                await context.load_all(mounted.values())
+                overrides["volumes"] = volumes.mounts(mounted)
         finally:
             await context.close()
         body: Any = {"function_id": base_id, "parameters": text, "overrides": overrides}

@@ -401,7 +401,7 @@ class context(_Typed3[S, P, R], _Descriptor):
 
 
 def context_function(function: Callable[P, AbstractAsyncContextManager[R, bool | None]]) -> BoundContext[P, R]:
-    """``context`` for what is no method."""
+    """Decorates a function that is no method and returns such a context manager."""
     return BoundContext(function)
 
 

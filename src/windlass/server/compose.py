@@ -30,19 +30,20 @@ from windlass.server.api import secrets as _secrets
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
+from windlass.server.api import volumes as _volumes
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
 from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
-from windlass.server.objects import blobs, keyring
+from windlass.server.objects import blobs, keyring, uploads
 from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
     _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _queues, _records, _runners,
-    _schedules, _secrets, _terminals, _upkeep, _variants,
+    _schedules, _secrets, _terminals, _upkeep, _variants, _volumes,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
@@ -74,6 +75,7 @@ def core(
         turn=turn,
         clock=clock,
         blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
+        uploads=uploads.Uploads(home / "uploads", synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
         firings=signal.Signal(),

@@ -113,6 +113,14 @@ class Settings:
     """Images of a worker that the database does not know."""
     images_budget: int = 0
     """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
+    volume_versions: int = 100
+    """Commits of a volume that can be looked at and restored; older ones are forgotten."""
+    keep_ephemeral_volumes: float = 300.0
+    """Ephemeral volumes whose owner has gone silent are deleted after so long."""
+    keep_uploads: float = 86400.0
+    """Uploads that did not become part of a volume."""
+    keep_unnamed_layers: float = 900.0
+    """Layers of volumes that no version names: they may be on their way into one."""
     keep_mounts: float = 7 * 86400.0
     """Files of callers that nothing uses; they are made again from blobs."""
 

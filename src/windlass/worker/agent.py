@@ -18,6 +18,7 @@ from windlass.wire import peer as peers
 from windlass.wire.messages import containers, workers
 from windlass.worker import builds, exec, inotify, life, link, upkeep
 from windlass.worker.runtime import base
+from windlass.worker.volumes import answers
 
 _TICK = 10.0
 _log = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class Agent:
         self._builds = builds.Builds(runtime, call=self._link.call, owner=self._tasks)
         self._sessions = exec.Sessions(runtime, self._tasks)
         self._upkeep = upkeep.Upkeep(runtime.store, self._tasks)
+        self._volumes = None
+        if runtime.volumes is not None:
+            runtime.volumes.connect(self._link.call)
+            self._volumes = answers.Answers(runtime.volumes, self._tasks)
         self._lives: dict[str, life.Life] = {}
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -121,7 +126,7 @@ class Agent:
             self._sessions.input(incoming)
         elif incoming.method == "image.contents":
             self._tasks.start(self._contents(incoming), "image.contents")
-        elif not self._upkeep.serve(incoming):
+        elif not (self._volumes is not None and self._volumes.serve(incoming)) and not self._upkeep.serve(incoming):
             incoming.fail(exception.UnimplementedError(f"a worker does not answer {incoming.method}"))
 
     def _want(self, want: workers.WorkerWant) -> None:

@@ -15,6 +15,7 @@ from windlass.worker import folder as folders
 from windlass.worker.images import build, configured, holds, relay, store
 from windlass.worker.runtime import base, handle, probe, process
 from windlass.worker.snapshots import families
+from windlass.worker.volumes import service as volume_service
 
 _log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ async def isolated(
             relays=relay.Relays(outer.socket, needed=place.uplink.kind != "none"), own=home / configured.FILE,
             held=images.held,
         )  # fmt: skip
+        kept = volume_service.Volumes(place.inside)
+        await asyncio.to_thread(kept.layers.sweep)
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()
@@ -70,7 +73,7 @@ async def isolated(
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
-            store=images, families=templates,
+            store=images, families=templates, volumes=kept,
         )  # fmt: skip
         exits.retain(living)
         isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])

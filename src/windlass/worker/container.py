@@ -30,6 +30,7 @@ from windlass.worker import folder as folders
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
 from windlass.worker.snapshots import cell, families
+from windlass.worker.volumes import service as volume_service
 
 Bind = spec.Bind
 Steps = step.Steps
@@ -66,6 +67,7 @@ class Parts(NamedTuple):
     store: store.Store
     steps: step.Steps
     families: families.Families
+    volumes: volume_service.Volumes
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -79,6 +81,7 @@ class Containers:
         self.name = parts.runtime.name
         self.gaps = gaps
         self.store = parts.store
+        self.volumes: volume_service.Volumes | None = parts.volumes
         self._parts = parts
         self._layers = cache.Layers(parts.root)
         self._profile = seccomp.profile()
@@ -89,7 +92,7 @@ class Containers:
         give(self._stub)
 
     async def prepare(self, plan: containers.ContainerPlan) -> None:
-        if plan.get("snapshot"):
+        if _forkable(plan):
             await self._parts.families.settle(plan)
 
     @contextlib.asynccontextmanager
@@ -103,7 +106,9 @@ class Containers:
     async def _opened(self, plan: containers.ContainerPlan, uses: list[str]) -> AsyncIterator[base.Running]:
         async with contextlib.AsyncExitStack() as held:
             note = ""
-            if plan.get("snapshot"):
+            if plan.get("snapshot") and not _forkable(plan):
+                note = "started without a memory snapshot: it mounts volumes"
+            if _forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
                     yield await held.enter_async_context(self._forked(plan, family, uses))
@@ -113,6 +118,9 @@ class Containers:
             folder = folders.Folder(self._parts.root, plan["container_id"])
             ended, group, record = await self._start(held, plan, folder, uses=uses, note=note)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            if plan.get("volumes"):
+                following = self._parts.volumes.following(folder.container_id, folder, record["pid"])
+                await held.enter_async_context(following)
             yield _Contained(running, group)
 
     @contextlib.asynccontextmanager
@@ -148,12 +156,14 @@ class Containers:
         box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
         if family is not None:
             box = _for_template(box, family)
-        (folder.bundle / "config.json").touch(0o600)  # holds the secrets
-        (folder.bundle / "config.json").write_text(json.dumps(spec.document(box)))
         ended = held.enter_context(parts.exits.expect(folder.container_id))
         held.enter_context(self._forgotten(folder))
         created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
-        record = await _launched(parts.runtime, folder, group, net.path, created)
+        async with parts.volumes.open(plan, folder) as binds:
+            (folder.bundle / "config.json").touch(0o600)  # holds the secrets
+            text = json.dumps(spec.document(box._replace(binds=[*box.binds, *binds])))
+            (folder.bundle / "config.json").write_text(text)
+            record = await _launched(parts.runtime, folder, group, net.path, created)
         folder.write({
             **record, "memory_limit": limit, "block_network": plan["block_network"], "uses": uses
         })  # fmt: skip
@@ -259,6 +269,8 @@ class Containers:
             lease = parts.network.lease(container_id, block_network=record["block_network"])
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
             yield _Contained(running, group)
 
     def known(self) -> list[str]:
@@ -376,6 +388,11 @@ class _Contained:
 
     def kill(self) -> None:
         self._running.kill()
+
+
+def _forkable(plan: containers.ContainerPlan) -> bool:
+    """Whether it may come from a template. A template's mounts would be those of all its forks."""
+    return bool(plan.get("snapshot")) and not plan.get("volumes")
 
 
 def _python(image: cache.Record) -> str:

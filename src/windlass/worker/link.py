@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,13 @@ class Link:
             await asyncio.sleep(wait)
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    async def call(self, method: str, body: Any) -> Any:
+    async def call(self, method: str, body: Any, attachments: Sequence[bytes] = ()) -> Any:
         """Ask the server, through as many connections as it takes. Raises what the server answers."""
         while True:
             await self._ready.wait()
             assert self._peer is not None
             try:
-                return (await self._peer.request(method, body)).body
+                return (await self._peer.request(method, body, attachments)).body
             except exception.Error as exc:
                 if status.to_wire(exc)["status"] not in status.TRANSIENT:
                     raise

@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+FS = 0x00000200
 NEWNS = 0x00020000
 NEWUTS = 0x04000000
 NEWIPC = 0x08000000
@@ -23,6 +24,7 @@ MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
 MNT_DETACH = 0x2
+UMOUNT_NOFOLLOW = 0x8
 
 CAPABILITIES = {
     "CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_FSETID": 4, "CAP_KILL": 5, "CAP_SETGID": 6,
@@ -92,6 +94,11 @@ def close_range(first: int, last: int) -> None:
         os.closerange(first, last + 1)
 
 
+def unmount_unused(target: str) -> None:
+    """Take the mount at ``target`` away, which must be no link. Raises ``OSError`` (EBUSY) where something uses it."""
+    _check(_libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW), f"umount {target}")
+
+
 def open_tree(path: str | Path) -> int:
     """A descriptor of a copy of the mounts at ``path``, which hangs nowhere yet."""
     flags = 0x1 | 0x8000 | os.O_CLOEXEC  # clone, recursive
@@ -104,3 +111,8 @@ def move_mount(tree: int, target: str | Path) -> None:
     """Hang what ``open_tree`` gave in at ``target``."""
     result = _libc.syscall(_MOVE_MOUNT, tree, b"", _HERE, os.fsencode(target), 0x4)
     _check(result, f"move_mount {target}")
+
+
+def hang(tree: int, folder: int) -> None:
+    """Hang what ``open_tree`` gave in over the folder of a descriptor."""
+    _check(_libc.syscall(_MOVE_MOUNT, tree, b"", folder, b"", 0x4 | 0x40), "move_mount")

@@ -9,16 +9,19 @@ from pathlib import Path
 
 from windlass import exception
 
-_NODEV = 4
+_NOSUID, _NODEV = 2, 4
 _DETACH = 2
 _LONGEST = 4000  # bytes of mount options that fit into one page
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def mount(target: Path, *, lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None) -> None:
+def mount(
+    target: Path, *, lowers: Sequence[Path], upper: Path | None = None, work: Path | None = None, suid: bool = True
+) -> None:
     """Stack ``lowers`` (bottom first) and ``upper`` at ``target``. Works inside a user namespace.
 
-    Without ``upper`` (and its ``work``) nothing can be changed; there must be two ``lowers`` then.
+    Without ``upper`` (and its ``work``) nothing can be changed; there must be two ``lowers`` then. ``suid``: programs
+    may run as their owner.
     """
     with contextlib.ExitStack() as held:
         layers = [_escape(path) for path in reversed(lowers)]
@@ -28,8 +31,8 @@ def mount(target: Path, *, lowers: Sequence[Path], upper: Path | None = None, wo
             layers = [f"/proc/self/fd/{held.enter_context(_opened(path))}" for path in reversed(lowers)]
             options = _options(layers, upper, work)
         if len(options) > _LONGEST:
-            raise exception.InvalidError(f"an image of {len(lowers)} layers and mounts is too tall for this kernel")
-        _mount(target, options)
+            raise exception.InvalidError(f"a stack of {len(lowers)} layers and mounts is too tall for this kernel")
+        _mount(target, options, _NODEV if suid else _NODEV | _NOSUID)
 
 
 def unmount(target: Path) -> None:
@@ -37,11 +40,11 @@ def unmount(target: Path) -> None:
     _libc.umount2(os.fsencode(target), _DETACH)
 
 
-def _mount(target: Path, options: str) -> None:
-    if _libc.mount(b"overlay", os.fsencode(target), b"overlay", _NODEV, options.encode()) < 0:
+def _mount(target: Path, options: str, flags: int) -> None:
+    if _libc.mount(b"overlay", os.fsencode(target), b"overlay", flags, options.encode()) < 0:
         code = ctypes.get_errno()
         raise exception.ExecutionError(
-            f"cannot stack the image's layers: {os.strerror(code)}",
+            f"cannot stack layers: {os.strerror(code)}",
             hint="`windlass doctor` says whether this kernel can mount overlays here.",
         )
 

@@ -11,7 +11,7 @@ from windlass.kit import clock, tasks
 from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
-from windlass.server.objects import blobs, keyring
+from windlass.server.objects import blobs, keyring, uploads
 from windlass.server.state import machines, queues, terminals
 from windlass.server.store import builds, calls, containers, database, logs
 
@@ -35,6 +35,8 @@ class Core:
     world: machines.World
     turn: turn.Turn
     clock: clock.Clock
+    uploads: uploads.Uploads
+    """Files on their way into volumes; the worker takes them out of here."""
     blobs: blobs.Blobs
     keyring: keyring.Keyring
     scheduler: signal.Signal
@@ -69,6 +71,10 @@ class Core:
     """Images of workers that no row knows, since when."""
     upkeep: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     """Held by whoever removes images: one at a time."""
+    merging: set[str] = dataclasses.field(default_factory=set)
+    """Volumes whose layers are being merged."""
+    editing: set[str] = dataclasses.field(default_factory=set)
+    """Edits of volumes under way."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 

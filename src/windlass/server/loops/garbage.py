@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from windlass import exception
-from windlass.server.apply import blobs, collections, dicts, prune, queues, receipts, retention
+from windlass.server.apply import blobs, collections, dicts, prune, queues, receipts, retention, volumes
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
@@ -64,6 +65,7 @@ def rarely(core: Core) -> bool:
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
+    core.tasks.start(_volumes(core), "removal of old layers of volumes")
     records.forget_minutes(core.db, now - core.settings.keep_figures)
     limits = core.settings
     digests, more = records.forget(
@@ -80,6 +82,13 @@ async def _images(core: Core) -> None:
         await prune.collect(core)
     except exception.Error as exc:
         _log.warning("old images could not be removed: %s", exc)
+
+
+async def _volumes(core: Core) -> None:
+    try:
+        await volumes.collect(core)
+    except (exception.Error, asyncio.TimeoutError) as exc:
+        _log.warning("old layers of volumes could not be removed: %s", exc)
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

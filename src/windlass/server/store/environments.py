@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from windlass.server.store import database
+from windlass.server.store import database, volumes
 
 _SQL = database.queries("environments")
 
@@ -36,11 +36,13 @@ def update(db: database.Database, old: Row, new: Row) -> None:
     if new.name != old.name:
         db.run(_SQL["rename_apps"], {"new": new.name, "old": old.name})
         db.run(_SQL["rename_images"], {"new": new.name, "old": old.name})
+        volumes.rename_environment(db, old.name, new.name)
 
 
 def delete(db: database.Database, row: Row) -> None:
     """Its apps are forgotten when they have stopped."""
     db.run(_SQL["delete_images"], (row.name,))
+    volumes.delete_environment(db, row.name)
     db.run(_SQL["delete"], (row.id,))
 
 

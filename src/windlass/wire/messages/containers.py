@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
+from windlass.wire.messages.volumes import MountPlan
 
 
 class ContainerList(TypedDict, total=False):
@@ -45,7 +46,13 @@ class ContainerRef(TypedDict):
     container_id: str
 
 
-class ContainerPlan(TypedDict):
+class _ContainerPlanMore(TypedDict, total=False):
+    """``volumes``: absent where there are none."""
+
+    volumes: list[MountPlan]
+
+
+class ContainerPlan(_ContainerPlanMore):
     """What the worker needs to make one container; everything but the host's own choices.
 
     Layers, environment, workdir and entrypoint of the image come from the worker's own record of ``image_id``.

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from windlass.wire.messages.volumes import VolumeMount
+
 
 class RetrySpec(TypedDict):
     """Seconds and factors of ``windlass.Retries``."""
@@ -118,6 +120,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     batching: BatchingSpec
     schedule: ScheduleSpec
     snapshot: bool
+    volumes: list[VolumeMount]
 
 
 class FunctionCreate(TypedDict):
@@ -183,6 +186,7 @@ class FunctionOverrides(TypedDict, total=False):
     scaledown_window: float
     concurrency: ConcurrencySpec
     batching: BatchingSpec
+    volumes: list[VolumeMount]
 
 
 class FunctionBind(TypedDict, total=False):

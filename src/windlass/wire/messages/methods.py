@@ -27,6 +27,7 @@ from windlass.wire.messages import (
     secrets,
     terminals,
     upkeep,
+    volumes,
     work,
     workers,
 )
@@ -132,6 +133,21 @@ METHODS: dict[str, Method] = {
     "queue.clear": Method("request", CALLER, queues.QueueClear, common.Empty),
     "queue.look": Method("stream", CALLER, queues.QueueLook, queues.QueuePage),
     "queue.figures": Method("request", CALLER, collections.CollectionRef, queues.QueueFigures),
+    # volumes
+    "volume.get": Method("request", CALLER, volumes.VolumeGet, volumes.VolumeInfo),
+    "volume.list": Method("request", CALLER, volumes.VolumeList, volumes.VolumeListReply),
+    "volume.rename": Method("request", CALLER, volumes.VolumeRename, common.Empty),
+    "volume.delete": Method("request", CALLER, volumes.VolumeRef, common.Empty),
+    "volume.beat": Method("request", CALLER, volumes.VolumeRef, common.Empty),
+    "volume.history": Method("request", CALLER, volumes.VolumeHistory, volumes.VolumeHistoryReply),
+    "volume.restore": Method("request", CALLER, volumes.VolumeRestore, volumes.VolumeEdited),
+    "volume.fork": Method("request", CALLER, volumes.VolumeFork, volumes.VolumeInfo),
+    "volume.entries": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumeEntries),
+    "volume.fetch": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumePiece),
+    "volume.missing": Method("request", CALLER, blobs.BlobQuery, blobs.BlobMissing),
+    "volume.upload": Method("request", CALLER, blobs.BlobPut, volumes.VolumeUploaded),
+    "volume.edit": Method("request", CALLER, volumes.VolumeEdit, volumes.VolumeEdited),
+    "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),
     # containers, for people
     "container.list": Method("request", USER, containers.ContainerList, containers.ContainerListReply),
     "container.stop": Method("request", USER, containers.ContainerStop, common.Empty),
@@ -158,6 +174,8 @@ METHODS: dict[str, Method] = {
     "build.plan": Method("request", WORKER, workers.BuildRef, workers.BuildPlan),
     "build.log": Method("request", WORKER, workers.BuildLog, common.Empty),
     "build.result": Method("request", WORKER, workers.BuildResult, common.Empty),
+    "volume.publish": Method("request", WORKER, volumes.VolumePublish, volumes.VolumePublished),
+    "volume.head": Method("request", WORKER, volumes.VolumeRef, volumes.VolumeHead),
 }
 
 TO: dict[str, dict[str, Method]] = {
@@ -172,6 +190,12 @@ TO: dict[str, dict[str, Method]] = {
         "worker.templates": Method("notice", frozenset(), workers.WorkerTemplates, None),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
+        "volume.take": Method("request", frozenset(), volumes.MountTake, volumes.MountTaken),
+        "layers.list": Method("stream", frozenset(), volumes.LayersRead, volumes.VolumeEntries),
+        "layers.read": Method("stream", frozenset(), volumes.LayersRead, volumes.VolumePiece),
+        "layers.edit": Method("request", frozenset(), volumes.LayersEdit, volumes.LayerMade),
+        "layers.merge": Method("request", frozenset(), volumes.LayersMerge, volumes.LayerMade),
+        "layers.keep": Method("request", frozenset(), volumes.LayersKeep, volumes.LayersRemoved),
         "store.inventory": Method("request", frozenset(), common.Empty, upkeep.Inventory),
         "store.remove": Method("stream", frozenset(), upkeep.StoreRemove, upkeep.StoreRemoved),
         "store.check": Method("stream", frozenset(), common.Empty, upkeep.FsckEvent),

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker.images import store
+from windlass.worker.volumes import service as volume_service
 
 ISOLATION = "isolation"  # own namespaces, file system and limits
 IMAGES = "images"  # builds layers; without it every build succeeds and does nothing
@@ -55,6 +56,8 @@ class Runtime(Protocol):
     """Protections that this host cannot give, one sentence each."""
     store: store.Store
     """The images that are here."""
+    volumes: volume_service.Volumes | None
+    """The volumes; None where containers cannot mount any."""
 
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""

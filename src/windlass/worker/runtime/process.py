@@ -23,6 +23,7 @@ from windlass.worker import folder as folders
 from windlass.worker import mounts, release
 from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
+from windlass.worker.volumes import service as volume_service
 
 _START_TIME = 10.0  # seconds for the shim to write its pid file
 _PASSED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "TMPDIR")
@@ -38,6 +39,7 @@ class Processes:
     def __init__(self, root: Path, *, boot: Path | None = None) -> None:
         self._root = root
         self.store = store.Store(root, holds.Holds())
+        self.volumes: volume_service.Volumes | None = None
         self._boot = boot or Path(windlass.__file__).parent / "runner" / "boot.py"
         self._mounts = mounts.Mounts(root, owner=False)
         self._exits = handle.Exits(paths.run(root) / "exits")
@@ -52,6 +54,8 @@ class Processes:
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
+        if plan.get("volumes"):
+            raise exception.UnimplementedError("volumes need containers: this worker runs without isolation")
         uses = holds.named(plan.get("image_id", ""), plan["mounts"])
         with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:
             trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]

@@ -1,0 +1,243 @@
+"""What volumes cost, with the machine's own file system beside them.
+
+    python bench/volumes.py [--write] [--large GiB]
+
+The platform that is up is used; it is started if need be. Files are read cold after their pages were given up.
+"""
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import windlass
+from windlass import paths
+
+MANY, SMALL = 50_000, 10_000
+SEEN = 5
+app = windlass.App("bench-volumes")
+
+
+def fill(count: int, volume_id: str) -> float:
+    """Write ``count`` small files and commit them; seconds of the commit."""
+    import pathlib
+    import time
+
+    import windlass
+
+    for n in range(count):
+        folder = pathlib.Path(f"/data/{n // 1000:03}")
+        folder.mkdir(exist_ok=True)
+        (folder / f"{n}").write_bytes(b"x" * 100)
+    began = time.perf_counter()
+    windlass.Volume.from_id(volume_id).commit()
+    return time.perf_counter() - began
+
+
+def change(volume_id: str, runs: int) -> list[float]:
+    """Change one file and commit it, some times; seconds of each commit."""
+    import time
+
+    import windlass
+
+    volume = windlass.Volume.from_id(volume_id).hydrate()
+    taken = []
+    for n in range(runs):
+        with open("/data/025/25000", "w") as file:
+            file.write(str(n))
+        began = time.perf_counter()
+        volume.commit()
+        taken.append(time.perf_counter() - began)
+    return taken
+
+
+def write_large(size: int, volume_id: str) -> None:
+    import os
+
+    import windlass
+
+    piece = os.urandom(1 << 20)
+    with open("/data/large", "wb") as file:
+        for _ in range(size >> 20):
+            file.write(piece)
+    windlass.Volume.from_id(volume_id).commit()
+
+
+def read_large(path: str, cold: bool) -> float:
+    """Bytes per second of reading a file from beginning to end."""
+    import os
+    import time
+
+    descriptor = os.open(path, os.O_RDONLY)
+    if cold:
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    buffer, size = bytearray(1 << 20), 0
+    began = time.perf_counter()
+    while got := os.readv(descriptor, [buffer]):
+        size += got
+    taken = time.perf_counter() - began
+    os.close(descriptor)
+    return size / taken
+
+
+def one_of_many(n: int, volume_id: str) -> None:
+    import windlass
+
+    with open(f"/data/n{n}", "w") as file:
+        file.write(str(n))
+    windlass.Volume.from_id(volume_id).commit()
+
+
+def nothing() -> None:
+    pass
+
+
+def volume(name: str) -> windlass.Volume:
+    windlass.Volume.objects.delete(name, allow_missing=True)
+    return windlass.Volume.from_name(name, create_if_missing=True).hydrate()
+
+
+def function(body, mounted=None, **options):
+    return app.function(
+        serialized=True, volumes={"/data": mounted} if mounted is not None else {}, timeout=1200,
+        name=f"{body.__name__}-{len(app.registered_functions)}", memory=4096, **options
+    )(body)  # fmt: skip
+
+
+def reading(size: int) -> list[str]:
+    """A large file, through a volume and from the disk, turn by turn in the same container's limits."""
+    kept = volume("bench-large")
+    writer, reader = function(write_large, kept), function(read_large, kept)
+    native = paths.home() / "bench-native"
+    lines = []
+    with app.run():
+        writer.remote(size, kept.object_id)
+        shutil.copyfile(next((paths.home() / "volumes").glob("*/files/large")), native)
+        for cold in (True, False):
+            rates: dict[str, list[float]] = {"volume": [], "native": []}
+            for _ in range(SEEN):
+                rates["volume"].append(reader.remote("/data/large", cold))
+                rates["native"].append(read_large(str(native), cold))
+            through, beside = (statistics.median(rates[name]) for name in ("volume", "native"))
+            lines.append(
+                f"| sequential read of {size / 2**30:g} GiB, {'cold' if cold else 'warm'} | {through / 1e6:,.0f} MB/s "
+                f"| {beside / 1e6:,.0f} MB/s | {through / beside:.0%} of native |"
+            )
+    native.unlink()
+    windlass.Volume.objects.delete("bench-large")
+    return lines
+
+
+def many_files() -> list[str]:
+    """Starts with a volume of many files beside starts without; commits of one file of many."""
+    kept = volume("bench-many")
+    filler, changer = function(fill, kept), function(change, kept)
+    with_volume = function(nothing, kept, single_use_containers=True)
+    without = function(nothing, single_use_containers=True)
+    with app.run():
+        first = filler.remote(MANY, kept.object_id)
+        commits = changer.remote(kept.object_id, 11)[1:]
+        starts: dict[str, list[float]] = {"with": [], "without": []}
+        for _ in range(15):
+            for name, called in (("with", with_volume), ("without", without)):
+                began = time.perf_counter()
+                called.remote()
+                starts[name].append(time.perf_counter() - began)
+    more = (statistics.median(starts["with"]) - statistics.median(starts["without"])) * 1000
+    windlass.Volume.objects.delete("bench-many")
+    return [
+        f"| cold call with a volume of {MANY:,} files beside one without | "
+        f"{statistics.median(starts['with']) * 1000:.0f} ms | {statistics.median(starts['without']) * 1000:.0f} ms "
+        f"| {more:+.0f} ms |",
+        f"| commit of {MANY:,} new files | {first:.1f} s | | {MANY / first:,.0f} files/s |",
+        f"| commit of one changed file in it | {statistics.median(commits) * 1000:.0f} ms | "
+        f"| worst {max(commits) * 1000:.0f} ms |",
+    ]
+
+
+def putting(size: int) -> list[str]:
+    """`windlass volume put` beside `cp`."""
+    lines = []
+    with tempfile.TemporaryDirectory(dir=paths.home()) as folder:
+        tree = Path(folder) / "tree"
+        for n in range(SMALL):
+            (tree / f"{n // 500}").mkdir(parents=True, exist_ok=True)
+            (tree / f"{n // 500}" / f"{n}").write_bytes(os.urandom(1000))
+        large = Path(folder) / "large"
+        with large.open("wb") as file:
+            for _ in range(size >> 20):
+                file.write(os.urandom(1 << 20))
+        volume("bench-put")
+        taken, copied = put(tree, "/small"), copy(tree, Path(folder) / "copy")
+        lines.append(
+            f"| `volume put` of {SMALL:,} files of 1 kB | {taken:.2f} s, {SMALL / taken:,.0f} files/s "
+            f"| {copied:.2f} s (`cp -r`) | |"
+        )
+        pairs = [(put(large, f"/large{n}"), copy(large, Path(folder) / f"copy{n}")) for n in range(3)]
+        taken, copied = (statistics.median(column) for column in zip(*pairs, strict=True))
+        lines.append(
+            f"| `volume put` of {size / 2**30:g} GiB | {taken:.2f} s | {copied:.2f} s (`cp`) "
+            f"| {copied / taken:.0%} of native |"
+        )
+        began = time.perf_counter()
+        back = str(Path(folder) / "back")
+        subprocess.run([*CLI, "get", "bench-put", "/large0", back], check=True, capture_output=True)
+        lines.append(f"| `volume get` of {size / 2**30:g} GiB | {time.perf_counter() - began:.2f} s | | |")
+    windlass.Volume.objects.delete("bench-put")
+    return lines
+
+
+CLI = [sys.executable, "-m", "windlass.cli", "volume"]
+
+
+def put(local: Path, remote: str) -> float:
+    began = time.perf_counter()
+    subprocess.run([*CLI, "put", "bench-put", str(local), remote, "--force"], check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def copy(source: Path, target: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(["cp", "-r", str(source), str(target)], check=True)
+    return time.perf_counter() - began
+
+
+def at_once(containers: int = 20) -> list[str]:
+    kept = volume("bench-at-once")
+    many = function(one_of_many, kept, max_containers=containers, single_use_containers=True)
+    with app.run():
+        began = time.perf_counter()
+        list(many.starmap([(n, kept.object_id) for n in range(containers)]))
+        taken = time.perf_counter() - began
+    there = {entry.path for entry in kept.listdir("/")}
+    lost = containers - len(there & {f"n{n}" for n in range(containers)})
+    windlass.Volume.objects.delete("bench-at-once")
+    return [f"| {containers} containers start, write distinct files and commit | {taken:.1f} s | | {lost} lost |"]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--write", action="store_true")
+    options.add_argument("--large", type=float, default=2.0)
+    chosen = options.parse_args()
+    lines = ["| | volume | native | |", "|---|---|---|---|"]
+    half, whole = int(chosen.large * 2**29), int(chosen.large * 2**30)
+    for part in (at_once, many_files, lambda: putting(half), lambda: reading(whole)):
+        for line in part():
+            lines.append(line)
+            print(line, flush=True)
+    if chosen.write:
+        import sections
+
+        sections.put("Volumes", "\n".join([f"`python bench/volumes.py`, {time.strftime('%Y-%m-%d')}:", "", *lines]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""``volume.*``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+from windlass import exception
+from windlass.server.api import door
+from windlass.server.api import workers as worker_doors
+from windlass.server.apply import environments
+from windlass.server.apply import volumes as actions
+from windlass.server.bus import link
+from windlass.server.store import volumes
+from windlass.wire import payload, peer
+from windlass.wire.messages import blobs as blob_messages
+from windlass.wire.messages import volumes as messages
+
+Core = door.Core
+
+_TAKE = 3600.0
+_ATTEMPTS = 20  # at an edit that others disturb
+
+
+@door.handler("volume.get")
+def get(core: Core, who: door.Who, body: messages.VolumeGet, incoming: peer.Incoming) -> Any:
+    return actions.info(actions.get(core, body, by=_author(core, who)))
+
+
+def _author(core: Core, who: door.Who) -> str:
+    return who.container.id if who.container is not None else core.settings.workspace
+
+
+@door.handler("volume.list")
+def listed(core: Core, who: door.Who, body: messages.VolumeList, incoming: peer.Incoming) -> Any:
+    found = volumes.named(core.db, environments.named(core, body.get("environment")))
+    if "before" in body:
+        found = [row for row in found if row.created_at < body["before"]]
+    return {"volumes": [actions.info(row) for row in found[: body.get("most", len(found))]]}
+
+
+@door.handler("volume.rename")
+def rename(core: Core, who: door.Who, body: messages.VolumeRename, incoming: peer.Incoming) -> Any:
+    actions.rename(core, actions.existing(core, body["volume_id"]), body["name"])
+    return {}
+
+
+@door.handler("volume.delete")
+def delete(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
+    actions.delete(core, actions.existing(core, body["volume_id"]))
+    return {}
+
+
+@door.handler("volume.beat")
+def beat(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    core.turn.begin()
+    volumes.beat(core.db, row.id, core.clock.now())
+    return {}
+
+
+# -- versions ----------------------------------------------------------------------------------------------
+
+
+@door.handler("volume.history", "volume_id")
+def history(core: Core, who: door.Who, body: messages.VolumeHistory, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    return {
+        "versions": [
+            {"version": one.n, "created_at": one.created_at, "by": one.made_by, "files": one.files, "size": one.size}
+            for one in volumes.history(core.db, row.id, body.get("most", -1))
+        ]
+    }
+
+
+@door.handler("volume.restore")
+def restore(core: Core, who: door.Who, body: messages.VolumeRestore, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    stack = actions.layers_of(core, row, body["version"])
+    return {"version": actions.put_back(core, row, stack, by=_author(core, who)).n}
+
+
+@door.handler("volume.fork", "volume_id", "name")
+def fork(core: Core, who: door.Who, body: messages.VolumeFork, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    stack = actions.layers_of(core, row, body.get("version"))
+    query: messages.VolumeGet = {"name": body["name"], "create": "new", "version": row.kind}
+    if body.get("environment"):
+        query["environment"] = body["environment"]
+    made = actions.get(core, query, by=_author(core, who))
+    actions.put_back(core, made, stack, by=_author(core, who))
+    return actions.info(actions.existing(core, made.id))
+
+
+# -- content -----------------------------------------------------------------------------------------------
+
+
+@door.handler("volume.entries", "volume_id")
+def entries(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
+    _relay(core, "layers.list", body, incoming)
+
+
+@door.handler("volume.fetch", "volume_id")
+def fetch(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
+    _relay(core, "layers.read", body, incoming)
+
+
+def _relay(core: Core, method: str, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
+    if not incoming.attachments:
+        raise exception.InvalidError("the path is missing")
+    row = actions.existing(core, body["volume_id"])
+    request: messages.LayersRead = {
+        "layers": actions.layers_of(core, row, body.get("at")),
+        "recursive": body.get("recursive", False),
+        "offset": max(0, body.get("offset", 0)),
+        "size": body.get("size", -1),
+    }
+    task = core.tasks.start(_stream(core, method, request, incoming), method)
+    incoming.on_cancel = task.cancel  # type: ignore[assignment]
+
+
+async def _stream(core: Core, method: str, request: messages.LayersRead, incoming: peer.Incoming) -> None:
+    try:
+        stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
+        try:
+            async for item in stream:
+                incoming.item(item.body, item.attachments)
+                await incoming.peer.drain()
+        finally:
+            await stream.aclose()
+        incoming.end()
+    except exception.Error as exc:
+        incoming.fail(exc)
+
+
+@door.handler("volume.missing")
+def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
+    return {"missing": [digest for digest in body["digests"] if not core.uploads.has(digest)]}
+
+
+@door.handler("volume.upload")
+def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: peer.Incoming) -> Any:
+    if core.low_disk:
+        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    chunk = incoming.attachments[0] if incoming.attachments else b""
+    if len(chunk) > payload.CHUNK:
+        raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
+    upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
+    if not body["digest"]:
+        return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
+    core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
+    return {"digest": body["digest"]}
+
+
+@door.handler("volume.edit")
+def edit(core: Core, who: door.Who, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
+    if not incoming.attachments:
+        raise exception.InvalidError("the steps of the edit are missing")
+    row = actions.existing(core, body["volume_id"])
+    done = volumes.made_by(core.db, row.id, body["edit_id"])
+    if done is not None:  # asked again after its answer was lost
+        incoming.reply({"version": done})
+        return
+    if body["edit_id"] in core.editing:
+        raise exception.ServiceError("this edit is under way")
+    core.editing.add(body["edit_id"])
+    core.tasks.start(_answered(incoming, _edited(core, body, incoming)), "volume.edit")
+
+
+async def _edited(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
+    try:
+        await _edit(core, body, incoming)
+    finally:
+        core.editing.discard(body["edit_id"])
+
+
+async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
+    author = body["edit_id"]
+    for _ in range(_ATTEMPTS):
+        row = actions.existing(core, body["volume_id"])
+        request: messages.LayersEdit = {"layers": actions.layers_of(core, row)}
+        asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
+        reply = await asyncio.wait_for(asked, _TAKE)
+        try:
+            change = _change(author, row.head, reply.body, reply.attachments)
+            version = actions.publish(core, actions.existing(core, row.id), change)
+        except actions.Clash:
+            continue
+        core.turn.answer(incoming, {"version": version.n})
+        return
+    raise exception.ConflictError("others change the volume all the time", hint="Try again.")
+
+
+def _change(
+    by: str, base: int, made: messages.LayerMade, attachments: list[bytes]
+) -> actions.Change:
+    puts, clears, seen = (*attachments, b"", b"", b"")[:3]
+    return actions.Change(by, base, actions.layer_of(made), _paths(puts), _paths(clears), _paths(seen))
+
+
+def _paths(data: bytes) -> frozenset[bytes]:
+    return frozenset(data.split(b"\0")) if data else frozenset()
+
+
+# -- containers and workers --------------------------------------------------------------------------------
+
+
+@door.handler("volume.commit")
+def commit(core: Core, who: door.Who, body: messages.VolumeCommit, incoming: peer.Incoming) -> None:
+    container = who.container
+    if container is None:
+        raise exception.ExecutionError("commit() and reload() work in containers that mount the volume")
+    mounts = [one for one in container.spec.get("volumes", []) if one["volume_id"] == body["volume_id"]]
+    if not mounts:
+        raise exception.ExecutionError(f"this container does not mount volume {body['volume_id']}")
+    actions.existing(core, body["volume_id"])
+    request: messages.MountTake = {
+        "container_id": container.id, "volume_id": body["volume_id"], "reload": body["reload"],
+    }  # fmt: skip
+    node = core.world.workers.get(container.node)
+    if node is None:
+        raise exception.ServiceError("the worker of this container is not connected")
+    core.tasks.start(_answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
+
+
+async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.Incoming) -> None:
+    incoming.reply((await asyncio.wait_for(worker.request("volume.take", request), _TAKE)).body)
+
+
+@door.handler("volume.head")
+def head(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    return {"version": row.head, "layers": actions.layers_of(core, row)}
+
+
+@door.handler("volume.publish")
+def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: peer.Incoming) -> Any:
+    worker_doors.worker_of(core, who, incoming)
+    row = actions.existing(core, body["volume_id"])
+    change = _change(body["container_id"], body["base"], body, incoming.attachments)
+    try:
+        version = actions.publish(core, row, change)
+    except actions.Clash as clash:
+        return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
+    return {"version": version.n, "layers": version.layers, "clash": []}
+
+
+def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
+    core.uploads.abandon(lost)
+
+
+door.LOST.append(_lost)
+
+
+async def _answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except exception.Error as exc:
+        incoming.fail(exc)
+    except asyncio.TimeoutError:
+        incoming.fail(exception.TimeoutError("the worker did not answer in time"))

@@ -1,0 +1,110 @@
+"""Files on their way into volumes: as blobs, but large ones come without a digest, which is found out here.
+
+To hash a large file takes longer than to write it. So it is done once, here, by a thread beside the loop that receives
+and writes.
+"""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import errno
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from windlass import exception
+from windlass.server.objects import blobs
+from windlass.wire import payload
+
+_AHEAD = 8
+"""Pieces of one upload that may be written and not yet hashed."""
+
+
+class _Stream:
+    def __init__(self, path: Path, owner: Any) -> None:
+        self.path = path
+        self.file = path.open("wb")
+        self.hash = hashlib.sha256()
+        self.offset = 0
+        self.owner = owner
+        self.behind: collections.deque[concurrent.futures.Future[None]] = collections.deque()
+
+
+class Uploads(blobs.Blobs):
+    """Blobs below ``folder``, and streams that become some."""
+
+    def __init__(self, folder: Path, *, synchronous: bool) -> None:
+        super().__init__(folder, synchronous=synchronous)
+        self._streams: dict[str, _Stream] = {}
+        self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hash of uploads")
+
+    def stream(self, upload_id: str, offset: int, chunk: bytes, *, last: bool, owner: Any) -> str:
+        """Take one chunk of an upload without a digest; the digest with the last. Chunks come in order."""
+        try:
+            upload = self._stream_at(upload_id, offset, owner)
+            if upload.offset + len(chunk) > payload.MAX_SIZE:
+                raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
+            upload.behind.append(self._hasher.submit(upload.hash.update, chunk))
+            upload.file.write(chunk)
+            upload.offset += len(chunk)
+            while len(upload.behind) > (0 if last else _AHEAD):
+                upload.behind.popleft().result()
+            return self._finish(upload_id, upload) if last else ""
+        except OSError as exc:
+            self._drop(upload_id)
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise exception.ResourceExhaustedError(
+                    f"the disk of the server is full: {self._folder}", hint="Free space on that disk and try again."
+                ) from exc
+            raise exception.InternalError(f"cannot store an upload: {exc}") from exc
+        except BaseException:
+            self._drop(upload_id)
+            raise
+
+    def _stream_at(self, upload_id: str, offset: int, owner: Any) -> _Stream:
+        if offset == 0:
+            self._drop(upload_id)
+            name = "stream-" + hashlib.sha256(os.fsencode(upload_id)).hexdigest()
+            self._streams[upload_id] = _Stream(self._incoming / name, owner)
+        upload = self._streams.get(upload_id)
+        if upload is None or upload.offset != offset or upload.owner is not owner:
+            raise exception.ConflictError(
+                f"upload {upload_id} does not continue at byte {offset:,}", hint="Begin it again at byte 0."
+            )
+        return upload
+
+    def _finish(self, upload_id: str, upload: _Stream) -> str:
+        digest = "sha256:" + upload.hash.hexdigest()
+        upload.file.flush()
+        if self._synchronous:
+            os.fsync(upload.file.fileno())
+        upload.file.close()
+        target = self.path(digest)
+        target.parent.mkdir(exist_ok=True)
+        upload.path.replace(target)
+        del self._streams[upload_id]
+        return digest
+
+    def _drop(self, upload_id: str) -> None:
+        upload = self._streams.pop(upload_id, None)
+        if upload is not None:
+            upload.file.close()
+            upload.path.unlink(missing_ok=True)
+
+    def abandon(self, owner: Any) -> None:
+        super().abandon(owner)
+        for upload_id in [key for key, upload in self._streams.items() if upload.owner is owner]:
+            self._drop(upload_id)
+
+    def forget_older(self, age: float) -> None:
+        """Forget all that arrived longer ago than ``age`` seconds."""
+        before = time.time() - age
+        for path in self._folder.glob("??/*"):
+            try:
+                if path.stat().st_mtime < before:
+                    path.unlink()
+            except FileNotFoundError:
+                continue

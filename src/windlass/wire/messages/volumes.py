@@ -1,0 +1,248 @@
+"""Volumes: what users ask for, and what server and worker say to each other about layers.
+
+Paths may hold any bytes but zero and "/" between names, so they travel as attachments: one path as it is, several with
+a zero byte between them.
+"""
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class VolumeMount(TypedDict):
+    """A volume in a function's containers. ``sub_path`` "" is all of it."""
+
+    path: str
+    volume_id: str
+    read_only: bool
+    sub_path: str
+
+
+class MountPlan(VolumeMount):
+    """What a container begins with: ``layers`` of version ``base``, bottom first."""
+
+    base: int
+    layers: list[str]
+
+
+class VolumeGet(TypedDict, total=False):
+    """By id, or by name. ``create``: "missing" or "new" (it must not exist); ``version`` 0 means any.
+
+    ``ephemeral``: a volume without a name, which lives until its owner's ``volume.beat`` stays away.
+    """
+
+    volume_id: str
+    name: str
+    environment: str
+    version: int
+    create: str
+    ephemeral: bool
+
+
+class VolumeInfo(TypedDict):
+    """``head``: number of the newest commit, 0 for none."""
+
+    volume_id: str
+    name: str
+    environment: str
+    version: int
+    created_at: float
+    created_by: str
+    head: int
+
+
+class VolumeRef(TypedDict):
+    volume_id: str
+
+
+class VolumeList(TypedDict, total=False):
+    environment: str
+    most: int
+    before: float
+
+
+class VolumeListReply(TypedDict):
+    volumes: list[VolumeInfo]
+
+
+class VolumeRename(TypedDict):
+    volume_id: str
+    name: str
+
+
+class VolumeRead(TypedDict, total=False):
+    """Attachment 0 is the path. ``at``: number of a commit, the newest if absent. ``size`` -1: to the end."""
+
+    volume_id: str
+    at: int
+    recursive: bool
+    offset: int
+    size: int
+
+
+class VolumeEntries(TypedDict):
+    """Attachment i is the path of entry i. ``kinds``: "f", "d", "l", "p", "s" or "?"."""
+
+    kinds: list[str]
+    mtimes: list[int]
+    sizes: list[int]
+
+
+class VolumePiece(TypedDict):
+    """One attachment: bytes of a file. ``size`` of the whole file."""
+
+    size: int
+
+
+class VolumeUploaded(TypedDict):
+    """Answer to a piece of an upload. One that was begun without a digest gets it with its last piece."""
+
+    digest: str
+
+
+class VolumeEdit(TypedDict):
+    """Attachment 0 is a JSON list of ``EditStep``. All of it happens, or nothing."""
+
+    volume_id: str
+    edit_id: str
+
+
+class EditStep(TypedDict, total=False):
+    """``op``: "put" (``digest`` of the file; its bytes are those of upload ``blob`` from ``offset`` on), "folder",
+    "remove", "copy" (of ``sources`` to ``path``) or "restore"."""
+
+    op: str
+    path: str
+    digest: str
+    size: int
+    blob: str
+    offset: int
+    mode: int
+    force: bool
+    recursive: bool
+    sources: list[str]
+
+
+class VolumeEdited(TypedDict):
+    """Number of the commit that it became."""
+
+    version: int
+
+
+class VolumeCommit(TypedDict):
+    """From a container that has the volume mounted. Answered when the commit is kept, or the mount is fresh.
+
+    ``reload``: see the newest commit afterwards, whatever has to be closed for it."""
+
+    volume_id: str
+    reload: bool
+
+
+class VolumeHistory(TypedDict, total=False):
+    volume_id: str
+    most: int
+
+
+class VolumeVersion(TypedDict):
+    version: int
+    created_at: float
+    by: str
+    files: int
+    size: int
+
+
+class VolumeHistoryReply(TypedDict):
+    versions: list[VolumeVersion]
+
+
+class VolumeRestore(TypedDict):
+    volume_id: str
+    version: int
+
+
+class VolumeFork(TypedDict, total=False):
+    """``version`` absent: the newest."""
+
+    volume_id: str
+    version: int
+    name: str
+    environment: str
+
+
+# -- server and worker ---------------------------------------------------------------------------------
+
+
+class LayerMade(TypedDict):
+    """Attachment 0: paths that it puts; attachment 1: paths that it takes away with all below them."""
+
+    layer_id: str
+    digest: str
+    files: int
+    size: int
+
+
+class VolumePublish(LayerMade):
+    """A container's changes since it saw version ``base``, as a layer. Attachment 2: paths of a clash before which
+    the container did see, and meant to take away."""
+
+    volume_id: str
+    container_id: str
+    base: int
+
+
+class VolumePublished(TypedDict):
+    """The commit became ``version``, and a volume is these layers now. Or ``clash``: what others put since below
+    something that this layer takes away; it must be made anew so that it leaves those alone."""
+
+    version: int
+    layers: list[str]
+    clash: list[str]
+
+
+class MountTake(TypedDict):
+    """To a worker: commit what a container changed, and maybe ``reload`` its mount."""
+
+    container_id: str
+    volume_id: str
+    reload: bool
+
+
+class MountTaken(TypedDict):
+    version: int
+
+
+class LayersRead(TypedDict, total=False):
+    """To a worker, with the path as attachment 0."""
+
+    layers: list[str]
+    recursive: bool
+    offset: int
+    size: int
+
+
+class LayersEdit(TypedDict):
+    """To a worker: what becomes of these layers by the steps in attachment 0; answered by ``LayerMade``."""
+
+    layers: list[str]
+
+
+class LayersMerge(TypedDict):
+    """To a worker: one layer for a run of them, which shows the same. ``bottom``: nothing lies below the run."""
+
+    layers: list[str]
+    bottom: bool
+
+
+class LayersKeep(TypedDict):
+    """To a worker: all layers that are named somewhere. Others go that are older than ``young`` seconds."""
+
+    layers: list[str]
+    young: float
+
+
+class LayersRemoved(TypedDict):
+    removed: int
+
+
+class VolumeHead(TypedDict):
+    version: int
+    layers: list[str]

@@ -1,0 +1,155 @@
+"""What the server asks of volumes, by the name of the method. Work on files is done in threads."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import itertools
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from windlass import exception
+from windlass.kit import tasks
+from windlass.wire import payload
+from windlass.wire import peer as peers
+from windlass.wire.messages import volumes as messages
+from windlass.worker.volumes import editing, merging, reading, service
+from windlass.worker.volumes import layers as layer_store
+
+_BATCH = 2000  # entries of a listing in one message
+
+
+class Answers:
+    """Answers ``volume.*``."""
+
+    def __init__(self, volumes: service.Volumes, owner: tasks.Tasks) -> None:
+        self._volumes = volumes
+        self._layers = volumes.layers
+        self._owner = owner
+        self._checked = reading.Checked(volumes.layers)
+        self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
+            "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
+            "layers.merge": self._merge, "layers.keep": self._keep,
+        }  # fmt: skip
+
+    def serve(self, incoming: peers.Incoming) -> bool:
+        """Take on an exchange; False where it is not about volumes."""
+        answer = self._answers.get(incoming.method)
+        if answer is None:
+            return False
+        task = self._owner.start(self._answer(answer, incoming), incoming.method)
+        if incoming.kind == "s":
+            incoming.on_cancel = task.cancel  # type: ignore[assignment]
+        return True
+
+    async def _answer(self, answer: Callable[[peers.Incoming], Awaitable[None]], incoming: peers.Incoming) -> None:
+        try:
+            await answer(incoming)
+        except exception.Error as exc:
+            incoming.fail(exc)
+        except OSError as exc:
+            full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
+            kind = exception.ResourceExhaustedError if full else exception.ExecutionError
+            incoming.fail(kind(f"the volume's files: {exc}"))
+        finally:  # nobody waits for ever for the answer of a defect; what was answered stays so
+            incoming.fail(exception.InternalError(f"{incoming.method} ended without an answer"))
+
+    async def _take(self, incoming: peers.Incoming) -> None:
+        incoming.reply(await self._volumes.take(incoming.body))
+
+    async def _list(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersRead = incoming.body
+        path = os.fsdecode(incoming.attachments[0])
+        with await asyncio.to_thread(self._viewed, request["layers"]) as view:
+            entries = reading.entries(view, path, recursive=request.get("recursive", False))
+            while batch := await asyncio.to_thread(lambda: list(itertools.islice(entries, _BATCH))):
+                body: messages.VolumeEntries = {
+                    "kinds": [one.kind for one in batch], "mtimes": [one.mtime for one in batch],
+                    "sizes": [one.size for one in batch],
+                }  # fmt: skip
+                incoming.item(body, [os.fsencode(one.path) for one in batch])
+                await incoming.peer.drain()
+        incoming.end()
+
+    def _viewed(self, layer_ids: list[str]) -> _Stack:
+        with contextlib.ExitStack() as held:
+            view = held.enter_context(self._layers.view(layer_ids))
+            return _Stack(held.pop_all(), view)
+
+    async def _read(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersRead = incoming.body
+        path = os.fsdecode(incoming.attachments[0])
+        with await asyncio.to_thread(self._viewed, request["layers"]) as view:
+            descriptor, real = await asyncio.to_thread(reading.opened, view, path)
+            try:
+                await asyncio.to_thread(self._checked.check, request["layers"], real, path)
+                size = os.fstat(descriptor).st_size
+                incoming.item({"size": size}, [b""])
+                wanted = request.get("size", -1)
+                end = size if wanted < 0 else min(size, request.get("offset", 0) + wanted)
+                offset = request.get("offset", 0)
+                while offset < end:
+                    data = await asyncio.to_thread(os.pread, descriptor, min(payload.CHUNK, end - offset), offset)
+                    if not data:
+                        break
+                    incoming.item({"size": size}, [data])
+                    offset += len(data)
+                    await incoming.peer.drain()
+            finally:
+                os.close(descriptor)
+        incoming.end()
+
+    async def _edit(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersEdit = incoming.body
+        uploads = self._layers.home / "uploads"
+        made = await asyncio.to_thread(
+            editing.edit, self._layers, request["layers"], incoming.attachments[0], uploads
+        )
+        incoming.reply(_told(made), [_joined(made.puts), _joined(made.clears)])
+
+    async def _merge(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersMerge = incoming.body
+        made = await asyncio.to_thread(merging.merge, self._layers, request["layers"], bottom=request["bottom"])
+        incoming.reply(_told(made))
+
+    async def _keep(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersKeep = incoming.body
+        kept = {*request["layers"], *self._volumes.used()}
+        incoming.reply({"removed": await asyncio.to_thread(self._sweep, kept, request["young"])})
+
+    def _sweep(self, kept: set[str], young: float) -> int:
+        going = [name for name in self._layers.known() if name not in kept and self._age(name) > young]
+        for name in going:
+            if not self._layers.held[name]:
+                self._layers.remove(name)
+        return len(going)
+
+    def _age(self, layer_id: str) -> float:
+        try:
+            return time.time() - (self._layers.root / layer_id / "index.json").stat().st_mtime
+        except FileNotFoundError:
+            return float("inf")
+
+
+class _Stack(contextlib.AbstractContextManager[Path]):
+    """A view that was opened in a thread."""
+
+    def __init__(self, held: contextlib.ExitStack, view: Path) -> None:
+        self._held = held
+        self._view = view
+
+    def __enter__(self) -> Path:
+        return self._view
+
+    def __exit__(self, *exc: object) -> None:
+        self._held.close()
+
+
+def _told(made: layer_store.Made) -> messages.LayerMade:
+    return {"layer_id": made.layer_id, "digest": made.digest, "files": made.files, "size": made.size}
+
+
+def _joined(paths: list[str]) -> bytes:
+    return b"\0".join(os.fsencode(path) for path in paths)

@@ -1,0 +1,322 @@
+"""Changes of a volume from outside become one layer: uploads put into place, and removals, copies, folders.
+
+Uploads go straight into the new layer; whole files are moved there, small ones are cut out of packs. Everything else is
+done with the kernel's own means in a stack of the volume below the new layer. Links of the volume are followed as in a
+container that has it as its root; none leads out of it.
+"""
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from windlass import exception
+from windlass.wire.messages import volumes as messages
+from windlass.worker import overlay
+from windlass.worker.images import rooted
+from windlass.worker.volumes import layers as layer_store
+from windlass.worker.volumes import reading, taking
+
+_NAME, _PATH = 255, 4096
+_CHUNK = 1024 * 1024
+
+
+def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uploads: Path) -> layer_store.Made:
+    """The layer by which ``layer_ids`` become what the steps in ``text`` ask for. Nothing is changed where one fails.
+
+    Raises:
+        InvalidError: a step makes no sense, or a path is not allowed.
+        NotFoundError: something is missing: a file, or an upload.
+        AlreadyExistsError: something is in the way.
+    """
+    steps = _parsed(text)
+    puts = [step for step in steps if step["op"] == "put"]
+    if len(puts) not in (0, len(steps)):
+        raise exception.InvalidError("uploads and other changes are separate edits")
+    with layers.hold(layer_ids), layers.draft() as draft:
+        if puts:
+            with layers.view(layer_ids) as view, rooted.at(view) as root:
+                putting = _Putting(root, view, draft / "files", uploads)
+                putting.all(puts)
+            return layers.publish(draft, putting.files, puts=putting.puts, clears=[])
+        _change(layers, layer_ids, draft, steps)
+        with layers.draft() as second:
+            taken = taking.take(draft / "files", second / "files", {}, frozen=True)
+            return layers.publish(second, taken.files, puts=taken.puts, clears=taken.clears)
+
+
+def _parsed(text: bytes) -> list[messages.EditStep]:
+    try:
+        steps = msgspec.convert(json.loads(text), list[messages.EditStep])
+    except (ValueError, RecursionError) as exc:
+        raise exception.InvalidError(f"malformed edit: {exc}") from None
+    for step in steps:
+        if "op" not in step:
+            raise exception.InvalidError("malformed edit: a step without its kind")
+    return steps
+
+
+def parts(path: str) -> tuple[str, ...]:
+    """The names of a path in a volume. Raises ``InvalidError`` for what could lead out of it, or can be no name."""
+    names = tuple(part for part in path.split("/") if part not in ("", "."))
+    if ".." in names or "\0" in path:
+        raise exception.InvalidError(f"the path {path!r} is not allowed in a volume", hint="Leave out '..'.")
+    if len(os.fsencode(path)) > _PATH or any(len(os.fsencode(name)) > _NAME for name in names):
+        raise exception.InvalidError(f"the path {path[:80]!r}… is too long")
+    if len(names) > taking.DEPTH:
+        raise exception.InvalidError(f"folders of a volume may be nested {taking.DEPTH} deep")
+    return names
+
+
+class _Putting:
+    """``view``: what the volume is; ``target``: the layer in the making."""
+
+    def __init__(self, root: rooted.Root, view: Path, target: Path, uploads: Path) -> None:
+        self._root = root
+        self._view = view
+        self._target = target
+        self._uploads = uploads
+        self._folders: dict[tuple[str, ...], Path] = {}
+        self._blobs: dict[str, Any] = {}
+        self._moved: dict[str, Path] = {}
+        self.files: dict[str, tuple[str, int]] = {}
+        self.puts: list[str] = []
+
+    def all(self, steps: Sequence[messages.EditStep]) -> None:
+        places = [self._place(step) for step in steps]  # everything is looked at before anything is moved
+        try:
+            for step, place in zip(steps, places, strict=True):
+                self._put(step, place)
+        finally:
+            for file in self._blobs.values():
+                os.close(file)
+
+    def _place(self, step: messages.EditStep) -> Path:
+        names = parts(step["path"])
+        if not names:
+            raise exception.InvalidError("a file in a volume needs a name")
+        folder = self._folders.get(names[:-1])
+        if folder is None:
+            folder = self._folders[names[:-1]] = self._folder(names[:-1], step["path"])
+        place = folder / names[-1]
+        state = self._there(place)
+        if state is not None and stat.S_ISDIR(state.st_mode):
+            raise exception.AlreadyExistsError(f"{step['path']!r} is a folder, which no file can replace")
+        if state is not None and not step.get("force"):
+            raise exception.AlreadyExistsError(f"{step['path']!r} exists already", hint="Pass force=True.")
+        return place
+
+    def _there(self, place: Path) -> os.stat_result | None:
+        for tree in (self._target, self._view):
+            try:
+                return os.lstat(tree / place.relative_to(self._target))
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return None
+
+    def _folder(self, names: tuple[str, ...], shown: str) -> Path:
+        """The folder of the new layer for ``names``, links of the volume followed."""
+        place, walked = self._target, ""
+        for name in names:
+            walked = f"{walked}/{name}"
+            state = self._root.state(walked)
+            if state is None:
+                if os.path.lexists(self._view / walked[1:]):
+                    raise exception.InvalidError(f"the way to {shown!r} leads through a link to nowhere")
+                place = place / name
+                if not place.is_dir():
+                    layer_store.dressed(place)
+                    self.puts.append(str(place.relative_to(self._target)))
+                continue
+            if not stat.S_ISDIR(state.st_mode):
+                raise exception.AlreadyExistsError(f"the way to {shown!r} leads through a file: {walked!r}")
+            place = self._like(walked)
+        return place
+
+    def _like(self, walked: str) -> Path:
+        with self._root.opened(walked, os.O_PATH | os.O_DIRECTORY) as descriptor:
+            real = Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+        place, tree = self._target, self._view
+        for name in real.relative_to(self._view).parts:
+            place, tree = place / name, tree / name
+            if not place.is_dir():
+                state = tree.lstat()
+                place.mkdir()
+                os.chown(place, state.st_uid, state.st_gid)
+                place.chmod(stat.S_IMODE(state.st_mode))
+        return place
+
+    def _put(self, step: messages.EditStep, place: Path) -> None:
+        path = str(place.relative_to(self._target))
+        place.unlink(missing_ok=True)
+        if step["blob"] == step["digest"]:
+            self._move(step, place)
+        else:
+            self._cut(step, place)
+        place.chmod(step.get("mode", 0o644) & 0o777 | 0o400)
+        os.chown(place, layer_store.OWNER, layer_store.OWNER)
+        self.files[path] = (step["digest"], step["size"])
+        self.puts.append(path)
+
+    def _move(self, step: messages.EditStep, place: Path) -> None:
+        """A whole file. The server has compared its digest when it arrived."""
+        if (other := self._moved.get(step["blob"])) is not None:
+            shutil.copyfile(other, place)
+            return
+        try:
+            _upload(self._uploads, step["blob"]).rename(place)
+        except FileNotFoundError:
+            raise exception.NotFoundError(f"the upload {step['blob']} is not here any more") from None
+        os.utime(place)
+        self._moved[step["blob"]] = place
+
+    def _cut(self, step: messages.EditStep, place: Path) -> None:
+        source = self._blobs.get(step["blob"])
+        if source is None:
+            try:
+                source = self._blobs[step["blob"]] = os.open(_upload(self._uploads, step["blob"]), os.O_RDONLY)
+            except FileNotFoundError:
+                raise exception.NotFoundError(f"the upload {step['blob']} is not here any more") from None
+        data = os.pread(source, step["size"], step["offset"])
+        if f"sha256:{hashlib.sha256(data).hexdigest()}" != step["digest"]:
+            raise exception.DataLossError(f"{step['path']!r} did not arrive whole")
+        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def _upload(folder: Path, digest: str) -> Path:
+    name = digest.removeprefix("sha256:")
+    if len(name) != 64 or not name.isalnum():
+        raise exception.InvalidError(f"malformed digest {digest[:80]!r}")
+    return folder / name[:2] / name
+
+
+# -- everything else ---------------------------------------------------------------------------------------
+
+
+def _change(
+    layers: layer_store.Layers, layer_ids: Sequence[str], draft: Path, steps: Sequence[messages.EditStep]
+) -> None:
+    merged, work = draft / "merged", draft / "work"
+    merged.mkdir()
+    work.mkdir()
+    overlay.mount(merged, lowers=layers.lowers(layer_ids), upper=draft / "files", work=work)
+    try:
+        for step in steps:
+            try:
+                _STEPS[step["op"]](merged, step)
+            except KeyError as exc:
+                raise exception.InvalidError(f"malformed edit: {exc}") from None
+            except OSError as exc:
+                raise _said(exc, step.get("path", "")) from None
+    finally:
+        overlay.unmount(merged)
+
+
+def _said(exc: OSError, path: str) -> exception.Error:
+    kinds: dict[int | None, type[exception.Error]] = {
+        errno.ENOENT: exception.NotFoundError, errno.EEXIST: exception.AlreadyExistsError,
+        errno.ENOSPC: exception.ResourceExhaustedError, errno.EDQUOT: exception.ResourceExhaustedError,
+    }  # fmt: skip
+    return kinds.get(exc.errno, exception.InvalidError)(f"{path!r}: {exc.strerror}")
+
+
+def _real(tree: Path, path: str) -> Path:
+    """Where ``path`` is below ``tree``: links on the way followed, not that at its end. Nobody else writes there."""
+    names = parts(path)
+    if not names:
+        return tree
+    with rooted.at(tree) as root, root.opened("/".join(names[:-1]), os.O_PATH | os.O_DIRECTORY) as descriptor:
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}")) / names[-1]  # noqa: PTH115
+
+
+def _remove(tree: Path, step: messages.EditStep) -> None:
+    target = _real(tree, step["path"])
+    if not os.path.lexists(target):
+        raise reading.missing(step["path"])
+    if target == tree:
+        if not step.get("recursive"):
+            raise exception.InvalidError("the root of a volume is a folder", hint="Pass recursive=True to empty it.")
+        for entry in list(target.iterdir()):
+            _delete(entry)
+        return
+    if target.is_dir() and not target.is_symlink() and not step.get("recursive"):
+        raise exception.InvalidError(f"{step['path']!r} is a folder", hint="Pass recursive=True to remove it.")
+    _delete(target)
+
+
+def _delete(target: Path) -> None:
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    else:
+        target.unlink()
+
+
+def _make_folder(tree: Path, step: messages.EditStep) -> None:
+    place = tree
+    for name in parts(step["path"]):
+        place = _real(tree, str((place / name).relative_to(tree)))
+        if not place.is_dir():
+            layer_store.dressed(place)
+
+
+def _copy(tree: Path, step: messages.EditStep) -> None:
+    sources = step["sources"]
+    target = _followed(tree, step["path"])
+    into = target.is_dir()
+    if not into and (len(sources) > 1 or step["path"].endswith("/")):
+        raise exception.NotFoundError(f"{step['path']!r} is no folder in the volume")
+    for path in sources:
+        source = _followed(tree, path)
+        if not os.path.lexists(source):
+            raise reading.missing(path)
+        goal = target / parts(path)[-1] if into and parts(path) else target
+        if source == goal:
+            raise exception.InvalidError(f"{path!r} and {step['path']!r} are the same file")
+        if source.is_dir():
+            if not step.get("recursive"):
+                raise exception.InvalidError(f"{path!r} is a folder", hint="Pass recursive=True to copy it.")
+            if goal.is_relative_to(source):
+                raise exception.InvalidError(f"{path!r} cannot be copied into itself")
+            shutil.copytree(source, goal, symlinks=True, copy_function=_copy_file, dirs_exist_ok=True)
+            for folder, _, _ in os.walk(goal):
+                os.chown(folder, layer_store.OWNER, layer_store.OWNER)
+        elif goal.is_dir():
+            raise exception.AlreadyExistsError(f"{step['path']!r} is a folder, which no file can replace")
+        else:
+            _copy_file(str(source), str(goal))
+
+
+def _copy_file(source: str, target: str) -> None:
+    Path(target).unlink(missing_ok=True)
+    if Path(source).is_symlink():
+        Path(target).symlink_to(Path(source).readlink())
+    elif stat.S_ISREG(os.lstat(source).st_mode):
+        shutil.copy2(source, target)
+    else:
+        return
+    os.chown(target, layer_store.OWNER, layer_store.OWNER, follow_symlinks=False)
+
+
+def _followed(tree: Path, path: str) -> Path:
+    """Where ``path`` is with that link followed, too, if it leads somewhere."""
+    parts(path)
+    with rooted.at(tree) as root:
+        if root.state(path) is None:
+            return _real(tree, path)
+        with root.opened(path, os.O_PATH) as descriptor:
+            return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
+
+
+_STEPS = {"remove": _remove, "folder": _make_folder, "copy": _copy}

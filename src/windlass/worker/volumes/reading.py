@@ -1,0 +1,129 @@
+"""What a volume holds, for those who look from outside: listings, and files whose bytes are checked first.
+
+Paths are resolved by the kernel with the volume as the root, so that no link and no ".." leads out of it.
+"""
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from windlass import exception
+from windlass.worker.images import rooted
+from windlass.worker.volumes import layers as layer_store
+
+_DEPTH = 256
+_CHUNK = 1024 * 1024
+_REMEMBERED = 200_000  # files that are known to be good
+_KINDS = {
+    stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p", stat.S_IFSOCK: "s",
+}  # fmt: skip
+
+
+class Entry(NamedTuple):
+    """``path`` from the volume's root, without a slash at its beginning. ``kind`` as in ``VolumeEntries``."""
+
+    path: str
+    kind: str
+    mtime: int
+    size: int
+
+
+def entries(view: Path, path: str, *, recursive: bool) -> Iterator[Entry]:
+    """What is at ``path``: a folder's content, or a file itself. Raises ``NotFoundError``."""
+    shown = "/".join(part for part in path.split("/") if part not in ("", "."))
+    with rooted.at(view) as root:
+        state = _state(root, path)
+        if not stat.S_ISDIR(state.st_mode):
+            yield _entry(shown, state)
+            return
+        with root.opened(path, os.O_RDONLY | os.O_DIRECTORY) as folder:
+            yield from _inside(folder, shown, recursive, 0)
+
+
+def _state(root: rooted.Root, path: str) -> os.stat_result:
+    try:
+        state = root.state(path)
+    except OSError as exc:
+        raise exception.NotFoundError(f"{path!r} cannot be opened: {exc.strerror}") from None
+    if state is None:
+        raise missing(path)
+    return state
+
+
+def missing(path: str) -> exception.NotFoundError:
+    return exception.NotFoundError(f"there is no {path!r} in the volume")
+
+
+def _inside(folder: int, shown: str, recursive: bool, depth: int) -> Iterator[Entry]:
+    with os.scandir(folder) as found:
+        names = sorted(found, key=lambda entry: entry.name)
+    for entry in names:
+        path = f"{shown}/{entry.name}" if shown else entry.name
+        state = entry.stat(follow_symlinks=False)
+        yield _entry(path, state)
+        if recursive and stat.S_ISDIR(state.st_mode) and depth < _DEPTH:
+            inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                yield from _inside(inner, path, recursive, depth + 1)
+            finally:
+                os.close(inner)
+
+
+def _entry(path: str, state: os.stat_result) -> Entry:
+    return Entry(path, _KINDS.get(stat.S_IFMT(state.st_mode), "?"), int(state.st_mtime), state.st_size)
+
+
+def opened(view: Path, path: str) -> tuple[int, str]:
+    """A descriptor of a file, and its path with all links followed. Raises ``NotFoundError``, ``InvalidError``."""
+    with rooted.at(view) as root:
+        state = _state(root, path)
+        if stat.S_ISDIR(state.st_mode):
+            raise exception.InvalidError(f"{path!r} is a folder")
+        if not stat.S_ISREG(state.st_mode):
+            raise exception.InvalidError(f"{path!r} is no plain file")
+        try:
+            with root.opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                kept = os.dup(descriptor)
+        except OSError as exc:
+            raise exception.NotFoundError(f"{path!r} cannot be opened: {exc.strerror}") from None
+    real = os.readlink(f"/proc/self/fd/{kept}")  # noqa: PTH115
+    return kept, real.removeprefix(f"{view}/")
+
+
+class Checked:
+    """Which files of layers are known to be as their index says, for as long as their times stay the same."""
+
+    def __init__(self, layers: layer_store.Layers) -> None:
+        self._layers = layers
+        self._good: dict[tuple[str, str], tuple[int, int, int]] = {}
+
+    def check(self, layer_ids: Sequence[str], path: str, shown: str) -> None:
+        """Raises ``DataLossError``, which names the path, if the file is not what it was when it was committed."""
+        for layer_id in reversed(layer_ids):
+            file = self._layers.files(layer_id) / path
+            if not os.path.lexists(file):
+                continue
+            state = file.stat(follow_symlinks=False)
+            mark = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+            if self._good.get((layer_id, path)) != mark:
+                compare(file, self._layers.index(layer_id).get(path), shown)
+                if len(self._good) >= _REMEMBERED:
+                    self._good.clear()
+                self._good[layer_id, path] = mark
+            return
+
+
+def compare(file: Path, wanted: tuple[str, int] | None, shown: str) -> None:
+    digest = hashlib.sha256()
+    with file.open("rb") as source:
+        while piece := source.read(_CHUNK):
+            digest.update(piece)
+    if wanted is None or f"sha256:{digest.hexdigest()}" != wanted[0]:
+        raise exception.DataLossError(
+            f"the content of {shown!r} is damaged: it is no longer what was committed",
+            hint="Write the file again, or restore an earlier version: `windlass volume history`.",
+        )

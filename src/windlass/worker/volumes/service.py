@@ -1,0 +1,254 @@
+"""Volumes of this worker: what containers mount, commit and reload, and what the server asks of layers.
+
+    container's commit ─► server ─► ``take`` here: freeze or copy, make a layer ─► ``volume.publish`` ─► new version
+                                                                              ◄─ layers of now: show them
+
+The same happens every few seconds for whatever changed (without showing anything new), and once more when a container
+has ended. A commit is kept when the server has answered ``volume.publish``; before that, all of it is in the
+container's folder, which stays until then, whoever is killed.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from windlass import exception
+from windlass.kit import tasks
+from windlass.wire.messages import containers
+from windlass.wire.messages import volumes as messages
+from windlass.worker import folder as folders
+from windlass.worker import spec
+from windlass.worker.volumes import layers as layer_store
+from windlass.worker.volumes import mounted, swap
+
+Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
+_EVERY = 5.0  # seconds between commits in the background
+_SHARE = 20  # a commit in the background may take a twentieth of the time
+_FINAL_ATTEMPTS = 10
+_log = logging.getLogger(__name__)
+
+
+class Volumes:
+    """Everything about volumes below ``home``."""
+
+    def __init__(self, home: Path) -> None:
+        self.layers = layer_store.Layers(home)
+        self._home = home
+        self._mounts: dict[str, dict[str, mounted.Mount]] = {}
+        self._locks: dict[tuple[str, str], asyncio.Lock] = {}
+        self._call: Call | None = None
+        self._connected = asyncio.Event()
+
+    def connect(self, call: Call) -> None:
+        """Give the way to the server."""
+        self._call = call
+        self._connected.set()
+
+    # -- the life of a container -----------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def open(self, plan: containers.ContainerPlan, folder: folders.Folder) -> AsyncIterator[list[spec.Bind]]:
+        """Binds for a container's volumes. Inside the block its process is started."""
+        made: list[mounted.Mount] = []
+        binds = []
+        try:
+            for number, one in enumerate(plan.get("volumes", [])):
+                with self.layers.hold(one["layers"]):
+                    mount = mounted.new(folder.path / mounted.FOLDER / str(number), one, self.layers)
+                    made.append(mount)
+                    root = await asyncio.to_thread(mount.begin)
+                binds.append(spec.Bind(root, one["path"], writable=not one["read_only"]))
+            yield binds
+        finally:
+            for mount in made:
+                mount.forget_own()
+        self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
+
+    @contextlib.asynccontextmanager
+    async def following(self, container_id: str, folder: folders.Folder, pid: int) -> AsyncIterator[None]:
+        """Commit in the background while the block runs, and finally when it is left; not when the worker ends."""
+        if container_id not in self._mounts:
+            self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
+            await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
+        mounts = self._mounts[container_id]
+        try:
+            async with tasks.Tasks(self._failed) as background:
+                for mount in mounts.values():
+                    if not mount.plan["read_only"]:
+                        background.start(self._committing(container_id, mount), f"commits of {container_id}")
+                yield
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            await self._finish(container_id)
+            raise
+        else:
+            await self._finish(container_id)
+        finally:
+            self._mounts.pop(container_id, None)
+
+    def _mend(self, container_id: str, pid: int) -> None:
+        for mount in self._mounts[container_id].values():
+            try:
+                mount.mend(pid)
+            except (OSError, exception.Error, swap.Busy) as exc:
+                _log.warning("the volume at %s of %s is not mounted: %s", mount.plan["path"], container_id, exc)
+
+    def used(self) -> set[str]:
+        """Layers that containers here show, or have not committed."""
+        found = {layer for layer in self.layers.held if self.layers.held[layer]}
+        for mounts in self._mounts.values():
+            for mount in mounts.values():
+                found |= mount.used()
+        for name in folders.known(self._home):
+            if name not in self._mounts:
+                for mount in mounted.load(folders.Folder(self._home, name).path, self.layers):
+                    found |= mount.used()
+        return found
+
+    # -- commits ---------------------------------------------------------------------------------------------
+
+    async def take(self, request: messages.MountTake) -> messages.MountTaken:
+        """Commit, and then show what is newest: if that is what was asked for, or if nothing is in its way.
+
+        Raises:
+            ConflictError: the container must close something first.
+        """
+        container_id, volume_id = request["container_id"], request["volume_id"]
+        mount = self._mounts.get(container_id, {}).get(volume_id)
+        if mount is None:
+            raise exception.NotFoundError(f"container {container_id} does not mount volume {volume_id}")
+        pid = _process(self._home, container_id)
+        async with self._lock(container_id, volume_id):
+            if mount.plan["read_only"]:
+                if not request["reload"]:
+                    raise exception.ExecutionError("the volume is mounted read-only here")
+                await self._show(mount, pid, anyway=True)
+                return {"version": mount.plan["base"]}
+            try:
+                if not mount.is_clean():
+                    await asyncio.to_thread(mount.exchange, pid)
+            except swap.Busy:
+                if request["reload"]:
+                    raise await self._busy(mount, pid) from None
+                await self._commit(container_id, mount, live=True)
+            else:
+                await self._commit(container_id, mount, live=False)
+            try:
+                version = await self._show(mount, pid, anyway=request["reload"])
+            except exception.ConflictError:
+                if request["reload"]:
+                    raise
+                version = mount.plan["base"]
+            return {"version": version}
+
+    async def _show(self, mount: mounted.Mount, pid: int, *, anyway: bool) -> int:
+        """Let the container see the newest version. ``anyway``: a program that would fail when there is something new
+        shall fail when there is nothing new, too."""
+        head = await self._ask("volume.head", {"volume_id": mount.volume_id})
+        if not anyway and (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
+            return int(head["version"])
+        try:
+            await asyncio.to_thread(mount.exchange, pid, (head["version"], head["layers"]))
+        except swap.Busy:
+            raise await self._busy(mount, pid) from None
+        return int(head["version"])
+
+    async def _busy(self, mount: mounted.Mount, pid: int) -> exception.ConflictError:
+        place = mount.place(pid)
+        use = "" if place is None else await asyncio.to_thread(swap.user_of, pid, place)
+        return exception.ConflictError(
+            f"volume busy: there are open files preventing the operation: {use or 'something uses it'}",
+            hint="Close its files, and leave its folders, before a reload.",
+        )
+
+    async def _commit(
+        self, container_id: str, mount: mounted.Mount, *, live: bool, final: bool = False
+    ) -> None:
+        """Bring everything that is not committed to the server. ``live``: also what the container still writes to."""
+        newest = mount.newest()
+        for upper in list(mount.uncommitted(frozen=not live and not final)):
+            if (left := mount.pending(upper)) is not None:
+                await self._publish(container_id, mount, upper, left)
+            if upper["done"]:
+                continue
+            is_live = live and upper is newest
+            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final)
+            if pending is not None:
+                await self._publish(container_id, mount, upper, pending)
+
+    async def _publish(
+        self, container_id: str, mount: mounted.Mount, upper: mounted.Upper, pending: mounted.Pending
+    ) -> None:
+        made = pending.made
+        body: messages.VolumePublish = {
+            "volume_id": mount.volume_id, "container_id": container_id, "base": mount.plan["base"],
+            "layer_id": made.layer_id, "digest": made.digest, "files": made.files, "size": made.size,
+        }  # fmt: skip
+        clears, seen = made.clears, list[str]()
+        while True:
+            lists = [_joined(made.puts), _joined(clears), _joined(seen)]
+            reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
+            if not reply["clash"]:
+                await asyncio.to_thread(mount.committed, upper, pending)
+                return
+            clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
+            seen += known
+
+    async def _committing(self, container_id: str, mount: mounted.Mount) -> None:
+        wait = _EVERY
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(wait)
+            began = loop.time()
+            try:
+                async with self._lock(container_id, mount.volume_id):
+                    await self._commit(container_id, mount, live=True)
+            except (exception.Error, OSError) as exc:
+                _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
+            wait = max(_EVERY, _SHARE * (loop.time() - began))
+
+    async def _finish(self, container_id: str) -> None:
+        for mount in self._mounts[container_id].values():
+            if mount.plan["read_only"]:
+                continue
+            for attempt in range(_FINAL_ATTEMPTS):
+                try:
+                    async with self._lock(container_id, mount.volume_id):
+                        await self._commit(container_id, mount, live=False, final=True)
+                    break
+                except (exception.Error, OSError) as exc:
+                    _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
+                    if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
+                        break
+                await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
+            self._locks.pop((container_id, mount.volume_id), None)
+
+    # -- the server ------------------------------------------------------------------------------------------
+
+    async def _ask(self, method: str, body: Any, attachments: Sequence[bytes] = ()) -> Any:
+        await self._connected.wait()
+        assert self._call is not None
+        return await self._call(method, body, attachments)
+
+    def _lock(self, container_id: str, volume_id: str) -> asyncio.Lock:
+        return self._locks.setdefault((container_id, volume_id), asyncio.Lock())
+
+    def _failed(self, name: str, exc: BaseException) -> None:
+        _log.error("task %s failed", name, exc_info=exc)
+
+
+def _process(home: Path, container_id: str) -> int:
+    record = folders.Folder(home, container_id).read()
+    if record is None:
+        raise exception.NotFoundError(f"container {container_id} is not running")
+    return record["pid"]
+
+
+def _joined(paths: list[str]) -> bytes:
+    return b"\0".join(os.fsencode(path) for path in paths)

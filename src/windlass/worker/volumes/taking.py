@@ -1,0 +1,268 @@
+"""What a container changed in a volume becomes a layer.
+
+The container's changes are an upper folder of overlayfs: files, folders, links, and whiteouts. Where nobody writes to
+it any more (*frozen*), its files are linked into the layer; where somebody may, they are copied, and what was taken is
+remembered (``Seen``), so that the next time only what differs is taken. All of it belongs to a hostile user: names are
+walked by descriptors, links are never followed, and only plain files, folders and links are taken.
+"""
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from windlass import exception
+
+OPAQUE = "user.overlay.opaque"
+DEPTH = 256
+_OURS = "user.overlay."
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CHUNK = 1024 * 1024
+_BLURRED = 50_000_000  # nanoseconds: a file changed so short before may change again without a trace in its times
+_RESTLESS, _LARGE = 10.0, 64 * 1024 * 1024
+WHITEOUT, FOLDER, LINK, FILE, OTHER = "w", "d", "l", "f", "?"
+
+
+class Seen(NamedTuple):
+    """How an entry of an upper folder was when it was taken. ``digest``: of a file, or where a link leads."""
+
+    kind: str
+    ino: int
+    size: int
+    mtime: int
+    ctime: int
+    mode: int
+    uid: int
+    gid: int
+    digest: str
+
+
+class Taken(NamedTuple):
+    """``files``: digest and size of each. ``seen``: everything that is in the upper folder now."""
+
+    files: dict[str, tuple[str, int]]
+    puts: list[str]
+    clears: list[str]
+    seen: dict[str, Seen]
+
+
+def take(upper: Path, target: Path, seen: Mapping[str, Seen], *, frozen: bool, patient: bool = False) -> Taken:
+    """Make ``target`` (an empty folder) the layer of what ``upper`` has and ``seen`` has not.
+
+    ``patient``: leave large files alone that are being written right now.
+
+    Raises:
+        InvalidError: folders are nested too deep.
+    """
+    taking = _Taking(seen, frozen=frozen, patient=patient)
+    source, sink = os.open(upper, _DIRECTORY), os.open(target, _DIRECTORY)
+    try:
+        state = os.fstat(source)
+        taking.folder(source, sink, "", 0)
+        _dress(sink, state)
+    finally:
+        os.close(source)
+        os.close(sink)
+    return Taken(taking.files, taking.puts, taking.clears, taking.now)
+
+
+class _Taking:
+    def __init__(self, seen: Mapping[str, Seen], *, frozen: bool, patient: bool) -> None:
+        self._seen = seen
+        self._frozen = frozen
+        self._patient = patient
+        self._clock = time.time_ns()
+        self._children: defaultdict[str, list[str]] = defaultdict(list)
+        for path in seen:
+            self._children[path.rpartition("/")[0]].append(path.rpartition("/")[2])
+        self.files: dict[str, tuple[str, int]] = {}
+        self.puts: list[str] = []
+        self.clears: list[str] = []
+        self.now: dict[str, Seen] = {}
+
+    def folder(self, source: int, sink: int, path: str, depth: int) -> bool:
+        """Take what is in a folder; whether there was anything."""
+        if depth > DEPTH:
+            raise exception.InvalidError(f"folders of a volume may be nested {DEPTH} deep; {path[:80]!r}… is deeper")
+        names = sorted(os.listdir(source))
+        any_taken = False
+        for name in names:
+            try:
+                state = os.lstat(name, dir_fd=source)
+                taken = self._entry(source, sink, name, f"{path}/{name}" if path else name, state, depth)
+                any_taken = taken or any_taken
+            except FileNotFoundError:  # gone meanwhile
+                continue
+        for name in set(self._children.get(path, ())).difference(names):
+            inner = f"{path}/{name}" if path else name
+            if self._seen[inner].kind != WHITEOUT:
+                self._whiteout(sink, name, inner)
+                any_taken = True
+        return any_taken
+
+    def _entry(self, source: int, sink: int, name: str, path: str, state: os.stat_result, depth: int) -> bool:
+        kind = _kind(state)
+        if kind == FOLDER:
+            return self._folder(source, sink, name, path, depth)
+        if kind == OTHER:
+            return False
+        before = self._seen.get(path)
+        found = _seen(kind, state, before.digest if before is not None else "")
+        if found == before:
+            self.now[path] = found
+            return False
+        if kind == WHITEOUT:
+            self.now[path] = found
+            if before is not None and before.kind == WHITEOUT:
+                return False
+            self._whiteout(sink, name, path)
+            return True
+        if kind == LINK:
+            return self._link(source, sink, name, path, state)
+        return self._file(source, sink, name, path, before)
+
+    def _folder(self, source: int, sink: int, name: str, path: str, depth: int) -> bool:
+        inner = os.open(name, _DIRECTORY, dir_fd=source)
+        try:
+            state = os.fstat(inner)
+            opaque = _is_opaque(inner)
+            found = _seen(FOLDER, state, "opaque" if opaque else "")._replace(size=0, mtime=0, ctime=0)
+            before = self._seen.get(path)
+            new = found != before
+            os.mkdir(name, 0o700, dir_fd=sink)
+            target = os.open(name, _DIRECTORY, dir_fd=sink)
+            try:
+                inside = self.folder(inner, target, path, depth + 1)
+                if new and opaque:
+                    os.setxattr(target, OPAQUE, b"y")
+                _dress(target, state)
+            finally:
+                os.close(target)
+            self.now[path] = found
+            if not new and not inside:
+                os.rmdir(name, dir_fd=sink)
+                return False
+            if new and opaque:
+                self.clears.append(path)
+            self.puts.append(path)
+            return True
+        finally:
+            os.close(inner)
+
+    def _whiteout(self, sink: int, name: str, path: str) -> None:
+        os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=sink)
+        self.clears.append(path)
+
+    def _link(self, source: int, sink: int, name: str, path: str, state: os.stat_result) -> bool:
+        goal = os.readlink(name, dir_fd=source)
+        os.symlink(goal, name, dir_fd=sink)
+        os.chown(name, state.st_uid, state.st_gid, dir_fd=sink, follow_symlinks=False)
+        os.utime(name, ns=(state.st_mtime_ns, state.st_mtime_ns), dir_fd=sink, follow_symlinks=False)
+        self.now[path] = _seen(LINK, state, goal)
+        self.puts.append(path)
+        return True
+
+    def _file(self, source: int, sink: int, name: str, path: str, before: Seen | None) -> bool:
+        descriptor = os.open(name, _FILE, dir_fd=source)
+        try:
+            state = os.fstat(descriptor)
+            if not stat.S_ISREG(state.st_mode):
+                return False
+            if self._patient and self._is_restless(state):
+                if before is not None:
+                    self.now[path] = before._replace(ctime=0)
+                return False
+            if self._frozen:
+                os.link(name, name, src_dir_fd=source, dst_dir_fd=sink, follow_symlinks=False)
+                digest, size = _digest(descriptor)
+            else:
+                digest, size = _copied(descriptor, sink, name)
+                state = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        found = _seen(FILE, state, digest)
+        if self._clock - found.ctime < _BLURRED:
+            found = found._replace(ctime=0)
+        self.now[path] = found
+        if before is not None and before._replace(ctime=0, ino=0) == found._replace(ctime=0, ino=0):
+            os.unlink(name, dir_fd=sink)
+            return False
+        self.files[path] = (digest, size)
+        self.puts.append(path)
+        return True
+
+    def _is_restless(self, state: os.stat_result) -> bool:
+        return state.st_size > _LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
+
+
+def _kind(state: os.stat_result) -> str:
+    if stat.S_ISDIR(state.st_mode):
+        return FOLDER
+    if stat.S_ISREG(state.st_mode):
+        return FILE
+    if stat.S_ISLNK(state.st_mode):
+        return LINK
+    return WHITEOUT if stat.S_ISCHR(state.st_mode) and state.st_rdev == 0 else OTHER
+
+
+def _seen(kind: str, state: os.stat_result, digest: str) -> Seen:
+    return Seen(
+        kind, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, stat.S_IMODE(state.st_mode),
+        state.st_uid, state.st_gid, digest,
+    )  # fmt: skip
+
+
+def _is_opaque(descriptor: int) -> bool:
+    try:
+        return os.getxattr(descriptor, OPAQUE) == b"y"
+    except OSError:
+        return False
+
+
+def _digest(descriptor: int) -> tuple[str, int]:
+    state, size = hashlib.sha256(), 0
+    while piece := os.read(descriptor, _CHUNK):
+        state.update(piece)
+        size += len(piece)
+    return f"sha256:{state.hexdigest()}", size
+
+
+def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
+    """Copy a file that may be written meanwhile: what arrived is what the digest is of."""
+    before = os.fstat(descriptor)
+    target = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=sink)
+    try:
+        state, size = hashlib.sha256(), 0
+        while piece := os.read(descriptor, _CHUNK):
+            state.update(piece)
+            size += os.write(target, piece)
+        _copy_attributes(descriptor, target)
+        _dress(target, before)
+    finally:
+        os.close(target)
+    return f"sha256:{state.hexdigest()}", size
+
+
+def _copy_attributes(source: int, target: int) -> None:
+    for name in os.listxattr(source):
+        if name.startswith("user.") and not name.startswith(_OURS):
+            with contextlib.suppress(OSError):
+                os.setxattr(target, name, os.getxattr(source, name))
+
+
+def _dress(descriptor: int, like: os.stat_result) -> None:
+    os.chown(descriptor, like.st_uid, like.st_gid)
+    os.chmod(descriptor, stat.S_IMODE(like.st_mode))
+    try:
+        os.utime(descriptor, ns=(like.st_atime_ns, like.st_mtime_ns))
+    except OSError as exc:
+        if exc.errno != errno.EPERM:
+            raise

@@ -1,0 +1,484 @@
+"""Volumes: what one container commits, others see when they look; nothing else, and nothing less."""
+
+from __future__ import annotations
+
+import io
+import os
+import uuid
+from pathlib import Path
+
+import pytest
+
+import windlass
+from stage import until
+from windlass.volume import FileEntryType
+
+PLACE = "/data"
+app = windlass.App("test-volumes")
+
+
+@pytest.fixture(autouse=True)
+def an_app_for_each_test():
+    """Volumes are gone after their test, so functions that mount them must be, too."""
+    global app
+    app = windlass.App("test-volumes")
+
+
+def work(steps):
+    """Do what each step says below the mount, and return what it saw."""
+    import os
+    import pathlib
+    import shutil
+    import time
+
+    import windlass
+
+    handles = []
+    seen = []
+    volume = windlass.Volume.from_id(steps[0]) if steps[0] else None
+    for step, *arguments in steps[1:]:
+        try:
+            if step == "write":
+                path = pathlib.Path(arguments[0])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(arguments[1])
+            elif step == "read":
+                seen.append(pathlib.Path(arguments[0]).read_text())
+            elif step == "list":
+                seen.append(sorted(os.path.join(d, f) for d, _, fs in os.walk(arguments[0]) for f in fs))
+            elif step == "open":
+                handles.append(open(arguments[0], "a"))
+                handles[-1].write(arguments[1])
+                handles[-1].flush()
+            elif step == "close":
+                handles.pop().close()
+            elif step == "chdir":
+                os.chdir(arguments[0])
+            elif step == "wait":
+                deadline = time.monotonic() + 20
+                while not os.path.exists(arguments[0]) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+            elif step == "until_gone":
+                deadline = time.monotonic() + 20
+                while os.path.exists(arguments[0]) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+            elif step == "rmtree":
+                shutil.rmtree(arguments[0])
+            elif step == "rename":
+                os.rename(*arguments)
+            elif step == "symlink":
+                os.symlink(*arguments)
+            elif step == "unlink":
+                os.unlink(arguments[0])
+            elif step == "kill":
+                os.kill(os.getpid(), 9)
+            elif step == "wait_for":
+                deadline = time.monotonic() + 20
+                while time.monotonic() < deadline:
+                    volume.reload()
+                    if os.path.exists(arguments[0]):
+                        break
+                    time.sleep(0.02)
+            else:
+                getattr(volume, step)()
+        except Exception as exc:
+            seen.append(f"{type(exc).__name__}: {exc}")
+    return seen
+
+
+def function(volume, path=PLACE, **options):
+    """A function that works below a mount of ``volume``, in a container of its own for each call."""
+    mounted = volume if isinstance(volume, dict) else {path: volume}
+    return app.function(
+        serialized=True, volumes=mounted, name=f"work-{uuid.uuid4().hex[:8]}", single_use_containers=True, **options
+    )(work)
+
+
+@pytest.fixture
+def volume():
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield windlass.Volume.from_name(name, create_if_missing=True).hydrate()
+    windlass.Volume.objects.delete(name, allow_missing=True)
+
+
+def put(volume, **files):
+    with volume.batch_upload(force=True) as batch:
+        for name, text in files.items():
+            batch.put_file(io.BytesIO(text.encode()), name)
+
+
+def read(volume, path):
+    return b"".join(volume.read_file(path)).decode()
+
+
+def test_what_one_container_commits_another_reads_and_its_view_is_its_own(stage, volume):
+    put(volume, old="before")
+    reader, writer = function(volume), function(volume)
+    with app.run():
+        looking = reader.spawn(
+            [volume.object_id, ("list", PLACE), ("wait_for", "/data/new"), ("read", "/data/new"), ("read", "/data/old")]
+        )
+        seen = writer.remote(
+            [
+                volume.object_id,
+                ("write", "/data/new", "fresh"),
+                ("write", "/data/old", "after"),
+                ("commit",),
+                ("read", "/data/new"),
+            ]
+        )
+        assert seen == ["fresh"]
+        assert looking.get() == [["/data/old"], "fresh", "after"]
+    assert read(volume, "new") == "fresh"
+
+
+def test_the_last_commit_happens_when_the_container_ends_even_by_a_kill(stage, volume):
+    quiet, killed = function(volume), function(volume, retries=0)
+    with app.run():
+        quiet.remote([None, ("write", "/data/a/quiet", "1")])
+        with pytest.raises(windlass.Error):
+            killed.remote([None, ("write", "/data/a/killed", "2"), ("kill",)])
+    wanted = ["a", "a/killed", "a/quiet"]
+    until(lambda: sorted(entry.path for entry in volume.iterdir("/")) == wanted, what="the last commits")
+    assert read(volume, "a/killed") == "2"
+
+
+def test_a_reload_says_which_path_keeps_the_volume_busy_and_a_commit_does_not_mind(stage, volume):
+    put(volume, file="x")
+    busy = function(volume)
+    with app.run():
+        seen = busy.remote(
+            [
+                volume.object_id,
+                ("open", "/data/file", "y"),
+                ("reload",),
+                ("commit",),
+                ("close",),
+                ("reload",),
+                ("read", "/data/file"),
+                ("chdir", "/data"),
+                ("reload",),
+                ("chdir", "/"),
+                ("open", "/data/file", "z"),
+                ("commit",),
+                ("close",),
+                ("unlink", "/data/file"),
+                ("commit",),
+                ("list", PLACE),
+            ]
+        )
+    assert seen[0].startswith("RuntimeError: volume busy") and "/data/file is open" in seen[0]
+    assert seen[1] == "xy"
+    assert "/data is a working directory" in seen[2]
+    assert seen[3:] == [[]]
+    assert volume.listdir("/") == []
+
+
+def test_concurrent_commits_merge_by_file_with_deletions_and_renames(stage, volume):
+    put(volume, **{"d/one": "1", "d/two": "2", "keep": "k"})
+    first, second = function(volume), function(volume)
+    with app.run():
+        removing = first.spawn(
+            [
+                volume.object_id,
+                ("rmtree", "/data/d"),
+                ("write", "/data/d/mine", "m"),
+                ("rename", "/data/keep", "/data/kept"),
+            ]
+        )
+        removing.get()
+        seen = second.remote(
+            [volume.object_id, ("write", "/data/d/theirs", "t"), ("write", "/data/d/two", "again"), ("commit",)]
+        )
+    assert seen == []
+    wanted = {"d", "d/mine", "d/theirs", "d/two", "kept"}
+    until(lambda: {entry.path for entry in volume.iterdir("/")} == wanted, what="the last commits")
+
+
+def test_a_folder_that_is_removed_leaves_what_others_put_there_meanwhile(stage, volume):
+    put(volume, **{"d/one": "1", "d/sub/two": "2", "signal": ""})
+    quick = function(volume)
+    other = windlass.Volume.from_name(f"signal-{uuid.uuid4().hex[:8]}", create_if_missing=True).hydrate()
+    slow = function({PLACE: volume, "/signal": other})
+    with app.run():
+        removing = slow.spawn(
+            [
+                other.object_id,
+                ("rmtree", "/data/d"),
+                ("write", "/data/d/mine", "m"),
+                ("write", "/signal/ready", ""),
+                ("commit",),
+                ("wait_for", "/signal/go"),
+            ]
+        )
+        while not other.listdir("/"):
+            pass
+        deep = ("write", "/data/d/sub/x/deep", "d")
+        quick.remote([volume.object_id, ("write", "/data/d/new", "n"), deep, ("commit",)])
+        put(other, go="")
+        removing.get()
+    windlass.Volume.objects.delete(other.name)
+
+    def files():
+        return {entry.path for entry in volume.iterdir("/") if entry.type == FileEntryType.FILE}
+
+    wanted = {"d/mine", "d/new", "d/sub/x/deep", "signal"}
+    until(lambda: files() == wanted, what="the last commits")
+
+
+def test_many_containers_commit_at_once_and_nothing_is_lost(stage, volume):
+    many = app.function(serialized=True, volumes={PLACE: volume}, name="many", max_containers=20)(work)
+    with app.run():
+        steps = [[volume.object_id, ("write", f"/data/n/{n}", str(n)), ("commit",)] for n in range(20)]
+        assert list(many.map(steps)) == [[]] * 20
+    assert {entry.path for entry in volume.iterdir("/n")} == {f"n/{n}" for n in range(20)}
+    history = stage.json("volume", "history", volume.name)
+    assert len(history) >= 20
+
+
+def test_read_only_and_sub_path_cannot_be_left(stage, volume):
+    put(volume, **{"in/file": "i", "secret": "s"})
+    fixed = function(volume.with_mount_options(read_only=True))
+    part = function(volume.with_mount_options(sub_path="in"))
+    fresh = function(volume.with_mount_options(sub_path="made/new"))
+    with app.run():
+        steps = [("write", "/data/x", ""), ("commit",), ("reload",), ("read", "/data/secret")]
+        seen = fixed.remote([volume.object_id, *steps])
+        with windlass.Volume.ephemeral() as other:
+            [refused] = fixed.remote([other.object_id, ("commit",)])
+        assert refused.startswith("RuntimeError: this container does not mount volume")
+        assert "Read-only file system" in seen[0] and seen[1].startswith("RuntimeError: ") and seen[2] == "s"
+        seen = part.remote(
+            [
+                volume.object_id,
+                ("list", PLACE),
+                ("symlink", "../secret", "/data/link"),
+                ("read", "/data/link"),
+                ("read", "/data/../data/../secret"),
+                ("write", "/data/more", "m"),
+                ("commit",),
+                ("list", PLACE),
+            ]
+        )
+        assert seen[0] == ["/data/file"]
+        assert "FileNotFoundError" in seen[1] and "FileNotFoundError" in seen[2]
+        assert seen[3] == ["/data/file", "/data/link", "/data/more"]
+        assert fresh.remote([volume.object_id, ("write", "/data/f", "f"), ("commit",)]) == []
+    assert read(volume, "in/more") == "m" and read(volume, "made/new/f") == "f"
+    with pytest.raises(FileNotFoundError):
+        read(volume, "in/link/x")
+
+
+def test_files_come_and_go_from_outside_without_any_container(stage, volume, tmp_path):
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "tree/sub/small").write_text("small")
+    (tmp_path / "tree/large").write_bytes(os.urandom(3_000_000))
+    (tmp_path / "tree/script").write_text("#!/bin/sh\n")
+    (tmp_path / "tree/script").chmod(0o755)
+    with volume.batch_upload() as batch:
+        batch.put_directory(tmp_path / "tree", "/up")
+        batch.put_file(io.BytesIO(b"object"), "/object")
+    assert [entry.path for entry in volume.listdir("/")] == ["object", "up"]
+    [large] = volume.listdir("/up/large")
+    assert (large.path, large.type, large.size) == ("up/large", FileEntryType.FILE, 3_000_000)
+    copy = io.BytesIO()
+    assert volume.read_file_into_fileobj("up/large", copy) == 3_000_000
+    assert copy.getvalue() == (tmp_path / "tree/large").read_bytes()
+    volume.copy_files(["up/sub/small", "object"], "up")
+    volume.copy_files(["up"], "again", recursive=True)
+    assert read(volume, "again/small") == "small" and read(volume, "again/sub/small") == "small"
+    volume.remove_file("up", recursive=True)
+    volume.remove_file("/object")
+    assert {entry.path for entry in volume.iterdir("/", recursive=False)} == {"again"}
+    reader = function(volume)
+    with app.run():
+        seen = reader.remote([None, ("read", "/data/again/script"), ("write", "/data/again/small", "w")])
+    assert seen == ["#!/bin/sh\n"]
+
+
+def test_bad_input_is_refused_and_changes_nothing(stage, volume, tmp_path):
+    put(volume, **{"file": "f", "folder/file": "g"})
+    before = list(volume.iterdir("/"))
+
+    def refused(error, call):
+        with pytest.raises(error):
+            call()
+
+    def upload(remote, source=None, force=False):
+        with volume.batch_upload(force=force) as batch:
+            batch.put_file(source or io.BytesIO(b"new"), remote)
+
+    refused(FileExistsError, lambda: upload("file"))
+    refused(FileExistsError, lambda: upload("folder", force=True))
+    refused(FileExistsError, lambda: upload("file/below", force=True))
+    refused(ValueError, lambda: upload("name/"))
+    refused(windlass.exception.InvalidError, lambda: upload("../out"))
+    refused(FileNotFoundError, lambda: upload("x", tmp_path / "missing"))
+    refused(windlass.exception.InvalidError, lambda: upload("n" * 300))
+    refused(windlass.exception.InvalidError, lambda: volume.listdir("/folder/*"))
+    refused(FileNotFoundError, lambda: volume.listdir("/missing"))
+    refused(FileNotFoundError, lambda: read(volume, "missing"))
+    refused(windlass.exception.InvalidError, lambda: read(volume, "folder"))
+    refused(FileNotFoundError, lambda: volume.remove_file("missing"))
+    refused(windlass.exception.InvalidError, lambda: volume.remove_file("folder"))
+    refused(FileNotFoundError, lambda: volume.copy_files(["missing"], "x"))
+    refused(windlass.exception.InvalidError, lambda: volume.copy_files(["folder"], "x"))
+    refused(windlass.exception.InvalidError, lambda: volume.read_only().remove_file("file"))
+    refused(RuntimeError, volume.commit)
+    with pytest.raises(ZeroDivisionError), volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b""), "never")
+        raise ZeroDivisionError
+    assert list(volume.iterdir("/")) == before
+    refused(windlass.exception.NotFoundError, windlass.Volume.from_name("test-missing").hydrate)
+    refused(windlass.exception.InvalidError, lambda: windlass.Volume.from_name(volume.name, version=2).hydrate())
+    refused(windlass.exception.AlreadyExistsError, lambda: windlass.Volume.objects.create(volume.name))
+    again = windlass.Volume.from_name(volume.name)
+    function({"/a": volume, "/b": again})
+    refused(windlass.exception.InvalidError, lambda: app.run().__enter__())
+
+
+def test_names_with_odd_characters_survive(stage, volume):
+    odd = ["a b", "näme", 'quote"\n', "back\\slash", "-rf", "%00", "\udcff"]
+    writer = function(volume)
+    with app.run():
+        assert writer.remote([None, *[("write", f"/data/{name}", name) for name in odd[:-1]]]) == []
+    until(lambda: {entry.path for entry in volume.iterdir("/")} == set(odd[:-1]), what="the last commit")
+    with volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b"raw"), odd[-1])
+    assert read(volume, odd[-1]) == "raw"
+
+
+def test_links_never_lead_out_of_the_volume(stage, volume):
+    writer = function(volume)
+    with app.run():
+        writer.remote(
+            [
+                None,
+                ("symlink", "/etc", "/data/etc"),
+                ("symlink", "../../../../../../etc/passwd", "/data/passwd"),
+                ("symlink", "/", "/data/root"),
+            ]
+        )
+    until(lambda: len(volume.listdir("/")) == 3, what="the last commit")
+    for path in ("etc/passwd", "passwd", "root/etc/passwd", "etc"):
+        with pytest.raises(FileNotFoundError):
+            read(volume, path)
+    with pytest.raises((FileNotFoundError, windlass.exception.InvalidError)), volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b""), "etc/planted")
+    with volume.batch_upload() as batch:
+        batch.put_file(io.BytesIO(b"inside"), "root/planted")
+    assert read(volume, "planted") == "inside"
+    assert not Path("/etc/planted").exists() and not Path("/planted").exists()
+
+
+def test_a_flipped_bit_is_detected_and_named(stage, volume):
+    put(volume, good="g" * 1000, bad="b" * 1000)
+    [file] = [path for path in (stage.home / "volumes").glob("*/files/bad") if path.stat().st_size == 1000]
+    data = bytearray(file.read_bytes())
+    data[500] ^= 1
+    file.write_bytes(data)
+    assert read(volume, "good") == "g" * 1000
+    with pytest.raises(windlass.exception.DataLossError, match="'bad'"):
+        read(volume, "bad")
+
+
+def test_a_deleted_volume_stays_as_it_is_where_it_is_mounted_but_takes_no_more(stage):
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    volume = windlass.Volume.from_name(name, create_if_missing=True).hydrate()
+    signal = windlass.Volume.from_name(f"{name}-s", create_if_missing=True).hydrate()
+    put(volume, file="f")
+    slow = function({PLACE: volume, "/signal": signal})
+    with app.run():
+        call = slow.spawn(
+            [
+                signal.object_id,
+                ("write", "/signal/ready", ""),
+                ("commit",),
+                ("wait_for", "/signal/go"),
+                ("read", "/data/file"),
+            ]
+        )
+        while not signal.listdir("/"):
+            pass
+        windlass.Volume.delete(name)
+        put(signal, go="")
+        assert call.get() == ["f"]
+    windlass.Volume.objects.delete(signal.name)
+    with pytest.raises(windlass.exception.NotFoundError):
+        volume.listdir("/")
+
+
+def test_ephemeral_volumes_and_handles_by_id_rename_and_info(stage):
+    with windlass.Volume.ephemeral() as volume:
+        put(volume, x="1")
+        assert read(windlass.Volume.from_id(volume.object_id), "x") == "1"
+    with pytest.raises(windlass.exception.NotFoundError):
+        volume.listdir("/")
+    windlass.Volume.objects.create("test-renamed-a", allow_existing=True)
+    windlass.Volume.rename("test-renamed-a", "test-renamed-b")
+    volume = windlass.Volume.from_name("test-renamed-b").hydrate()
+    assert volume.info().name == "test-renamed-b"
+    assert "test-renamed-b" in [one.name for one in windlass.Volume.objects.list()]
+    windlass.Volume.objects.delete("test-renamed-b")
+
+
+def test_everything_survives_a_restart_and_the_history_can_be_restored_and_forked(stage, volume):
+    for n in range(3):
+        put(volume, counter=str(n), **{f"f{n}": str(n)})
+    stage.cli("server", "restart", check=0)
+    assert read(volume, "counter") == "2"
+    versions = stage.json("volume", "history", volume.name)
+    assert [one["version"] for one in versions] == [3, 2, 1]
+    stage.cli("volume", "fork", volume.name, f"{volume.name}-fork", "--version", "2", check=0)
+    fork = windlass.Volume.from_name(f"{volume.name}-fork")
+    assert {entry.path for entry in fork.listdir("/")} == {"counter", "f0", "f1"}
+    stage.cli("volume", "restore", volume.name, "1", "--yes", check=0)
+    assert {entry.path for entry in volume.listdir("/")} == {"counter", "f0"}
+    put(fork, other="o")
+    assert read(fork, "counter") == "1" and len(volume.listdir("/")) == 2
+    windlass.Volume.objects.delete(fork.name)
+
+
+def test_tall_stacks_are_merged_and_show_the_same(stage, volume):
+    for n in range(20):
+        put(volume, **{f"d/{n}": str(n), "same": str(n)})
+        if n % 5 == 4:
+            volume.remove_file(f"d/{n - 1}")
+    wanted = {f"d/{n}" for n in range(20) if n % 5 != 3} | {"d", "same"}
+    assert {entry.path for entry in volume.iterdir("/")} == wanted
+    assert read(volume, "same") == "19" and read(volume, "d/0") == "0"
+
+
+def test_the_command_line_does_all_of_it(stage, tmp_path):
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "tree/sub/file").write_text("content")
+
+    def cli(*words, code=0):
+        return stage.cli("volume", *words, check=code)
+
+    cli("create", name)
+    assert "already" in cli("create", name, code=1).err
+    assert name in [one["name"] for one in stage.json("volume", "list")]
+    cli("put", name, str(tmp_path / "tree"), "/tree")
+    cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/")
+    assert "exists already" in cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/", code=2).err
+    cli("put", name, str(tmp_path / "tree/sub/file"), "/tree/", "--force")
+    cli("put", name, str(tmp_path / "*"), code=2)
+    assert cli("ls", name, "/tree").lines == ["tree/file", "tree/sub"]
+    [row] = [one for one in stage.json("volume", "ls", name, "/tree") if one["filename"] == "tree/file"]
+    assert (row["type"], row["size"]) == ("file", 7)
+    cli("cp", name, "/tree/file", "/copy")
+    assert cli("get", name, "copy", "-").out == "content"
+    cli("get", name, "/tree", str(tmp_path / "back"))
+    assert (tmp_path / "back/sub/file").read_text() == "content"
+    cli("get", name, "/tree/file", str(tmp_path / "back/file"), code=2)
+    cli("get", name, "/tree/file", str(tmp_path / "back/file"), "--force")
+    assert "'missing'" in cli("get", name, "missing", code=1).err
+    cli("rm", name, "/tree", code=1)
+    cli("rm", name, "/tree", "-r")
+    assert cli("ls", name).lines == ["copy"]
+    cli("rename", name, f"{name}-b", "--yes")
+    cli("delete", f"{name}-b", "--yes")
+    cli("delete", f"{name}-b", "--yes", code=1)
+    cli("delete", f"{name}-b", "--yes", "--allow-missing")

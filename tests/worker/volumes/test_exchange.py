@@ -1,0 +1,226 @@
+"""A mount is exchanged under a process that lives on, whatever is killed on the way; a "container" here is a process
+with mounts of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windlass.worker import folder as folders
+from windlass.worker import linux
+from windlass.worker.volumes import layers, mounted, service, swap
+
+_INSIDE = """
+import json, os, sys
+place = sys.argv[1]
+files = []
+for line in sys.stdin:
+    what, *words = json.loads(line)
+    try:
+        if what == "write":
+            with open(f"{place}/{words[0]}", "w") as file: file.write(words[1])
+            answer = ""
+        elif what == "open": files.append(open(f"{place}/{words[0]}", "a")); answer = ""
+        elif what == "close": files.pop().close(); answer = ""
+        elif what == "list": answer = {n: open(f"{place}/{n}").read() for n in sorted(os.listdir(place))}
+    except OSError as exc:
+        answer = exc.strerror
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Pretend:
+    """A process with mounts of its own, in which a volume is mounted."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = layers.Layers(root)
+        self.folder = folders.Folder(root, "ta-1")
+        plan: Any = {
+            "path": str(root / "data"), "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": 0,
+            "layers": [],
+        }  # fmt: skip
+        (root / "data").mkdir()
+        self.mount = mounted.new(self.folder.path / "volumes" / "0", plan, self.store)
+        merged = self.mount.begin()
+        self.process = subprocess.Popen(
+            [sys.executable, "-ISE", "-c", _INSIDE, plan["path"]],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            preexec_fn=lambda: self._enter(merged, Path(plan["path"])),
+        )  # fmt: skip
+        assert self.do("list") == {}
+        self.mount.forget_own()
+        state = {"container_id": "ta-1", "pid": self.process.pid, "pid_start": folders.start_time(self.process.pid)}
+        self.folder.write(state)  # type: ignore[arg-type]
+        self.versions: list[dict[str, Any]] = []
+
+    @staticmethod
+    def _enter(merged: Path, target: Path) -> None:
+        linux.unshare(linux.NEWNS)
+        linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
+        linux.bind(merged, target)
+        linux.unmount(merged)
+
+    def do(self, *words: str) -> Any:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        return json.loads(self.process.stdout.readline())
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+
+    async def server(self, method: str, body: Any, attachments: Any = ()) -> Any:
+        if method == "volume.publish" and body["layer_id"] not in [one["layer_id"] for one in self.versions]:
+            self.versions.append(body)
+            (self.store.home / "versions.json").write_text(json.dumps(self.versions))
+        return {"version": len(self.versions), "layers": self.stack(), "clash": []}
+
+    def stack(self) -> list[str]:
+        return [one["layer_id"] for one in self.versions]
+
+    def worker(self) -> service.Volumes:
+        """A fresh one, as after a restart."""
+        made = service.Volumes(self.store.home)
+        made.connect(self.server)
+        return made
+
+    def committed(self) -> dict[str, str]:
+        with self.store.view(self.stack()) as view:
+            return {path.name: path.read_text() for path in view.iterdir()}
+
+
+async def _life(pretend: Pretend, *requests: Any) -> list[Any]:
+    """One worker takes the container over, answers, and ends as a worker does."""
+    volumes, answers = pretend.worker(), []
+    cancelled = asyncio.Event()
+
+    async def follow() -> None:
+        async with volumes.following("ta-1", pretend.folder, pretend.process.pid):
+            for reload in requests:
+                try:
+                    answers.append(
+                        await volumes.take({"container_id": "ta-1", "volume_id": "vo-x", "reload": reload})
+                    )
+                except Exception as exc:
+                    answers.append(str(exc))
+            cancelled.set()
+            await asyncio.sleep(3600)
+
+    task = asyncio.get_running_loop().create_task(follow())
+    await cancelled.wait()
+    task.cancel()
+    await asyncio.wait({task})
+    return answers
+
+
+def _exchanged(root: Path) -> list[Any]:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    asyncio.run(_life(pretend, False))
+    after_commit = pretend.committed()
+    pretend.do("write", "a", "2")
+    pretend.do("open", "a")
+    busy, _ = asyncio.run(_life(pretend, True, False))
+    after_live = pretend.committed()
+    pretend.do("close")
+    pretend.do("write", "b", "3")
+    [fine] = asyncio.run(_life(pretend, True))
+    seen = pretend.do("list")
+    pretend.end()
+    return [after_commit, busy, after_live, fine["version"], seen, pretend.committed()]
+
+
+def test_commits_and_reloads_freeze_copy_and_exchange(apart, tmp_path):
+    first, busy, live, version, seen, last = apart(_exchanged, tmp_path)
+    assert first == {"a": "1"}
+    assert "volume busy" in busy and f"{tmp_path}/data/a is open" in busy
+    assert live == {"a": "2"}
+    assert (version, seen, last) == (3, {"a": "2", "b": "3"}, {"a": "2", "b": "3"})
+
+
+def _killed(root: Path, nth: int) -> Any:
+    """Kill a worker at its ``nth`` step of a commit; the next one goes on."""
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    asyncio.run(_life(pretend, False))
+    pretend.do("write", "a", "2")
+    pretend.do("write", "b", "2")
+    victim = os.fork()
+    if victim == 0:
+        _arm(nth)
+        asyncio.run(_life(pretend, False))
+        os._exit(0)
+    killed = os.waitstatus_to_exitcode(os.waitpid(victim, 0)[1]) == -9
+    pretend.versions = json.loads((root / "versions.json").read_text())
+    pretend.store.sweep()
+    in_between = pretend.committed()
+    assert in_between in ({"a": "1"}, {"a": "2", "b": "2"}), in_between
+    asyncio.run(_life(pretend))
+    assert pretend.do("list") == {"a": "2", "b": "2"}
+    pretend.do("write", "c", "3")
+    [answer] = asyncio.run(_life(pretend, False))
+    assert isinstance(answer, dict), answer
+    pretend.end()
+    assert pretend.committed() == {"a": "2", "b": "2", "c": "3"}
+    assert len(pretend.versions) <= 3  # nothing was committed twice
+    return killed
+
+
+def _arm(nth: int) -> None:
+    """Let this process die by kill -9 before its ``nth`` step that changes something."""
+    left = [nth]
+
+    def deadly(function: Any) -> Any:
+        def step(*arguments: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                os.kill(os.getpid(), 9)
+            return function(*arguments, **options)
+
+        return step
+
+    for owner, name in (
+        (os, "rename"), (os, "link"), (os, "mkdir"), (os, "mknod"), (os, "unlink"), (Path, "rename"), (Path, "mkdir"),
+        (Path, "write_text"), (Path, "write_bytes"), (swap, "exchange"), (swap.linux, "hang"),
+        (swap.linux, "open_tree"), (swap.linux, "unmount_unused"),
+    ):  # fmt: skip
+        setattr(owner, name, deadly(getattr(owner, name)))
+
+
+def _all_steps(root: Path) -> int:
+    nth = 1
+    while True:
+        home = root / str(nth)
+        home.mkdir()
+        if not _killed(home, nth):
+            return nth
+        nth += 1
+
+
+def test_a_worker_killed_at_any_step_of_a_commit_loses_nothing_and_shows_no_half(apart, tmp_path):
+    assert apart(_all_steps, tmp_path) > 15
+
+
+def test_busy_is_what_the_kernel_says(apart, tmp_path):
+    assert apart(_still_there, tmp_path)
+
+
+def _still_there(root: Path) -> bool:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    pretend.do("open", "a")
+    before = pretend.mount.place(pretend.process.pid)
+    with pytest.raises(swap.Busy):
+        pretend.mount.exchange(pretend.process.pid)
+    after = pretend.mount.place(pretend.process.pid)
+    pretend.end()
+    return before == after and before is not None

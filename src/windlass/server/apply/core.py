@@ -46,6 +46,8 @@ class Core:
     """Where each running command of ``container.exec`` runs."""
     queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)
     """Partitions that somebody deals with."""
+    receipts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

@@ -4,9 +4,9 @@
 
 * get, put: one key of 100 bytes, from a container. What is put is in the database before it is acknowledged.
 * update: 10,000 keys at once.
-* hand-off: from just before ``put`` in one container to just after ``get`` in another one that waits. Two containers throw
-  a value to and fro: half of the time there and back. "After silence": nobody did anything for 3 ms before the put, so all
-  processes must first be woken from sleep, which is what a virtual processor is slowest at.
+* hand-off: from just before ``put`` in one container to just after ``get`` in another one that waits. Two containers
+  throw a value to and fro: half of the time there and back. "After silence": nobody did anything for 3 ms before the
+  put, so all processes must first be woken from sleep, which is what a virtual processor is slowest at.
 * waiters: processor time, in one second, of the server and of a container in which 1,000 getters wait in one line.
 
 Redis (``redis-server`` of Debian, or what ``REDIS_SERVER`` names) keeps an append-only file. Its client is this program

@@ -134,7 +134,8 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
     home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
     while True:
         try:
-            async with contextlib.aclosing(home.stream("queue.get", body)) as handed:
+            link = await home.link()
+            async with contextlib.aclosing(link.stream("queue.get", body)) as handed:
                 reply = await _next(handed, deadline, queue.Empty)
                 if reply is None:
                     return None

@@ -98,6 +98,7 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.used.clear()
     core.queues.clear()
     core.receipts.clear()
+    core.collections.clear()
     for connection in list(links):
         connection.close()
         connection.identity = None

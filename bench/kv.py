@@ -4,7 +4,9 @@
 
 * get, put: one key of 100 bytes, from a container. What is put is in the database before it is acknowledged.
 * update: 10,000 keys at once.
-* hand-off: from just before ``put`` in one container to just after ``get`` in another one that waits.
+* hand-off: from just before ``put`` in one container to just after ``get`` in another one that waits. Two containers
+  throw a value to and fro: half of the time there and back. "After silence": nobody did anything for 3 ms before the
+  put, so all processes must first be woken from sleep, which is what a virtual processor is slowest at.
 * waiters: processor time, in one second, of the server and of a container in which 1,000 getters wait in one line.
 
 Redis (``redis-server`` of Debian, or what ``REDIS_SERVER`` names) keeps an append-only file. Its client is this program
@@ -71,6 +73,24 @@ def get_times(rounds: int) -> list[float]:
 
 
 @app.function(timeout=300)
+def ping(rounds: int) -> list[float]:
+    """Milliseconds of half a round trip."""
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        line.put(1, partition="ping")
+        line.get(partition="pong")
+        times.append((time.perf_counter() - began) * 500)
+    return times
+
+
+@app.function(timeout=300)
+def pong(rounds: int) -> None:
+    for _ in range(rounds):
+        line.put(line.get(partition="ping"), partition="pong")
+
+
+@app.function(timeout=300)
 async def many_waiters(seconds: float) -> tuple[float, int]:
     """Processor seconds a second of this container while all wait, and how many of them got a value afterwards."""
     waiters = [asyncio.ensure_future(line.get.aio(partition="many")) for _ in range(WAITERS)]
@@ -99,9 +119,10 @@ def windlass_figures(rounds: int) -> dict[str, Any]:
     with app.run():
         dict_rounds.remote(10)
         found: dict[str, Any] = dict_rounds.remote(rounds)
-        putter = put_times.spawn(rounds // 4)
-        found["hand-off"] = get_times.remote(rounds // 4)
-        putter.get()
+        for thrown, name, other in ((ping, "hand-off", pong), (get_times, "after silence", put_times)):
+            partner = other.spawn(rounds // 4)
+            found[name] = thrown.remote(rounds // 4)
+            partner.get()
         waiting, pid = many_waiters.spawn(5.0), server_pid()
         line.get(timeout=60, partition="all wait")
         before = cpu(pid)
@@ -124,6 +145,7 @@ def summary(found: dict[str, Any]) -> dict[str, str]:
         "put, p50 / p99": spread("put"),
         "update of 10,000 keys, median": f"{statistics.median(found['update']):,.0f} keys/s",
         "hand-off, p50 / p99": spread("hand-off"),
+        "hand-off after silence, p50 / p99": spread("after silence"),
         f"{WAITERS:,} waiters: server": f"{found['server waits'] * 100:.1f} % of a processor",
         f"{WAITERS:,} waiters: container": f"{found['container waits'] * 100:.1f} % of a processor"
         if "container waits" in found else "-",

@@ -43,7 +43,7 @@ def test_of_several_containers_one_gets_the_lock(stage):
 def test_large_values_come_back_whole(stage):
     assert shared.large.remote(5_000_000)
     assert len(shared.notes.pop("large")) == 5_000_000
-    with pytest.raises(windlass.exception.RequestSizeError, match="100"):
+    with pytest.raises(windlass.exception.RequestSizeError, match="limit of 104,857,600"):
         shared.notes["larger"] = b"x" * (100 * 1024 * 1024)
 
 

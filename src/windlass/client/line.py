@@ -93,7 +93,7 @@ class Got:
 
     def __init__(self, home: session.Session, query: dict[str, Any], reply: peer.Reply) -> None:
         self._home = home
-        self._query = query
+        self.query = query
         self._reply = reply
 
     @property
@@ -103,7 +103,7 @@ class Got:
     async def back(self) -> None:
         """Nobody will use them: they go to the head of the queue."""
         handed = self._reply.body
-        body = {"id": self._query["id"], "partition": self._query["partition"]}
+        body = {"id": self.query["id"], "partition": self.query["partition"]}
         body |= {"part": handed["part"], "seqs": handed["seqs"]}
         await numbers.change(self._home, "queue.back", body, self.values)
 
@@ -134,7 +134,8 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
     home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
     while True:
         try:
-            async with contextlib.aclosing(home.stream("queue.get", body)) as handed:
+            link = await home.link()
+            async with contextlib.aclosing(link.stream("queue.get", body)) as handed:
                 reply = await _next(handed, deadline, queue.Empty)
                 if reply is None:
                     return None
@@ -151,18 +152,20 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
 
 async def _take(home: session.Session, got: Got, hand: str) -> bool:
     """Whether it is ours now. Interrupted, it is not: then it is put back as soon as that is known."""
-    task = home.tasks.start(numbers.change(home, "queue.take", {"id": got._query["id"], "hand": hand}), "take")
-    try:
-        return bool((await asyncio.shield(task)).body["done"])
-    except asyncio.CancelledError:
-        returned = home.tasks.start(_return(task, got), "return")
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
-        raise
+    with home.numbers.one() as fields:
+        body = {"id": got.query["id"], "hand": hand, **fields}
+        try:
+            return bool((await home.request("queue.take", body)).body["done"])
+        except asyncio.CancelledError:
+            returned = home.tasks.start(_return(home, body, got), "return")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
+            raise
 
 
-async def _return(task: asyncio.Task[peer.Reply], got: Got) -> None:
-    if (await task).body["done"]:
+async def _return(home: session.Session, body: dict[str, Any], got: Got) -> None:
+    """Ask once more what became of it: the answer is the same."""
+    if (await home.request("queue.take", body)).body["done"]:
         await got.back()
 
 

@@ -99,6 +99,8 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.build_readers.clear()
     core.used.clear()
     core.queues.clear()
+    core.receipts.clear()
+    core.collections.clear()
     for connection in list(links):
         connection.close()
         connection.identity = None

@@ -11,6 +11,7 @@ from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import collections as actions
 from windlass.server.apply import environments, receipts
+from windlass.server.bus import link
 from windlass.server.store import collections
 from windlass.wire import peer
 from windlass.wire.messages import collections as messages
@@ -66,6 +67,12 @@ def _close(kind: str, core: Core, who: door.Who, body: messages.CollectionRef, i
         actions.delete(core, row)
     return {}
 
+
+def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
+    receipts.lost(core, who.client_id)
+
+
+door.LOST.append(_lost)
 
 for _kind in PREFIXES:
     door.handler(f"{_kind}.open", "id")(functools.partial(_open, _kind))

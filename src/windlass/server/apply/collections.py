@@ -12,6 +12,7 @@ from windlass.wire.messages import collections as messages
 
 Core = core_module.Core
 Row = collections.Row
+_REMEMBERED = 10_000
 _CHUNK = 500  # rows that are deleted in one turn
 
 EMPTIED: list[Callable[[Core, int], None]] = []
@@ -24,9 +25,14 @@ def of(core: Core, kind: str, identity: str) -> Row:
     Raises:
         NotFoundError: there is none; it may have been deleted.
     """
-    row = collections.by_id(core.db, identity)
+    row = core.collections.get(identity)
+    if row is None:
+        row = collections.by_id(core.db, identity)
     if row is None or row.kind != kind:
         raise exception.NotFoundError(f"no {kind} {identity[:60]}; was it deleted?")
+    if len(core.collections) >= _REMEMBERED:
+        core.collections.clear()
+    core.collections[identity] = row
     return row
 
 
@@ -72,14 +78,23 @@ def make(
 
 def empty(core: Core, row: Row) -> None:
     """Nothing is in it any more, at once; the rows go later."""
-    core.turn.begin()
-    collections.set_content(core.db, row.id, collections.new_content(core.db, row.kind))
+    renew(core, row)
     drop_content(core, row.content)
+
+
+def renew(core: Core, row: Row) -> int:
+    """Give it a new content, which is returned."""
+    core.turn.begin()
+    content = collections.new_content(core.db, row.kind)
+    collections.set_content(core.db, row.id, content)
+    core.collections.pop(row.id, None)
+    return content
 
 
 def delete(core: Core, row: Row) -> None:
     core.turn.begin()
     collections.delete(core.db, row)
+    core.collections.pop(row.id, None)
     drop_content(core, row.content)
 
 

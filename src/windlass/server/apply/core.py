@@ -13,7 +13,7 @@ from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, keyring, uploads
 from windlass.server.state import machines, queues, terminals
-from windlass.server.store import builds, calls, containers, database, logs
+from windlass.server.store import builds, calls, collections, containers, database, logs
 
 
 @dataclasses.dataclass
@@ -48,6 +48,10 @@ class Core:
     """Where each running command of ``container.exec`` runs."""
     queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)
     """Partitions that somebody deals with."""
+    collections: dict[str, collections.Row] = dataclasses.field(default_factory=dict)
+    """Rows of dicts and queues that were used lately, by id."""
+    receipts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

@@ -74,6 +74,7 @@ def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> 
     core.turn.begin()
     environments.update(core.db, old, new)
     collections.rename_environment(core.db, old.name, new.name)
+    core.collections.clear()
     secrets.rename_environment(core.db, old.name, new.name)
     for app in core.world.apps.values():
         if app.environment == old.name:

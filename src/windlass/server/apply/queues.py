@@ -67,9 +67,7 @@ def empty_part(core: Core, part: state.Part) -> None:
 def empty_queue(core: Core, row: collections.Row) -> None:
     """All partitions at once; those who wait go on waiting."""
     parts = core.queues.take(row.content)
-    core.turn.begin()
-    content = collections.new_content(core.db, row.kind)
-    collections.set_content(core.db, row.id, content)
+    content = collection_actions.renew(core, row)
     collections.drop_content(core.db, row.content)
     for part in parts:
         if not part.idle:

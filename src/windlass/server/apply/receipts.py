@@ -19,6 +19,7 @@ from windlass.wire import codec, peer
 
 Core = core_module.Core
 _encode, _decode = msgspec.json.Encoder().encode, msgspec.json.Decoder().decode
+_SOME = 32
 KEEP = 900.0
 """Seconds. Longer than a client goes on repeating (``client.session.RESTART_PATIENCE``)."""
 
@@ -29,18 +30,49 @@ def once(
     """Answer with what ``act`` did, now or when it was asked for the first time. It returns an answer and a value."""
     op: int = body["op"]
     core.turn.begin()
-    known = receipts.find(core.db, client, op)
+    seen = core.receipts.get(client)
+    if seen is None:
+        seen = core.receipts[client] = Seen(receipts.highest(core.db, client))
+    known = receipts.find(core.db, client, op) if op <= seen.highest else None
     if known is None:
         answer, data = act()
         written = receipts.Receipt(_encode(answer).decode(), data or work.NO_DATA)
-        blobs.drop(core, receipts.forget_seen(core.db, client, body["low"]))
+        _forget(core, client, seen, body["low"])
         receipts.insert(core.db, client, op, written, core.clock.now())
+        seen.highest = max(seen.highest, op)
+        seen.size += written.data.size
     else:
         answer, data = _decode(known.answer), known.data
     attachments: list[codec.Bytes] = []
     if data is not None and data != work.NO_DATA:
         answer["value"] = payload(data, attachments)
     core.turn.answer(incoming, answer, attachments)
+
+
+class Seen:
+    """What is known of a client's receipts, so that most operations need not look for any."""
+
+    __slots__ = ("highest", "low", "size")
+
+    def __init__(self, highest: int) -> None:
+        self.highest = highest
+        """No operation with a higher number was done."""
+        self.low = 0
+        """Receipts below are forgotten."""
+        self.size = 1
+        """Bytes of values that they hold, or hold a blob for."""
+
+
+def _forget(core: Core, client: str, seen: Seen, low: int) -> None:
+    """Let receipts go that the client has got past: several at a time, but values at once."""
+    if low > seen.low and (seen.size or low - seen.low >= _SOME):
+        blobs.drop(core, receipts.forget_seen(core.db, client, low))
+        seen.low, seen.size = low, 0
+
+
+def lost(core: Core, client: str) -> None:
+    """The client's connection is gone; its receipts stay."""
+    core.receipts.pop(client, None)
 
 
 def payload(data: work.Data, attachments: list[codec.Bytes]) -> dict[str, Any]:

@@ -22,6 +22,13 @@ def find(db: database.Database, client: str, op: int) -> Receipt | None:
     return Receipt(row[0], work.Data(row[3], row[2], row[1])) if row else None
 
 
+def highest(db: database.Database, client: str) -> int:
+    """The highest number of an operation of which there is a receipt."""
+    row = db.one(_SQL["highest"], (client,))
+    assert row is not None
+    return int(row[0])
+
+
 def insert(db: database.Database, client: str, op: int, receipt: Receipt, now: float) -> None:
     data = receipt.data
     db.run(_SQL["insert"], (client, op, now, receipt.answer, data.size, data.blob, data.inline))

@@ -1,5 +1,7 @@
 -- name: find
 SELECT answer, size, blob, value FROM receipt WHERE client = ? AND op = ?;
+-- name: highest
+SELECT coalesce(max(op), 0) FROM receipt WHERE client = ?;
 -- name: insert
 INSERT INTO receipt (client, op, at, answer, size, blob, value) VALUES (?, ?, ?, ?, ?, ?, ?);
 -- name: seen_blobs

@@ -136,7 +136,10 @@ class _Putting:
         folder, walked = self._at(""), ""
         for name in names:
             walked = f"{walked}/{name}"
-            state = self._root.state(walked)
+            try:
+                state = self._root.state(walked)
+            except OSError as exc:
+                raise exception.InvalidError(f"the way to {shown!r} leads nowhere: {exc.strerror}") from None
             if state is not None and stat.S_ISDIR(state.st_mode):
                 with self._root.opened(walked, os.O_PATH | os.O_DIRECTORY) as descriptor:
                     real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115

@@ -229,7 +229,9 @@ def main() -> None:
     chosen = options.parse_args()
     lines = ["| | volume | native | |", "|---|---|---|---|"]
     half, whole = int(chosen.large * 2**29), int(chosen.large * 2**30)
+    global app
     for part in (at_once, many_files, lambda: putting(half), lambda: reading(whole)):
+        app = windlass.App("bench-volumes")  # the volumes of the part before are gone
         for line in part():
             lines.append(line)
             print(line, flush=True)

@@ -224,3 +224,38 @@ def _still_there(root: Path) -> bool:
     after = pretend.mount.place(pretend.process.pid)
     pretend.end()
     return before == after and before is not None
+
+
+def _ended(root: Path) -> Any:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+
+    async def life() -> None:
+        volumes = pretend.worker()
+        async with volumes.following("ta-1", pretend.folder, pretend.process.pid):
+            pretend.do("write", "b", "2")
+            pretend.end()
+
+    asyncio.run(asyncio.wait_for(life(), 20))
+    return pretend.committed()
+
+
+def test_what_was_not_committed_is_when_the_container_has_ended(apart, tmp_path):
+    assert apart(_ended, tmp_path) == {"a": "1", "b": "2"}
+
+
+def _orphaned(root: Path) -> Any:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    pretend.end()  # and no worker saw it
+
+    async def life() -> None:
+        async with pretend.worker().following("ta-1", pretend.folder, 0):
+            pass
+
+    asyncio.run(asyncio.wait_for(life(), 20))
+    return pretend.committed()
+
+
+def test_a_container_that_ended_while_no_worker_was_there_is_committed_by_the_next(apart, tmp_path):
+    assert apart(_orphaned, tmp_path) == {"a": "1"}

@@ -188,7 +188,10 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
             version = actions.publish(core, actions.existing(core, row.id), change)
         except actions.Clash:
             continue
-        core.turn.answer(incoming, {"version": version.n})
+        if core.turn.is_open:
+            core.turn.answer(incoming, {"version": version.n})
+        else:
+            incoming.reply({"version": version.n})
         return
     raise exception.ConflictError("others change the volume all the time", hint="Try again.")
 
@@ -261,3 +264,6 @@ async def _answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) ->
         incoming.fail(exc)
     except asyncio.TimeoutError:
         incoming.fail(exception.TimeoutError("the worker did not answer in time"))
+    except BaseException:  # nobody waits for ever for the answer of a defect
+        incoming.fail(exception.InternalError("this ended without an answer; `windlass server logs` says more"))
+        raise

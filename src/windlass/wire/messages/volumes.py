@@ -108,7 +108,7 @@ class VolumeEdit(TypedDict):
 
 class EditStep(TypedDict, total=False):
     """``op``: "put" (``digest`` of the file; its bytes are those of upload ``blob`` from ``offset`` on), "folder",
-    "remove", "copy" (of ``sources`` to ``path``) or "restore"."""
+    "remove", or "copy" (of ``sources`` to ``path``)."""
 
     op: str
     path: str

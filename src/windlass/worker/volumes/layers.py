@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -152,7 +153,14 @@ class Layers:
 
 
 def dressed(path: Path) -> None:
-    """A folder that is a container root's."""
+    """Make a folder that is a container root's."""
     path.mkdir(0o755, exist_ok=True)
     path.chmod(0o755)
     os.chown(path, OWNER, OWNER)
+
+
+def dress_like(path: Path, like: Path) -> None:
+    """Give a folder the owner and the mode of another one."""
+    state = like.stat()
+    os.chown(path, state.st_uid, state.st_gid)
+    path.chmod(stat.S_IMODE(state.st_mode))

@@ -18,8 +18,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -28,7 +27,7 @@ from windlass.wire.messages import volumes as messages
 from windlass.worker import linux, overlay
 from windlass.worker.images import rooted
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import swap, taking
+from windlass.worker.volumes import sparing, swap, taking
 
 FOLDER = "volumes"
 
@@ -126,9 +125,9 @@ class Mount:
         new: Upper = {"n": before["n"] + 1 if before else 0, "done": False}
         layer_store.dressed(self._path(new))
         if before is not None:
-            _dress_like(self._path(new), self._path(before))
+            layer_store.dress_like(self._path(new), self._path(before))
         elif self.plan["layers"]:
-            _dress_like(self._path(new), self._layers.files(self.plan["layers"][-1]))
+            layer_store.dress_like(self._path(new), self._layers.files(self.plan["layers"][-1]))
         (self.folder / f"work-{new['n']}").mkdir()
         uppers.append(new)
 
@@ -301,96 +300,12 @@ class Mount:
         draft.rename(self.folder / f"{name}.json")
 
     def spare(self, upper: Upper, layer_id: str, clash: list[str], clears: list[str]) -> tuple[list[str], list[str]]:
-        """Change a layer that nobody has seen yet so that it leaves those of the paths ``clash`` alone that the
-        container never saw, which others put below something that it takes away: it takes away each single thing that
-        the container did see instead.
-
-        Returns what it takes away now, and which of ``clash`` the container did see.
-        """
+        """Let a layer that is not committed yet leave those of the paths ``clash`` alone that the container never saw.
+        See ``sparing.spare``."""
         own = [self._path(one) for one in self._state["uppers"] if one["n"] < upper["n"]]
         with self._layers.view(self.plan["layers"], own) as base:
-            sight = _Sight(base, self._seen(upper))
-            known = [path for path in clash if sight.shows(path)]
-            spared = [path for path in clash if path not in known]
-            left = {one for one in clears if not any(path.startswith(f"{one}/") for path in spared)}
-            for path in spared:
-                left.update(_spell(self._layers.root / layer_id / "files", sight, path.split("/"), spared))
-        return sorted(left), known
-
-
-class _Sight(NamedTuple):
-    """What the container saw before it took things away: a stack, and what it had committed above it."""
-
-    base: Path
-    seen: dict[str, taking.Seen]
-
-    def shows(self, path: str) -> bool:
-        if (one := self.seen.get(path)) is not None:
-            return one.kind != taking.WHITEOUT
-        parts = path.split("/")
-        for end in range(len(parts) - 1, 0, -1):
-            above = self.seen.get("/".join(parts[:end]))
-            if above is not None and (above.kind != taking.FOLDER or above.digest):
-                return False
-        return os.path.lexists(self.base / path)
-
-    def names(self, folder: str) -> set[str]:
-        """What it saw in a folder."""
-        below = self.base / folder
-        names = {entry.name for entry in below.iterdir()} if below.is_dir() and not below.is_symlink() else set()
-        names |= {path[len(folder) + 1 :].partition("/")[0] for path in self.seen if path.startswith(f"{folder}/")}
-        return {name for name in names if self.shows(f"{folder}/{name}")}
-
-
-def _spell(layer: Path, sight: _Sight, path: list[str], spared: Collection[str]) -> list[str]:
-    """Let ``layer`` no longer hide ``path``, but whatever else it did hide on the way there that was seen. The paths
-    that it takes away instead."""
-    place, below = layer, sight.base
-    taken: list[str] = []
-    for depth, part in enumerate(path[:-1], 1):
-        place, below = place / part, below / part
-        opened = _opened_up(place, below if below.is_dir() and not below.is_symlink() else layer)
-        if opened is None:
-            return taken  # nothing of it is hidden from here on; or by a file, and then the later commit wins
-        if opened:
-            folder = "/".join(path[:depth])
-            taken += _hidden(place, folder, sight.names(folder), spared)
-    return taken
-
-
-def _hidden(place: Path, folder: str, names: Collection[str], spared: Collection[str]) -> list[str]:
-    """Let a folder that hides nothing any more hide ``names``, and what it has itself, one by one."""
-    taken = []
-    for name in names:
-        inner, path = place / name, f"{folder}/{name}"
-        if not os.path.lexists(inner) and path not in spared:
-            os.mknod(inner, stat.S_IFCHR, os.makedev(0, 0))
-            taken.append(path)
-    for inner in place.iterdir():
-        if inner.is_dir() and not inner.is_symlink():
-            os.setxattr(inner, taking.OPAQUE, b"y")
-            taken.append(f"{folder}/{inner.name}")
-    return taken
-
-
-def _opened_up(place: Path, like: Path) -> bool | None:
-    """Let a folder of a layer show what lies below it: whether it did not. None where there is no folder, nor was."""
-    try:
-        state = place.lstat()
-    except FileNotFoundError:
-        return None
-    if stat.S_ISCHR(state.st_mode):
-        place.unlink()
-        place.mkdir()
-        _dress_like(place, like)
-        return True
-    if not stat.S_ISDIR(state.st_mode):
-        return None
-    try:
-        os.removexattr(place, taking.OPAQUE)
-    except OSError:
-        return False
-    return True
+            sight = sparing.Sight(base, self._seen(upper))
+            return sparing.spare(self._layers.root / layer_id / "files", sight, clash, clears)
 
 
 def new(folder: Path, plan: messages.MountPlan, layers: layer_store.Layers) -> Mount:
@@ -408,12 +323,6 @@ def load(folder: Path, layers: layer_store.Layers) -> list[Mount]:
 
 def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part]
-
-
-def _dress_like(path: Path, like: Path) -> None:
-    state = like.stat()
-    os.chown(path, state.st_uid, state.st_gid)
-    path.chmod(stat.S_IMODE(state.st_mode))
 
 
 def _remove(path: Path) -> None:

@@ -22,7 +22,7 @@ from windlass.kit import tasks
 from windlass.wire.messages import containers
 from windlass.wire.messages import volumes as messages
 from windlass.worker import folder as folders
-from windlass.worker import spec
+from windlass.worker import release, spec
 from windlass.worker.volumes import layers as layer_store
 from windlass.worker.volumes import mounted, swap
 
@@ -75,20 +75,16 @@ class Volumes:
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
             await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
-        mounts = self._mounts[container_id]
+        over = asyncio.Event()
+        writable = [mount for mount in self._mounts[container_id].values() if not mount.plan["read_only"]]
         try:
             async with tasks.Tasks(self._failed) as background:
-                for mount in mounts.values():
-                    if not mount.plan["read_only"]:
-                        background.start(self._committing(container_id, mount), f"commits of {container_id}")
-                yield
-        except asyncio.CancelledError:
-            raise
-        except BaseException:
-            await self._finish(container_id)
-            raise
-        else:
-            await self._finish(container_id)
+                running = [
+                    background.start(self._committing(container_id, mount, over), f"commits of {container_id}")
+                    for mount in writable
+                ]
+                async with release.on_end_async(lambda: self._finish(container_id, over, running)):
+                    yield
         finally:
             self._mounts.pop(container_id, None)
 
@@ -200,11 +196,13 @@ class Volumes:
             clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
             seen += known
 
-    async def _committing(self, container_id: str, mount: mounted.Mount) -> None:
+    async def _committing(self, container_id: str, mount: mounted.Mount, over: asyncio.Event) -> None:
         wait = _EVERY
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(wait)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(over.wait(), wait)
+                return
             began = loop.time()
             try:
                 async with self._lock(container_id, mount.volume_id):
@@ -213,7 +211,11 @@ class Volumes:
                 _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
             wait = max(_EVERY, _SHARE * (loop.time() - began))
 
-    async def _finish(self, container_id: str) -> None:
+    async def _finish(self, container_id: str, over: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
+        """The last commits, after those in the background: what these do in threads cannot be cancelled."""
+        over.set()
+        if running:
+            await asyncio.wait(running)
         for mount in self._mounts[container_id].values():
             if mount.plan["read_only"]:
                 continue

@@ -1,0 +1,84 @@
+"""Handles of volumes: what is refused before anybody is asked."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+import windlass
+from windlass import exception, volume
+from windlass.client import volumes
+
+
+def test_names_versions_and_ids_are_checked_at_once():
+    for bad in ("", "a/b", "x" * 65, 5):
+        with pytest.raises(exception.InvalidError):
+            windlass.Volume.from_name(bad)  # type: ignore[arg-type]
+    for version in (0, 3, "1", True):
+        with pytest.raises(exception.InvalidError):
+            windlass.Volume.from_name("data", version=version)  # type: ignore[arg-type]
+    with pytest.raises(exception.InvalidError):
+        windlass.Volume.from_id("im-123")
+    assert windlass.Volume.from_name("data").name == "data"
+
+
+def _work() -> None:
+    pass
+
+
+def test_a_volume_is_mounted_once_and_at_a_path_of_its_own():
+    app, vol = windlass.App(), windlass.Volume.from_name("data")
+    for mounted in (
+        {"/a": vol, "/b": vol},
+        {"/a": vol, "/b": vol.with_mount_options(read_only=True)},
+        {"a": vol},
+        {"/": vol},
+        {"/a/../..": vol},
+        {"/a": "data"},
+    ):
+        with pytest.raises(exception.InvalidError):
+            app.function(volumes=mounted, serialized=True)(_work)
+    app.function(volumes={"/a": vol, "/b/": windlass.Volume.from_name("other")}, serialized=True)(_work)
+
+
+def test_options_of_a_mount_stack_and_do_not_mix_with_the_older_form():
+    vol = windlass.Volume.from_name("data")
+    part = vol.with_mount_options(sub_path="/a/b/").with_mount_options(read_only=True)
+    assert (part._sub_path, part._read_only, part.name) == ("a/b", True, "data")
+    assert part.with_mount_options(read_only=False, sub_path="/")._sub_path == ""
+    assert vol._sub_path is None and vol._read_only is None
+    with pytest.raises(exception.InvalidError, match="leads out"):
+        vol.with_mount_options(sub_path="a/../../b")
+    with pytest.raises(exception.InvalidError):
+        vol.read_only().with_mount_options(sub_path="x")
+    with pytest.raises(exception.InvalidError):
+        part.read_only()
+
+
+def test_the_read_only_form_refuses_to_write_and_others_outside_to_commit():
+    fixed = windlass.Volume.from_name("data").read_only()
+    for write in (lambda: fixed.remove_file("x"), lambda: fixed.copy_files(["x"], "y"), fixed.batch_upload):
+        with pytest.raises(exception.InvalidError, match="read-only"):
+            write()
+    for verb in (fixed.commit, fixed.reload):
+        with pytest.raises(RuntimeError, match="only in a container"):
+            verb()
+
+
+def test_a_batch_refuses_what_is_no_file_and_what_leads_out():
+    batch = volumes.Upload(force=False)
+    for remote in ("folder/", "/"):
+        with pytest.raises(ValueError):
+            batch.put_file(io.BytesIO(), remote)
+    for remote in ("../x", "a/../../x", "zero\0"):
+        with pytest.raises(exception.InvalidError):
+            batch.put_file(io.BytesIO(), remote)
+    with pytest.raises(exception.InvalidError):
+        batch.put_file(5, "x")  # type: ignore[arg-type]
+
+
+def test_entries_compare_by_what_they_say():
+    one = volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)
+    assert one == volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)
+    assert one != volume.FileEntry("a", volume.FileEntryType.DIRECTORY, 1, 2)

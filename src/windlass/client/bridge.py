@@ -18,6 +18,8 @@ import contextvars
 import os
 import sys
 import warnings
+import weakref
+from collections import deque
 
 from windlass import exception
 
@@ -28,6 +30,52 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     R = TypeVar("R")
+
+
+# -- from one thread to another's loop --------------------------------------------------------------------
+
+
+class Door:
+    """Calls handed to a loop from other threads. One wake-up serves all that came meanwhile: each costs system calls."""
+
+    __slots__ = ("_knocked", "_loop", "_waiting")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = weakref.ref(loop)  # a user's loop may go; whoever waits for a call keeps it
+        self._waiting: deque[Callable[[], object]] = deque()
+        self._knocked = False
+
+    def call(self, what: Callable[[], object]) -> None:
+        """``what`` must not raise. Raises ``RuntimeError`` where the loop is closed."""
+        self._waiting.append(what)
+        if not self._knocked:
+            self._knock()
+
+    def _knock(self) -> None:
+        loop = self._loop()
+        if loop is not None:
+            self._knocked = True
+            loop.call_soon_threadsafe(self._answer)
+
+    def _answer(self) -> None:
+        self._knocked = False  # first: who finds it set has put his call where it is seen below
+        try:
+            for _ in range(len(self._waiting)):
+                self._waiting.popleft()()
+        finally:
+            if self._waiting and not self._knocked:  # Ctrl-C in the midst of it
+                self._knock()
+
+
+_doors: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Door] = weakref.WeakKeyDictionary()
+
+
+def _door_of(loop: asyncio.AbstractEventLoop) -> Door:
+    """Of a user's loop; called in its own thread."""
+    door = _doors.get(loop)
+    if door is None:
+        door = _doors[loop] = Door(loop)
+    return door
 
 
 # -- the library's thread -----------------------------------------------------------------------------
@@ -41,6 +89,7 @@ class Library:
         import threading
 
         self.loop = asyncio.new_event_loop()
+        self.door = Door(self.loop)
         self._ready = threading.Event()
         self.ident = 0
         self.closed = False
@@ -122,7 +171,10 @@ class _Outcome:
         self._task: asyncio.Task[None] | None = None
         self.value: Any = None
         self.error: BaseException | None = None
-        library.loop.call_soon_threadsafe(self._start, context=self._context)
+        library.door.call(self._begin)
+
+    def _begin(self) -> None:
+        self._context.run(self._start)
 
     def _start(self) -> None:
         # Owner of this task is the thread or loop that waits for the outcome; it cancels it when it leaves.
@@ -206,6 +258,7 @@ async def hop(coro: Awaitable[R]) -> R:
     if loop is home.loop:
         return await coro
     future: asyncio.Future[None] = loop.create_future()
+    door = _door_of(loop)
 
     def arrived() -> None:
         if not future.done():
@@ -213,7 +266,7 @@ async def hop(coro: Awaitable[R]) -> R:
 
     def done() -> None:
         try:
-            loop.call_soon_threadsafe(arrived)
+            door.call(arrived)
         except RuntimeError:  # the user's loop was closed meanwhile: nobody waits
             pass
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Door:
-    """Calls handed to a loop from other threads. One wake-up serves all that came meanwhile: each costs system calls."""
+    """Calls handed to a loop from other threads. One wake-up, which costs system calls, serves all that came meanwhile."""
 
     __slots__ = ("_knocked", "_loop", "_waiting")
 

@@ -6,7 +6,8 @@ anything in the container uses it (that is what "busy" means), and hangs the new
 
 The container's processes run meanwhile and may rename or link whatever they like, but they cannot mount. So the place
 is found by the mount's own device number: its folder is opened by descriptor, and only if the device is right there is
-anything taken away. In between, the place is empty, and what lies below it nobody in the container can write to.
+anything taken away. In between, for microseconds, the place is an empty folder of the container's own layer: what is
+written right then stays there, unseen.
 """
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Door:
-    """Calls handed to a loop from other threads. One wake-up, which costs system calls, serves all that came meanwhile."""
+    """Calls handed to a loop from other threads. A wake-up costs system calls: one serves all that came meanwhile."""
 
     __slots__ = ("_knocked", "_loop", "_waiting")
 

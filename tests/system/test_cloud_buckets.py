@@ -85,6 +85,8 @@ def bucket(endpoint):
         verify=False, config=Config(proxies={}),
     )  # fmt: skip
     client.create_bucket(Bucket=BUCKET)
+    # Without versions moto says that an upload has the version "null", and then knows of none such; S3 does not.
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     return client
 
 

@@ -64,7 +64,8 @@ class Binding:
                 if name in overrides:
                     overrides[name] = [secret.object_id for secret in overrides[name]]
             if mounted := overrides.get("volumes"):
-                await context.load_all(buckets.needs(mounted.values()))
+                for one in buckets.needs(mounted.values()):
+                    await context.load(one, again=one._stale(app_id))
                 own, alien = buckets.split(mounted)
                 overrides["volumes"], overrides["buckets"] = volumes.mounts(own), buckets.mounts(alien)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import urllib.parse
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ _OWNER = "1"  # root of a container, as the node numbers it
 _COMMON = (
     PROGRAM, "--config", "/nonexistent", "--low-level-retries", "3", "--contimeout", "5s", "--log-level", "ERROR",
 )  # fmt: skip
+_DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
@@ -93,10 +95,7 @@ def _word(flag: bool) -> str:
 
 
 def complaint(log: str) -> str:
-    """The last thing that it said, without its date."""
-    lines = [line for line in log.strip().splitlines() if line.strip()]
-    if not lines:
-        return ""
-    said = lines[-1] if len(lines[-1]) > 20 else " ".join(lines[-2:])
-    _, level, rest = said.partition(": ")
-    return (rest if level else said).strip()[-300:]
+    """The last thing that it said, without its date, and in words that fit a bucket."""
+    said = [line for line in log.splitlines() if line.strip() and not line[0].isspace()]  # others go on with a line
+    text = _DATE.sub("", said[-1])[-300:] if said else ""
+    return "there is no such bucket" if text.endswith("directory not found") else text

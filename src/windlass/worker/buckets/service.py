@@ -77,8 +77,7 @@ class Buckets:
             await self._reach(held, [one["endpoint"] for one in wanted])
             await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
             for number, one in enumerate(wanted):
-                place = self._root / f"{folder.container_id}-{number}"
-                place.mkdir(parents=True)
+                place = self._place(folder.container_id, number)
                 log = folder.path / f"bucket-{number}.log"
                 process = _started(one, place, log)
                 processes.append(process)
@@ -106,6 +105,14 @@ class Buckets:
             if place.name.rpartition("-")[0] == container_id:
                 _unmount(place)
         await asyncio.gather(*(_ended(one) for one in processes))
+
+    def _place(self, container_id: str, number: int) -> Path:
+        """A new folder to mount at, that users of containers can reach, whatever the worker's umask."""
+        self._root.mkdir(exist_ok=True)
+        self._root.chmod(0o711)
+        place = self._root / f"{container_id}-{number}"
+        place.mkdir()
+        return place
 
     def _places(self) -> list[Path]:
         try:

@@ -1,8 +1,9 @@
 """What rclone is told of a bucket: a command line without secrets, and an environment with them. Pure.
 
 rclone rather than s3fs: without a cache of its own it writes straight to the bucket and refuses what a bucket cannot
-do, as the SDK promises, and it is the faster one of both (figures in the guide of buckets). s3fs copies a file to the
-disk, whole, before it can be changed.
+do, as the SDK promises; s3fs copies files to the disk, whole, and lets them be changed there. Against moto's server on
+loopback, 2 cores, in seconds (rclone 1.60, s3fs 1.90): write 128 MiB 3.1 and 2.6, read it 1.1 and 2.4; write 100 files
+of 4 KiB 1.6 and 7.1, read them 0.9 and 2.8.
 """
 from __future__ import annotations
 

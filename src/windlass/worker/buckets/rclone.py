@@ -23,7 +23,7 @@ _FRESH = "5s"  # what others change is seen after that
 _HOSTS = {".amazonaws.com": "AWS", ".r2.cloudflarestorage.com": "Cloudflare", ".googleapis.com": "Google"}
 _OWNER = "1"  # root of a container, as the node numbers it
 _COMMON = (
-    PROGRAM, "--config", "/nonexistent", "--low-level-retries", "3", "--contimeout", "5s", "--log-level", "ERROR",
+    PROGRAM, "--config", "/nonexistent", "--contimeout", "5s", "--log-level", "ERROR",
 )  # fmt: skip
 _DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -49,7 +49,7 @@ def mounting(plan: buckets.BucketMount, target: Path) -> list[str]:
 
 def listing(plan: buckets.BucketMount) -> list[str]:
     """List it: fails where the mount of a bucket that is not there, or not ours, would only look empty."""
-    return [*_COMMON, "lsf", "--max-depth", "1", "--retries", "1", _place(plan)]
+    return [*_COMMON, "lsf", "--max-depth", "1", "--retries", "1", "--low-level-retries", "3", _place(plan)]
 
 
 def _place(plan: buckets.BucketMount) -> str:

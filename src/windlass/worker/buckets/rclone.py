@@ -22,9 +22,7 @@ _PIECE = "16M"  # of an upload; there are at most 10,000, so files end at 160 GB
 _FRESH = "5s"  # what others change is seen after that
 _HOSTS = {".amazonaws.com": "AWS", ".r2.cloudflarestorage.com": "Cloudflare", ".googleapis.com": "Google"}
 _OWNER = "1"  # root of a container, as the node numbers it
-_COMMON = (
-    PROGRAM, "--config", "/nonexistent", "--contimeout", "5s", "--log-level", "ERROR",
-)  # fmt: skip
+_COMMON = (PROGRAM, "--config", "/nonexistent", "--contimeout", "5s")
 _DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -43,13 +41,15 @@ def mounting(plan: buckets.BucketMount, target: Path) -> list[str]:
         *_COMMON, "mount", _place(plan), str(target), "--allow-other", "--uid", _OWNER, "--gid", _OWNER,
         "--dir-perms", "0777", "--file-perms", "0666", "--umask", "0", "--vfs-cache-mode", "off",
         "--use-server-modtime", "--dir-cache-time", _FRESH, "--poll-interval", "0", "--s3-chunk-size", _PIECE,
+        "--log-level", "CRITICAL",  # an error of a request is the program's to see, and would fill the disk
     ]  # fmt: skip
     return [*line, "--read-only"] if plan["read_only"] else line
 
 
 def listing(plan: buckets.BucketMount) -> list[str]:
     """List it: fails where the mount of a bucket that is not there, or not ours, would only look empty."""
-    return [*_COMMON, "lsf", "--max-depth", "1", "--retries", "1", "--low-level-retries", "3", _place(plan)]
+    few = ["--retries", "1", "--low-level-retries", "3"]
+    return [*_COMMON, "lsf", "--max-depth", "1", *few, "--log-level", "ERROR", _place(plan)]
 
 
 def _place(plan: buckets.BucketMount) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from windlass.app import App as App
     from windlass.client import Client as Client
     from windlass.client.output import enable_output as enable_output
+    from windlass.cloud_bucket_mount import CloudBucketMount as CloudBucketMount
     from windlass.cls import Cls as Cls
     from windlass.cls import parameter as parameter
     from windlass.dict import Dict as Dict
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "App": "app",
     "Client": "client",
+    "CloudBucketMount": "cloud_bucket_mount",
     "Cls": "cls",
     "Dict": "dict",
     "Environment": "environment",
@@ -81,8 +83,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cls", "config", "dict", "environment", "exception", "experimental", "functions",
-        "image", "partial_function", "queue", "schedule", "secret", "types", "volume",
+        "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "dict", "environment", "exception",
+        "experimental", "functions", "image", "partial_function", "queue", "schedule", "secret", "types", "volume",
     }
 )  # fmt: skip
 

@@ -188,7 +188,7 @@ def function(found: records.FunctionDetail) -> FunctionInfo:
         block_network=spec["block_network"],
         single_use_containers=spec["single_use"],
         volumes={},
-        cloud_bucket_mounts={},
+        cloud_bucket_mounts={one["path"]: one["bucket"] for one in spec.get("buckets", [])},
         secrets=spec["secrets"],
         web_info=None,
         method_names=list(methods),

@@ -571,7 +571,12 @@ class Function(_Base[P, R, O]):
         if self._options is None or self._app is None:
             return ()
         volumes = [*self._app._volumes.values(), *self._options.volumes.values()]
-        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets, *volumes]
+        needed: list[objects.Object] = [self._app._image_for(self), *self._app._secrets, *self._options.secrets]
+        if volumes:
+            from windlass.client import buckets
+
+            needed += buckets.needs(volumes)
+        return needed
 
     async def _load(self, context: resolver.Context) -> None:
         if self._lookup is not None:

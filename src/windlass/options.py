@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from windlass.cloud_bucket_mount import CloudBucketMount
     from windlass.image import Image
     from windlass.secret import Secret
     from windlass.volume import Volume
@@ -62,7 +63,7 @@ class Options:
     image: Image | None
     include_source: bool
     secrets: list[Secret]
-    volumes: dict[str, Volume]
+    volumes: dict[str, Volume | CloudBucketMount]
 
     def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
         refuse(asked)
@@ -223,8 +224,8 @@ def secrets(given: Sequence[Any] | None) -> list[Secret]:
     return list(given)
 
 
-def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
-    """Checked volumes by the path that they are mounted at.
+def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume | CloudBucketMount]:
+    """Checked volumes and buckets by the path that they are mounted at.
 
     Raises:
         InvalidError: a path is not absolute, or one volume has two of them.
@@ -233,23 +234,27 @@ def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
 
     if not given:
         return {}
+    from windlass import cloud_bucket_mount
     from windlass import volume as volume_module
+    from windlass.client import buckets as bucket_work
     from windlass.client import volumes as volume_work
 
     if not hasattr(given, "items"):
         raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
-    checked: dict[str, Volume] = {}
+    checked: dict[str, Volume | CloudBucketMount] = {}
     for key, one in given.items():
         path = str(key)
-        if not isinstance(one, volume_module.Volume):
-            raise exception.InvalidError(f"volumes: at {path!r} is no Volume but {one!r}")
+        if isinstance(one, cloud_bucket_mount.CloudBucketMount):
+            bucket_work.check(one)
+        elif not isinstance(one, volume_module.Volume):
+            raise exception.InvalidError(f"volumes: at {path!r} is neither a Volume nor a CloudBucketMount but {one!r}")
         clean = posixpath.normpath(path)
         if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
             raise exception.InvalidError(
                 f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
             )
         checked[clean] = one
-    volume_work.check_once(checked)
+    volume_work.check_once(bucket_work.split(checked)[0])
     return checked
 
 

@@ -39,7 +39,19 @@ class VolumeMountInfo:
         self.sub_path = sub_path
 
 
+class CloudBucketMountInfo:
+    """How a bucket is mounted. ``bucket_type``: "s3", "r2" or "gcp"."""
+
+    __slots__ = ("bucket_name", "bucket_type", "key_prefix", "read_only")
+
+    def __init__(self, bucket_name: str, bucket_type: str, read_only: bool, key_prefix: str | None) -> None:
+        self.bucket_name = bucket_name
+        self.bucket_type = bucket_type
+        self.read_only = read_only
+        self.key_prefix = key_prefix
+
+
 __all__ = [
-    "AppInfo", "AppLifecycle", "DictInfo", "FunctionInfo", "FunctionStats", "InputInfo", "InputStatus", "LogEntry",
-    "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
+    "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FunctionInfo", "FunctionStats", "InputInfo",
+    "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip

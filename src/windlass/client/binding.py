@@ -52,7 +52,7 @@ class Binding:
         return found
 
     async def _bind(self, base_id: str, text: str) -> str:
-        from windlass.client import resolver, session, volumes
+        from windlass.client import buckets, resolver, session, volumes
 
         home = session.current()
         app_id, overrides = self.base._app_id, dict(self.overrides)
@@ -64,8 +64,10 @@ class Binding:
                 if name in overrides:
                     overrides[name] = [secret.object_id for secret in overrides[name]]
             if mounted := overrides.get("volumes"):
-                await context.load_all(mounted.values())
-                overrides["volumes"] = volumes.mounts(mounted)
+                for one in buckets.needs(mounted.values()):
+                    await context.load(one, again=one._stale(app_id))
+                own, alien = buckets.split(mounted)
+                overrides["volumes"], overrides["buckets"] = volumes.mounts(own), buckets.mounts(alien)
         finally:
             await context.close()
         body: Any = {"function_id": base_id, "parameters": text, "overrides": overrides}

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, resolver, source, volumes
+from windlass.client import blobs, buckets, resolver, source, volumes
 from windlass.wire.messages import functions
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if options.schedule is not None:
         shape["schedule"] = options.schedule
     if mounted := {**app._volumes, **options.volumes}:
-        shape["volumes"] = volumes.mounts(mounted)
+        own, alien = buckets.split(mounted)
+        shape["volumes"], shape["buckets"] = volumes.mounts(own), buckets.mounts(alien)
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,

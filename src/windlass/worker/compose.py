@@ -12,6 +12,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.worker import cgroups, container, library, mounts, network, node, outside, seccomp, step
 from windlass.worker import folder as folders
+from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import build, configured, holds, relay, store
 from windlass.worker.runtime import base, handle, probe, process
 from windlass.worker.snapshots import families
@@ -54,12 +55,14 @@ async def isolated(
             place.inside, runtime=runtime, groups=groups, names=_names(place), memory=memory
         )
         images = store.Store(place.inside, holds.Holds())
+        relays = relay.Relays(outer.socket, needed=place.uplink.kind != "none")
         builder = build.Builder(
             place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path,
-            relays=relay.Relays(outer.socket, needed=place.uplink.kind != "none"), own=home / configured.FILE,
+            relays=relays, own=home / configured.FILE,
             held=images.held,
         )  # fmt: skip
         kept = volume_service.Volumes(place.inside)
+        alien = bucket_service.Buckets(place.view, relays)
         await asyncio.to_thread(kept.layers.sweep)
         await steps.sweep()
         await builder.sweep()
@@ -68,12 +71,13 @@ async def isolated(
         templates = await held.enter_async_context(families.Families(place.inside))
         if not living:
             await shared.prune()
+        alien.retain(living)
         pool.retain(living)
         groups.retain(living)
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
-            store=images, families=templates, volumes=kept,
+            store=images, families=templates, volumes=kept, buckets=alien,
         )  # fmt: skip
         exits.retain(living)
         isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])

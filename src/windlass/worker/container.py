@@ -27,6 +27,7 @@ from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
+from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
 from windlass.worker.snapshots import cell, families
@@ -68,6 +69,7 @@ class Parts(NamedTuple):
     steps: step.Steps
     families: families.Families
     volumes: volume_service.Volumes
+    buckets: bucket_service.Buckets
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -107,7 +109,7 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             note = ""
             if plan.get("snapshot") and not _forkable(plan):
-                note = "started without a memory snapshot: it mounts volumes"
+                note = "started without a memory snapshot: it mounts volumes or buckets"
             if _forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
@@ -159,9 +161,10 @@ class Containers:
         ended = held.enter_context(parts.exits.expect(folder.container_id))
         held.enter_context(self._forgotten(folder))
         created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
+        alien = await held.enter_async_context(parts.buckets.open(plan, folder))
         async with parts.volumes.open(plan, folder) as binds:
             (folder.bundle / "config.json").touch(0o600)  # holds the secrets
-            text = json.dumps(spec.document(box._replace(binds=[*box.binds, *binds])))
+            text = json.dumps(spec.document(box._replace(binds=_by_depth(box.binds, [*binds, *alien]))))
             (folder.bundle / "config.json").write_text(text)
             record = await _launched(parts.runtime, folder, group, net.path, created)
         folder.write({
@@ -258,6 +261,7 @@ class Containers:
         record = folder.read()
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
+            await held.enter_async_context(parts.buckets.adopted(folder))
             held.enter_context(release.on_end(lambda: overlay.unmount(folder.rootfs)))
             group = parts.cgroups.find(container_id)
             held.enter_context(release.on_end(lambda: parts.cgroups.remove(group)))
@@ -392,7 +396,12 @@ class _Contained:
 
 def _forkable(plan: containers.ContainerPlan) -> bool:
     """Whether it may come from a template. A template's mounts would be those of all its forks."""
-    return bool(plan.get("snapshot")) and not plan.get("volumes")
+    return bool(plan.get("snapshot")) and not plan.get("volumes") and not plan.get("buckets")
+
+
+def _by_depth(ours: Sequence[Bind], theirs: Sequence[Bind]) -> list[Bind]:
+    """A mount may lie in another one, and must come after it."""
+    return [*ours, *sorted(theirs, key=lambda bind: bind.target.count("/"))]
 
 
 def _python(image: cache.Record) -> str:

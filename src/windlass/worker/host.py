@@ -23,6 +23,7 @@ from typing import TypedDict
 
 from windlass import exception, paths
 from windlass.worker import cgroups, network, node, overlay, pause, programs, userns
+from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
 
@@ -30,6 +31,7 @@ MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
 NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
+BUCKETS = "buckets"  # without it no bucket is mounted
 SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
@@ -92,7 +94,15 @@ def inside(home: Path) -> list[Check]:
 
 
 async def _walls(place: node.Node) -> list[Check]:
-    return [_overlay(place), await _network(place), await _mapped(place)]
+    return [_overlay(place), await _network(place), await _mapped(place), _buckets()]
+
+
+def _buckets() -> Check:
+    try:
+        bucket_service.check()
+    except exception.Error as exc:
+        return _check("buckets", False, BUCKETS, str(exc), exc.hint)
+    return _check("buckets", True, BUCKETS, "rclone can mount them")
 
 
 def _overlay(place: node.Node) -> Check:

@@ -9,6 +9,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
+from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import calls, deployments, environments
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import volumes as volume_actions
@@ -205,6 +206,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     if "schedule" in spec:
         schedules.check(spec["schedule"])
     volume_actions.check_mounts(core, spec.get("volumes", []))
+    bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:
             raise exception.NotFoundError(f"no secret {identity}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
+from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import builds, containers, deployments, nodes, secrets
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
@@ -102,6 +103,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "restrict_access": spec["restrict_access"],
         "snapshot": spec.get("snapshot", False),
         "volumes": volume_actions.mounts(core, spec.get("volumes", [])),
+        "buckets": bucket_actions.mounts(core, spec.get("buckets", [])),
         "runner": {
             "container_id": container.id,
             "token": token,

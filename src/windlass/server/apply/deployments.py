@@ -258,11 +258,16 @@ class _Secrets:
         self._core = core
         self._by_content: dict[tuple[tuple[str, str], ...], str] = {}
         for function in apps.functions_of(core, app) if app is not None else ():
-            for identity in function.spec["secrets"]:
+            for identity in [*function.spec["secrets"], *(one["secret"] for one in function.spec.get("buckets", []))]:
                 self._settle(identity)
 
     def settled(self, spec: function_messages.FunctionSpec) -> function_messages.FunctionSpec:
-        return {**spec, "secrets": [self._settle(identity) for identity in spec["secrets"]]}
+        settled: function_messages.FunctionSpec = {
+            **spec, "secrets": [self._settle(identity) for identity in spec["secrets"]]
+        }  # fmt: skip
+        if "buckets" in spec:
+            settled["buckets"] = [{**one, "secret": self._settle(one["secret"])} for one in spec["buckets"]]
+        return settled
 
     def _settle(self, identity: str) -> str:
         row = secrets.by_id(self._core.db, identity)

@@ -12,7 +12,7 @@ from windlass.wire.messages import functions
 
 _PLAIN = (
     "cpu_request", "cpu_limit", "memory_request", "memory_limit", "timeout", "retries", "concurrency", "batching",
-    "volumes",
+    "volumes", "buckets",
 )  # fmt: skip
 _SCALING = ("max_containers", "buffer_containers", "scaledown_window")
 
@@ -56,6 +56,10 @@ def key(parameters: str, overrides: functions.FunctionOverrides, secret: Callabl
     for name in ("secrets", "more_secrets"):
         if name in document:
             document[name] = [secret(identity) for identity in document[name]]
+    if "buckets" in document:
+        document["buckets"] = [
+            {**one, "secret": secret(one["secret"]) if one["secret"] else ""} for one in document["buckets"]
+        ]
     text = json.dumps([parameters, document], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

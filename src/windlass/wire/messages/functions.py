@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from windlass.wire.messages.buckets import BucketMount
 from windlass.wire.messages.volumes import VolumeMount
 
 
@@ -121,6 +122,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     schedule: ScheduleSpec
     snapshot: bool
     volumes: list[VolumeMount]
+    buckets: list[BucketMount]
 
 
 class FunctionCreate(TypedDict):
@@ -187,6 +189,7 @@ class FunctionOverrides(TypedDict, total=False):
     concurrency: ConcurrencySpec
     batching: BatchingSpec
     volumes: list[VolumeMount]
+    buckets: list[BucketMount]
 
 
 class FunctionBind(TypedDict, total=False):

@@ -1,0 +1,41 @@
+"""Where buckets are mounted in the node, and what a machine must have for it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from windlass import exception
+from windlass.worker import programs
+from windlass.worker.buckets import service
+from windlass.worker.images import relay
+
+
+def test_a_machine_without_the_program_says_which_package_brings_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path),))
+    with pytest.raises(exception.ExecutionError, match="rclone is not installed") as missed:
+        service.check()
+    assert "apt-get install rclone" in missed.value.hint
+
+
+def test_a_machine_without_fuse_says_so(monkeypatch, tmp_path):
+    for name in ("rclone", "fusermount3"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(service, "FUSE", tmp_path / "fuse")
+    with pytest.raises(exception.ExecutionError, match="may not be opened") as missed:
+        service.check()
+    assert "chmod 666" in missed.value.hint
+    (tmp_path / "fuse").touch()
+    service.check()
+
+
+def test_what_no_living_container_has_is_cleared_and_no_file_is_ever_removed(tmp_path):
+    root = tmp_path / "buckets"
+    for name in ("ta-dead-0", "ta-alive-0", "ta-stuck-0"):
+        (root / name).mkdir(parents=True)
+    (root / "ta-stuck-0" / "object").touch()  # as if it were still mounted
+    service.Buckets(tmp_path, relay.Relays(lambda family: None, needed=False)).retain(["ta-alive"])
+    assert sorted(os.listdir(root)) == ["ta-alive-0", "ta-stuck-0"]
+    assert (root / "ta-stuck-0" / "object").exists()

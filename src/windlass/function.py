@@ -571,7 +571,8 @@ class Function(_Base[P, R, O]):
         if self._options is None or self._app is None:
             return ()
         volumes = [*self._app._volumes.values(), *self._options.volumes.values()]
-        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets, *volumes]
+        shared = self._options.network_file_systems.values()
+        return [self._app._image_for(self), *self._app._secrets, *self._options.secrets, *volumes, *shared]
 
     async def _load(self, context: resolver.Context) -> None:
         if self._lookup is not None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from windlass.image import Image
+    from windlass.network_file_system import NetworkFileSystem
     from windlass.secret import Secret
     from windlass.volume import Volume
     from windlass.wire.messages import functions
@@ -44,7 +45,6 @@ RENAMED = {
 
 LATER = {
     "gpu": "GPUs",
-    "network_file_systems": "network file systems",
     "proxy": "proxies",
     "i6pn": "private networks between containers",
 }
@@ -55,20 +55,22 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot",
-        "startup_timeout", "timeout", "volumes",
+        "memory_limit", "memory_request", "network_file_systems", "restrict_access", "retries", "schedule", "secrets",
+        "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
     secrets: list[Secret]
     volumes: dict[str, Volume]
+    network_file_systems: dict[str, NetworkFileSystem]
 
     def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
         refuse(asked)
         self.image = _image(asked.get("image"))
         self.secrets = secrets(asked.get("secrets"))
         self.volumes = volumes(asked.get("volumes"))
+        self.network_file_systems = network_file_systems(asked.get("network_file_systems"), self.volumes)
         env = asked.get("env")
         if env:
             self.secrets.append(_env(env))
@@ -229,24 +231,44 @@ def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume]:
     Raises:
         InvalidError: a path is not absolute, or one volume has two of them.
     """
-    import posixpath
-
     if not given:
         return {}
-    from windlass import volume as volume_module
+    from windlass import volume
+
+    return _mounted("volumes", given, volume.Volume)
+
+
+def network_file_systems(given: Mapping[Any, Any] | None, beside: Mapping[str, Volume]) -> dict[str, NetworkFileSystem]:
+    """The same for network file systems. ``beside``: the volumes, which need paths of their own."""
+    if not given:
+        return {}
+    from windlass import network_file_system
+    from windlass.client import volumes as volume_work
+
+    checked = _mounted("network_file_systems", given, network_file_system.NetworkFileSystem)
+    volume_work.check_apart(checked, beside)
+    return checked
+
+
+def _mounted(argument: str, given: Mapping[Any, Any], kind: type[Any]) -> dict[str, Any]:
+    import posixpath
+
     from windlass.client import volumes as volume_work
 
     if not hasattr(given, "items"):
-        raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
-    checked: dict[str, Volume] = {}
+        raise exception.InvalidError(
+            f"{argument} must be a dict of paths and objects of {kind.__name__}, not {type(given).__name__}"
+        )
+    checked: dict[str, Any] = {}
     for key, one in given.items():
         path = str(key)
-        if not isinstance(one, volume_module.Volume):
-            raise exception.InvalidError(f"volumes: at {path!r} is no Volume but {one!r}")
+        if not isinstance(one, kind):
+            raise exception.InvalidError(f"{argument}: at {path!r} is no {kind.__name__} but {one!r}")
         clean = posixpath.normpath(path)
         if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
             raise exception.InvalidError(
-                f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
+                f"{argument}: nothing can be mounted at {path!r}",
+                hint="Name an absolute path of its own, such as '/data'.",
             )
         checked[clean] = one
     volume_work.check_once(checked)

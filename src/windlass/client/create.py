@@ -48,6 +48,9 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
         shape["schedule"] = options.schedule
     if mounted := {**app._volumes, **options.volumes}:
         shape["volumes"] = volumes.mounts(mounted)
+    if shared := options.network_file_systems:
+        volumes.check_apart(shared, mounted)
+        shape["nfs"] = volumes.shares(shared)
     mounts = [*image._mount_digests, *(await _mounts(origin, context) if options.include_source else [])]
     return {
         "tag": handle._tag,

@@ -61,6 +61,7 @@ async def isolated(
         )  # fmt: skip
         kept = volume_service.Volumes(place.inside)
         await asyncio.to_thread(kept.layers.sweep)
+        await asyncio.to_thread(kept.nfs.sweep)
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

@@ -107,7 +107,8 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             note = ""
             if plan.get("snapshot") and not _forkable(plan):
-                note = "started without a memory snapshot: it mounts volumes"
+                what = "volumes" if plan.get("volumes") else "network file systems"
+                note = f"started without a memory snapshot: it mounts {what}"
             if _forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
@@ -392,7 +393,7 @@ class _Contained:
 
 def _forkable(plan: containers.ContainerPlan) -> bool:
     """Whether it may come from a template. A template's mounts would be those of all its forks."""
-    return bool(plan.get("snapshot")) and not plan.get("volumes")
+    return bool(plan.get("snapshot")) and not plan.get("volumes") and not plan.get("nfs")
 
 
 def _python(image: cache.Record) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
+from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import MountPlan
 
 
@@ -47,9 +48,10 @@ class ContainerRef(TypedDict):
 
 
 class _ContainerPlanMore(TypedDict, total=False):
-    """``volumes``: absent where there are none."""
+    """``volumes``, ``nfs``: absent where there are none."""
 
     volumes: list[MountPlan]
+    nfs: list[NfsMount]
 
 
 class ContainerPlan(_ContainerPlanMore):

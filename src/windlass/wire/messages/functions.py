@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import VolumeMount
 
 
@@ -121,6 +122,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     schedule: ScheduleSpec
     snapshot: bool
     volumes: list[VolumeMount]
+    nfs: list[NfsMount]
 
 
 class FunctionCreate(TypedDict):

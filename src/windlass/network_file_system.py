@@ -308,9 +308,8 @@ def _named(name: str, environment_name: str | None, create_if_missing: bool) -> 
     names.check_object(name, "a network file system's name")
     made = NetworkFileSystem._new()
     made._name, made._lazy = name, True
-    made._query = {"name": name, **_asked(environment_name)}  # type: ignore[typeddict-item]
-    if create_if_missing:
-        made._query["create"] = "missing"
+    query: Any = {"name": name, **_asked(environment_name)}
+    made._query = {**query, "create": "missing"} if create_if_missing else query
     return made
 
 

@@ -50,14 +50,14 @@ def test_a_function_can_only_mount_what_there_is_where_there_is_room(play):
         one = await make(client)
         volume = (await client.request("volume.get", name="v", create="missing"))["volume_id"]
         mount = {"volume_id": volume, "read_only": False, "sub_path": ""}
-        for nfs, volumes in (
+        for shared, volumes in (
             ([{"path": "/a", "nfs_id": ids.new("sv")}], []),
             ([{"path": "a", "nfs_id": one}], []),
             ([{"path": "/a", "nfs_id": one}, {"path": "/b", "nfs_id": one}], []),
             ([{"path": "/a", "nfs_id": one}], [{"path": "/a", **mount}]),
         ):
             with pytest.raises((exception.InvalidError, exception.NotFoundError)):
-                await client.app(nfs=nfs, volumes=volumes)
+                await client.app(nfs=shared, volumes=volumes)
 
     play(scene)
 

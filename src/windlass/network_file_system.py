@@ -308,8 +308,9 @@ def _named(name: str, environment_name: str | None, create_if_missing: bool) -> 
     names.check_object(name, "a network file system's name")
     made = NetworkFileSystem._new()
     made._name, made._lazy = name, True
-    query: Any = {"name": name, **_asked(environment_name)}
-    made._query = {**query, "create": "missing"} if create_if_missing else query
+    more = {"create": "missing"} if create_if_missing else {}
+    query: Any = {"name": name, **_asked(environment_name), **more}
+    made._query = query
     return made
 
 

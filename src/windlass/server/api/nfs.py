@@ -27,7 +27,7 @@ def get(core: Core, who: door.Who, body: messages.NfsGet, incoming: peer.Incomin
 
 
 @door.handler("nfs.list")
-def listed(core: Core, who: door.Who, body: volume_messages.VolumeList, incoming: peer.Incoming) -> Any:
+def listed(core: Core, who: door.Who, body: messages.NfsList, incoming: peer.Incoming) -> Any:
     found = nfs.named(core.db, environments.named(core, body.get("environment")))
     return {"file_systems": [actions.info(row) for row in found]}
 

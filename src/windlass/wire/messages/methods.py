@@ -151,7 +151,7 @@ METHODS: dict[str, Method] = {
     "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),
     # network file systems
     "nfs.get": Method("request", CALLER, nfs.NfsGet, nfs.NfsInfo),
-    "nfs.list": Method("request", CALLER, volumes.VolumeList, nfs.NfsListReply),
+    "nfs.list": Method("request", CALLER, nfs.NfsList, nfs.NfsListReply),
     "nfs.delete": Method("request", CALLER, volumes.VolumeRef, common.Empty),
     "nfs.beat": Method("request", CALLER, volumes.VolumeRef, common.Empty),
     "nfs.entries": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumeEntries),

@@ -36,6 +36,10 @@ class NfsInfo(TypedDict):
     created_by: str
 
 
+class NfsList(TypedDict, total=False):
+    environment: str
+
+
 class NfsListReply(TypedDict):
     file_systems: list[NfsInfo]
 

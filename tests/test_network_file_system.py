@@ -49,6 +49,18 @@ def test_a_function_has_each_at_one_path_that_nothing_else_has() -> None:
             options.Options(wrong, is_generator=False)
 
 
+def test_a_class_has_them_as_a_function_has() -> None:
+    app, one = windlass.App("classes"), shared()
+
+    @app.cls(serialized=True, network_file_systems={"/a": one})
+    class Model:
+        @windlass.method()
+        def path(self) -> str:
+            return "/a"
+
+    assert one in Model._service._deps()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize(
     ("shared", "volumes"),
     [

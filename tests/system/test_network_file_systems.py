@@ -173,14 +173,10 @@ def test_the_command_line_does_all_of_it_and_files_survive_a_restart(stage, tmp_
     cli("put", name, str(tmp_path / "tree"), "/tree")
     cli("put", name, str(tmp_path / "tree/sub/file"))
     stage.cli("server", "restart", check=0)
-    assert cli("ls", name).lines == ["file", "tree"]
-    assert cli("ls", name, "tree/*").lines == ["tree/sub"]
+    assert cli("ls", name, "*").lines == ["file", "tree"]
     assert cli("get", name, "file", "-").out == "content"
     cli("get", name, "tree/**/f*", str(tmp_path / "back"))
     assert (tmp_path / "back/sub/file").read_text() == "content"
-    assert "exists" in cli("get", name, "tree/**/f*", str(tmp_path / "back"), code=2).err
-    cli("get", name, "missing", code=1)
-    cli("rm", name, "tree", code=1)
     cli("rm", name, "tree", "-r")
     assert cli("ls", name).lines == ["file"]
     cli("delete", name, "--yes")

@@ -47,6 +47,23 @@ def answer(name, other):
     return (folder / other).read_text()
 
 
+def vanish():
+    """Write a file, and say how it ends."""
+    import pathlib
+    import time
+
+    mine = pathlib.Path("/shared/mine")
+    mine.write_text("x")
+    deadline = time.monotonic() + 20
+    while mine.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    try:
+        mine.write_text("again")
+    except OSError as exc:
+        return type(exc).__name__
+    return "written"
+
+
 def plant():
     """Whatever could lead somebody out of the folder who looks into it from outside."""
     import os
@@ -86,6 +103,18 @@ def test_running_containers_see_what_others_write_at_once_and_so_does_who_looks_
         assert calls[1].get() == "from outside"
         log = stage.cli("app", "logs", app.app_id).text
     assert "started without a memory snapshot: it mounts network file systems" in log
+
+
+def test_a_deletion_takes_the_files_from_those_who_have_them_mounted_too(stage, shared):
+    app = windlass.App("test-nfs")
+    vanishing = function(app, vanish, shared)
+    with app.run():
+        call = vanishing.spawn()
+        until(lambda: paths(shared) == ["mine"], what="the container's file")
+        windlass.NetworkFileSystem.delete(shared.name)
+        assert call.get() == "FileNotFoundError"
+    with pytest.raises(exception.NotFoundError, match="network file system"):
+        shared.listdir("/")
 
 
 def test_links_of_a_container_lead_nobody_out_of_the_folder(stage, shared, tmp_path):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from windlass.function import Function as Function
     from windlass.function_call import FunctionCall as FunctionCall
     from windlass.image import Image as Image
+    from windlass.network_file_system import NetworkFileSystem as NetworkFileSystem
     from windlass.partial_function import batched as batched
     from windlass.partial_function import concurrent as concurrent
     from windlass.partial_function import enter as enter
@@ -56,6 +57,7 @@ _WHERE = {
     "Function": "function",
     "FunctionCall": "function_call",
     "Image": "image",
+    "NetworkFileSystem": "network_file_system",
     "Period": "schedule",
     "Queue": "queue",
     "Retries": "retries",
@@ -84,7 +86,8 @@ _REMOVED = {
 _MODULES = frozenset(
     {
         "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "dict", "environment", "exception",
-        "experimental", "functions", "image", "partial_function", "queue", "schedule", "secret", "types", "volume",
+        "experimental", "functions", "image", "network_file_system", "partial_function", "queue", "schedule", "secret",
+        "types", "volume",
     }
 )  # fmt: skip
 

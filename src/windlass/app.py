@@ -390,7 +390,7 @@ class App:
             secrets: environment variables that are; later ones override earlier ones.
             gpu: not available yet.
             serialized: ship the function pickled instead of by its file; for closures.
-            network_file_systems: not available.
+            network_file_systems: network file systems by the path that they are mounted at; deprecated, use volumes.
             volumes: folders that are shared and stay: volumes by the path that they are mounted at.
             cpu: cores to reserve, or ``(reserved, hard limit)``.
             memory: MiB to reserve, or ``(reserved, hard limit)``.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from windlass.cloud_bucket_mount import CloudBucketMount
     from windlass.image import Image
+    from windlass.network_file_system import NetworkFileSystem
     from windlass.secret import Secret
     from windlass.volume import Volume
     from windlass.wire.messages import functions
@@ -45,7 +46,6 @@ RENAMED = {
 
 LATER = {
     "gpu": "GPUs",
-    "network_file_systems": "network file systems",
     "proxy": "proxies",
     "i6pn": "private networks between containers",
 }
@@ -56,20 +56,22 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot",
-        "startup_timeout", "timeout", "volumes",
+        "memory_limit", "memory_request", "network_file_systems", "restrict_access", "retries", "schedule", "secrets",
+        "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
     secrets: list[Secret]
     volumes: dict[str, Volume | CloudBucketMount]
+    network_file_systems: dict[str, NetworkFileSystem]
 
     def __init__(self, asked: Mapping[str, Any], *, is_generator: bool) -> None:
         refuse(asked)
         self.image = _image(asked.get("image"))
         self.secrets = secrets(asked.get("secrets"))
         self.volumes = volumes(asked.get("volumes"))
+        self.network_file_systems = network_file_systems(asked.get("network_file_systems"), self.volumes)
         env = asked.get("env")
         if env:
             self.secrets.append(_env(env))
@@ -230,31 +232,51 @@ def volumes(given: Mapping[Any, Any] | None) -> dict[str, Volume | CloudBucketMo
     Raises:
         InvalidError: a path is not absolute, or one volume has two of them.
     """
-    import posixpath
-
     if not given:
         return {}
-    from windlass import cloud_bucket_mount
-    from windlass import volume as volume_module
+    from windlass import cloud_bucket_mount, volume
     from windlass.client import buckets as bucket_work
     from windlass.client import volumes as volume_work
 
+    checked = _mounted("volumes", given, volume.Volume, cloud_bucket_mount.CloudBucketMount)
+    own, alien = bucket_work.split(checked)
+    for bucket in alien.values():
+        bucket_work.check(bucket)
+    volume_work.check_once(own)
+    return checked
+
+
+def network_file_systems(given: Mapping[Any, Any] | None, beside: Mapping[str, Any]) -> dict[str, NetworkFileSystem]:
+    """The same for network file systems. ``beside``: the volumes, which need paths of their own."""
+    if not given:
+        return {}
+    from windlass import network_file_system
+    from windlass.client import volumes as volume_work
+
+    checked = _mounted("network_file_systems", given, network_file_system.NetworkFileSystem)
+    volume_work.check_once(checked)
+    volume_work.check_apart(checked, beside)
+    return checked
+
+
+def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict[str, Any]:
+    import posixpath
+
+    names = " or ".join(kind.__name__ for kind in kinds)
     if not hasattr(given, "items"):
-        raise exception.InvalidError(f"volumes must be a dict of paths and volumes, not {type(given).__name__}")
-    checked: dict[str, Volume | CloudBucketMount] = {}
+        raise exception.InvalidError(f"{argument} must be a dict of paths and {names}, not {type(given).__name__}")
+    checked: dict[str, Any] = {}
     for key, one in given.items():
         path = str(key)
-        if isinstance(one, cloud_bucket_mount.CloudBucketMount):
-            bucket_work.check(one)
-        elif not isinstance(one, volume_module.Volume):
-            raise exception.InvalidError(f"volumes: at {path!r} is neither a Volume nor a CloudBucketMount but {one!r}")
+        if not isinstance(one, kinds):
+            raise exception.InvalidError(f"{argument}: at {path!r} is no {names} but {one!r}")
         clean = posixpath.normpath(path)
         if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
             raise exception.InvalidError(
-                f"a volume cannot be mounted at {path!r}", hint="Name an absolute path of its own, such as '/data'."
+                f"{argument}: nothing can be mounted at {path!r}",
+                hint="Name an absolute path of its own, such as '/data'.",
             )
         checked[clean] = one
-    volume_work.check_once(bucket_work.split(checked)[0])
     return checked
 
 

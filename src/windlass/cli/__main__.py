@@ -12,12 +12,13 @@ import click
 
 
 class Entry(NamedTuple):
-    """Where a command lives, and the line that help shows without loading it."""
+    """Where a command lives, and the line that help shows without loading it. ``hidden``: help does not show it."""
 
     panel: str
     module: str
     attribute: str
     help: str
+    hidden: bool = False
 
 
 COMMANDS: dict[str, Entry] = {
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Entry] = {
     "queue": Entry("Storage", "windlass.cli.queue", "group", "Queues: lines of values that programs share."),
     "secret": Entry("Storage", "windlass.cli.secret", "group", "Secrets: environment variables, stored encrypted."),
     "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
+    "nfs": Entry("Storage", "windlass.cli.nfs", "group", "Network file systems (deprecated).", hidden=True),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
@@ -66,7 +68,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):
             with formatter.section(panel):
-                formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.panel == panel])
+                shown = [(name, entry) for name, entry in COMMANDS.items() if not entry.hidden]
+                formatter.write_dl([(name, entry.help) for name, entry in shown if entry.panel == panel])
 
 
 def _did_you_mean(word: str) -> str:

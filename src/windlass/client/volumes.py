@@ -1,4 +1,4 @@
-"""Files on their way into volumes and out of them.
+"""Files on their way into volumes and network file systems, and out of them.
 
 Small files travel many at once in packs, large ones alone. What the platform has already is not sent again, so an
 upload that broke off goes on where it was; but a very large file is sent without hashing it first, which would take
@@ -18,11 +18,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple
 
 from windlass import exception
+from windlass.client import globs, session
 from windlass.client import object as handles
-from windlass.client import session
 from windlass.kit import ids, tasks
 from windlass.wire import payload
-from windlass.wire.messages import blobs
+from windlass.wire.messages import blobs, nfs
 from windlass.wire.messages import volumes as messages
 
 _SMALL = 256 * 1024  # bytes of files that travel in packs
@@ -42,22 +42,27 @@ Progress = Callable[[str, int, int], None]
 """Called with the name of a file, bytes that are done, and all of them."""
 
 
+def method(identity: str, verb: str) -> str:
+    """The server's method for what the id is of: both kinds answer alike."""
+    return f"{'nfs' if identity.startswith('sv-') else 'volume'}.{verb}"
+
+
 def inside(path: str | os.PathLike[str]) -> str:
     """A path in a volume, without what it may begin and end with. Raises ``InvalidError`` for one that leads out."""
     text = os.fspath(path)
     if not isinstance(text, str) or "\0" in text:
-        raise exception.InvalidError(f"{path!r} is no path in a volume")
+        raise exception.InvalidError(f"{path!r} is no path")
     parts = PurePosixPath(text).parts
     if ".." in parts:
-        raise exception.InvalidError(f"the path {text!r} leads out of the volume", hint="Leave out '..'.")
+        raise exception.InvalidError(f"the path {text!r} leads out", hint="Leave out '..'.")
     return "/".join(part for part in parts if part != "/")
 
 
 def check_once(mounted: Mapping[str, Any]) -> None:
-    """Raise ``InvalidError`` where one volume shall be mounted at two paths."""
+    """Raise ``InvalidError`` where one object shall be mounted at two paths."""
     places: dict[object, str] = {}
     for path, one in mounted.items():
-        base = one._base or one
+        base = getattr(one, "_base", None) or one
         for identity in {id(base), base._object_id or id(base)}:
             if identity in places:
                 raise exception.InvalidError(
@@ -75,6 +80,23 @@ def mounts(mounted: Mapping[str, Any]) -> list[messages.VolumeMount]:
     ]
 
 
+def check_apart(shared: Mapping[str, Any], mounted: Mapping[str, Any]) -> None:
+    """Raise ``InvalidError`` where a network file system shall be mounted where a volume is. Places inside each other
+    the server refuses, which knows all of a function."""
+    for path in shared:
+        if path in mounted:
+            raise exception.InvalidError(
+                f"a volume and a network file system cannot both be mounted at {path!r}",
+                hint="Give each a folder of its own.",
+            )
+
+
+def shares(shared: Mapping[str, Any]) -> list[nfs.NfsMount]:
+    """What the server is told of network file systems, like ``mounts``."""
+    check_once(shared)
+    return [{"path": path, "nfs_id": one.object_id} for path, one in shared.items()]
+
+
 # -- out of volumes --------------------------------------------------------------------------------------------
 
 
@@ -88,11 +110,24 @@ async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None 
     if at is not None:
         body["at"] = at
     with _translated(path):
-        async for reply in session.current().stream("volume.entries", body, [os.fsencode(inside(path))]):
+        async for reply in session.current().stream(method(volume_id, "entries"), body, [os.fsencode(inside(path))]):
             batch: messages.VolumeEntries = reply.body
             listed = zip(reply.attachments, batch["kinds"], batch["mtimes"], batch["sizes"], strict=True)
             for raw, kind, mtime, size in listed:
                 yield os.fsdecode(raw), kind, mtime, size
+
+
+async def matching(identity: str, path: str) -> AsyncGenerator[Entry, None]:
+    """What lies in a folder, or is at a path, or is matched by a glob. Raises ``FileNotFoundError``."""
+    clean = inside(path)
+    if not globs.is_glob(clean):
+        async for entry in entries(identity, path, recursive=False):
+            yield entry
+        return
+    wanted = globs.search(clean)
+    async for entry in entries(identity, wanted.folder, recursive=wanted.recursive):
+        if wanted.matches(entry[0]):
+            yield entry
 
 
 async def pieces(
@@ -106,7 +141,8 @@ async def pieces(
             body["at"] = at
         try:
             with _translated(path):
-                async for reply in session.current().stream("volume.fetch", body, [os.fsencode(inside(path))]):
+                asked = session.current().stream(method(volume_id, "fetch"), body, [os.fsencode(inside(path))])
+                async for reply in asked:
                     data = reply.attachments[0]
                     if told is not None:
                         told(reply.body["size"])
@@ -139,7 +175,7 @@ def _translated(path: str) -> Any:
     try:
         yield
     except exception.NotFoundError as exc:
-        if str(exc).startswith("volume "):
+        if str(exc).startswith(("volume ", "network file system ")):
             raise
         raise FileNotFoundError(str(exc)) from None
     except exception.AlreadyExistsError as exc:
@@ -154,7 +190,7 @@ async def edit(volume_id: str, steps: list[messages.EditStep], edit_id: str = ""
     body: messages.VolumeEdit = {"volume_id": volume_id, "edit_id": edit_id or ids.new("ed")}
     text = json.dumps(steps, separators=(",", ":")).encode()
     with _translated(""):
-        await session.current().request("volume.edit", body, [text])
+        await session.current().request(method(volume_id, "edit"), body, [text])
 
 
 class _File(NamedTuple):
@@ -215,11 +251,13 @@ class Upload:
         """
         self._folders.append((Path(local_path), inside(remote_path), recursive))
 
-    async def send(self, volume_id: str) -> None:
-        """Upload everything and put it in place."""
+    async def send(self, volume_id: str) -> int:
+        """Upload everything and put it in place; how many bytes there were."""
         files = await asyncio.to_thread(self._listed)
+        sent = 0
         for start in range(0, len(files), _STEPS):
-            await self._send(volume_id, files[start : start + _STEPS])
+            sent += await self._send(volume_id, files[start : start + _STEPS])
+        return sent
 
     def _listed(self) -> list[_File]:
         files = list(self._files)
@@ -232,15 +270,18 @@ class Upload:
             files += [_File(f"{head}{name}", path, None) for name, path in _walk(local, recursive)]
         return files
 
-    async def _send(self, volume_id: str, files: list[_File]) -> None:
+    async def _send(self, volume_id: str, files: list[_File]) -> int:
         edit_id = ids.new("ed")
         for attempt in range(_ATTEMPTS):
             steps = await _Sending(files, self._force, self._progress).run()
             try:
-                return await edit(volume_id, steps, edit_id) if steps else None
+                if steps:
+                    await edit(volume_id, steps, edit_id)
+                return sum(step["size"] for step in steps)
             except (FileNotFoundError, exception.DataLossError):
                 if attempt == _ATTEMPTS - 1:  # uploads may be gone: they are made again
                     raise
+        raise AssertionError("unreachable")
 
 
 def _walk(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
@@ -460,22 +501,22 @@ async def upload(volume: Any, force: bool) -> AsyncIterator[Upload]:
 
 @contextlib.asynccontextmanager
 async def ephemeral(cls: type[handles.Object], query: Any) -> AsyncIterator[Any]:
-    """A volume that lives as long as the block."""
+    """A volume, or a network file system, that lives as long as the block."""
     home = session.current()
-    found: messages.VolumeInfo = (await home.request("volume.get", query)).body
+    found: Any = (await home.request(method(f"{cls._prefix}-", "get"), query)).body
     volume: Any = cls._new()
     volume._object_id = found["volume_id"]
     reference: messages.VolumeRef = {"volume_id": found["volume_id"]}
     try:
         async with tasks.Tasks(lambda name, exc: None) as owner:
-            owner.start(_beats(home, reference), "beats of an ephemeral volume")
+            owner.start(_beats(home, reference), "beats of an ephemeral object")
             yield volume
     finally:
         with contextlib.suppress(exception.NotFoundError):
-            await home.request("volume.delete", reference)
+            await home.request(method(found["volume_id"], "delete"), reference)
 
 
 async def _beats(home: session.Session, reference: messages.VolumeRef) -> None:
     while True:
         await asyncio.sleep(_BEAT)
-        await home.request("volume.beat", reference)
+        await home.request(method(reference["volume_id"], "beat"), reference)

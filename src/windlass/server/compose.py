@@ -22,6 +22,7 @@ from windlass.server.api import door
 from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
+from windlass.server.api import nfs as _nfs
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
@@ -42,8 +43,8 @@ from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _queues, _records, _runners,
-    _schedules, _secrets, _terminals, _upkeep, _variants, _volumes,
+    _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues, _records,
+    _runners, _schedules, _secrets, _terminals, _upkeep, _variants, _volumes,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

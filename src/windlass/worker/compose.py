@@ -64,6 +64,7 @@ async def isolated(
         kept = volume_service.Volumes(place.inside)
         alien = bucket_service.Buckets(place.view, relays)
         await asyncio.to_thread(kept.layers.sweep)
+        await asyncio.to_thread(kept.nfs.sweep)
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()

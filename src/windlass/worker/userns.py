@@ -46,14 +46,16 @@ def command(argv: Sequence[str], *, namespace: Path, mount_ns: bool = True) -> l
     return [*line, *argv]
 
 
-async def remove_tree(path: Path) -> None:
+async def remove_tree(path: Path, *, descriptors: Sequence[int] = ()) -> None:
     """Delete a folder that may hold files of containers. Fine when it is not there.
 
     For the inside of the node namespace, whose root may do so with all ids that are mapped there.
+    ``descriptors``: those that the path leads through (``/proc/self/fd/…``).
     """
     process = await asyncio.create_subprocess_exec(
-        "rm", "-rf", "--one-file-system", "--", str(path), stderr=asyncio.subprocess.PIPE
-    )
+        "rm", "-rf", "--one-file-system", "--", os.fsencode(path),
+        stderr=asyncio.subprocess.PIPE, pass_fds=descriptors,
+    )  # fmt: skip
     _, errors = await process.communicate()
     if process.returncode:
         raise OSError(errors.decode(errors="replace").strip())

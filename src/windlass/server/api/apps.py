@@ -12,6 +12,7 @@ from windlass.server.apply import apps as actions
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import calls, deployments, environments
 from windlass.server.apply import logs as log_actions
+from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
 from windlass.server.decide import capacity, place
 from windlass.server.state import machines, moves
@@ -207,6 +208,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
         schedules.check(spec["schedule"])
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
+    nfs_actions.check_mounts(core, spec)
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:
             raise exception.NotFoundError(f"no secret {identity}")

@@ -26,10 +26,11 @@ _ATTEMPTS = 20  # at an edit that others disturb
 
 @door.handler("volume.get")
 def get(core: Core, who: door.Who, body: messages.VolumeGet, incoming: peer.Incoming) -> Any:
-    return actions.info(actions.get(core, body, by=_author(core, who)))
+    return actions.info(actions.get(core, body, by=author(core, who)))
 
 
-def _author(core: Core, who: door.Who) -> str:
+def author(core: Core, who: door.Who) -> str:
+    """Who is to be noted as the maker of something."""
     return who.container.id if who.container is not None else core.settings.workspace
 
 
@@ -79,7 +80,7 @@ def history(core: Core, who: door.Who, body: messages.VolumeHistory, incoming: p
 def restore(core: Core, who: door.Who, body: messages.VolumeRestore, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
     stack = actions.layers_of(core, row, body["version"])
-    return {"version": actions.put_back(core, row, stack, by=_author(core, who)).n}
+    return {"version": actions.put_back(core, row, stack, by=author(core, who)).n}
 
 
 @door.handler("volume.fork", "volume_id", "name")
@@ -89,8 +90,8 @@ def fork(core: Core, who: door.Who, body: messages.VolumeFork, incoming: peer.In
     query: messages.VolumeGet = {"name": body["name"], "create": "new", "version": row.kind}
     if body.get("environment"):
         query["environment"] = body["environment"]
-    made = actions.get(core, query, by=_author(core, who))
-    actions.put_back(core, made, stack, by=_author(core, who))
+    made = actions.get(core, query, by=author(core, who))
+    actions.put_back(core, made, stack, by=author(core, who))
     return actions.info(actions.existing(core, made.id))
 
 
@@ -108,8 +109,6 @@ def fetch(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.I
 
 
 def _relay(core: Core, method: str, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
-    if not incoming.attachments:
-        raise exception.InvalidError("the path is missing")
     row = actions.existing(core, body["volume_id"])
     request: messages.LayersRead = {
         "layers": actions.layers_of(core, row, body.get("at")),
@@ -117,11 +116,18 @@ def _relay(core: Core, method: str, body: messages.VolumeRead, incoming: peer.In
         "offset": max(0, body.get("offset", 0)),
         "size": body.get("size", -1),
     }
+    relay(core, method, request, incoming)
+
+
+def relay(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
+    """Let a worker answer, with the path that was attached."""
+    if not incoming.attachments:
+        raise exception.InvalidError("the path is missing")
     task = core.tasks.start(_stream(core, method, request, incoming), method)
     incoming.on_cancel = task.cancel  # type: ignore[assignment]
 
 
-async def _stream(core: Core, method: str, request: messages.LayersRead, incoming: peer.Incoming) -> None:
+async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
     try:
         stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
         try:
@@ -166,7 +172,7 @@ def edit(core: Core, who: door.Who, body: messages.VolumeEdit, incoming: peer.In
     if body["edit_id"] in core.editing:
         raise exception.ServiceError("this edit is under way")
     core.editing.add(body["edit_id"])
-    core.tasks.start(_answered(incoming, _edited(core, body, incoming)), "volume.edit")
+    core.tasks.start(answered(incoming, _edited(core, body, incoming)), "volume.edit")
 
 
 async def _edited(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
@@ -225,7 +231,7 @@ def commit(core: Core, who: door.Who, body: messages.VolumeCommit, incoming: pee
     node = core.world.workers.get(container.node)
     if node is None:
         raise exception.ServiceError("the worker of this container is not connected")
-    core.tasks.start(_answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
+    core.tasks.start(answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
 
 
 async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.Incoming) -> None:
@@ -257,7 +263,8 @@ def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
 door.LOST.append(_lost)
 
 
-async def _answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
+async def answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, and tell whoever asked where it fails."""
     try:
         await work
     except exception.Error as exc:

@@ -10,6 +10,7 @@ from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import builds, containers, deployments, nodes, secrets
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
+from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
 from windlass.server.bus import link
 from windlass.server.state import machines
@@ -104,6 +105,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "snapshot": spec.get("snapshot", False),
         "volumes": volume_actions.mounts(core, spec.get("volumes", [])),
         "buckets": bucket_actions.mounts(core, spec.get("buckets", [])),
+        "nfs": nfs_actions.mounts(core, spec.get("nfs", [])),
         "runner": {
             "container_id": container.id,
             "token": token,

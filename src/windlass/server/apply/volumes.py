@@ -86,10 +86,10 @@ def get(core: Core, query: messages.VolumeGet, *, by: str) -> volumes.Row:
     return row
 
 
-def check_name(name: str) -> str:
-    if not _NAME.match(name) or ids.is_id(name, "vo"):
+def check_name(name: str, *, what: str = "a volume", prefix: str = "vo") -> str:
+    if not _NAME.match(name) or ids.is_id(name, prefix):
         raise exception.InvalidError(
-            f"{name[:80]!r} is no name for a volume", hint="Use 1 to 64 letters, digits, dashes, underscores and dots."
+            f"{name[:80]!r} is no name for {what}", hint="Use 1 to 64 letters, digits, dashes, underscores and dots."
         )
     return name
 
@@ -203,8 +203,7 @@ def check_mounts(core: Core, wanted: list[messages.VolumeMount]) -> None:
     for one in wanted:
         existing(core, one["volume_id"])
         path = one["path"]
-        if not path.startswith("/") or ".." in path.split("/") or path.strip("/") == "" or "\0" in path:
-            raise exception.InvalidError(f"a volume cannot be mounted at {path!r}")
+        check_place(path, "a volume")
         if ".." in one["sub_path"].split("/") or "\0" in one["sub_path"]:
             raise exception.InvalidError(f"sub_path {one['sub_path']!r} is not allowed")
         if one["volume_id"] in seen:
@@ -212,6 +211,11 @@ def check_mounts(core: Core, wanted: list[messages.VolumeMount]) -> None:
                 f"volume {one['volume_id']} is mounted twice, at {seen[one['volume_id']]} and at {path}"
             )
         seen[one["volume_id"]] = path
+
+
+def check_place(path: str, what: str) -> None:
+    if not path.startswith("/") or ".." in path.split("/") or path.strip("/") == "" or "\0" in path:
+        raise exception.InvalidError(f"{what} cannot be mounted at {path!r}")
 
 
 # -- workers -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from windlass import exception
-from windlass.server.apply import blobs, collections, dicts, prune, queues, receipts, retention, volumes
+from windlass.server.apply import blobs, collections, dicts, nfs, prune, queues, receipts, retention, volumes
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
@@ -89,6 +89,7 @@ async def _volumes(core: Core) -> None:
         await volumes.collect(core)
     except (exception.Error, asyncio.TimeoutError) as exc:
         _log.warning("old layers of volumes could not be removed: %s", exc)
+    await nfs.collect(core)
 
 
 def _forget_calls(core: Core, numbers: list[int], now: float) -> None:

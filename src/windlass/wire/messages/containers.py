@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from windlass.wire.messages.buckets import BucketPlan
 from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
+from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import MountPlan
 
 
@@ -48,10 +49,11 @@ class ContainerRef(TypedDict):
 
 
 class _ContainerPlanMore(TypedDict, total=False):
-    """``volumes``, ``buckets``: absent where there are none."""
+    """``volumes``, ``buckets``, ``nfs``: absent where there are none."""
 
     volumes: list[MountPlan]
     buckets: list[BucketPlan]
+    nfs: list[NfsMount]
 
 
 class ContainerPlan(_ContainerPlanMore):

@@ -4,6 +4,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from windlass.wire.messages.buckets import BucketMount
+from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import VolumeMount
 
 
@@ -123,6 +124,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     snapshot: bool
     volumes: list[VolumeMount]
     buckets: list[BucketMount]
+    nfs: list[NfsMount]
 
 
 class FunctionCreate(TypedDict):

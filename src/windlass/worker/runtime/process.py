@@ -54,7 +54,7 @@ class Processes:
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
-        if plan.get("volumes") or plan.get("buckets"):
+        if any(map(plan.get, ("volumes", "buckets", "nfs"))):
             raise exception.UnimplementedError("volumes need containers: this worker runs without isolation")
         uses = holds.named(plan.get("image_id", ""), plan["mounts"])
         with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:

@@ -4,7 +4,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import itertools
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -12,17 +11,14 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.kit import tasks
-from windlass.wire import payload
 from windlass.wire import peer as peers
 from windlass.wire.messages import volumes as messages
-from windlass.worker.volumes import editing, merging, reading, service
+from windlass.worker.volumes import editing, merging, nfs_answers, reading, sending, service
 from windlass.worker.volumes import layers as layer_store
-
-_BATCH = 2000  # entries of a listing in one message
 
 
 class Answers:
-    """Answers ``volume.*``."""
+    """Answers ``volume.*``, ``layers.*`` and ``folders.*``."""
 
     def __init__(self, volumes: service.Volumes, owner: tasks.Tasks) -> None:
         self._volumes = volumes
@@ -32,6 +28,7 @@ class Answers:
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
             "layers.merge": self._merge, "layers.keep": self._keep,
+            **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
         }  # fmt: skip
 
     def serve(self, incoming: peers.Incoming) -> bool:
@@ -52,7 +49,7 @@ class Answers:
         except OSError as exc:
             full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
             kind = exception.ResourceExhaustedError if full else exception.ExecutionError
-            incoming.fail(kind(f"the volume's files: {exc}"))
+            incoming.fail(kind(f"the files could not be reached: {exc}"))
         finally:  # nobody waits for ever for the answer of a defect; what was answered stays so
             incoming.fail(exception.InternalError(f"{incoming.method} ended without an answer"))
 
@@ -63,15 +60,7 @@ class Answers:
         request: messages.LayersRead = incoming.body
         path = os.fsdecode(incoming.attachments[0])
         with await asyncio.to_thread(self._viewed, request["layers"]) as view:
-            entries = reading.entries(view, path, recursive=request.get("recursive", False))
-            while batch := await asyncio.to_thread(lambda: list(itertools.islice(entries, _BATCH))):
-                body: messages.VolumeEntries = {
-                    "kinds": [one.kind for one in batch], "mtimes": [one.mtime for one in batch],
-                    "sizes": [one.size for one in batch],
-                }  # fmt: skip
-                incoming.item(body, [os.fsencode(one.path) for one in batch])
-                await incoming.peer.drain()
-        incoming.end()
+            await sending.listing(incoming, reading.entries(view, path, recursive=request.get("recursive", False)))
 
     def _viewed(self, layer_ids: list[str]) -> _Stack:
         with contextlib.ExitStack() as held:
@@ -85,21 +74,9 @@ class Answers:
             descriptor, real = await asyncio.to_thread(reading.opened, view, path)
             try:
                 await asyncio.to_thread(self._checked.check, request["layers"], real, path)
-                size = os.fstat(descriptor).st_size
-                incoming.item({"size": size}, [b""])
-                wanted = request.get("size", -1)
-                end = size if wanted < 0 else min(size, request.get("offset", 0) + wanted)
-                offset = request.get("offset", 0)
-                while offset < end:
-                    data = await asyncio.to_thread(os.pread, descriptor, min(payload.CHUNK, end - offset), offset)
-                    if not data:
-                        break
-                    incoming.item({"size": size}, [data])
-                    offset += len(data)
-                    await incoming.peer.drain()
+                await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
             finally:
                 os.close(descriptor)
-        incoming.end()
 
     async def _edit(self, incoming: peers.Incoming) -> None:
         request: messages.LayersEdit = incoming.body

@@ -37,7 +37,7 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
         NotFoundError: something is missing: a file, or an upload.
         AlreadyExistsError: something is in the way.
     """
-    steps = _parsed(text)
+    steps = parsed(text)
     puts = [step for step in steps if step["op"] == "put"]
     if len(puts) not in (0, len(steps)):
         raise exception.InvalidError("uploads and other changes are separate edits")
@@ -53,7 +53,8 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
             return layers.publish(second, taken.files, puts=taken.puts, clears=taken.clears)
 
 
-def _parsed(text: bytes) -> list[messages.EditStep]:
+def parsed(text: bytes) -> list[messages.EditStep]:
+    """The steps of an edit. Raises ``InvalidError``."""
     try:
         steps = msgspec.convert(json.loads(text), list[messages.EditStep])
     except (ValueError, RecursionError) as exc:
@@ -68,13 +69,13 @@ def parts(path: str) -> tuple[str, ...]:
     """The names of a path in a volume. Raises ``InvalidError`` for what could lead out of it, or can be no name."""
     names = tuple([part for part in path.split("/") if part not in ("", ".")])
     if ".." in names or "\0" in path:
-        raise exception.InvalidError(f"the path {path!r} is not allowed in a volume", hint="Leave out '..'.")
+        raise exception.InvalidError(f"the path {path!r} is not allowed", hint="Leave out '..'.")
     if len(path) * 4 > _NAME and (
         len(os.fsencode(path)) > _PATH or any(len(os.fsencode(name)) > _NAME for name in names)
     ):
         raise exception.InvalidError(f"the path {path[:80]!r}… is too long")
     if len(names) > taking.DEPTH:
-        raise exception.InvalidError(f"folders of a volume may be nested {taking.DEPTH} deep")
+        raise exception.InvalidError(f"folders may be nested {taking.DEPTH} deep")
     return names
 
 
@@ -186,7 +187,7 @@ class _Putting:
             shutil.copyfile(other, place)
         else:
             try:
-                _upload(self._uploads, step["blob"]).rename(place)
+                upload(self._uploads, step["blob"]).rename(place)
             except FileNotFoundError:
                 raise exception.NotFoundError(f"the upload {step['blob']} is not here any more") from None
             os.utime(place)
@@ -197,18 +198,25 @@ class _Putting:
         source = self._packs.get(step["blob"])
         if source is None:
             try:
-                source = self._packs[step["blob"]] = os.open(_upload(self._uploads, step["blob"]), os.O_RDONLY)
+                source = self._packs[step["blob"]] = os.open(upload(self._uploads, step["blob"]), os.O_RDONLY)
             except FileNotFoundError:
                 raise exception.NotFoundError(f"the upload {step['blob']} is not here any more") from None
-        data = os.pread(source, step["size"], step["offset"])
-        if f"sha256:{hashlib.sha256(data).hexdigest()}" != step["digest"]:
-            raise exception.DataLossError(f"{step['path']!r} did not arrive whole")
+        data = cut(source, step)
         descriptor = os.open(place, _NEW, 0o600)
         os.write(descriptor, data)
         return descriptor
 
 
-def _upload(folder: Path, digest: str) -> Path:
+def cut(pack: int, step: messages.EditStep) -> bytes:
+    """A file's bytes out of the pack that it came in. Raises ``DataLossError``."""
+    data = os.pread(pack, step["size"], step["offset"])
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" != step["digest"]:
+        raise exception.DataLossError(f"{step['path']!r} did not arrive whole")
+    return data
+
+
+def upload(folder: Path, digest: str) -> Path:
+    """Where an upload lies. Raises ``InvalidError``."""
     name = digest.removeprefix("sha256:")
     if len(name) != 64 or not name.isalnum():
         raise exception.InvalidError(f"malformed digest {digest[:80]!r}")
@@ -232,12 +240,13 @@ def _change(
             except KeyError as exc:
                 raise exception.InvalidError(f"malformed edit: {exc}") from None
             except OSError as exc:
-                raise _said(exc, step.get("path", "")) from None
+                raise said(exc, step.get("path", "")) from None
     finally:
         overlay.unmount(merged)
 
 
-def _said(exc: OSError, path: str) -> exception.Error:
+def said(exc: OSError, path: str) -> exception.Error:
+    """What the kernel refused, in our words."""
     kinds: dict[int | None, type[exception.Error]] = {
         errno.ENOENT: exception.NotFoundError, errno.EEXIST: exception.AlreadyExistsError,
         errno.ENOSPC: exception.ResourceExhaustedError, errno.EDQUOT: exception.ResourceExhaustedError,
@@ -260,7 +269,7 @@ def _remove(tree: Path, step: messages.EditStep) -> None:
         raise reading.missing(step["path"])
     if target == tree:
         if not step.get("recursive"):
-            raise exception.InvalidError("the root of a volume is a folder", hint="Pass recursive=True to empty it.")
+            raise exception.InvalidError("the root is a folder", hint="Pass recursive=True to empty it.")
         for entry in list(target.iterdir()):
             _delete(entry)
         return

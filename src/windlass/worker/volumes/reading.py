@@ -1,6 +1,7 @@
 """What a volume holds, for those who look from outside: listings, and files whose bytes are checked first.
 
-Paths are resolved by the kernel with the volume as the root, so that no link and no ".." leads out of it.
+Paths are resolved by the kernel with the volume as the root, so that no link and no ".." leads out of it. Network file
+systems are read in the same way, while containers write to them.
 """
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def _state(root: rooted.Root, path: str) -> os.stat_result:
 
 
 def missing(path: str) -> exception.NotFoundError:
-    return exception.NotFoundError(f"there is no {path!r} in the volume")
+    return exception.NotFoundError(f"there is no file or folder {path!r}")
 
 
 def _inside(folder: int, shown: str, recursive: bool, depth: int) -> Iterator[Entry]:
@@ -63,10 +64,16 @@ def _inside(folder: int, shown: str, recursive: bool, depth: int) -> Iterator[En
         names = sorted(found, key=lambda entry: entry.name)
     for entry in names:
         path = f"{shown}/{entry.name}" if shown else entry.name
-        state = entry.stat(follow_symlinks=False)
+        try:
+            state = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # in a folder that others write to, it was removed meanwhile
         yield _entry(path, state)
         if recursive and stat.S_ISDIR(state.st_mode) and depth < _DEPTH:
-            inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                inner = os.open(entry.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
             try:
                 yield from _inside(inner, path, recursive, depth + 1)
             finally:
@@ -87,6 +94,8 @@ def opened(view: Path, path: str) -> tuple[int, str]:
             raise exception.InvalidError(f"{path!r} is no plain file")
         try:
             with root.opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise exception.InvalidError(f"{path!r} is no plain file any more")
                 kept = os.dup(descriptor)
         except OSError as exc:
             raise exception.NotFoundError(f"{path!r} cannot be opened: {exc.strerror}") from None

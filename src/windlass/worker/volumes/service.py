@@ -24,7 +24,7 @@ from windlass.wire.messages import volumes as messages
 from windlass.worker import folder as folders
 from windlass.worker import release, spec
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import mounted, swap
+from windlass.worker.volumes import mounted, nfs, swap
 
 Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
 _EVERY = 5.0  # seconds between commits in the background
@@ -34,10 +34,11 @@ _log = logging.getLogger(__name__)
 
 
 class Volumes:
-    """Everything about volumes below ``home``."""
+    """Everything about volumes and network file systems below ``home``."""
 
     def __init__(self, home: Path) -> None:
         self.layers = layer_store.Layers(home)
+        self.nfs = nfs.Folders(home)
         self._home = home
         self._mounts: dict[str, dict[str, mounted.Mount]] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
@@ -53,9 +54,9 @@ class Volumes:
 
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan, folder: folders.Folder) -> AsyncIterator[list[spec.Bind]]:
-        """Binds for a container's volumes. Inside the block its process is started."""
+        """Binds for what a container mounts. Inside the block its process is started."""
         made: list[mounted.Mount] = []
-        binds = []
+        binds = [spec.Bind(self.nfs.files(one["nfs_id"]), one["path"], writable=True) for one in plan.get("nfs", [])]
         try:
             for number, one in enumerate(plan.get("volumes", [])):
                 with self.layers.hold(one["layers"]):

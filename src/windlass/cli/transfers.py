@@ -1,0 +1,152 @@
+"""Files between this machine and what the platform keeps: the one way of `windlass volume` and `windlass nfs`.
+
+``identity`` is the id of a volume or a network file system.
+"""
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from windlass.cli import listing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.client.volumes import Entry
+
+_TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
+
+
+@contextlib.contextmanager
+def usage() -> Iterator[None]:
+    """What is missing or in the way is the caller's mistake."""
+    try:
+        yield
+    except FileExistsError as exc:
+        said = str(exc)
+        raise click.UsageError(f"{said} (--force replaces it)" if said.endswith("exists already") else said) from None
+    except FileNotFoundError as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def collected(found: AsyncIterator[Entry]) -> list[Entry]:
+    """Entries of a listing, all of them."""
+    from windlass.client import bridge
+
+    async def collect() -> list[Entry]:
+        return [entry async for entry in found]
+
+    return bridge.run(collect())
+
+
+def show(entries: Sequence[Entry], *, as_json: bool) -> None:
+    """Print a listing; only paths where nobody looks."""
+    if not as_json and not sys.stdout.isatty():
+        for path, *_ in entries:
+            click.echo(_printable(path))
+        return
+    rows = [
+        [_printable(path), _TYPES.get(kind, "?"), listing.iso(mtime), size if as_json else listing.size(size)]
+        for path, kind, mtime, size in entries
+    ]
+    listing.show(["Filename", "Type", "Created/Modified", "Size"], rows, as_json=as_json)
+
+
+def _printable(path: str) -> str:
+    return path.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def local_source(text: str) -> Path:
+    """The file or folder to upload. Raises ``UsageError``."""
+    if any(letter in text for letter in "*?[") and not Path(text).exists():
+        raise click.UsageError("Patterns are not supported: name one file or folder.")
+    local = Path(text)
+    if not local.exists():
+        raise click.UsageError(f"{text!r} does not exist.")
+    return local
+
+
+def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
+    """Upload a file or a folder; the path that it has there."""
+    from windlass.cli import render
+    from windlass.client import bridge, volumes
+
+    remote += local.resolve().name if remote.endswith("/") and not local.is_dir() else ""
+    with usage(), render.progress(f"Uploading {local}") as told:
+        batch = volumes.Upload(force, told)
+        if local.is_dir():
+            batch.put_directory(local, remote)
+        else:
+            batch.put_file(local, remote)
+        bridge.run(batch.send(identity))
+    return remote
+
+
+def get(identity: str, remote: str, destination: str, *, force: bool) -> Path | None:
+    """Download a file or a folder; where it lies now, or None where it went to the standard output ("-")."""
+    from windlass.client import volumes
+
+    with usage():
+        entries = collected(volumes.entries(identity, remote, recursive=True))
+    wanted = remote.strip("/")
+    if destination == "-":
+        _to_stdout(identity, wanted, entries)
+        return None
+    is_file = len(entries) == 1 and entries[0][0] == wanted and entries[0][1] != "d"
+    target = Path(destination)
+    if target.is_dir() and wanted:
+        target = target / wanted.rpartition("/")[2]
+    files = [(e, target if is_file else target / e[0][len(wanted) :].lstrip("/")) for e in entries]
+    download(identity, files, force=force)
+    return target
+
+
+def _to_stdout(identity: str, path: str, entries: Sequence[Entry]) -> None:
+    from windlass.client import bridge, volumes
+
+    if len(entries) != 1 or entries[0][0] != path:
+        raise click.UsageError(f"{path!r} is a folder; only a file can be written to the standard output.")
+    bridge.run(volumes.download(identity, path, sys.stdout.buffer, None))
+    sys.stdout.buffer.flush()
+
+
+def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
+    """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
+    command with --force fetches again only what is not there with its size and time."""
+    from windlass.cli import render
+    from windlass.client import bridge, volumes
+
+    if not force and (there := [place for entry, place in files if entry[1] != "d" and place.exists()]):
+        raise click.UsageError(f"{str(there[0])!r} exists already; pass --force to replace it.")
+    with render.progress("Downloading") as told:
+        for (path, kind, mtime, size), place in files:
+            if kind == "d":
+                place.mkdir(parents=True, exist_ok=True)
+            elif kind == "f":
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if _is_there(place, size, mtime):
+                    continue
+                part = place.with_name(f"{place.name}.windlass-part")
+                try:
+                    with part.open("wb") as file:
+                        bridge.run(volumes.download(identity, path, file, None))
+                    shutil.move(part, place)
+                finally:
+                    part.unlink(missing_ok=True)
+                os.utime(place, (mtime, mtime))
+                told(path, size, size)
+
+
+def _is_there(place: Path, size: int, mtime: int) -> bool:
+    try:
+        state: Any = place.stat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(state.st_mode) and (state.st_size, int(state.st_mtime)) == (size, mtime)

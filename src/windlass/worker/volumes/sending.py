@@ -1,0 +1,41 @@
+"""Listings and files on their way to whoever asked, piece by piece as fast as they are taken."""
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Iterator
+
+from windlass.wire import payload
+from windlass.wire import peer as peers
+from windlass.wire.messages import volumes as messages
+from windlass.worker.volumes import reading
+
+_BATCH = 2000  # entries of a listing in one message
+
+
+async def listing(incoming: peers.Incoming, entries: Iterator[reading.Entry]) -> None:
+    """Answer with entries, and end."""
+    while batch := await asyncio.to_thread(lambda: list(itertools.islice(entries, _BATCH))):
+        body: messages.VolumeEntries = {
+            "kinds": [one.kind for one in batch], "mtimes": [one.mtime for one in batch],
+            "sizes": [one.size for one in batch],
+        }  # fmt: skip
+        incoming.item(body, [os.fsencode(one.path) for one in batch])
+        await incoming.peer.drain()
+    incoming.end()
+
+
+async def file(incoming: peers.Incoming, descriptor: int, offset: int, wanted: int) -> None:
+    """Answer with the bytes of an open file, and end. ``wanted`` -1: all from ``offset`` on."""
+    size = os.fstat(descriptor).st_size
+    incoming.item({"size": size}, [b""])
+    end = size if wanted < 0 else min(size, offset + wanted)
+    while offset < end:
+        data = await asyncio.to_thread(os.pread, descriptor, min(payload.CHUNK, end - offset), offset)
+        if not data:
+            break
+        incoming.item({"size": size}, [data])
+        offset += len(data)
+        await incoming.peer.drain()
+    incoming.end()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -94,6 +95,9 @@ def flooded(): print("read", repr(floods.remote(20000)))
 """
 
 
+_MOVES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")  # of the cursor, colours: progress shows them amid a program's text
+
+
 class Typist:
     """Somebody at a terminal of 33 rows and 99 columns in which a command runs."""
 
@@ -110,7 +114,7 @@ class Typist:
             stderr=slave,
             start_new_session=True,
         )
-        self.seen = ""
+        self.seen = self._raw = ""
         self._at = 0
 
     def sees(self, text: str, seconds: float = 40.0) -> None:
@@ -138,7 +142,11 @@ class Typist:
         """False at the end."""
         if not select.select([self.master], [], [], seconds)[0]:
             return self.process.poll() is None
-        self.seen += os.read(self.master, 65536).decode(errors="replace")
+        self._raw += os.read(self.master, 65536).decode(errors="replace")
+        last = self._raw.rfind("\x1b")
+        whole = self._raw if last < 0 or _MOVES.match(self._raw, last) else self._raw[:last]
+        self._raw = self._raw[len(whole) :]
+        self.seen += _MOVES.sub("", whole)
         return True
 
     def close(self) -> None:

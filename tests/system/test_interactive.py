@@ -95,7 +95,7 @@ def flooded(): print("read", repr(floods.remote(20000)))
 """
 
 
-_MOVES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")  # of the cursor, colours: progress shows them amid a program's text
+_MOVES = re.compile(r"\x1b(\[[0-9;?]*[A-Za-z]|[^\[])")  # of the cursor: progress shows them amid a program's text
 
 
 class Typist:

@@ -109,7 +109,7 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             note = ""
             if plan.get("snapshot") and not _forkable(plan):
-                note = "started without a memory snapshot: it mounts volumes, buckets or network file systems"
+                note = f"started without a memory snapshot: it mounts {_mounted(plan)}"
             if _forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
@@ -396,7 +396,13 @@ class _Contained:
 
 def _forkable(plan: containers.ContainerPlan) -> bool:
     """Whether it may come from a template. A template's mounts would be those of all its forks."""
-    return bool(plan.get("snapshot")) and not any(map(plan.get, ("volumes", "buckets", "nfs")))
+    return bool(plan.get("snapshot")) and not _mounted(plan)
+
+
+def _mounted(plan: containers.ContainerPlan) -> str:
+    """What of its mounts others may write to, in words."""
+    kinds = {"volumes": "volumes", "buckets": "buckets", "nfs": "network file systems"}
+    return " and ".join(word for key, word in kinds.items() if plan.get(key))
 
 
 def _by_depth(ours: Sequence[Bind], theirs: Sequence[Bind]) -> list[Bind]:

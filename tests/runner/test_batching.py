@@ -75,6 +75,22 @@ def test_a_batch_begins_when_it_is_full(shape):
     play(script, batching={"max_batch_size": 4, "wait_ms": 60_000}, **shape)
 
 
+def test_inputs_that_come_while_the_loop_is_being_made_are_served(shape):
+    slow_import = """
+    import sys
+    class Slow:
+        def find_spec(self, name, path, target=None):
+            if name == "windlass.runner.tasks": time.sleep(0.5)
+    sys.meta_path.insert(0, Slow())
+    """
+
+    async def script(s: scripted.Stage) -> None:
+        names = s.lease(*[(n, 10) for n in range(4)])
+        assert await values(s, names) == [(n * 10, 4) for n in range(4)]
+
+    play(script, CODE + slow_import, batching={"max_batch_size": 4, "wait_ms": 60_000}, **shape)
+
+
 def test_a_batch_begins_when_its_first_input_has_waited_long_enough(shape):
     async def script(s: scripted.Stage) -> None:
         began = time.monotonic()

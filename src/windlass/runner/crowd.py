@@ -67,6 +67,8 @@ class Crowd(service.Service):
         self._left: BaseException | None = None
         self._leaver: units.Run | None = None
         self._wants_loop = False
+        self._serving = False
+        """Whether the main thread takes inputs: before, what the keeper takes for it could not be started."""
         self._threads = threads.Threads(self._allowed, self._in_thread)
         self._tasks: tasks_module.Tasks | None = None
 
@@ -97,6 +99,7 @@ class Crowd(service.Service):
         if self._served.loop is not None:
             self._tasks = self._made_tasks(self._served.loop)
         work.interrupt, work.news = self._interrupt, self._news
+        self._serving = True
         self._news()  # what came before
         try:
             while True:
@@ -190,7 +193,7 @@ class Crowd(service.Service):
             self._waits_since = math.inf
             self._give_back_waiting()
         due = math.inf
-        if self._gathering is not None and not self._work.stopping:
+        if self._gathering is not None and self._serving and not self._work.stopping:
             self._fill()
             due = self._closes_at()
         if now >= self._look_at:

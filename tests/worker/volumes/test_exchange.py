@@ -147,6 +147,32 @@ def test_commits_and_reloads_freeze_copy_and_exchange(apart, tmp_path):
     assert (version, seen, last) == (3, {"a": "2", "b": "3"}, {"a": "2", "b": "3"})
 
 
+def _early(root: Path) -> Any:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    pretend.mount.exchange(pretend.process.pid)  # so that there is something to put right
+
+    async def life() -> Any:
+        volumes = pretend.worker()
+        asked: Any = {"container_id": "ta-1", "volume_id": "vo-x", "reload": False}
+        early = [asyncio.get_running_loop().create_task(volumes.take(asked)) for _ in range(3)]
+        await asyncio.sleep(0)
+        async with volumes.following("ta-1", pretend.folder, pretend.process.pid):
+            answers = await asyncio.gather(*early)
+            written = pretend.do("write", "b", "2")
+            pretend.end()
+        return [answer["version"] for answer in answers], written
+
+    answer = asyncio.run(asyncio.wait_for(life(), 20))
+    return answer, pretend.committed()
+
+
+def test_a_commit_that_is_asked_before_the_next_worker_is_ready_waits_for_it(apart, tmp_path):
+    (versions, written), committed = apart(_early, tmp_path)
+    assert (versions, written) == ([1, 1, 1], "")
+    assert committed == {"a": "1", "b": "2"}
+
+
 def _killed(root: Path, nth: int) -> Any:
     """Kill a worker at its ``nth`` step of a commit; the next one goes on."""
     pretend = Pretend(root)

@@ -30,6 +30,7 @@ Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
 _EVERY = 5.0  # seconds between commits in the background
 _SHARE = 20  # a commit in the background may take a twentieth of the time
 _FINAL_ATTEMPTS = 10
+_ADOPTION = 60.0  # seconds until a worker that has just begun follows the containers that it found
 _log = logging.getLogger(__name__)
 
 
@@ -41,6 +42,7 @@ class Volumes:
         self.nfs = nfs.Folders(home)
         self._home = home
         self._mounts: dict[str, dict[str, mounted.Mount]] = {}
+        self._followed: dict[str, asyncio.Event] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._call: Call | None = None
         self._connected = asyncio.Event()
@@ -76,6 +78,7 @@ class Volumes:
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
             await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
+        self._followed.setdefault(container_id, asyncio.Event()).set()
         over = asyncio.Event()
         writable = [mount for mount in self._mounts[container_id].values() if not mount.plan["read_only"]]
         try:
@@ -88,6 +91,7 @@ class Volumes:
                     yield
         finally:
             self._mounts.pop(container_id, None)
+            self._followed.pop(container_id, None)
 
     def _mend(self, container_id: str, pid: int) -> None:
         for mount in self._mounts[container_id].values():
@@ -117,10 +121,11 @@ class Volumes:
             ConflictError: the container must close something first.
         """
         container_id, volume_id = request["container_id"], request["volume_id"]
+        pid = _process(self._home, container_id)
+        await self._adopted(container_id)
         mount = self._mounts.get(container_id, {}).get(volume_id)
         if mount is None:
             raise exception.NotFoundError(f"container {container_id} does not mount volume {volume_id}")
-        pid = _process(self._home, container_id)
         async with self._lock(container_id, volume_id):
             if mount.plan["read_only"]:
                 if not request["reload"]:
@@ -143,6 +148,15 @@ class Volumes:
                     raise
                 version = mount.plan["base"]
             return {"version": version}
+
+    async def _adopted(self, container_id: str) -> None:
+        """The server may ask before this worker has put right what the one before left: an exchange that begins
+        meanwhile would be cleared away as a half one."""
+        followed = self._followed.setdefault(container_id, asyncio.Event())
+        try:
+            await asyncio.wait_for(followed.wait(), _ADOPTION)
+        except asyncio.TimeoutError:
+            raise exception.ServiceError(f"the worker does not follow container {container_id} yet") from None
 
     async def _show(self, mount: mounted.Mount, pid: int, *, anyway: bool) -> int:
         """Let the container see the newest version. ``anyway``: a program that would fail when there is something new

@@ -40,7 +40,7 @@ def copy() -> int:
 
 
 def read(path: str) -> bytes:
-    """A file's content, by the calls of the system alone: Python's files are objects enough to copy 60 pages."""
+    """A file's content, by the calls of the system alone: Python's files are objects enough to copy some 40 pages."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         pieces = []

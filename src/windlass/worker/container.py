@@ -224,7 +224,7 @@ class Containers:
                 record: folders.Record = {
                     "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
                     "process": ready.process, "process_start": folders.start_time(ready.process),
-                    "monitor": family.keeper, "monitor_start": family.keeper_start,
+                    "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
                     "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
                 }  # fmt: skip
                 folder.write(record)

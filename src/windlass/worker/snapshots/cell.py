@@ -118,8 +118,7 @@ class Maker:
 
 def _kept(source: str) -> int:
     """What a mount forbids already may not be allowed again from inside a user namespace."""
-    has = os.statvfs(source).f_flag
-    return sum(flag for flag, mounted in linux._KEPT.items() if has & mounted)
+    return sum(flag for flag, mounted in linux._KEPT.items() if os.statvfs(source).f_flag & mounted)
 
 
 def _serve(talk: socket.socket, userns: int) -> NoReturn:

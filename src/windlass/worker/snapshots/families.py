@@ -86,8 +86,7 @@ class Family:
         self.key = keeper.new_key()
         self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.made_at = self.used_at = time.monotonic()
-        self.keeper = self.keeper_start = 0
-        """Its pid, and when that began to mean it."""
+        self.keeper = 0
         self.over = False
         self._talk: socket.socket | None = None
         self._asked: dict[str, asyncio.Future[int]] = {}
@@ -113,7 +112,7 @@ class Family:
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
-        self._talk, self.keeper, self.keeper_start = ours, process.pid, folders.start_time(process.pid)
+        self._talk, self.keeper = ours, process.pid
         mask = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
         about: keeper.Family = {
             "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),

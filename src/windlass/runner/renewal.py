@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SEED = 32
+_PIECE = 65536
 _CAPBSET_READ, _CAPBSET_DROP = 23, 24
 _CLONE, _CLONE_PARENT = 56, 0x8000  # on x86-64, the only kind of processor that has forks
 _libc: ctypes.CDLL | None = None
@@ -38,6 +39,18 @@ def copy() -> int:
     return child
 
 
+def read(path: str) -> bytes:
+    """A file's content, by the calls of the system alone: Python's files are objects enough to copy some 40 pages."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces = []
+        while piece := os.read(descriptor, _PIECE):
+            pieces.append(piece)
+        return b"".join(pieces)
+    finally:
+        os.close(descriptor)
+
+
 def streams(out: int, err: int) -> None:
     """The own output. Python's streams stay the same objects: loggers hold them."""
     marks.redirect(out, err)
@@ -49,7 +62,7 @@ def streams(out: int, err: int) -> None:
 
 def randomness() -> None:
     """New seeds for every generator that is global. ``os.urandom``, and so ``secrets`` and uuid4, are the kernel's."""
-    modules: dict[str, Any] = dict(sys.modules)
+    modules: Any = sys.modules  # never a copy of it: that counts a reference, and so copies a page, of each module
     if (random := modules.get("random")) is not None:
         random.seed()
     if (numpy := modules.get("numpy.random")) is not None:
@@ -67,8 +80,8 @@ def randomness() -> None:
 def bounds() -> None:
     """Give up for good what the process does not have anyway, as other containers have: it cannot gain privileges."""
     assert _libc is not None
-    with open("/proc/self/status", encoding="ascii", errors="replace") as file:  # noqa: PTH123
-        permitted = next(int(line[7:], 16) for line in file if line.startswith("CapPrm:"))
+    _, _, rest = read("/proc/self/status").partition(b"\nCapPrm:")
+    permitted = int(rest.split(None, 1)[0], 16)
     number = 0
     while _libc.prctl(_CAPBSET_READ, number, 0, 0, 0) >= 0:
         if not permitted >> number & 1:

@@ -104,8 +104,7 @@ def _come(descriptors: list[int], cwd: str, files: list[forkable.OpenFile]) -> c
         if talk.recv(16) != b"go":
             os._exit(1)
         talk.close()
-        with open(_PLAN, encoding="utf-8") as file:  # noqa: PTH123 - pathlib costs 3 ms
-            plan: containers.RunnerPlan = json.load(file)
+        plan: containers.RunnerPlan = json.loads(str(renewal.read(_PLAN), "utf-8"))
         prepare.environment(plan)
         here.plan, here.pid = plan, os.getpid()
     except (OSError, exception.Error) as exc:

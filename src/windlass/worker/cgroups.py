@@ -104,8 +104,6 @@ class Cgroup:
         self.container_id = container_id
         self._trees = [tree._replace(root=tree.root / container_id) for tree in self._above]
         self.paths = [tree.root for tree in self._trees]
-        # In trees that limit nothing there is only what the runtime makes: at ``oci_path``, or below where it runs.
-        self._nested = [tree.root / part / container_id for tree in self._others for part in ("", _NODE)]
 
     def enter_argv(self, argv: Sequence[str]) -> list[str]:
         """A command line that moves itself into the groups and then becomes ``argv``."""
@@ -181,7 +179,9 @@ class Cgroup:
     def remove(self) -> bool:
         """Take the groups away; False while a process still lives in one (``Cgroups`` tries again later)."""
         try:
-            for path in (*self.paths, *self._nested):
+            # In trees that limit nothing there is only what the runtime makes: at ``oci_path``, or below where it runs.
+            nested = [tree.root / part / self.container_id for tree in self._others for part in ("", _NODE)]
+            for path in (*self.paths, *nested):
                 _remove(path)
         except OSError:
             return False

@@ -102,6 +102,7 @@ def _reachable(home: Path) -> Path:
     for name in ("containers", families.KIND, "layers", "mounts", "lib", "steps"):
         (home / name).mkdir(exist_ok=True)
         (home / name).chmod(0o711)
+    folders.part(home / "containers")
     return home / "containers"
 
 

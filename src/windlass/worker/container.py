@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +36,8 @@ from windlass.worker.volumes import service as volume_service
 
 Bind = spec.Bind
 Steps = step.Steps
+_Ground = tuple[cache.Record, list[Path], Path]
+"""Of an image: its record, the layers of a container, and the library."""
 
 _PIDS = 4096
 _MIB = 1024 * 1024
@@ -88,6 +91,7 @@ class Containers:
         self._layers = cache.Layers(parts.root)
         self._profile = seccomp.profile()
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self._grounds: weakref.WeakKeyDictionary[families.Family, _Ground] = weakref.WeakKeyDictionary()
         self._stub = parts.root / "lib" / "stub"
         for name in _MOUNT_POINTS:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
@@ -142,7 +146,9 @@ class Containers:
         uses: list[str], note: str = "", family: families.Family | None = None,
     ) -> tuple[asyncio.Future[int], cgroups.Cgroup, folders.Record]:  # fmt: skip
         parts = self._parts
-        image, lowers, shared = await self._ground(plan)
+        image, lowers, shared = ground = await self._ground(plan)
+        if family is not None:
+            self._grounds[family] = ground  # which it holds as long as it lives
         await held.enter_async_context(_removed(folder))
         net = await held.enter_async_context(
             parts.network.lease(folder.container_id, block_network=plan["block_network"])
@@ -172,7 +178,7 @@ class Containers:
         })  # fmt: skip
         return ended, group, record
 
-    async def _ground(self, plan: containers.ContainerPlan) -> tuple[cache.Record, list[Path], Path]:
+    async def _ground(self, plan: containers.ContainerPlan) -> _Ground:
         """What lies below the private layer, and the library."""
         image = self._layers.read(plan["image_id"])
         trees = [await self._parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -185,7 +191,7 @@ class Containers:
         the limits that all of its kind have."""
         parts, name = self._parts, ids.new("ce")
         folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
-        image, lowers, shared = await self._ground(plan)
+        image, lowers, shared = self._grounds[family]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
             net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
@@ -474,6 +480,8 @@ def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = F
     if is_template:
         (folder.path / "door").mkdir()
         (folder.path / "door").chmod(0o755)
+        (folder.path / families.CELLS).mkdir(mode=0o711)
+        folders.part(folder.path / families.CELLS)
     folder.plan.touch(0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
     folder.log.touch(0o600)

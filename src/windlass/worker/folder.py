@@ -11,13 +11,16 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from typing import TypedDict
 
 CONTAINERS, FAMILIES = "containers", "families"
+_GET_FLAGS, _SET_FLAGS, _TOP_FOLDER = 0x80086601, 0x40086602, 0x20000  # of ioctl_iflags
 
 
 class Record(TypedDict, total=False):
@@ -77,6 +80,24 @@ class Folder:
         except (FileNotFoundError, ValueError):
             return None
         return record
+
+
+def part(parent: Path) -> None:
+    """Have the folders in ``parent`` lie apart on the disk, as users' home folders do (``chattr +T``).
+
+    Only ext4 knows this. Without it all containers have their files in one place there, and each new file is a search
+    past those that were deleted in the last minutes, for that file system gives no inode away again so soon: 0.2 ms
+    each where many containers have ended.
+    """
+    flags = bytearray(8)
+    with contextlib.suppress(OSError):
+        descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(descriptor, _GET_FLAGS, flags)
+            wanted = int.from_bytes(flags, sys.byteorder) | _TOP_FOLDER
+            fcntl.ioctl(descriptor, _SET_FLAGS, wanted.to_bytes(8, sys.byteorder))
+        finally:
+            os.close(descriptor)
 
 
 def known(root: Path, kind: str = CONTAINERS) -> list[str]:

@@ -9,6 +9,7 @@ group holds the memory that its forks share; it has the function's own limit.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import hashlib
 import json
@@ -35,7 +36,9 @@ CELLS = "cells"
 DOOR = "/__windlass/family"
 _IDLE = 300.0  # seconds without a new fork after which a template goes
 _OLD = 7 * 86400.0
-_READY = 2  # forks of one template that wait to be wanted
+_READY = 2  # forks of one template that wait to be wanted, at least
+_RESERVE = 32  # at most, where that many were wanted at once lately
+_AT_ONCE = 2.0  # seconds in which they were
 _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
 _LOOK = 5.0
@@ -75,6 +78,28 @@ class Cell(NamedTuple):
     held: contextlib.AsyncExitStack
 
 
+class Demand:
+    """How many forks are to wait: as many as were wanted at once in the last minutes. Another burst finds them made."""
+
+    def __init__(self) -> None:
+        self._taken: collections.deque[float] = collections.deque()
+        self._most = 0
+        self._most_at = 0.0
+
+    def note(self, now: float) -> None:
+        """One is wanted."""
+        self._taken.append(now)
+        while self._taken[0] < now - _AT_ONCE:
+            self._taken.popleft()
+        if len(self._taken) >= self._most or now > self._most_at + _IDLE:
+            self._most, self._most_at = len(self._taken), now
+
+    def reserve(self, now: float, *, scarce: bool) -> int:
+        """``scarce``: the machine's memory is."""
+        most = 0 if scarce or now > self._most_at + _IDLE else self._most
+        return max(_READY, min(most, _RESERVE))
+
+
 class Family:
     """One template and its keeper."""
 
@@ -91,6 +116,8 @@ class Family:
         self._talk: socket.socket | None = None
         self._asked: dict[str, asyncio.Future[int]] = {}
         self._cells: list[Cell] = []
+        self._demand = Demand()
+        self._scarce = False
         self._lost: set[str] = set()
         """Cells whose fork has ended before it was a container."""
         self._wanted = asyncio.Event()
@@ -158,13 +185,24 @@ class Family:
             self._wanted.clear()
             try:
                 await self._bury()
-                while len(self._cells) < _READY and not self.over:
+                while len(self._cells) < self._reserve() and not self.over:
                     self._cells.append(await make())
+                while len(self._cells) > self._reserve():
+                    await self._cells.pop().held.aclose()
             except (Cold, exception.Error, OSError) as exc:
                 _log.warning("a cell of %s: %s", self.id, exc)
                 await asyncio.sleep(_RETRY)
                 continue
             await self._wanted.wait()
+
+    def _reserve(self) -> int:
+        return self._demand.reserve(time.monotonic(), scarce=self._scarce)
+
+    def look(self, *, scarce: bool) -> None:
+        """From time to time: give back what waits for nobody any more."""
+        self._scarce = scarce
+        if len(self._cells) > self._reserve():
+            self._wanted.set()
 
     async def _bury(self) -> None:
         """Give back the cells whose forks have ended."""
@@ -176,6 +214,7 @@ class Family:
     async def take(self) -> Cell:
         """A fork: a ready one, or made now. Raises ``Cold``."""
         self.used_at = time.monotonic()
+        self._demand.note(self.used_at)
         if self.over or self._make is None:
             raise Cold("its template has ended")
         ready = next((known for known in self._cells if known.name not in self._lost), None)
@@ -404,6 +443,7 @@ class Families:
             for family in list(self._known.values()):
                 if family.reached.done() and spent(now - family.used_at, now - family.made_at, scarce=scarce):
                     family.close()
+                family.look(scarce=scarce)
 
 
 def spent(idle: float, age: float, *, scarce: bool) -> bool:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+import fake_gpus
 import leftovers
 import stage as stages
 
@@ -91,9 +92,13 @@ def stage() -> Iterator[stages.Stage]:
 
 
 def _staged(home: Path) -> Iterator[stages.Stage]:
-    platform = stages.Stage(home, WINDLASS_SERVER_APP_SILENCE="25")  # a killed client is noticed sooner than by default
+    platform = stages.Stage(
+        home, WINDLASS_SERVER_APP_SILENCE="25",  # a killed client is noticed sooner than by default
+        WINDLASS_GPU_ROOT=str(home / "fake-gpus"),
+    )  # fmt: skip
     platform.stop()
     _wipe(home)
+    fake_gpus.make(home / "fake-gpus", "Tesla T4", "Tesla T4", "NVIDIA H100 80GB HBM3")
     before = leftovers.look(home)
     assert not before, f"left by an earlier session: {before}"
     try:

@@ -116,8 +116,8 @@ def test_removed_options_name_their_replacement(asked, instead):
 
 
 def test_what_comes_later_says_so():
-    with pytest.raises(exception.UnimplementedError, match="GPU"):
-        windlass.App("a").function(gpu="T4")(at_top)
+    with pytest.raises(exception.UnimplementedError, match="proxies"):
+        windlass.App("a").function(proxy="mine")(at_top)
 
 
 def test_generators_cannot_be_retried():

@@ -4,6 +4,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 
+from windlass.client import gpus
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -170,7 +172,7 @@ def function(found: records.FunctionDetail) -> FunctionInfo:
     return FunctionInfo(
         cpu=_asked(spec["cpu_request"], spec["cpu_limit"]),
         memory_mib=_asked(spec["memory_request"], spec["memory_limit"]),
-        gpus=[],
+        gpus=gpus.words(spec.get("gpus", [])),
         ephemeral_disk_mib=spec["ephemeral_disk"] or None,
         image_info=FunctionInfo.ImageInfo(None, spec["image_id"]),
         startup_timeout=spec["startup_timeout"],

@@ -388,7 +388,7 @@ class App:
                 function must need no arguments.
             env: environment variables that are no secrets.
             secrets: environment variables that are; later ones override earlier ones.
-            gpu: not available yet.
+            gpu: GPUs of its own: ``"H100"``, ``"A100:2"`` for two, ``"any"``, or a list in order of preference.
             serialized: ship the function pickled instead of by its file; for closures.
             network_file_systems: network file systems by the path that they are mounted at; deprecated, use volumes.
             volumes: folders that are shared and stay: volumes by the path that they are mounted at.

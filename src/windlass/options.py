@@ -5,6 +5,7 @@ One object instead of forty arguments; its fields have the names of ``wire.messa
 from __future__ import annotations
 
 from windlass import exception, retries
+from windlass.client import gpus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ RENAMED = {
 }
 
 LATER = {
-    "gpu": "GPUs",
     "proxy": "proxies",
     "i6pn": "private networks between containers",
 }
@@ -55,9 +55,9 @@ class Options:
     """Validated options of one function."""
 
     __slots__ = (
-        "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "image", "include_source",
-        "memory_limit", "memory_request", "network_file_systems", "restrict_access", "retries", "schedule", "secrets",
-        "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
+        "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "gpus", "image",
+        "include_source", "memory_limit", "memory_request", "network_file_systems", "restrict_access", "retries",
+        "schedule", "secrets", "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
@@ -77,6 +77,7 @@ class Options:
             self.secrets.append(_env(env))
         self.cpu_request, self.cpu_limit = _cpu(asked.get("cpu"))
         self.memory_request, self.memory_limit = _memory(asked.get("memory"))
+        self.gpus = gpus.parse(asked.get("gpu"))
         self.ephemeral_disk = _disk(asked.get("ephemeral_disk"))
         self.autoscaler = autoscaler(asked)
         self.timeout = _seconds("timeout", asked.get("timeout", TIMEOUT))
@@ -163,6 +164,8 @@ def overrides(asked: Mapping[str, Any]) -> dict[str, Any]:
         given["cpu_request"], given["cpu_limit"] = _cpu(asked["cpu"])
     if asked.get("memory") is not None:
         given["memory_request"], given["memory_limit"] = _memory(asked["memory"])
+    if asked.get("gpu") is not None:
+        given["gpus"] = gpus.parse(asked["gpu"])
     if asked.get("timeout") is not None:
         given["timeout"] = _seconds("timeout", asked["timeout"])
     if asked.get("retries") is not None:

@@ -38,6 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
+    "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
 }

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from windlass.cli import listing
+from windlass.client import gpus
 from windlass.wire import parameters
 
 _SPREADS = {
@@ -112,6 +113,8 @@ def _resources(spec: Any) -> str:
         "CPU " + bounds(spec["cpu_request"] or 0.125, spec["cpu_limit"], ""),
         "memory " + bounds(spec["memory_request"] or 128, spec["memory_limit"], " MiB"),
     ]
+    if spec.get("gpus"):
+        parts.insert(0, "GPU " + " or ".join(gpus.words(spec["gpus"])))
     if spec["block_network"]:
         parts.append("no network")
     if spec["restrict_access"]:

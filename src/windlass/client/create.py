@@ -49,6 +49,8 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if mounted := {**app._volumes, **options.volumes}:
         own, alien = buckets.split(mounted)
         shape["volumes"], shape["buckets"] = volumes.mounts(own), buckets.mounts(alien)
+    if options.gpus:
+        shape["gpus"] = options.gpus
     if shared := options.network_file_systems:
         volumes.check_apart(shared, mounted)
         shape["nfs"] = volumes.shares(shared)

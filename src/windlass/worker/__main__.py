@@ -21,7 +21,7 @@ from pathlib import Path
 from windlass import exception, paths
 from windlass.kit import clock
 from windlass.wire.messages import workers
-from windlass.worker import agent, compose, node, outside, programs
+from windlass.worker import agent, compose, gpus, node, outside, programs
 from windlass.worker.runtime import base
 
 _INSIDE = "--inside"
@@ -81,7 +81,16 @@ def _facts(runtime: base.Runtime, memory: int) -> workers.WorkerHello:
     cpus = float(len(os.sched_getaffinity(0)))
     return {
         "node": platform.node(), "cpus": cpus, "memory": memory, "runtime": runtime.name, "gaps": list(runtime.gaps),
+        "gpus": [{"gpu_id": one.id, "kind": one.kind, "model": one.model} for one in _lendable()],
     }  # fmt: skip
+
+
+def _lendable() -> list[gpus.Device]:
+    found = gpus.here()
+    if found.devices and (problem := found.problem()):
+        _log.warning("GPUs are not lent: %s", problem)
+        return []
+    return list(found.devices.values())
 
 
 @contextlib.contextmanager

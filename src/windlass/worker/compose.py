@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from windlass import exception, paths
-from windlass.worker import cgroups, container, library, mounts, network, node, outside, seccomp, step
+from windlass.worker import cgroups, container, gpus, library, mounts, network, node, outside, seccomp, step
 from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import build, configured, holds, relay, store
@@ -79,6 +79,7 @@ async def isolated(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
             store=images, families=templates, volumes=kept, buckets=alien,
+            gpus=gpus.here(),
         )  # fmt: skip
         exits.retain(living)
         isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])

@@ -26,7 +26,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
-from windlass.worker import cgroups, library, mounts, network, overlay, release, seccomp, spec, step
+from windlass.worker import cgroups, gpus, library, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
@@ -73,6 +73,7 @@ class Parts(NamedTuple):
     families: families.Families
     volumes: volume_service.Volumes
     buckets: bucket_service.Buckets
+    gpus: gpus.Gpus
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -113,7 +114,7 @@ class Containers:
         async with contextlib.AsyncExitStack() as held:
             note = ""
             if plan.get("snapshot") and not _forkable(plan):
-                note = f"started without a memory snapshot: it mounts {_mounted(plan)}"
+                note = f"started without a memory snapshot: it {_own(plan)}"
             if _forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
@@ -331,11 +332,14 @@ class Containers:
         return spec.Box(
             name=folder.container_id,
             argv=[*image["entrypoint"], _python(image), _RUNNER],
-            env=spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]),
+            env=gpus.environment(
+                spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]), plan.get("gpus", [])
+            ),
             cwd=image["workdir"] or "/root",
             rootfs=folder.rootfs,
             binds=[
                 Bind(shared, spec.LIBRARY), Bind(self._parts.server, spec.SERVER), Bind(folder.plan, spec.PLAN),
+                *self._parts.gpus.binds(plan.get("gpus", [])),
             ],
             memory=limit,
             open_files=self._open_files,
@@ -402,13 +406,14 @@ class _Contained:
 
 def _forkable(plan: containers.ContainerPlan) -> bool:
     """Whether it may come from a template. A template's mounts would be those of all its forks."""
-    return bool(plan.get("snapshot")) and not _mounted(plan)
+    return bool(plan.get("snapshot")) and not _own(plan)
 
 
-def _mounted(plan: containers.ContainerPlan) -> str:
-    """What of its mounts others may write to, in words."""
+def _own(plan: containers.ContainerPlan) -> str:
+    """What it has that others may change, or that is only its own, in words."""
     kinds = {"volumes": "volumes", "buckets": "buckets", "nfs": "network file systems"}
-    return " and ".join(word for key, word in kinds.items() if plan.get(key))
+    mounted = " and ".join(word for key, word in kinds.items() if plan.get(key))
+    return " and ".join(filter(None, (mounted and f"mounts {mounted}", "has GPUs" if plan.get("gpus") else "")))
 
 
 def _by_depth(ours: Sequence[Bind], theirs: Sequence[Bind]) -> list[Bind]:

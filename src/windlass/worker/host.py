@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from windlass import exception, paths
-from windlass.worker import cgroups, network, node, overlay, pause, programs, userns
+from windlass.worker import cgroups, gpus, network, node, overlay, pause, programs, userns
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
@@ -32,6 +32,7 @@ IMAGES = "images"  # without it no image is built
 NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
 BUCKETS = "buckets"  # without it no bucket is mounted
+GPUS = "GPUs"  # without it none is lent
 SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
@@ -94,7 +95,17 @@ def inside(home: Path) -> list[Check]:
 
 
 async def _walls(place: node.Node) -> list[Check]:
-    return [_overlay(place), await _network(place), await _mapped(place), _buckets()]
+    return [_overlay(place), await _network(place), await _mapped(place), _buckets(), _gpus()]
+
+
+def _gpus() -> Check:
+    found = gpus.here()
+    if not found.devices:
+        return _check("GPUs", True, GPUS, "none, or no driver of NVIDIA's is loaded")
+    names = ", ".join(f"{one.model} (gpu={one.kind!r})" for one in found.devices.values())
+    problem = found.problem()
+    remedy = "As root: nvidia-modprobe -u -c 0 makes the nodes; reinstall the driver where its libraries are missing."
+    return _check("GPUs", not problem, GPUS, f"{names}: {problem}" if problem else names, remedy)
 
 
 def _buckets() -> Check:

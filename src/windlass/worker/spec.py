@@ -37,11 +37,12 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 
 
 class Bind(NamedTuple):
-    """A file or folder of the node, seen read-only at ``target`` inside unless it is ``writable``."""
+    """A file or folder of the node, seen read-only at ``target`` inside unless it is ``writable``; or a ``device``."""
 
     source: Path
     target: str
     writable: bool = False
+    device: bool = False
 
 
 class Box(NamedTuple):
@@ -134,7 +135,7 @@ def mounts(box: Box) -> list[dict[str, Any]]:
 
 
 def _bind(bind: Bind) -> dict[str, Any]:
-    options = ["rbind", "rw" if bind.writable else "ro", "nosuid", "nodev"]
+    options = ["rbind", "rw" if bind.writable else "ro", "nosuid", "noexec" if bind.device else "nodev"]
     return _mount(bind.target, "none", options, source=str(bind.source))
 
 

@@ -11,10 +11,11 @@ from windlass.server.api import door
 from windlass.server.apply import apps as actions
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import calls, deployments, environments
+from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import capacity, place
+from windlass.server.decide import capacity, gpus, place
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, records, secrets
 from windlass.wire import peer, schedules
@@ -204,6 +205,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
             cpus=max(worker.cpus for worker in machines_now),
             node_memory=max(worker.memory for worker in machines_now) // 1048576,
         )
+        gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in machines_now])
     if "schedule" in spec:
         schedules.check(spec["schedule"])
     volume_actions.check_mounts(core, spec.get("volumes", []))

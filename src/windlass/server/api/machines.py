@@ -13,6 +13,7 @@ from windlass.server.state import machines, moves
 from windlass.wire import peer
 from windlass.wire.messages import common
 from windlass.wire.messages import containers as messages
+from windlass.wire.messages import workers as worker_messages
 
 Core = door.Core
 
@@ -55,11 +56,29 @@ def info(container: machines.Container) -> messages.ContainerInfo:
 
 @door.handler("node.list")
 def nodes(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
+    return {"nodes": [_node(core, worker) for worker in core.world.workers.values()]}
+
+
+def _node(core: Core, worker: machines.Worker) -> worker_messages.NodeInfo:
+    here = [c for c in core.world.containers.values() if c.node == worker.node]
+    holders = {gpu: c.id for c in here for gpu in c.gpus}
     return {
-        "nodes": [
-            {"node": w.node, "cpus": w.cpus, "memory": w.memory, "runtime": w.runtime, "gaps": w.gaps}
-            for w in core.world.workers.values()
-        ]
+        "node": worker.node,
+        "cpus": worker.cpus,
+        "memory": worker.memory,
+        "promised": sum(actions.memory_of(c) for c in here) * 1048576,
+        "containers": len(here),
+        "runtime": worker.runtime,
+        "gaps": worker.gaps,
+        "gpus": [
+            {
+                "gpu_id": one["gpu_id"],
+                "kind": one["kind"],
+                "model": one["model"],
+                "held_by": holders.get(one["gpu_id"], ""),
+            }
+            for one in worker.gpus
+        ],
     }
 
 

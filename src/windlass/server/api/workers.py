@@ -103,6 +103,7 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
         "block_network": spec["block_network"],
         "restrict_access": spec["restrict_access"],
         "snapshot": spec.get("snapshot", False),
+        "gpus": list(container.gpus),
         "volumes": volume_actions.mounts(core, spec.get("volumes", [])),
         "buckets": bucket_actions.mounts(core, spec.get("buckets", [])),
         "nfs": nfs_actions.mounts(core, spec.get("nfs", [])),

@@ -22,11 +22,14 @@ _log = logging.getLogger(__name__)
 _LAST_LINES = 20
 
 
-def start(core: Core, function: machines.Function, worker: machines.Worker) -> machines.Container:
-    """Decide that a container shall be; the worker hears of it after the commit."""
+def start(
+    core: Core, function: machines.Function, worker: machines.Worker, gpus: tuple[str, ...] = ()
+) -> machines.Container:
+    """Decide that a container shall be, with these devices; the worker hears of it after the commit."""
     n = core.counters.container
     now = core.clock.now()
     container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
+    container.gpus = gpus
     containers.insert(core.db, container)
     core.counters.container = n + 1
     function.last_start = now

@@ -84,7 +84,7 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
             container.spec = deployments.spec(core.db, function.n, row.generation) or function.spec
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
-        container.made_at, container.phases = row.made_at, row.phases
+        container.made_at, container.phases, container.gpus = row.made_at, row.phases, row.gpus
         container.idle_since = container.seen_at = now
         if not container.starting:
             container.lost_at = now

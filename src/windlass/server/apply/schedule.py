@@ -6,7 +6,8 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import capacity, place, reclaim, rollout, scale, share
+from windlass.server.apply import gpus as gpu_actions
+from windlass.server.decide import capacity, gpus, place, reclaim, rollout, scale, share
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -49,7 +50,8 @@ def _first(core: Core, function: machines.Function) -> None:
 
 def _wish(function: machines.Function, missing: int) -> place.Wish:
     has, memory = len(_counted(function)), containers.memory_of(function)
-    return place.Wish(function.id, memory, missing, has, function.app.id, function.last_start)
+    wanted = function.spec.get("gpus", [])
+    return place.Wish(function.id, memory, missing, has, function.app.id, function.last_start, wanted)
 
 
 def scale_all(core: Core, now: float) -> None:
@@ -166,7 +168,7 @@ def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
     placement = place.assign(nodes, wishes, share.of_apps(pools, room))
     for grant in placement.grants:
         core.turn.begin()
-        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node])
+        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node], grant.gpus)
     if placement.short and nodes:
         _make_room(core, placement.short, now)
 
@@ -179,6 +181,10 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
             containers.send_templates(core, worker.node, but={function.id for function in spare})
             core.scheduler.set()
     leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
+    devices = [wish for wish in short if wish.gpus and _lacks_gpus(core, wish)]
+    if devices and not any(c.gpus and c.state > moves.ContainerState.READY for c in core.world.containers.values()):
+        _make_gpus_free(core, devices)
+    short = [wish for wish in short if wish not in devices]
     taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
@@ -190,6 +196,37 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
     if not leaving and not taken.stop:
         for wish in short:
             _give_way(core, core.world.functions[wish.function_id])
+
+
+def _lacks_gpus(core: Core, wish: place.Wish) -> bool:
+    """Whether it is GPUs that it waits for, and not memory."""
+    free = (gpu_actions.free(core, worker) for worker in core.world.workers.values())
+    return all(gpus.choose(here, wish.gpus) is None for here in free)
+
+
+def _make_gpus_free(core: Core, short: list[place.Wish]) -> None:
+    """One container at a time: what it leaves is looked at again before the next one."""
+    workers = core.world.workers
+    free = {node: gpu_actions.free(core, worker) for node, worker in workers.items()}
+    there = {node: gpu_actions.of(worker) for node, worker in workers.items()}
+    spare = {one.container_id for one in _idle(core)}
+    held = [
+        gpus.Held(c.id, c.node, c.function.id, c.gpus, c.idle_since if c.id in spare else None)
+        for c in core.world.containers.values() if c.gpus and c.state <= moves.ContainerState.READY
+    ]  # fmt: skip
+    for wish in sorted(short, key=lambda wish: wish.has):
+        found = gpus.freed(wish.gpus, wish.function_id, wish.has, free, there, held)
+        for identity in found.stop:
+            core.turn.begin()
+            containers.stop(core, core.world.containers[identity], graceful=True, why="its GPUs are for others")
+        for function_id in found.owes:
+            core.world.functions[function_id].owes = 1
+            core.turn.begin()
+            core.turn.dispatch[core.world.functions[function_id]] = None
+        if not found.stop and not found.owes:
+            _give_way(core, core.world.functions[wish.function_id])
+        else:
+            return
 
 
 def _give_way(core: Core, function: machines.Function) -> None:
@@ -266,6 +303,7 @@ def _node(core: Core, worker: machines.Worker, promised: int, count: int, starti
         starting=starting,
         max_containers=core.settings.max_containers,
         max_starting=max(2, math.ceil(worker.cpus * core.settings.starting_per_cpu)),
+        gpus=tuple(gpu_actions.free(core, worker)),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.server.decide import share
+from windlass.server.decide import gpus, share
 
 DEFAULT_CPU = 0.125
 DEFAULT_MEMORY = 128  # MiB
@@ -25,7 +25,7 @@ FIRST = 2
 
 
 class Node(NamedTuple):
-    """What a node has and what was promised. Memory in MiB, 0 when unknown."""
+    """What a node has and what was promised. Memory in MiB, 0 when unknown. ``gpus``: that nobody holds."""
 
     name: str
     memory: int
@@ -34,6 +34,7 @@ class Node(NamedTuple):
     starting: int
     max_containers: int
     max_starting: int
+    gpus: tuple[gpus.Gpu, ...] = ()
 
 
 class Wish(NamedTuple):
@@ -47,11 +48,15 @@ class Wish(NamedTuple):
     has: int = 0
     app: str = ""
     since: float = 0.0
+    gpus: gpus.Wanted = ()
 
 
 class Grant(NamedTuple):
+    """``gpus``: ids of the devices that the container gets."""
+
     function_id: str
     node: str
+    gpus: tuple[str, ...] = ()
 
 
 class Placement(NamedTuple):
@@ -88,9 +93,12 @@ def assign(nodes: Iterable[Node], wishes: Iterable[Wish], held: Mapping[str, flo
     grants: list[Grant] = []
     short: list[Wish] = []
     while (wish := queue.next()) is not None:
-        node, waits = places.take(wish.memory, first=wish.has == 0)
+        if wish.gpus:
+            node, waits, devices = places.take_with(wish.gpus, wish.memory, first=wish.has == 0)
+        else:
+            (node, waits), devices = places.take(wish.memory, first=wish.has == 0), ()
         if node is not None:
-            grants.append(Grant(wish.function_id, node))
+            grants.append(Grant(wish.function_id, node, devices))
             queue.granted()
         else:
             queue.refused()
@@ -139,6 +147,22 @@ class _Places:
         self._fill(size, entry, memory)
         return entry[3].name, False
 
+    def take_with(self, wanted: gpus.Wanted, memory: int, *, first: bool) -> tuple[str | None, bool, tuple[str, ...]]:
+        """The same for a container with GPUs, of which there are few: all nodes are looked at."""
+        able = [
+            (entry, size, devices)
+            for size, heap in self._heaps.items()
+            for entry in heap
+            if fits(entry[3], memory, first=first) and (devices := gpus.choose(entry[3].gpus, wanted)) is not None
+        ]
+        if not able:
+            return None, False, ()
+        entry, size, devices = min(able, key=lambda one: one[0][:3])
+        if entry[0] >= (FIRST if first else 1):
+            return None, True, ()
+        self._fill(size, entry, memory, devices)
+        return entry[3].name, False, devices
+
     def _best(self, memory: int, first: bool) -> tuple[int, _Entry] | None:
         """Of the heads that have room the least busy one; where no head has, whoever has."""
         best: tuple[int, _Entry] | None = None
@@ -154,9 +178,11 @@ class _Places:
                 self._too_big[first] = memory
         return best
 
-    def _fill(self, size: int, entry: _Entry, memory: int) -> None:
-        name, total, promised, containers, starting, slots, most = entry[3]
-        node = Node(name, total, promised + memory, containers + 1, starting + 1, slots, most)
+    def _fill(self, size: int, entry: _Entry, memory: int, devices: tuple[str, ...] = ()) -> None:
+        name, total, promised, containers, starting, slots, most, free = entry[3]
+        if devices:
+            free = tuple(gpu for gpu in free if gpu.id not in devices)
+        node = Node(name, total, promised + memory, containers + 1, starting + 1, slots, most, free)
         heap = self._heaps[size]
         if heap[0] is entry:
             heapq.heappop(heap)

@@ -12,7 +12,7 @@ from windlass.wire.messages import functions
 
 _PLAIN = (
     "cpu_request", "cpu_limit", "memory_request", "memory_limit", "timeout", "retries", "concurrency", "batching",
-    "volumes", "buckets",
+    "volumes", "buckets", "gpus",
 )  # fmt: skip
 _SCALING = ("max_containers", "buffer_containers", "scaledown_window")
 

@@ -198,6 +198,7 @@ class Container:
         "failed",
         "function",
         "generation",
+        "gpus",
         "held",
         "id",
         "idle_since",
@@ -251,6 +252,8 @@ class Container:
         self.slots: int | None = None
         """How many inputs, or batches, its code wants at once; None where it leaves that to its function."""
         self.log_offset = 0
+        self.gpus: tuple[str, ...] = ()
+        """Devices that are its own until it is gone."""
 
     @property
     def alive(self) -> bool:
@@ -270,7 +273,7 @@ class Worker:
     """A connected worker and the node it speaks for."""
 
     __slots__ = (
-        "cpus", "gaps", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at", "templates",
+        "cpus", "gaps", "gpus", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at", "templates",
     )  # fmt: skip
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
@@ -280,6 +283,7 @@ class Worker:
         self.memory = int(hello.get("memory", 0))
         self.runtime = hello.get("runtime", "")
         self.gaps = list(hello.get("gaps", []))
+        self.gpus = list(hello.get("gpus", []))
         self.images = set(hello.get("images", []))
         self.seen_at = 0.0
         self.has_templates = True

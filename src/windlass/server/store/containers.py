@@ -24,6 +24,7 @@ class Row(NamedTuple):
     made_at: float | None
     phases: dict[str, float]
     generation: int
+    gpus: tuple[str, ...]
 
 
 class Past(NamedTuple):
@@ -53,6 +54,7 @@ def insert(db: database.Database, container: machines.Container) -> None:
             container.state,
             container.created_at,
             container.generation,
+            json.dumps(container.gpus),
         ),
     )
 
@@ -81,7 +83,7 @@ def set_log_offset(db: database.Database, n: int, offset: int) -> None:
 
 def alive(db: database.Database) -> list[Row]:
     rows = [Row(*row) for row in db.all(_SQL["alive"])]
-    return [row._replace(phases=json.loads(str(row.phases))) for row in rows]
+    return [row._replace(phases=json.loads(str(row.phases)), gpus=tuple(json.loads(str(row.gpus)))) for row in rows]
 
 
 def by_id(db: database.Database, identity: str) -> Past | None:

@@ -49,11 +49,12 @@ class ContainerRef(TypedDict):
 
 
 class _ContainerPlanMore(TypedDict, total=False):
-    """``volumes``, ``buckets``, ``nfs``: absent where there are none."""
+    """``volumes``, ``buckets``, ``nfs``, ``gpus``: absent where there are none."""
 
     volumes: list[MountPlan]
     buckets: list[BucketPlan]
     nfs: list[NfsMount]
+    gpus: list[str]
 
 
 class ContainerPlan(_ContainerPlanMore):
@@ -62,7 +63,7 @@ class ContainerPlan(_ContainerPlanMore):
     Layers, environment, workdir and entrypoint of the image come from the worker's own record of ``image_id``.
     ``mounts`` are stacked above it in order. ``env`` holds the secrets and is never logged nor written to disk
     outside the container's private folder. Limits of 0 mean none asked for. ``snapshot``: it may be forked from a
-    template of its function instead of started.
+    template of its function instead of started. ``gpus``: ids of the devices that are its own.
     """
 
     container_id: str

@@ -68,6 +68,13 @@ class ParameterSpec(TypedDict, total=False):
     default: str
 
 
+class GpuSpec(TypedDict):
+    """``count`` GPUs of one ``kind``, in capitals; ``ANY`` is any kind, ``H100!`` no better one."""
+
+    kind: str
+    count: int
+
+
 class _FunctionSpec(TypedDict):
     """The part of ``FunctionSpec`` that each function has."""
 
@@ -113,6 +120,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     Without ``concurrency`` a container takes one input at a time, or with ``batching`` one batch; with both,
     ``max_inputs`` counts batches.
     ``schedule`` is absent for what only runs when it is called. Such a function needs no arguments.
+    ``gpus`` are alternatives, the best first; absent or empty means none.
     """
 
     class_name: str
@@ -125,6 +133,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     volumes: list[VolumeMount]
     buckets: list[BucketMount]
     nfs: list[NfsMount]
+    gpus: list[GpuSpec]
 
 
 class FunctionCreate(TypedDict):
@@ -192,6 +201,7 @@ class FunctionOverrides(TypedDict, total=False):
     batching: BatchingSpec
     volumes: list[VolumeMount]
     buckets: list[BucketMount]
+    gpus: list[GpuSpec]
 
 
 class FunctionBind(TypedDict, total=False):

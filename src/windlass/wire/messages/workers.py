@@ -19,6 +19,20 @@ class ContainerReality(TypedDict, total=False):
     exit: ContainerExit
 
 
+class Gpu(TypedDict):
+    """A device that can be lent: ``kind`` as users ask for it, ``model`` as its driver names it."""
+
+    gpu_id: str
+    kind: str
+    model: str
+
+
+class LentGpu(Gpu):
+    """``held_by``: a container, or "" while it is free."""
+
+    held_by: str
+
+
 class WorkerHello(TypedDict, total=False):
     """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give."""
 
@@ -30,6 +44,7 @@ class WorkerHello(TypedDict, total=False):
     containers: list[ContainerReality]
     builds: list[str]
     images: list[str]
+    gpus: list[Gpu]
 
 
 class WantedContainer(TypedDict, total=False):
@@ -137,13 +152,17 @@ class ContainerLogs(TypedDict):
 
 
 class NodeInfo(TypedDict):
-    """A connected worker and its machine, as it said in ``WorkerHello``."""
+    """A connected worker and its machine, as it said in ``WorkerHello``. ``promised``: bytes of ``memory`` that its
+    ``containers`` may have."""
 
     node: str
     cpus: float
     memory: int
     runtime: str
     gaps: list[str]
+    promised: int
+    containers: int
+    gpus: list[LentGpu]
 
 
 class NodeList(TypedDict):

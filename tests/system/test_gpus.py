@@ -1,0 +1,96 @@
+"""GPUs, lent to real containers; the devices themselves are pretended (``fake_gpus``)."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+import windlass
+from stage import until
+from windlass import exception
+
+app = windlass.App("test-gpus")
+
+
+def look(seconds):
+    import os
+    import subprocess
+    import time
+
+    time.sleep(seconds)
+    smi = subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=True).stdout
+    nodes = sorted(name for name in os.listdir("/dev") if name.startswith("nvidia"))
+    with open("/dev/nvidiactl", "rb") as device:
+        zeros = device.read(3)
+    library = open("/usr/local/nvidia/lib64/libcuda.so.1").read()
+    return os.environ["NVIDIA_VISIBLE_DEVICES"], nodes, smi.strip(), library, zeros
+
+
+t4 = app.function(serialized=True, gpu="T4", scaledown_window=30)(look)
+h100 = app.function(serialized=True, gpu=["B200", "H100"], scaledown_window=30, name="h100")(look)
+other = app.function(serialized=True, gpu="h100!", name="other")(look)
+both = app.function(serialized=True, gpu="T4:2", name="both")(look)
+
+
+@app.function(serialized=True)
+def without():
+    import os
+
+    return [name for name in os.listdir("/dev") if name.startswith("nvidia")], os.environ.get("NVIDIA_VISIBLE_DEVICES")
+
+
+def lent(stage) -> dict[str, str]:
+    (node,) = stage.json("node", "list")
+    return {gpu["gpu_id"]: gpu["held_by"] for gpu in node["gpus"]}
+
+
+def test_a_container_has_its_gpu_and_the_driver_and_nobody_else_has(stage):
+    with app.run():
+        assert h100.remote(0) == (
+            "GPU-2", ["nvidia-uvm", "nvidia2", "nvidiactl"], "a fake nvidia-smi", "a fake libcuda.so", b"\0\0\0",
+        )  # fmt: skip
+        held = lent(stage)
+        assert (held["GPU-0"], held["GPU-1"]) == ("", "") and re.match("ta-", held["GPU-2"])
+        assert without.remote() == ([], None)
+        assert {one[0] for one in t4.map([1.0] * 4)} == {"GPU-0", "GPU-1"}  # no more than two run at once
+
+
+def test_idle_containers_give_their_gpus_to_who_waits(stage):
+    with app.run():
+        assert h100.remote(0)[0] == "GPU-2"
+        assert other.remote(0)[0] == "GPU-2"
+        assert len(list(t4.map([0.5] * 4))) == 4
+        assert both.remote(0)[0] == "GPU-0,GPU-1"
+
+
+def test_a_lent_gpu_stays_lent_while_the_server_is_killed(stage):
+    with app.run():
+        call = h100.spawn(4)
+        holder = until(lambda: lent(stage)["GPU-2"])
+        stage.kill("server")
+        second = other.spawn(0)
+        until(lambda: stage.json("node", "list"), what="the worker is back")
+        assert lent(stage)["GPU-2"] == holder
+        assert call.get(timeout=60)[0] == second.get(timeout=60)[0] == "GPU-2"
+
+
+def test_a_kind_that_no_machine_has_is_refused_at_once(stage):
+    lonely = windlass.App("test-gpus-none")
+    lonely.function(serialized=True, gpu="B200:2")(look)
+    with (
+        pytest.raises(exception.InvalidError, match="has 2 × B200; there is 2 × T4, H100"),
+        lonely.run(),
+    ):
+        pass
+
+
+def test_another_kind_by_options(stage):
+    with app.run():
+        assert t4.with_options(gpu="any:2").remote(0)[0] == "GPU-0,GPU-1"
+
+
+def test_the_doctor_and_lists_name_them(stage):
+    found = {one["name"]: one for one in stage.json("doctor")["findings"]}
+    assert found["GPUs"]["state"] == "good" and "NVIDIA H100 80GB HBM3 (gpu='H100')" in found["GPUs"]["detail"]
+    assert "T4 free" in stage.cli("node", "list", check=0).out

@@ -23,8 +23,8 @@ from windlass.wire.messages import containers
 from windlass.wire.messages import volumes as messages
 from windlass.worker import folder as folders
 from windlass.worker import release, spec
+from windlass.worker.volumes import checking, mounted, nfs, stepping, swap
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import mounted, nfs, swap
 
 Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
 _EVERY = 5.0  # seconds between commits in the background
@@ -40,6 +40,8 @@ class Volumes:
     def __init__(self, home: Path) -> None:
         self.layers = layer_store.Layers(home)
         self.nfs = nfs.Folders(home)
+        self.steps = stepping.Steps(self, home)
+        self.scrub = checking.Scrub(self.layers)
         self._home = home
         self._mounts: dict[str, dict[str, mounted.Mount]] = {}
         self._followed: dict[str, asyncio.Event] = {}
@@ -66,15 +68,24 @@ class Volumes:
                     made.append(mount)
                     root = await asyncio.to_thread(mount.begin)
                 binds.append(spec.Bind(root, one["path"], writable=not one["read_only"]))
+            self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
             yield binds
+        except BaseException:
+            self._mounts.pop(plan["container_id"], None)
+            raise
         finally:
             for mount in made:
                 mount.forget_own()
-        self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
 
     @contextlib.asynccontextmanager
-    async def following(self, container_id: str, folder: folders.Folder, pid: int) -> AsyncIterator[None]:
-        """Commit in the background while the block runs, and finally when it is left; not when the worker ends."""
+    async def following(
+        self, container_id: str, folder: folders.Folder, pid: int
+    ) -> AsyncIterator[list[exception.Error | OSError]]:
+        """Commit in the background while the block runs, and finally when it is left; not when the worker ends.
+
+        What it yields is filled then: the reasons why something was not committed.
+        """
+        lost: list[exception.Error | OSError] = []
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
             await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
@@ -87,8 +98,8 @@ class Volumes:
                     background.start(self._committing(container_id, mount, over), f"commits of {container_id}")
                     for mount in writable
                 ]
-                async with release.on_end_async(lambda: self._finish(container_id, over, running)):
-                    yield
+                async with release.on_end_async(lambda: self._finish(container_id, over, running, lost)):
+                    yield lost
         finally:
             self._mounts.pop(container_id, None)
             self._followed.pop(container_id, None)
@@ -106,9 +117,9 @@ class Volumes:
         for mounts in self._mounts.values():
             for mount in mounts.values():
                 found |= mount.used()
-        for name in folders.known(self._home):
-            if name not in self._mounts:
-                for mount in mounted.load(folders.Folder(self._home, name).path, self.layers):
+        for kind in (folders.CONTAINERS, folders.STEPS):
+            for name in set(folders.known(self._home, kind)) - self._mounts.keys():
+                for mount in mounted.load(folders.Folder(self._home, name, kind=kind).path, self.layers):
                     found |= mount.used()
         return found
 
@@ -161,7 +172,7 @@ class Volumes:
     async def _show(self, mount: mounted.Mount, pid: int, *, anyway: bool) -> int:
         """Let the container see the newest version. ``anyway``: a program that would fail when there is something new
         shall fail when there is nothing new, too."""
-        head = await self._ask("volume.head", {"volume_id": mount.volume_id})
+        head = await self.head(mount.volume_id)
         if not anyway and (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
             return int(head["version"])
         try:
@@ -226,7 +237,10 @@ class Volumes:
                 _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
             wait = max(_EVERY, _SHARE * (loop.time() - began))
 
-    async def _finish(self, container_id: str, over: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
+    async def _finish(
+        self, container_id: str, over: asyncio.Event, running: Sequence[asyncio.Task[None]],
+        lost: list[exception.Error | OSError],
+    ) -> None:  # fmt: skip
         """The last commits, after those in the background: what these do in threads cannot be cancelled."""
         over.set()
         if running:
@@ -234,19 +248,32 @@ class Volumes:
         for mount in self._mounts[container_id].values():
             if mount.plan["read_only"]:
                 continue
-            for attempt in range(_FINAL_ATTEMPTS):
-                try:
-                    async with self._lock(container_id, mount.volume_id):
-                        await self._commit(container_id, mount, live=False, final=True)
-                    break
-                except (exception.Error, OSError) as exc:
-                    _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
-                    if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
-                        break
-                await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
+            if (failed := await self._last(container_id, mount)) is not None:
+                lost.append(failed)
             self._locks.pop((container_id, mount.volume_id), None)
 
+    async def _last(self, container_id: str, mount: mounted.Mount) -> exception.Error | OSError | None:
+        """The last commit of a mount; why it was given up."""
+        failed: exception.Error | OSError | None = None
+        for attempt in range(_FINAL_ATTEMPTS):
+            try:
+                async with self._lock(container_id, mount.volume_id):
+                    await self._commit(container_id, mount, live=False, final=True)
+                return None
+            except (exception.Error, OSError) as exc:
+                failed = exc
+                _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
+                if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
+                    break
+            await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
+        return failed
+
     # -- the server ------------------------------------------------------------------------------------------
+
+    async def head(self, volume_id: str) -> messages.VolumeHead:
+        """The newest version of a volume."""
+        head: messages.VolumeHead = await self._ask("volume.head", {"volume_id": volume_id})
+        return head
 
     async def _ask(self, method: str, body: Any, attachments: Sequence[bytes] = ()) -> Any:
         await self._connected.wait()

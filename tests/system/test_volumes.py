@@ -482,3 +482,46 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)
     cli("delete", f"{name}-b", "--yes", "--allow-missing")
+
+
+def whole(place):
+    import os
+
+    return {name: open(f"{place}/{name}").read() for name in sorted(os.listdir(place))}
+
+
+def places(*which):
+    import os
+
+    return {place: whole(place) if os.path.isdir(place) else None for place in which}
+
+
+def test_volumes_of_an_app_are_those_of_all_its_functions_and_options_replace_a_functions(stage, volume):
+    with windlass.Volume.ephemeral() as other, windlass.Volume.ephemeral() as third:
+        put(volume, of="app")
+        put(other, of="function")
+        put(third, of="options")
+        shared = windlass.App("test-volumes-of-apps", volumes={"/app": volume})
+        look = shared.function(serialized=True, volumes={"/own": other})(places)
+        over = shared.function(serialized=True, volumes={"/app": other}, name="over")(places)
+
+        @shared.cls(serialized=True)
+        class Looking:
+            @windlass.method()
+            def look(self, *which):
+                return places(*which)
+
+            @windlass.method()
+            def leave(self, path):
+                with open(path, "w") as file:
+                    file.write("left")
+
+        with shared.run():
+            assert look.remote("/app", "/own") == {"/app": {"of": "app"}, "/own": {"of": "function"}}
+            assert over.remote("/app", "/own") == {"/app": {"of": "function"}, "/own": None}
+            assert look.with_options(volumes={"/own": third}).remote("/own") == {"/own": {"of": "options"}}
+            assert Looking().look.remote("/app") == {"/app": {"of": "app"}}
+            changed = Looking.with_options(volumes={"/new": third})
+            assert changed().look.remote("/new") == {"/new": {"of": "options"}}
+            changed().leave.remote("/new/left")
+            until(lambda: "left" in [entry.path for entry in third.iterdir("/")], 30, "a commit in the background")

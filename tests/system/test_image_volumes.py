@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import textwrap
 import threading
 import uuid
@@ -188,6 +189,27 @@ def test_a_worker_killed_in_the_middle_of_a_step_loses_nothing_that_the_step_wro
     assert done, "the step was run again, and saw what it had written before"
     assert read(volume, "first") == read(volume, "second") == "before the kill\n"
     assert not list((stage.home / "building").iterdir())
+
+
+GIVEN_UP = """
+import modal
+vol = modal.Volume.from_name({name!r})
+image = modal.Image.debian_slim().run_commands("echo {name} > /v/first; sleep 300", volumes={{"/v": vol}})
+app = modal.App("test-given-up", image=image)
+@app.function()
+def f(): ...
+@app.local_entrypoint()
+def main(): f.remote()
+"""
+
+
+def test_what_a_step_wrote_that_nobody_waits_for_any_more_is_committed(stage, program, volume):
+    with stage.background("run", program("given_up.py", GIVEN_UP.format(name=volume.name))) as running:
+        until(lambda: list((stage.home / "building").glob("*/volumes/0/upper-0/first")), 60, "the step's first file")
+        running.send_signal(signal.SIGINT)
+        running.wait(30)
+    until(lambda: not list((stage.home / "building").iterdir()), 30, "all is committed")
+    assert read(volume, "first") == f"{volume.name}\n"
 
 
 def test_a_network_file_system_in_a_step_and_buckets_are_refused(stage):

@@ -525,3 +525,44 @@ def test_volumes_of_an_app_are_those_of_all_its_functions_and_options_replace_a_
             assert changed().look.remote("/new") == {"/new": {"of": "options"}}
             changed().leave.remote("/new/left")
             until(lambda: "left" in [entry.path for entry in third.iterdir("/")], 30, "a commit in the background")
+
+
+def stare(volume_id, turns):
+    """Look at a file all the time while the volume is reloaded; what was seen, and how often it was reloaded."""
+    import os
+    import threading
+    import time
+
+    import windlass
+
+    volume, seen, over, done = windlass.Volume.from_id(volume_id), set(), threading.Event(), 0
+
+    def look():
+        while not over.is_set():
+            try:
+                seen.add(os.stat("/data/file").st_size)
+            except OSError as exc:
+                seen.add(exc.strerror)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    deadline = time.monotonic() + 60
+    while done < turns and time.monotonic() < deadline:
+        try:
+            volume.reload()
+            done += 1
+        except RuntimeError:  # looked at in that very moment
+            continue
+    over.set()
+    looking.join()
+    return sorted(map(str, seen)), done
+
+
+@pytest.mark.skipif(
+    tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 5), reason="mounts below others: Linux 6.5"
+)
+def test_while_a_volume_is_reloaded_its_files_are_never_gone(stage, volume):
+    put(volume, file="four")
+    staring = app.function(serialized=True, volumes={PLACE: volume}, name="stare")(stare)
+    with app.run():
+        assert staring.remote(volume.object_id, 60) == (["4"], 60)

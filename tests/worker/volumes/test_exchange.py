@@ -430,3 +430,24 @@ def _orphaned(root: Path) -> Any:
 
 def test_a_container_that_ended_while_no_worker_was_there_is_committed_by_the_next(apart, tmp_path):
     assert apart(_orphaned, tmp_path) == {"a": "1"}
+
+
+def _large(root: Path) -> Any:
+    pretend = Pretend(root)
+    pretend.do("open", "large")  # stays open, so what is committed must be copied
+    with (pretend.mount.folder / "upper-0" / "large").open("r+b") as file:
+        file.truncate(100 * 2**20)
+    upper = pretend.mount.newest()
+    patient = pretend.mount.make(upper, live=True, patient=True)
+    [answer] = asyncio.run(_life(pretend, False))
+    with pretend.store.view(pretend.stack()) as view:
+        size = (view / "large").stat().st_size
+    pretend.end()
+    return patient, answer, size
+
+
+def test_a_large_file_under_work_waits_for_a_commit_in_the_background_but_not_for_one_that_was_asked_for(
+    apart, tmp_path
+):
+    patient, answer, size = apart(_large, tmp_path)
+    assert patient is None and isinstance(answer, dict) and size == 100 * 2**20

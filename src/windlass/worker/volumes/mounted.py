@@ -253,16 +253,17 @@ class Mount:
         uppers = self._state["uppers"]
         yield from [upper for upper in (uppers[:-1] if frozen else uppers) if not upper["done"]]
 
-    def make(self, upper: Upper, *, live: bool, final: bool = False) -> Pending | None:
+    def make(self, upper: Upper, *, live: bool, final: bool = False, patient: bool = False) -> Pending | None:
         """A layer of what is new in an upper folder, to be published; None where nothing is.
 
-        ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times.
+        ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times. ``patient``: see
+        ``taking.take``.
         """
         seen = self._seen(upper)
         if final:
             seen = {path: one._replace(ctime=0) if one.kind == taking.FILE else one for path, one in seen.items()}
         with self._layers.draft() as draft:
-            taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=live and not final)
+            taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=patient)
             if not taken.puts and not taken.clears:
                 if not live:
                     self._done(upper)

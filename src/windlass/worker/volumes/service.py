@@ -190,9 +190,10 @@ class Volumes:
         )
 
     async def _commit(
-        self, container_id: str, mount: mounted.Mount, *, live: bool, final: bool = False
+        self, container_id: str, mount: mounted.Mount, *, live: bool, final: bool = False, patient: bool = False
     ) -> None:
-        """Bring everything that is not committed to the server. ``live``: also what the container still writes to."""
+        """Bring everything that is not committed to the server. ``live``: also what the container still writes to.
+        ``patient``: but large files only when they rest."""
         newest = mount.newest()
         for upper in list(mount.uncommitted(frozen=not live and not final)):
             if (left := mount.pending(upper)) is not None:
@@ -200,7 +201,7 @@ class Volumes:
             if upper["done"]:
                 continue
             is_live = live and upper is newest
-            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final)
+            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final, patient=patient)
             if pending is not None:
                 await self._publish(container_id, mount, upper, pending)
 
@@ -232,7 +233,7 @@ class Volumes:
             began = loop.time()
             try:
                 async with self._lock(container_id, mount.volume_id):
-                    await self._commit(container_id, mount, live=True)
+                    await self._commit(container_id, mount, live=True, patient=True)
             except (exception.Error, OSError) as exc:
                 _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
             wait = max(_EVERY, _SHARE * (loop.time() - began))

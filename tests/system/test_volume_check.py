@@ -46,6 +46,12 @@ def test_a_flipped_bit_is_found_named_and_served_to_nobody_until_the_file_is_put
     put(volume, "fine", b"fine")
     said = stage.cli("volume", "check", volume.name, check=0).out
     assert f"Volume {volume.name} is whole" in said
+    odd = uuid.uuid4().hex.encode()
+    put(volume, "odd-\udcff\n", odd * 100)
+    flip(stage, odd)
+    assert "odd-\N{REPLACEMENT CHARACTER}" in stage.cli("volume", "check", volume.name, check=1).out
+    volume.remove_file("odd-\udcff\n")
+    assert f"Volume {volume.name} is whole" in stage.cli("volume", "check", volume.name, check=0).out
     flip(stage, mark)
     ran = stage.cli("volume", "check", volume.name, check=1)
     assert "models/weights" in ran.out and "no longer what was committed" in ran.err

@@ -94,6 +94,11 @@ def _hidden(root: Path) -> None:
     merged = merging.merge(store, [bad, beside], bottom=True).layer_id
     assert checking.marked(store, merged) == ["folder/b"], "the mark goes with the file"
     assert checking.marked(store, merging.merge(store, [bad, above], bottom=True).layer_id) == []
+    unread = layer(store, z="z")
+    (store.root / unread / "index.json").write_text("{")
+    assert checking.look(store, unread, lambda size: None) == [""]
+    with pytest.raises(exception.DataLossError, match="the index of layer"):
+        checking.refuse(store, [unread, above])
     flip(store.files(bad) / "folder/b")  # as from a backup
     assert checking.look(store, bad, lambda size: None) == [] == checking.marked(store, bad)
 

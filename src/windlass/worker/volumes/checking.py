@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 
 class Damage(NamedTuple):
-    """A file of a layer that is no longer what was committed."""
+    """A file of a layer that is no longer what was committed. ``path`` "": what the layer's files were is not known."""
 
     layer_id: str
     path: str
@@ -69,17 +69,17 @@ def visible(layers: layer_store.Layers, layer_ids: Sequence[str]) -> Iterator[Da
     for number, layer_id in enumerate(layer_ids):
         for path in marked(layers, layer_id):
             above = (layers.files(other) for other in layer_ids[number + 1 :])
-            if not any(_hides(tree, path) for tree in above):
+            if not path or not any(_hides(tree, path) for tree in above):
                 yield Damage(layer_id, path)
 
 
 def refuse(layers: layer_store.Layers, layer_ids: Sequence[str], only: str | None = None) -> None:
     """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts."""
     for damage in visible(layers, layer_ids):
-        if only is None or damage.path == only:
+        if only is None or damage.path in ("", only):
+            what = f"the content of {damage.path!r}" if damage.path else f"the index of layer {damage.layer_id}"
             raise exception.DataLossError(
-                f"the content of {damage.path!r} in the volume is damaged: it is no longer what was committed",
-                hint=_HINT,
+                f"{what} in the volume is damaged: it is no longer what was committed", hint=_HINT
             )
 
 
@@ -133,8 +133,8 @@ def look(
 def _digest(file: Path, pace: Callable[[int], None], *, afresh: bool) -> str:
     state = hashlib.sha256()
     with file.open("rb") as source:
-        if afresh:  # what is mapped somewhere stays in memory all the same
-            os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        # What is mapped somewhere stays in memory all the same; and what is read here shall not push out what others use.
+        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
         while piece := source.read(_CHUNK):
             state.update(piece)
             pace(len(piece))

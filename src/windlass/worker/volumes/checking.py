@@ -133,7 +133,7 @@ def look(
 def _digest(file: Path, pace: Callable[[int], None], *, afresh: bool) -> str:
     state = hashlib.sha256()
     with file.open("rb") as source:
-        # What is mapped somewhere stays in memory all the same; and what is read here shall not push out what others use.
+        # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
         os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
         while piece := source.read(_CHUNK):
             state.update(piece)

@@ -49,7 +49,7 @@ def test_a_flipped_bit_is_found_named_and_served_to_nobody_until_the_file_is_put
     odd = uuid.uuid4().hex.encode()
     put(volume, "odd-\udcff\n", odd * 100)
     flip(stage, odd)
-    assert "odd-\N{REPLACEMENT CHARACTER}" in stage.cli("volume", "check", volume.name, check=1).out
+    assert "odd-?" in stage.cli("volume", "check", volume.name, check=1).out
     volume.remove_file("odd-\udcff\n")
     assert f"Volume {volume.name} is whole" in stage.cli("volume", "check", volume.name, check=0).out
     flip(stage, mark)

@@ -132,7 +132,7 @@ def test_a_full_disk_fails_an_upload_and_a_commit_clearly_and_loses_nothing(smal
     first, full, after = json.loads(next(line for line in log if "GOT" in line).split("GOT ", 1)[1])
     assert (first, after) == ("fine", "fine")
     assert "full" in full and full.startswith(("ResourceExhaustedError", "RuntimeError")), full
-    entries = {entry["Filename"]: entry["Size"] for entry in small.json("volume", "ls", "v")}
+    entries = {entry["filename"]: entry["size"] for entry in small.json("volume", "ls", "v")}
     assert int(entries["large"]) == 200 * 2**20 and entries.keys() == {"first", "large", "word"}
     assert "is whole" in small.cli("volume", "check", "v", check=0, timeout=120).out
     until(lambda: not _layers(small.home), 10, "no drafts")

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -451,3 +452,35 @@ def test_a_large_file_under_work_waits_for_a_commit_in_the_background_but_not_fo
 ):
     patient, answer, size = apart(_large, tmp_path)
     assert patient is None and isinstance(answer, dict) and size == 100 * 2**20
+
+
+def _cancelled(root: Path) -> Any:
+    pretend = Pretend(root)
+    pretend.do("write", "a", "1")
+    begun, go = threading.Event(), threading.Event()
+    make = mounted.Mount.make
+
+    def slow(self: Any, *arguments: Any, **options: Any) -> Any:
+        begun.set()
+        go.wait(20)
+        return make(self, *arguments, **options)
+
+    async def life() -> Any:
+        volumes = pretend.worker()
+        loop = asyncio.get_running_loop()
+        mounted.Mount.make = slow  # type: ignore[method-assign]
+        committing = loop.create_task(volumes._commit("ta-1", pretend.mount, live=True))
+        await asyncio.to_thread(begun.wait, 20)
+        committing.cancel()
+        early = bool((await asyncio.wait({committing}, timeout=0.2))[0])
+        go.set()
+        await asyncio.wait({committing}, timeout=20)
+        return early, committing.cancelled(), (pretend.mount.folder / "pending-0.json").exists()
+
+    found = asyncio.run(asyncio.wait_for(life(), 30))
+    pretend.end()
+    return found
+
+
+def test_whoever_gives_a_commit_up_waits_for_the_thread_that_makes_it(apart, tmp_path):
+    assert apart(_cancelled, tmp_path) == (False, True, True)

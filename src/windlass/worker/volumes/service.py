@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from windlass import exception
 from windlass.kit import tasks
@@ -26,6 +27,7 @@ from windlass.worker import release, spec
 from windlass.worker.volumes import checking, mounted, nfs, stepping, swap
 from windlass.worker.volumes import layers as layer_store
 
+T = TypeVar("T")
 Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
 _EVERY = 5.0  # seconds between commits in the background
 _SHARE = 20  # a commit in the background may take a twentieth of the time
@@ -66,7 +68,7 @@ class Volumes:
                 with self.layers.hold(one["layers"]):
                     mount = mounted.new(folder.path / mounted.FOLDER / str(number), one, self.layers)
                     made.append(mount)
-                    root = await asyncio.to_thread(mount.begin)
+                    root = await _to_its_end(mount.begin)
                 binds.append(spec.Bind(root, one["path"], writable=not one["read_only"]))
             self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
             yield binds
@@ -88,7 +90,7 @@ class Volumes:
         lost: list[exception.Error | OSError] = []
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
-            await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
+            await _to_its_end(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
         self._followed.setdefault(container_id, asyncio.Event()).set()
         over = asyncio.Event()
         writable = [mount for mount in self._mounts[container_id].values() if not mount.plan["read_only"]]
@@ -145,7 +147,7 @@ class Volumes:
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
-                    await asyncio.to_thread(mount.exchange, pid)
+                    await _to_its_end(mount.exchange, pid)
             except swap.Busy:
                 if request["reload"]:
                     raise await self._busy(mount, pid) from None
@@ -176,7 +178,7 @@ class Volumes:
         if not anyway and (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
             return int(head["version"])
         try:
-            await asyncio.to_thread(mount.exchange, pid, (head["version"], head["layers"]))
+            await _to_its_end(mount.exchange, pid, (head["version"], head["layers"]))
         except swap.Busy:
             raise await self._busy(mount, pid) from None
         return int(head["version"])
@@ -201,7 +203,7 @@ class Volumes:
             if upper["done"]:
                 continue
             is_live = live and upper is newest
-            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final, patient=patient)
+            pending = await _to_its_end(mount.make, upper, live=is_live, final=final, patient=patient)
             if pending is not None:
                 await self._publish(container_id, mount, upper, pending)
 
@@ -218,9 +220,9 @@ class Volumes:
             lists = [_joined(made.puts), _joined(clears), _joined(seen)]
             reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
             if not reply["clash"]:
-                await asyncio.to_thread(mount.committed, upper, pending)
+                await _to_its_end(mount.committed, upper, pending)
                 return
-            clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
+            clears, known = await _to_its_end(mount.spare, upper, made.layer_id, reply["clash"], clears)
             seen += known
 
     async def _committing(self, container_id: str, mount: mounted.Mount, over: asyncio.Event) -> None:
@@ -286,6 +288,18 @@ class Volumes:
 
     def _failed(self, name: str, exc: BaseException) -> None:
         _log.error("task %s failed", name, exc_info=exc)
+
+
+async def _to_its_end(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """In a thread, which nobody can cancel: so whoever is cancelled waits until it has ended. The next who looks at the
+    mount, maybe in this worker, finds nobody at work there."""
+    loop = asyncio.get_running_loop()
+    running = loop.run_in_executor(None, functools.partial(work, *arguments, **options))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def _process(home: Path, container_id: str) -> int:

@@ -14,8 +14,10 @@ import pytest
 import windlass
 from windlass import exception
 from windlass.client import imaging, output
+from windlass.cloud_bucket_mount import CloudBucketMount
 from windlass.image import Image
 from windlass.secret import Secret
+from windlass.volume import Volume
 
 LOCAL = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
@@ -315,8 +317,12 @@ def test_run_function_checks_its_arguments_at_once() -> None:
         with pytest.raises(exception.InvalidError):
             base.run_function(_named, **wrong)  # type: ignore[arg-type]
     for name in ("volumes", "network_file_systems"):
-        with pytest.raises(exception.UnimplementedError, match=name):
+        with pytest.raises(exception.InvalidError, match=name):
             base.run_function(_named, **{name: {"/x": object()}})  # type: ignore[arg-type]
+    with pytest.raises(exception.InvalidError, match="bucket"):
+        base.run_function(_named, volumes={"/x": CloudBucketMount("name")})
+    with pytest.raises(exception.InvalidError, match="'/'"):
+        base.run_commands("true", volumes={"/": Volume.from_name("v")})
     with pytest.raises(exception.UnimplementedError, match="GPU"):
         base.run_function(_named, gpu="any")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import pytest
 
@@ -82,3 +83,29 @@ def test_entries_compare_by_what_they_say():
     one = volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)
     assert one == volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)
     assert one != volume.FileEntry("a", volume.FileEntryType.DIRECTORY, 1, 2)
+
+
+def test_a_local_call_warns_of_what_it_has_not_mounted_and_others_do_not() -> None:
+    vol, other = windlass.Volume.from_name("a"), windlass.Volume.from_name("b")
+    plain, app = windlass.App("plain"), windlass.App("mounted", volumes={"/of-app": other})
+
+    def work() -> int:
+        return 1
+
+    class Job:
+        @windlass.method()
+        def work(self) -> int:
+            return 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bare = plain.function(serialized=True)(work)
+        assert bare.local() == 1
+    with pytest.warns(UserWarning, match="nothing is mounted at /data, /of-app"):
+        assert app.function(serialized=True, volumes={"/data": vol})(work).local() == 1
+    with pytest.warns(UserWarning, match="/of-app"):
+        assert app.function(serialized=True, name="other")(work).local() == 1
+    with pytest.warns(UserWarning, match="at /other$"):
+        assert bare.with_options(volumes={"/other": vol}).local() == 1
+    with pytest.warns(UserWarning, match="at /data$"):
+        assert plain.cls(serialized=True, volumes={"/data": vol})(Job)().work.local() == 2

@@ -88,7 +88,9 @@ class Method(_Function):
 
     def local(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it in this process, on the object's one local instance, whose enter hooks ran before."""
-        return self._obj._local().call(self.get_raw_f(), args, kwargs)
+        raw_f = self.get_raw_f()
+        function._warn_of_mounts(self._obj._cls._service, self._binding)
+        return self._obj._local().call(raw_f, args, kwargs)
 
     async def _ready(self) -> str:
         function_id = await super()._ready()

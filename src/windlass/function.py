@@ -187,8 +187,10 @@ class Function(_Base[P, R, O]):
         return generate.generate(self, invoke.pack(args, kwargs))
 
     def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
-        """Call the Python function in this process."""
-        return self.get_raw_f()(*args, **kwargs)
+        """Call the Python function in this process. A warning says which of its mounts are not there."""
+        raw_f = self.get_raw_f()
+        _warn_of_mounts(self, self._binding)
+        return raw_f(*args, **kwargs)
 
     @faces.opened
     def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], FunctionCall[R]]]:
@@ -593,6 +595,22 @@ class Function(_Base[P, R, O]):
             image = self._app._chosen_image(self)
             if image is not None:
                 image._entered()
+
+
+def _warn_of_mounts(function: Function[..., Any, Any], bound: binding.Binding | None) -> None:
+    """For ``local()`` outside of containers. ``function``: has the options; ``bound``: what a variant overrides."""
+    from windlass.client import here
+
+    if function._options is None or function._app is None or here.in_container():
+        return
+    volumes = (bound.overrides.get("volumes") if bound is not None else None) or {
+        **function._app._volumes, **function._options.volumes,
+    }  # fmt: skip
+    if paths := sorted({*volumes, *function._options.network_file_systems}):
+        import warnings
+
+        text = f"{function._describe()} runs in this process, where nothing is mounted at {', '.join(paths)}"
+        warnings.warn(text, stacklevel=3)
 
 
 def _deployed(app_name: str, tag: str, version: int | None, environment_name: str | None) -> Function[..., Any, Any]:

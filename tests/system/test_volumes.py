@@ -482,3 +482,87 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)
     cli("delete", f"{name}-b", "--yes", "--allow-missing")
+
+
+def whole(place):
+    import os
+
+    return {name: open(f"{place}/{name}").read() for name in sorted(os.listdir(place))}
+
+
+def places(*which):
+    import os
+
+    return {place: whole(place) if os.path.isdir(place) else None for place in which}
+
+
+def test_volumes_of_an_app_are_those_of_all_its_functions_and_options_replace_a_functions(stage, volume):
+    with windlass.Volume.ephemeral() as other, windlass.Volume.ephemeral() as third:
+        put(volume, of="app")
+        put(other, of="function")
+        put(third, of="options")
+        shared = windlass.App("test-volumes-of-apps", volumes={"/app": volume})
+        look = shared.function(serialized=True, volumes={"/own": other})(places)
+        over = shared.function(serialized=True, volumes={"/app": other}, name="over")(places)
+
+        @shared.cls(serialized=True)
+        class Looking:
+            @windlass.method()
+            def look(self, *which):
+                return places(*which)
+
+            @windlass.method()
+            def leave(self, path):
+                with open(path, "w") as file:
+                    file.write("left")
+
+        with shared.run():
+            assert look.remote("/app", "/own") == {"/app": {"of": "app"}, "/own": {"of": "function"}}
+            assert over.remote("/app", "/own") == {"/app": {"of": "function"}, "/own": None}
+            assert look.with_options(volumes={"/own": third}).remote("/own") == {"/own": {"of": "options"}}
+            assert Looking().look.remote("/app") == {"/app": {"of": "app"}}
+            changed = Looking.with_options(volumes={"/new": third})
+            assert changed().look.remote("/new") == {"/new": {"of": "options"}}
+            changed().leave.remote("/new/left")
+            until(lambda: "left" in [entry.path for entry in third.iterdir("/")], 30, "a commit in the background")
+
+
+def stare(volume_id, turns):
+    """Look at a file all the time while the volume is reloaded; what was seen, and how often it was reloaded."""
+    import os
+    import threading
+    import time
+
+    import windlass
+
+    volume, seen, over, done = windlass.Volume.from_id(volume_id), set(), threading.Event(), 0
+
+    def look():
+        while not over.is_set():
+            try:
+                seen.add(os.stat("/data/file").st_size)
+            except OSError as exc:
+                seen.add(exc.strerror)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    deadline = time.monotonic() + 60
+    while done < turns and time.monotonic() < deadline:
+        try:
+            volume.reload()
+            done += 1
+        except RuntimeError:  # looked at in that very moment
+            continue
+    over.set()
+    looking.join()
+    return sorted(map(str, seen)), done
+
+
+@pytest.mark.skipif(
+    tuple(int(part) for part in os.uname().release.split(".")[:2]) < (6, 5), reason="mounts below others: Linux 6.5"
+)
+def test_while_a_volume_is_reloaded_its_files_are_never_gone(stage, volume):
+    put(volume, file="four")
+    staring = app.function(serialized=True, volumes={PLACE: volume}, name="stare")(stare)
+    with app.run():
+        assert staring.remote(volume.object_id, 60) == (["4"], 60)

@@ -23,6 +23,7 @@ _MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "re
 
 _TIGHT, _FULL = 2 * 2**30, 200 * 2**20
 _PROBE_SECONDS = 60
+_SHOWN = 5  # damaged files that are named
 _VITAL = ("functions", "images")
 """What functions cannot do without, in the words of ``windlass.worker.host``."""
 
@@ -56,6 +57,7 @@ def command(as_json: bool) -> None:
 def _look(root: Path) -> Iterator[Finding]:
     yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
     yield from _space(root)
+    yield from _volumes(root)
     yield _platform(root)
     yield from _host(root)
 
@@ -90,6 +92,27 @@ def _space(root: Path) -> Iterator[Finding]:
     state = MISSING if free < _FULL else LIMITED if free < _TIGHT else GOOD
     remedy = "" if state == GOOD else "Free some space, or set WINDLASS_HOME to a larger disk."
     yield Finding("space", state, f"{free / 2**30:.1f} GiB free in {place}", remedy)
+
+
+def _volumes(root: Path) -> Iterator[Finding]:
+    """What is known of the stored files of volumes: the worker compares them with what was committed."""
+    layers = [layer for layer in (root / "volumes").glob("vl-*") if layer.is_dir()]
+    if not layers:
+        return
+    damaged: list[str] = []
+    for layer in layers:
+        try:
+            damaged += json.loads((layer / "damaged.json").read_text())
+        except (OSError, ValueError):
+            continue
+    checked = sum((layer / "checked").exists() for layer in layers)
+    detail = f"{checked} of {len(layers)} layers were compared with what was committed"
+    if damaged:
+        paths = ", ".join(map(repr, damaged[:_SHOWN])) + (", …" if len(damaged) > _SHOWN else "")
+        remedy = "`windlass volume check NAME` says whose it is. Put the files again, or restore an earlier version."
+        yield Finding("volumes", LIMITED, f"{detail}; damaged: {paths}", remedy)
+    else:
+        yield Finding("volumes", GOOD, f"{detail}; no damage was found")
 
 
 def _platform(root: Path) -> Finding:

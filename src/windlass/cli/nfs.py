@@ -5,8 +5,13 @@ from pathlib import Path
 
 import click
 
-from windlass import exception
-from windlass.cli import ask, control, listing, options, transfers
+from windlass.cli import ask, filing, options, transfers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from windlass.client.volumes import Entry
 
 
 @click.group(name="nfs", help="Network file systems: folders that running containers share. Deprecated: use volumes.")
@@ -14,12 +19,17 @@ def group() -> None:
     pass
 
 
-def _identity(name: str, env: str | None) -> str:
-    """The id of the one of that name, which exists."""
-    from windlass import paths
+def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
+    from windlass.client import volumes
 
-    control.ensure(paths.home(), worker=True)
-    return str(ask.request("nfs.get", {"name": name, **options.environment(env)})["volume_id"])
+    return volumes.matching(identity, path)
+
+
+_KIND = filing.Kind(
+    word="network file system", method="nfs", listed="file_systems", lost="files", entries=_entries,
+    shown="Files and folders; PATH may be a glob.",
+)  # fmt: skip
+filing.add(group, _KIND)
 
 
 @group.command(help="Make a network file system.")
@@ -34,28 +44,6 @@ def create(name: str, env: str | None) -> None:
     )
 
 
-@group.command(name="list", help="All network file systems of an environment.")
-@options.env_option
-@options.json_option
-def list_all(env: str | None, as_json: bool) -> None:
-    found = ask.request("nfs.list", options.environment(env))["file_systems"]
-    rows = [[one["name"], listing.iso(one["created_at"]), one["created_by"]] for one in found]
-    listing.show(["Name", "Created at", "Created by"], rows, as_json=as_json)
-
-
-@group.command(help="Files and folders; PATH may be a glob.")
-@click.argument("name", metavar="NAME")
-@click.argument("path", default="/")
-@options.json_option
-@options.env_option
-def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
-    from windlass.client import volumes
-
-    with transfers.usage():
-        entries = transfers.collected(volumes.matching(_identity(name, env), path))
-    transfers.show(entries, as_json=as_json)
-
-
 @group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
 @click.argument("name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
@@ -63,7 +51,7 @@ def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
 @options.env_option
 def put(name: str, local_path: str, remote_path: str, env: str | None) -> None:
     local = transfers.local_source(local_path)
-    remote = transfers.put(_identity(name, env), local, remote_path, force=True)
+    remote = transfers.put(_KIND.identity(name, env), local, remote_path, force=True)
     click.echo(f"Uploaded {local_path} to {remote} of network file system {name}.", err=True)
 
 
@@ -76,7 +64,7 @@ def put(name: str, local_path: str, remote_path: str, env: str | None) -> None:
 def get(name: str, remote_path: str, local_destination: str, force: bool, env: str | None) -> None:
     from windlass.client import globs, volumes
 
-    identity = _identity(name, env)
+    identity = _KIND.identity(name, env)
     if not globs.is_glob(remote_path):
         target = transfers.get(identity, remote_path, local_destination, force=force)
     elif local_destination == "-":
@@ -92,33 +80,3 @@ def get(name: str, remote_path: str, local_destination: str, force: bool, env: s
         transfers.download(identity, files, force=force)
     if target is not None:
         click.echo(f"Downloaded {remote_path} to {target}.", err=True)
-
-
-@group.command(help="Remove a file, or with -r a folder.")
-@click.argument("name", metavar="NAME")
-@click.argument("remote_path", metavar="PATH")
-@click.option("-r", "--recursive", is_flag=True, help="Also folders, with all in them.")
-@options.env_option
-def rm(name: str, remote_path: str, recursive: bool, env: str | None) -> None:
-    from windlass.client import bridge, volumes
-
-    identity = _identity(name, env)
-    with transfers.usage():
-        bridge.run(volumes.edit(identity, [{"op": "remove", "path": remote_path, "recursive": recursive}]))
-
-
-@group.command(help="Delete a network file system with all its files.")
-@click.argument("name", metavar="NAME")
-@click.option("--allow-missing", is_flag=True, help="Do not mind if there is none.")
-@options.yes_option
-@options.env_option
-def delete(name: str, allow_missing: bool, yes: bool, env: str | None) -> None:
-    try:
-        identity = _identity(name, env)
-    except exception.NotFoundError:
-        if not allow_missing:
-            raise
-        return
-    options.confirm(f"Delete network file system {name} with all its files?", yes=yes)
-    ask.request("nfs.delete", {"volume_id": identity})
-    click.echo(f"Deleted network file system {name}.")

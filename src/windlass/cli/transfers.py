@@ -50,16 +50,17 @@ def show(entries: Sequence[Entry], *, as_json: bool) -> None:
     """Print a listing; only paths where nobody looks."""
     if not as_json and not sys.stdout.isatty():
         for path, *_ in entries:
-            click.echo(_printable(path))
+            click.echo(printable(path))
         return
     rows = [
-        [_printable(path), _TYPES.get(kind, "?"), listing.iso(mtime), size if as_json else listing.size(size)]
+        [printable(path), _TYPES.get(kind, "?"), listing.iso(mtime), size if as_json else listing.size(size)]
         for path, kind, mtime, size in entries
     ]
     listing.show(["Filename", "Type", "Created/Modified", "Size"], rows, as_json=as_json)
 
 
-def _printable(path: str) -> str:
+def printable(path: str) -> str:
+    """A path that may hold any bytes, for a terminal."""
     return path.encode(errors="surrogateescape").decode(errors="replace")
 
 

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
-from windlass import exception
-from windlass.cli import ask, control, listing, options, transfers
+from windlass.cli import ask, filing, listing, options, transfers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from windlass.volume import Volume
+    from collections.abc import AsyncIterator
+
+    from windlass.client.volumes import Entry
 
 
 @click.group(name="volume", help="Volumes: folders that containers share, and that stay.")
@@ -18,12 +19,17 @@ def group() -> None:
     pass
 
 
-def _volume(name: str, env: str | None) -> Volume:
-    """The volume of that name, which exists."""
-    from windlass import paths, volume
+def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
+    from windlass.client import volumes
 
-    control.ensure(paths.home(), worker=True)
-    return volume.Volume.from_name(name, environment_name=env).hydrate()
+    return volumes.entries(identity, path, recursive=False)
+
+
+_KIND = filing.Kind(
+    word="volume", method="volume", listed="volumes", lost="files and versions", entries=_entries,
+    shown="Files and folders in a volume.",
+)  # fmt: skip
+filing.add(group, _KIND)
 
 
 @group.command(help="Make a volume.")
@@ -38,28 +44,6 @@ def create(name: str, env: str | None, version: str | None) -> None:
     click.echo(f'    vol = windlass.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
 
 
-@group.command(name="list", help="All volumes of an environment.")
-@options.env_option
-@options.json_option
-def list_volumes(env: str | None, as_json: bool) -> None:
-    found = ask.request("volume.list", options.environment(env))["volumes"]
-    rows = [[one["name"], listing.iso(one["created_at"]), one["created_by"]] for one in found]
-    listing.show(["Name", "Created at", "Created by"], rows, as_json=as_json)
-
-
-@group.command(help="Files and folders in a volume.")
-@click.argument("volume_name", metavar="NAME")
-@click.argument("path", default="/")
-@options.json_option
-@options.env_option
-def ls(volume_name: str, path: str, as_json: bool, env: str | None) -> None:
-    from windlass.client import volumes
-
-    with transfers.usage():
-        entries = transfers.collected(volumes.entries(_volume(volume_name, env).object_id, path, recursive=False))
-    transfers.show(entries, as_json=as_json)
-
-
 @group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
@@ -68,7 +52,7 @@ def ls(volume_name: str, path: str, as_json: bool, env: str | None) -> None:
 @options.env_option
 def put(volume_name: str, local_path: str, remote_path: str, force: bool, env: str | None) -> None:
     local = transfers.local_source(local_path)
-    remote = transfers.put(_volume(volume_name, env).object_id, local, remote_path, force=force)
+    remote = transfers.put(_KIND.identity(volume_name, env), local, remote_path, force=force)
     click.echo(f"Uploaded {local_path} to {remote} of volume {volume_name}.", err=True)
 
 
@@ -79,7 +63,7 @@ def put(volume_name: str, local_path: str, remote_path: str, force: bool, env: s
 @click.option("--force/--no-force", default=False, help="Replace files that are there.")
 @options.env_option
 def get(volume_name: str, remote_path: str, local_destination: str, force: bool, env: str | None) -> None:
-    target = transfers.get(_volume(volume_name, env).object_id, remote_path, local_destination, force=force)
+    target = transfers.get(_KIND.identity(volume_name, env), remote_path, local_destination, force=force)
     if target is not None:
         click.echo(f"Downloaded {remote_path} to {target}.", err=True)
 
@@ -90,20 +74,13 @@ def get(volume_name: str, remote_path: str, local_destination: str, force: bool,
 @click.option("-r", "--recursive", is_flag=True, help="Also folders.")
 @options.env_option
 def cp(volume_name: str, paths: tuple[str, ...], recursive: bool, env: str | None) -> None:
+    from windlass import volume
+
     if len(paths) < 2:
         raise click.UsageError("Name at least one source, and the target.")
+    there = volume.Volume.from_id(_KIND.identity(volume_name, env))
     with transfers.usage():
-        _volume(volume_name, env).copy_files(list(paths[:-1]), paths[-1], recursive=recursive)
-
-
-@group.command(help="Remove a file, or with -r a folder.")
-@click.argument("volume_name", metavar="NAME")
-@click.argument("remote_path", metavar="PATH")
-@click.option("-r", "--recursive", is_flag=True, help="Also folders, with all in them.")
-@options.env_option
-def rm(volume_name: str, remote_path: str, recursive: bool, env: str | None) -> None:
-    with transfers.usage():
-        _volume(volume_name, env).remove_file(remote_path, recursive=recursive)
+        there.copy_files(list(paths[:-1]), paths[-1], recursive=recursive)
 
 
 @group.command(help="Give a volume another name.")
@@ -119,25 +96,6 @@ def rename(old_name: str, new_name: str, yes: bool, env: str | None) -> None:
     click.echo(f"Renamed volume {old_name} to {new_name}.")
 
 
-@group.command(help="Delete a volume with all its versions.")
-@click.argument("name", metavar="NAME")
-@click.option("--allow-missing", is_flag=True, help="Do not mind if there is none.")
-@options.yes_option
-@options.env_option
-def delete(name: str, allow_missing: bool, yes: bool, env: str | None) -> None:
-    from windlass import volume
-
-    try:
-        _volume(name, env)
-    except exception.NotFoundError:
-        if not allow_missing:
-            raise
-        return
-    options.confirm(f"Delete volume {name} with all its files and versions?", yes=yes)
-    volume.Volume.objects.delete(name, allow_missing=allow_missing, environment_name=env)
-    click.echo(f"Deleted volume {name}.")
-
-
 # -- versions ----------------------------------------------------------------------------------------------
 
 
@@ -146,7 +104,7 @@ def delete(name: str, allow_missing: bool, yes: bool, env: str | None) -> None:
 @options.json_option
 @options.env_option
 def history(volume_name: str, as_json: bool, env: str | None) -> None:
-    found = ask.request("volume.history", {"volume_id": _volume(volume_name, env).object_id})["versions"]
+    found = ask.request("volume.history", {"volume_id": _KIND.identity(volume_name, env)})["versions"]
     rows = [
         [
             one["version"], listing.iso(one["created_at"]), one["by"], one["files"],
@@ -157,15 +115,40 @@ def history(volume_name: str, as_json: bool, env: str | None) -> None:
     listing.show(["Version", "Committed at", "By", "Files", "Size"], rows, as_json=as_json)
 
 
+@group.command(help="Compare all files of a volume with what was committed; the exit code is 1 if any is damaged.")
+@click.argument("volume_name", metavar="NAME")
+@click.option("--version", type=int, help="Which version; the newest by default.")
+@options.json_option
+@options.env_option
+def check(volume_name: str, version: int | None, as_json: bool, env: str | None) -> None:
+    body: dict[str, Any] = {"volume_id": _KIND.identity(volume_name, env)}
+    if version is not None:
+        body["at"] = version
+    damaged, size = [], 0
+    for said in ask.stream("volume.check", body):
+        size = said.get("of", size)
+        if "path" in said:
+            damaged.append([transfers.printable(said["path"]), said["layer_id"]])
+    if damaged or as_json:
+        listing.show(["Damaged", "Layer"], damaged, as_json=as_json)
+    if damaged:
+        raise click.ClickException(
+            f"{len(damaged)} of the files of volume {volume_name} are no longer what was committed. Put them again, "
+            "or restore an earlier version."
+        )
+    if not as_json:
+        click.echo(f"Volume {volume_name} is whole: {listing.size(size)} compared.")
+
+
 @group.command(help="Let a volume be again as it was: a new version, which shows what an earlier one showed.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("version", type=int)
 @options.yes_option
 @options.env_option
 def restore(volume_name: str, version: int, yes: bool, env: str | None) -> None:
-    volume = _volume(volume_name, env)
+    identity = _KIND.identity(volume_name, env)
     options.confirm(f"Restore version {version} of volume {volume_name}?", yes=yes)
-    made = ask.request("volume.restore", {"volume_id": volume.object_id, "version": version})
+    made = ask.request("volume.restore", {"volume_id": identity, "version": version})
     click.echo(f"Version {made['version']} of volume {volume_name} shows what version {version} showed.")
 
 
@@ -175,7 +158,7 @@ def restore(volume_name: str, version: int, yes: bool, env: str | None) -> None:
 @click.option("--version", type=int, help="Which version; the newest by default.")
 @options.env_option
 def fork(volume_name: str, new_name: str, version: int | None, env: str | None) -> None:
-    body: dict[str, Any] = {"volume_id": _volume(volume_name, env).object_id, "name": new_name}
+    body: dict[str, Any] = {"volume_id": _KIND.identity(volume_name, env), "name": new_name}
     if version is not None:
         body["version"] = version
     ask.request("volume.fork", {**body, **options.environment(env)})

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from windlass import config, exception
-from windlass.client import lock, recipes, resolver
+from windlass.client import lock, recipes, resolver, volumes
 from windlass.client import session as sessions
 from windlass.kit import ids
 from windlass.wire.messages import built, images
@@ -119,6 +119,10 @@ async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
     recipe = cast(images.Recipe, dict(step.recipe))
     if step.secrets:
         recipe["secrets"] = [secret.object_id for secret in step.secrets]
+    if step.volumes:
+        recipe["volumes"] = volumes.mounts(step.volumes)
+    if step.shared:
+        recipe["nfs"] = volumes.shares(step.shared)
     if step.expand is not None:
         del recipe["op"]
         return [cast(images.Recipe, {**recipe, **expanded}) for expanded in await step.expand(around)]

@@ -78,6 +78,9 @@ def definition(recipe: images.Recipe) -> dict[str, Any]:
     """What a recipe says, without what differs from run to run."""
     left_out = {"pins"} | ({"image"} if recipe.get("op") == "copy" else set())
     said = {name: value for name, value in images.content(recipe).items() if name not in left_out}
+    for kind in ("volumes", "nfs"):  # ids are others on each platform; where and how they are mounted is not
+        if kind in said:
+            said[kind] = [{k: v for k, v in one.items() if k not in ("volume_id", "nfs_id")} for one in said[kind]]
     plain: dict[str, Any] = json.loads(json.dumps(said, sort_keys=True))
     return plain
 

@@ -6,7 +6,7 @@ from windlass import exception
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     from windlass.client import imaging
@@ -21,11 +21,12 @@ _FIRST_FREE_THREADED = 13  # of Python 3
 class Step:
     """One recipe of an image, and what must be resolved before it can be sent.
 
+    ``volumes``, ``shared``: volumes and network file systems by the paths that they are mounted at.
     ``expand``: makes the recipes that stand in this step's place when the image is built; ``recipe`` then holds only
     what is common to all of them. ``needs``: objects that must be hydrated before.
     """
 
-    __slots__ = ("expand", "mount", "needs", "recipe", "requirements", "secrets")
+    __slots__ = ("expand", "mount", "needs", "recipe", "requirements", "secrets", "shared", "volumes")
 
     def __init__(
         self,
@@ -36,13 +37,17 @@ class Step:
         requirements: Sequence[str | os.PathLike[str]] = (),
         expand: Callable[[imaging.Around], Awaitable[list[images.Recipe]]] | None = None,
         needs: Sequence[objects.Object] = (),
+        volumes: Mapping[str, objects.Object] | None = None,
+        shared: Mapping[str, objects.Object] | None = None,
     ) -> None:
         self.recipe = recipe
         self.secrets = tuple(secrets)
         self.mount = mount
         self.requirements = tuple(requirements)
         self.expand = expand
-        self.needs = tuple(needs)
+        self.volumes = dict(volumes or {})
+        self.shared = dict(shared or {})
+        self.needs = (*needs, *self.volumes.values(), *self.shared.values())
 
 
 def series(python_version: object) -> str:

@@ -505,7 +505,8 @@ async def ephemeral(cls: type[handles.Object], query: Any) -> AsyncIterator[Any]
     home = session.current()
     found: Any = (await home.request(method(f"{cls._prefix}-", "get"), query)).body
     volume: Any = cls._new()
-    volume._object_id = found["volume_id"]
+    volume._object_id, volume._lazy = found["volume_id"], True
+    volume._query = {"volume_id": found["volume_id"]}
     reference: messages.VolumeRef = {"volume_id": found["volume_id"]}
     try:
         async with tasks.Tasks(lambda name, exc: None) as owner:

@@ -8,7 +8,7 @@ from windlass.client import object as objects
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from typing import Any
 
     from typing_extensions import Self
@@ -87,12 +87,15 @@ class Chain(objects.Object):
         force_build: bool = False,
         env: dict[str, str | None] | None = None,
         secrets: Collection[Secret] | None = None,
+        volumes: Mapping[str, objects.Object] | None = None,
         gpu: object = None,
     ) -> Self:
         check_gpu(gpu)
         if env:
             recipe["env"] = recipes.variables(f"{recipe['op']} step (env=…)", env, optional=True)
-        step = recipes.Step(forced(recipe, force_build), secrets=checked(secrets or ()), requirements=requirements)
+        step = recipes.Step(
+            forced(recipe, force_build), secrets=checked(secrets or ()), requirements=requirements, volumes=volumes
+        )
         return self._append(step)
 
     def _append(self, step: recipes.Step) -> Self:
@@ -115,20 +118,23 @@ class Chain(objects.Object):
         force_build: bool = False,
         env: dict[str, str | None] | None = None,
         secrets: Collection[Secret] | None = None,
+        volumes: Mapping[str, objects.Object] | None = None,
+        shared: Mapping[str, objects.Object] | None = None,
         gpu: object = None,
         needs: Sequence[objects.Object] = (),
     ) -> Self:
         """A step whose recipes are known only when the image is built: it reads local files, or asks for its parent.
 
-        ``needs``: objects that must be hydrated before.
+        ``needs``: objects that must be hydrated before. ``volumes``, ``shared``: as ``recipes.Step`` has them.
         """
         common: images.Recipe = {}
         if env:
             common["env"] = recipes.variables(f"{name} step (env=…)", env, optional=True)
         check_gpu(gpu)
         step = recipes.Step(
-            {"op": name, **forced(common, force_build)}, secrets=checked(secrets or ()), expand=expand, needs=needs
-        )
+            {"op": name, **forced(common, force_build)}, secrets=checked(secrets or ()), expand=expand, needs=needs,
+            volumes=volumes, shared=shared,
+        )  # fmt: skip
         return self._append(step)
 
     def _add(self, mount: mounts.Mount, copy: bool) -> Self:
@@ -173,6 +179,20 @@ class Chain(objects.Object):
 def check_gpu(gpu: object) -> None:
     if gpu is not None:
         raise exception.UnimplementedError("a GPU during a build step is not available in this version of Windlass")
+
+
+def mounted(given: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """The volumes of a step by path. Raises ``InvalidError``, also for a bucket: nothing in a build signs in there."""
+    from windlass import options
+    from windlass.client import buckets
+
+    own, alien = buckets.split(options.volumes(given))
+    if alien:
+        raise exception.InvalidError(
+            f"the bucket at {next(iter(alien))!r} cannot be mounted by a step of an image: volumes can",
+            hint="Read it in a function of the app, or copy what the step needs into a Volume first.",
+        )
+    return own
 
 
 def forced(recipe: images.Recipe, force: bool) -> images.Recipe:

@@ -8,7 +8,8 @@ from windlass.image import chain
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import os
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
+    from typing import Any
 
     from typing_extensions import Self
 
@@ -23,7 +24,7 @@ class Commands(chain.Chain):
         *commands: str | list[str],
         env: dict[str, str | None] | None = None,
         secrets: Collection[Secret] | None = None,
-        volumes: dict[str, object] | None = None,
+        volumes: Mapping[Any, Any] | None = None,
         gpu: object = None,
         force_build: bool = False,
     ) -> Self:
@@ -33,17 +34,29 @@ class Commands(chain.Chain):
             commands: commands, or lists of them.
             env: variables that only these steps see.
             secrets: secrets that only these steps see.
-            volumes: not available yet.
+            volumes: volumes by the paths where these steps see them, a cache of packages for example: each command
+                sees the newest commit when it starts, and what it wrote is committed when it has ended. Which volumes,
+                and how they are mounted, counts for the cache of steps; what they hold does not, and never becomes
+                part of the image.
             gpu: not available yet.
             force_build: run the steps, and those after them, even if they are in the cache.
+
+        Raises:
+            InvalidError: something that is no command, or no volume that could be mounted there.
+
+        Example:
+            >>> cache = windlass.Volume.from_name("pip-cache", create_if_missing=True)
+            >>> image = windlass.Image.debian_slim().run_commands(
+            ...     "pip install --cache-dir /cache numpy", volumes={"/cache": cache}
+            ... )
         """
-        if volumes:
-            raise exception.UnimplementedError("run_commands(volumes=…) is not available in this version of Windlass")
+        mounted = chain.mounted(volumes)
         image = self
         for command in recipes.commands("run_commands", commands):
             image = image._step(
-                {"op": "run", "commands": [command]}, force_build=force_build, env=env, secrets=secrets, gpu=gpu
-            )
+                {"op": "run", "commands": [command]}, force_build=force_build, env=env, secrets=secrets,
+                volumes=mounted, gpu=gpu,
+            )  # fmt: skip
         return image
 
     def env(self, vars: dict[str, str]) -> Self:

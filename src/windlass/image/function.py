@@ -53,8 +53,12 @@ class Functions(chain.Chain):
                 prompt, is pickled: then the image needs the Python version that runs here.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            volumes: not available yet.
-            network_file_systems: not available yet.
+            volumes: volumes by the paths where the function sees them. It sees the newest commit when it starts. What
+                it writes there is committed in the background and when it has ended, also when it failed, as with any
+                function; the layer is kept only after that. What a volume holds never becomes part of the image, and
+                does not count for the cache: which volume it is (its id, so one made anew under the same name is
+                another one) and how it is mounted does.
+            network_file_systems: network file systems by path, in the same way.
             gpu: not available yet.
             cpu: CPU cores, or a pair of request and limit.
             memory: MiB, or a pair of request and limit.
@@ -67,7 +71,8 @@ class Functions(chain.Chain):
             include_source: whether the file or package that defines the function is there while it runs.
 
         Raises:
-            InvalidError: no plain function, or more than 2 MiB of arguments.
+            InvalidError: no plain function, more than 2 MiB of arguments, or something (a bucket, say) that no step
+                can mount.
 
         Example:
             >>> def download():
@@ -77,11 +82,8 @@ class Functions(chain.Chain):
         from windlass import options
 
         function = _checked(raw_f)
-        for name, given in (("volumes", volumes), ("network_file_systems", network_file_systems)):
-            if given:
-                raise exception.UnimplementedError(
-                    f"run_function({name}=…) is not available in this version of Windlass"
-                )
+        mounted = chain.mounted(volumes)
+        shared = options.network_file_systems(network_file_systems, mounted)
         recipe: images.Recipe = {"op": "function", "timeout": options._seconds("timeout", timeout)}
         if cpu is not None:
             recipe["cpu"] = list(options._cpu(cpu))
@@ -96,8 +98,9 @@ class Functions(chain.Chain):
             return [{**recipe, **await building.function(origin, arguments, include_source, around.context.session)}]
 
         return self._later(
-            f"run_function {function.__name__}", expand, force_build=force_build, env=env, secrets=secrets, gpu=gpu
-        )
+            f"run_function {function.__name__}", expand, force_build=force_build, env=env, secrets=secrets,
+            volumes=mounted, shared=shared, gpu=gpu,
+        )  # fmt: skip
 
 
 def _checked(given: Any) -> Any:

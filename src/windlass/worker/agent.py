@@ -39,6 +39,8 @@ class Agent:
         self._volumes = None
         if runtime.volumes is not None:
             runtime.volumes.connect(self._link.call)
+            self._tasks.start(runtime.volumes.steps.rescue(), "commits of ended steps")
+            self._tasks.start(runtime.volumes.scrub.run(), "check of layers")
             self._volumes = answers.Answers(runtime.volumes, self._tasks)
         self._lives: dict[str, life.Life] = {}
         self._changed: set[str] = set()

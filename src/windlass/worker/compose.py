@@ -56,12 +56,12 @@ async def isolated(
         )
         images = store.Store(place.inside, holds.Holds())
         relays = relay.Relays(outer.socket, needed=place.uplink.kind != "none")
+        kept = volume_service.Volumes(place.inside)
         builder = build.Builder(
             place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path,
-            relays=relays, own=home / configured.FILE,
+            relays=relays, own=home / configured.FILE, mounted=kept.steps.mounted,
             held=images.held,
         )  # fmt: skip
-        kept = volume_service.Volumes(place.inside)
         alien = bucket_service.Buckets(place.view, relays)
         await asyncio.to_thread(kept.layers.sweep)
         await asyncio.to_thread(kept.nfs.sweep)
@@ -100,7 +100,7 @@ def _reachable(home: Path) -> Path:
     """
     os.chown(home, -1, container.OWNER)
     home.chmod(home.stat().st_mode & 0o700 | 0o010)
-    for name in ("containers", families.KIND, "layers", "mounts", "lib", "steps"):
+    for name in ("containers", families.KIND, folders.STEPS, "layers", "mounts", "lib", "steps"):
         (home / name).mkdir(exist_ok=True)
         (home / name).chmod(0o711)
     folders.part(home / "containers")

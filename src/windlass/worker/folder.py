@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
-CONTAINERS, FAMILIES = "containers", "families"
+CONTAINERS, FAMILIES, STEPS = "containers", "families", "building"
 _GET_FLAGS, _SET_FLAGS, _TOP_FOLDER = 0x80086601, 0x40086602, 0x20000  # of ioctl_iflags
 
 

@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import signal
+import threading
 from pathlib import Path
 
 FS = 0x00000200
@@ -37,6 +40,8 @@ _KEPT = {
 }  # fmt: skip
 _PDEATHSIG = 1
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _HERE = 428, 429, 436, -100  # the same numbers on all kinds of processors
+_EXPIRE, _BENEATH = 0x4, 0x200
+_IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -99,6 +104,30 @@ def unmount_unused(target: str) -> None:
     _check(_libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW), f"umount {target}")
 
 
+def is_unused(target: str) -> bool | None:
+    """Whether nothing uses the mount at ``target``, which must be no link. None where that took it away.
+
+    It is marked for removal, which any use takes back; a mount that has the mark already goes.
+    """
+    try:
+        _check(_libc.umount2(os.fsencode(target), UMOUNT_NOFOLLOW | _EXPIRE), f"umount {target}")
+    except OSError as exc:
+        if exc.errno == errno.EAGAIN:
+            return True
+        if exc.errno == errno.EBUSY:
+            return False
+        raise
+    return None
+
+
+def give_way() -> None:
+    """Let this thread run, and read, only when nobody else wants to."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+    number = _IOPRIO_SET.get(platform.machine())
+    if number is not None:
+        _libc.syscall(number, 1, 0, 3 << 13)  # this thread, class "idle"; it is no harm where that fails
+
+
 def open_tree(path: str | Path) -> int:
     """A descriptor of a copy of the mounts at ``path``, which hangs nowhere yet."""
     flags = 0x1 | 0x8000 | os.O_CLOEXEC  # clone, recursive
@@ -116,3 +145,11 @@ def move_mount(tree: int, target: str | Path) -> None:
 def hang(tree: int, folder: int) -> None:
     """Hang what ``open_tree`` gave in over the folder of a descriptor."""
     _check(_libc.syscall(_MOVE_MOUNT, tree, b"", folder, b"", 0x4 | 0x40), "move_mount")
+
+
+def hang_beneath(tree: int, folder: int, name: str) -> None:
+    """Hang what ``open_tree`` gave in below the mount at ``name`` in a folder. It is seen when that is taken away.
+
+    Raises ``OSError``: EINVAL from kernels before Linux 6.5, and where the mount cannot have another one below it.
+    """
+    _check(_libc.syscall(_MOVE_MOUNT, tree, b"", folder, os.fsencode(name), 0x4 | _BENEATH), "move_mount")

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,44 +19,23 @@ from windlass.kit import tasks
 from windlass.wire import payload
 from windlass.wire import peer as peers
 from windlass.wire.messages import upkeep
-from windlass.worker import spec
+from windlass.worker import answering, spec
 from windlass.worker.images import archive, cache, store
 
 _UNREAD = 60.0  # seconds after which an archive that nobody reads on is given up
 _FIRST = 1.0  # seconds to wait for bytes before saying only how far it is
 
 
-class Upkeep:
+class Upkeep(answering.Answering):
     """Answers ``store.*``."""
 
     def __init__(self, images: store.Store, owner: tasks.Tasks) -> None:
         self._store = images
-        self._owner = owner
         self._exports: dict[str, _Export] = {}
-        self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
+        super().__init__(owner, "the store of images", {
             "store.inventory": self._inventory, "store.remove": self._remove, "store.check": self._check,
             "store.export": self._export, "store.export_stop": self._export_stop,
-        }  # fmt: skip
-
-    def serve(self, incoming: peers.Incoming) -> bool:
-        """Take on an exchange; False where it is not about the store."""
-        answer = self._answers.get(incoming.method)
-        if answer is None:
-            return False
-        task = self._owner.start(self._answer(answer, incoming), incoming.method)
-        if incoming.method == "store.check":
-            incoming.on_cancel = task.cancel  # type: ignore[assignment]
-        return True
-
-    async def _answer(self, answer: Callable[[peers.Incoming], Awaitable[None]], incoming: peers.Incoming) -> None:
-        try:
-            await answer(incoming)
-        except exception.Error as exc:
-            incoming.fail(exc)
-        except OSError as exc:
-            incoming.fail(exception.ExecutionError(f"the store of images: {exc}"))
-        finally:  # nobody waits for ever for the answer of a defect; what was answered stays so
-            incoming.fail(exception.InternalError(f"{incoming.method} ended without an answer"))
+        }, finished=["store.remove"])  # fmt: skip
 
     async def _inventory(self, incoming: peers.Incoming) -> None:
         incoming.reply(await self._store.inventory())

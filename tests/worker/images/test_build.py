@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -76,6 +77,7 @@ def builder(home: Path, steps: Steps) -> build.Builder:
         outer=None,  # type: ignore[arg-type]
         relays=relay.Relays(socket.socket),
         own=home / "build.env",
+        mounted=lambda plan: contextlib.nullcontext([]),
         environ={},
     )
 

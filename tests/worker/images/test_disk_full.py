@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import subprocess
@@ -46,7 +47,7 @@ def builder(home: Path, steps: Steps) -> build.Builder:
     relays = relay.Relays(made, needed=False)
     return build.Builder(
         home, steps=steps, mounts=made, namespace=Path("/none"), outer=made, relays=relays, own=home / "build.env",
-        environ={},
+        mounted=lambda plan: contextlib.nullcontext([]), environ={},
     )  # type: ignore[arg-type]  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def apart() -> Callable[..., Any]:
     if os.geteuid() != 0:
         pytest.skip("needs to mount: the tests of the system do the same for ordinary users")
 
-    def call(function: Callable[..., Any], *arguments: Any) -> Any:
+    def call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
@@ -28,7 +28,7 @@ def apart() -> Callable[..., Any]:
                 try:
                     linux.unshare(linux.NEWNS)
                     linux.mount("none", "/", flags=linux.MS_REC | linux.MS_PRIVATE)
-                    pickle.dump((True, function(*arguments)), pipe)
+                    pickle.dump((True, function(*arguments, **options)), pipe)
                 except BaseException:
                     pickle.dump((False, traceback.format_exc()), pipe)
             os._exit(0)

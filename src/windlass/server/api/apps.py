@@ -210,7 +210,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
         schedules.check(spec["schedule"])
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
-    nfs_actions.check_mounts(core, spec)
+    nfs_actions.check_mounts(core, spec.get("nfs", []), spec.get("volumes", []))
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:
             raise exception.NotFoundError(f"no secret {identity}")

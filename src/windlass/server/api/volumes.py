@@ -123,6 +123,10 @@ def relay(core: Core, method: str, request: Any, incoming: peer.Incoming) -> Non
     """Let a worker answer, with the path that was attached."""
     if not incoming.attachments:
         raise exception.InvalidError("the path is missing")
+    _pass_on(core, method, request, incoming)
+
+
+def _pass_on(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
     task = core.tasks.start(_stream(core, method, request, incoming), method)
     incoming.on_cancel = task.cancel  # type: ignore[assignment]
 
@@ -139,6 +143,12 @@ async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming
         incoming.end()
     except exception.Error as exc:
         incoming.fail(exc)
+
+
+@door.handler("volume.check", "volume_id")
+def check(core: Core, who: door.Who, body: messages.VolumeCheck, incoming: peer.Incoming) -> None:
+    layers = actions.layers_of(core, actions.existing(core, body["volume_id"]), body.get("at"))
+    _pass_on(core, "layers.check", {"layers": layers}, incoming)
 
 
 @door.handler("volume.missing")

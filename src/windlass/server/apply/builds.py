@@ -11,6 +11,8 @@ from windlass.kit import ids
 from windlass.server.apply import build_logs, containers, secrets
 from windlass.server.apply import core as core_module
 from windlass.server.apply import images as image_actions
+from windlass.server.apply import nfs as nfs_actions
+from windlass.server.apply import volumes as volume_actions
 from windlass.server.decide import images as image_decisions
 from windlass.server.state import machines
 from windlass.server.store import images
@@ -179,6 +181,8 @@ def _secret_names(core: Core, recipe: messages.Recipe) -> list[str]:
 
 
 def _start(core: Core, key: str, parent: str | None, recipe: messages.Recipe, *, anew: bool) -> machines.Build:
+    volume_actions.check_mounts(core, recipe.get("volumes", []))
+    nfs_actions.check_mounts(core, recipe.get("nfs", []), recipe.get("volumes", []))
     current = images.current(core.db, key)
     image_id = image_decisions.image_id(key, ids.new("g") if anew else "") if anew or current is None else current[0]
     build = machines.Build(identity=ids.new("bu"), image_id=image_id, key=key, parent=parent, recipe=recipe)
@@ -229,6 +233,8 @@ def plan(core: Core, build_id: str) -> workers.BuildPlan:
         "parent": build.parent,
         "recipe": recipe,
         "secrets": secrets.environment_of(core, build.recipe.get("secrets", [])),
+        "volumes": volume_actions.mounts(core, build.recipe.get("volumes", [])),
+        "nfs": nfs_actions.mounts(core, build.recipe.get("nfs", [])),
     }
 
 

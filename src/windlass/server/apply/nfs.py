@@ -11,8 +11,8 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import environments, volumes
 from windlass.server.decide import mounts as decisions
 from windlass.server.store import nfs
-from windlass.wire.messages import functions
 from windlass.wire.messages import nfs as messages
+from windlass.wire.messages import volumes as volume_messages
 
 Core = core_module.Core
 
@@ -82,14 +82,15 @@ def mounts(core: Core, wanted: list[messages.NfsMount]) -> list[messages.NfsMoun
     return wanted
 
 
-def check_mounts(core: Core, spec: functions.FunctionSpec) -> None:
-    """Refuse what no container could have."""
-    wanted = spec.get("nfs", [])
+def check_mounts(
+    core: Core, wanted: list[messages.NfsMount], beside: list[volume_messages.VolumeMount]
+) -> None:
+    """Refuse what no container could have. ``beside``: its volumes."""
     for one in wanted:
         existing(core, one["nfs_id"])
         volumes.check_place(one["path"], "a network file system")
     decisions.check_apart(
-        [(one["nfs_id"], one["path"]) for one in wanted], [one["path"] for one in spec.get("volumes", [])]
+        [(one["nfs_id"], one["path"]) for one in wanted], [one["path"] for one in beside]
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from windlass.server.store import database
+from windlass.server.store import database, lasting
 
 _SQL = database.queries("nfs")
 
@@ -18,32 +18,9 @@ class Row(NamedTuple):
     beat_at: float
 
 
-def by_id(db: database.Database, nfs_id: str) -> Row | None:
-    row = db.one(_SQL["by_id"], (nfs_id,))
-    return Row(*row) if row else None
-
-
-def by_name(db: database.Database, environment: str, name: str) -> Row | None:
-    row = db.one(_SQL["by_name"], (environment, name))
-    return Row(*row) if row else None
-
-
-def named(db: database.Database, environment: str) -> list[Row]:
-    """Newest first."""
-    return [Row(*row) for row in db.all(_SQL["named"], (environment,))]
-
-
-def silent(db: database.Database, before: float) -> list[Row]:
-    """Ephemeral ones whose owner was not heard since."""
-    return [Row(*row) for row in db.all(_SQL["silent"], (before,))]
-
-
-def insert(db: database.Database, row: Row) -> None:
-    db.run(_SQL["insert"], row)
-
-
-def beat(db: database.Database, nfs_id: str, now: float) -> None:
-    db.run(_SQL["beat"], (now, nfs_id))
+_rows = lasting.Rows(_SQL, Row)
+by_id, by_name, named, silent = _rows.by_id, _rows.by_name, _rows.named, _rows.silent
+insert, beat, rename_environment = _rows.insert, _rows.beat, _rows.rename_environment
 
 
 def delete(db: database.Database, nfs_id: str) -> None:
@@ -52,7 +29,3 @@ def delete(db: database.Database, nfs_id: str) -> None:
 
 def delete_environment(db: database.Database, environment: str) -> None:
     db.run(_SQL["delete_environment"], (environment,))
-
-
-def rename_environment(db: database.Database, old: str, new: str) -> None:
-    db.run(_SQL["rename_environment"], {"old": old, "new": new})

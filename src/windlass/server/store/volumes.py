@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from windlass.server.store import database
+from windlass.server.store import database, lasting
 
 _SQL = database.queries("volumes")
 
@@ -44,36 +44,13 @@ class Layer(NamedTuple):
     size: int
 
 
-def by_id(db: database.Database, volume_id: str) -> Row | None:
-    row = db.one(_SQL["by_id"], (volume_id,))
-    return Row(*row) if row else None
-
-
-def by_name(db: database.Database, environment: str, name: str) -> Row | None:
-    row = db.one(_SQL["by_name"], (environment, name))
-    return Row(*row) if row else None
-
-
-def named(db: database.Database, environment: str) -> list[Row]:
-    """Newest first."""
-    return [Row(*row) for row in db.all(_SQL["named"], (environment,))]
-
-
-def silent(db: database.Database, before: float) -> list[Row]:
-    """Ephemeral ones whose owner was not heard since."""
-    return [Row(*row) for row in db.all(_SQL["silent"], (before,))]
-
-
-def insert(db: database.Database, row: Row) -> None:
-    db.run(_SQL["insert"], row)
+_rows = lasting.Rows(_SQL, Row)
+by_id, by_name, named, silent = _rows.by_id, _rows.by_name, _rows.named, _rows.silent
+insert, beat, rename_environment = _rows.insert, _rows.beat, _rows.rename_environment
 
 
 def rename(db: database.Database, volume_id: str, name: str) -> None:
     db.run(_SQL["rename"], (name, volume_id))
-
-
-def beat(db: database.Database, volume_id: str, now: float) -> None:
-    db.run(_SQL["beat"], (now, volume_id))
 
 
 def delete(db: database.Database, volume_id: str) -> None:
@@ -84,10 +61,6 @@ def delete(db: database.Database, volume_id: str) -> None:
 def delete_environment(db: database.Database, environment: str) -> None:
     for (volume_id,) in db.all(_SQL["of_environment"], (environment,)):
         delete(db, volume_id)
-
-
-def rename_environment(db: database.Database, old: str, new: str) -> None:
-    db.run(_SQL["rename_environment"], {"old": old, "new": new})
 
 
 def version(db: database.Database, volume_id: str, n: int) -> Version | None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
+from windlass.wire.messages import nfs, volumes
+
 
 class Inventory(TypedDict):
     """What is installed: versions by name of Debian's packages and of Python's distributions."""
@@ -61,7 +63,8 @@ class Recipe(TypedDict, total=False):
     * "function": ``function``, known by its ``fingerprint``; ``cpu`` (cores) and ``memory`` (MiB): request and limit
 
     ``pins``: exact versions by package that a step must keep to, as a lock says (``Inventory``).
-    ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step.
+    ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step. ``volumes`` and
+    ``nfs`` are mounted during the step, and nothing of what they hold becomes part of the layer.
     ``force``: build it even if the key is known. ``timeout`` in seconds. ``line``: where a Dockerfile says so
     ("Dockerfile, line 7"), for errors.
     """
@@ -84,6 +87,8 @@ class Recipe(TypedDict, total=False):
     memory: list[int]
     env: dict[str, str]
     secrets: list[str]
+    volumes: list[volumes.VolumeMount]
+    nfs: list[nfs.NfsMount]
     path: str
     mount: str
     pins: Inventory

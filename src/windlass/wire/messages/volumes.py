@@ -168,6 +168,22 @@ class VolumeFork(TypedDict, total=False):
     environment: str
 
 
+class VolumeCheck(TypedDict, total=False):
+    """``at``: number of a commit, the newest if absent."""
+
+    volume_id: str
+    at: int
+
+
+class Checked(TypedDict, total=False):
+    """How far it is (``done`` of ``of`` bytes); or, at the end, a damaged file that is to be seen in the volume."""
+
+    done: int
+    of: int
+    path: str
+    layer_id: str
+
+
 # -- server and worker ---------------------------------------------------------------------------------
 
 
@@ -208,6 +224,12 @@ class MountTake(TypedDict):
 
 class MountTaken(TypedDict):
     version: int
+
+
+class LayersCheck(TypedDict):
+    """To a worker: compare all files of these layers with what was committed. Answered by a stream of ``Checked``."""
+
+    layers: list[str]
 
 
 class LayersRead(TypedDict, total=False):

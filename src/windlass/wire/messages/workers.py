@@ -9,6 +9,8 @@ from typing import TypedDict
 
 from windlass.wire.messages.containers import ContainerExit
 from windlass.wire.messages.images import Recipe
+from windlass.wire.messages.nfs import NfsMount
+from windlass.wire.messages.volumes import MountPlan
 
 
 class ContainerReality(TypedDict, total=False):
@@ -80,17 +82,22 @@ class WorkerReport(_Report, total=False):
     templates: list[str]
 
 
-class BuildPlan(TypedDict):
-    """One layer to make: ``recipe`` on top of ``parent`` (None for a base), named ``image_id`` when whole.
-
-    ``secrets`` are the values for the step's environment; never stored.
-    """
-
+class _BuildPlan(TypedDict):
     build_id: str
     image_id: str
     parent: str | None
     recipe: Recipe
     secrets: dict[str, str]
+
+
+class BuildPlan(_BuildPlan, total=False):
+    """One layer to make: ``recipe`` on top of ``parent`` (None for a base), named ``image_id`` when whole.
+
+    ``secrets`` are the values for the step's environment; never stored. ``volumes``, ``nfs``: what the step mounts.
+    """
+
+    volumes: list[MountPlan]
+    nfs: list[NfsMount]
 
 
 class BuildRef(TypedDict):

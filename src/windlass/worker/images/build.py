@@ -51,13 +51,15 @@ class Builder:
         relays: to what listens on this machine's loopback.
         own: Windlass' own settings for builds (``configured``).
         library: what Python functions that run as a step may import (``Library.path``).
+        mounted: volumes and network file systems of a step, for as long as it runs.
         held: where a build says which images it stands on.
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
         self, home: Path, *, steps: step.Steps, mounts: copying.Trees, namespace: Path, outer: outside.Outside,
-        relays: relay.Relays, own: Path, library: Path = Path("/"), held: holds.Holds | None = None,
+        relays: relay.Relays, own: Path, mounted: making.Mounted, library: Path = Path("/"),
+        held: holds.Holds | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
         self._home = home
@@ -69,6 +71,7 @@ class Builder:
         self._shop = making.Shop(
             home=home, layers=self._layers, steps=steps, mounts=mounts, namespace=namespace, outer=outer,
             library=library, slim=slim.Slim(), pythons=standalone.Pythons(home, namespace=namespace, outer=outer),
+            mounted=mounted,
         )  # fmt: skip
 
     async def sweep(self) -> None:

@@ -58,15 +58,16 @@ async def run(shop: making.Shop, job: making.Job, held: cache.Record) -> None:
     upper = job.draft.tree()
     chosen = _commands(shop, job, held, files)
     _runnable(chosen, files)
-    for command in chosen:
-        code = await shop.steps.run(
-            command.argv, lowers=lowers, upper=upper, env=env, cwd=_cwd(held, recipe), binds=binds, log=job.log,
-            timeout=job.timeout, memory=function.memory(recipe), cpus=function.cpus(recipe), user=user,
-        )  # fmt: skip
-        if code and job.op in _FROM_INDEXES:
-            for doubt in await reasons.doubts(recipe, env, bundle=host.settings.bundle):
-                job.log(f"Windlass finds: {doubt}\n")
-        making.check(code, among=f", of `{command.shown}`" if len(chosen) > 1 else "")
+    async with shop.mounted(job.plan) as theirs:
+        for command in chosen:
+            code = await shop.steps.run(
+                command.argv, lowers=lowers, upper=upper, env=env, cwd=_cwd(held, recipe), binds=[*binds, *theirs],
+                log=job.log, timeout=job.timeout, memory=function.memory(recipe), cpus=function.cpus(recipe), user=user,
+            )  # fmt: skip
+            if code and job.op in _FROM_INDEXES:
+                for doubt in await reasons.doubts(recipe, env, bundle=host.settings.bundle):
+                    job.log(f"Windlass finds: {doubt}\n")
+            making.check(code, among=f", of `{command.shown}`" if len(chosen) > 1 else "")
     _tidy(job, upper, files)
 
 

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +18,14 @@ from windlass.worker import outside, spec, step
 from windlass.worker.images import cache, copying, machine, projects, skopeo, slim, standalone
 
 Log = Callable[[str], None]
+Mounted = Callable[[workers.BuildPlan], AbstractAsyncContextManager[list[spec.Bind]]]
 
 _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 
 
 class Shop(NamedTuple):
-    """Built once. ``namespace``: the user namespace mapped like a container's. ``library``: what functions import."""
+    """Built once. ``namespace``: the user namespace mapped like a container's. ``library``: what functions import.
+    ``mounted``: volumes and network file systems of a step, for as long as it runs."""
 
     home: Path
     layers: cache.Layers
@@ -33,6 +36,7 @@ class Shop(NamedTuple):
     library: Path
     slim: slim.Slim
     pythons: standalone.Pythons
+    mounted: Mounted
 
     @property
     def tools(self) -> Path:

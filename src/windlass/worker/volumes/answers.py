@@ -3,55 +3,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from windlass import exception
 from windlass.kit import tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import volumes as messages
-from windlass.worker.volumes import editing, merging, nfs_answers, reading, sending, service
+from windlass.worker import answering
+from windlass.worker.volumes import checking, editing, merging, nfs_answers, reading, sending, service
 from windlass.worker.volumes import layers as layer_store
 
+_TELL = 1.0  # seconds between words of how far a check is
 
-class Answers:
+
+class Answers(answering.Answering):
     """Answers ``volume.*``, ``layers.*`` and ``folders.*``."""
 
     def __init__(self, volumes: service.Volumes, owner: tasks.Tasks) -> None:
         self._volumes = volumes
         self._layers = volumes.layers
-        self._owner = owner
         self._checked = reading.Checked(volumes.layers)
-        self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
+        super().__init__(owner, "the files", {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
-            "layers.merge": self._merge, "layers.keep": self._keep,
+            "layers.merge": self._merge, "layers.keep": self._keep, "layers.check": self._check,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
-        }  # fmt: skip
-
-    def serve(self, incoming: peers.Incoming) -> bool:
-        """Take on an exchange; False where it is not about volumes."""
-        answer = self._answers.get(incoming.method)
-        if answer is None:
-            return False
-        task = self._owner.start(self._answer(answer, incoming), incoming.method)
-        if incoming.kind == "s":
-            incoming.on_cancel = task.cancel  # type: ignore[assignment]
-        return True
-
-    async def _answer(self, answer: Callable[[peers.Incoming], Awaitable[None]], incoming: peers.Incoming) -> None:
-        try:
-            await answer(incoming)
-        except exception.Error as exc:
-            incoming.fail(exc)
-        except OSError as exc:
-            full = exc.errno in (errno.ENOSPC, errno.EDQUOT)
-            kind = exception.ResourceExhaustedError if full else exception.ExecutionError
-            incoming.fail(kind(f"the files could not be reached: {exc}"))
-        finally:  # nobody waits for ever for the answer of a defect; what was answered stays so
-            incoming.fail(exception.InternalError(f"{incoming.method} ended without an answer"))
+        })  # fmt: skip
 
     async def _take(self, incoming: peers.Incoming) -> None:
         incoming.reply(await self._volumes.take(incoming.body))
@@ -73,6 +50,7 @@ class Answers:
         with await asyncio.to_thread(self._viewed, request["layers"]) as view:
             descriptor, real = await asyncio.to_thread(reading.opened, view, path)
             try:
+                await asyncio.to_thread(checking.refuse, self._layers, request["layers"], real)
                 await asyncio.to_thread(self._checked.check, request["layers"], real, path)
                 await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
             finally:
@@ -90,6 +68,29 @@ class Answers:
         request: messages.LayersMerge = incoming.body
         made = await asyncio.to_thread(merging.merge, self._layers, request["layers"], bottom=request["bottom"])
         incoming.reply(_told(made))
+
+    async def _check(self, incoming: peers.Incoming) -> None:
+        """Look at layers now, as fast as the disk gives them."""
+        layer_ids: list[str] = incoming.body["layers"]
+        with self._layers.hold(layer_ids):
+            pace = checking.Pace(float("inf"))
+            whole = sum(size for layer in layer_ids for _, size in self._layers.index(layer).values())
+            try:
+                async with tasks.Tasks() as owner:
+                    for layer_id in layer_ids:
+                        work = asyncio.to_thread(checking.look, self._layers, layer_id, pace, afresh=True)
+                        looking = owner.start(work, f"check of {layer_id}")
+                        while not looking.done():
+                            await asyncio.wait({looking}, timeout=_TELL)
+                            incoming.item({"done": pace.done, "of": whole})
+                            await incoming.peer.drain()
+                        looking.result()
+                for damage in checking.visible(self._layers, layer_ids):
+                    incoming.item({"path": damage.path, "layer_id": damage.layer_id})
+                    await incoming.peer.drain()
+            finally:
+                pace.over.set()
+        incoming.end()
 
     async def _keep(self, incoming: peers.Incoming) -> None:
         request: messages.LayersKeep = incoming.body

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from windlass.worker.volumes import checking, taking
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import taking
 
 
 def merge(layers: layer_store.Layers, layer_ids: Sequence[str], *, bottom: bool) -> layer_store.Made:
@@ -21,7 +22,10 @@ def merge(layers: layer_store.Layers, layer_ids: Sequence[str], *, bottom: bool)
         merging = _Merging(indexes, bottom=bottom)
         merging.folder(trees, draft / "files", "")
         _dress(draft / "files", trees[0][1])
-        return layers.publish(draft, merging.files, puts=[], clears=[])
+        made = layers.publish(draft, merging.files, puts=[], clears=[])
+        damaged = {layer: merging.of[layer].intersection(checking.marked(layers, layer)) for layer in layer_ids}
+        checking.mark(layers, made.layer_id, sorted(set().union(*damaged.values())))
+        return made
 
 
 class _Merging:
@@ -29,6 +33,8 @@ class _Merging:
         self._indexes = indexes
         self._bottom = bottom
         self.files: dict[str, tuple[str, int]] = {}
+        self.of: defaultdict[str, set[str]] = defaultdict(set)
+        """Which layer each path comes from."""
 
     def folder(self, trees: Sequence[tuple[str, Path]], target: Path, path: str) -> None:
         """Fill ``target`` with what the folders ``trees`` (topmost first) show together."""
@@ -69,6 +75,7 @@ class _Merging:
         os.link(place, target, follow_symlinks=False)
         if stat.S_ISREG(state.st_mode) and path in self._indexes[layer]:
             self.files[path] = self._indexes[layer][path]
+            self.of[layer].add(path)
 
 
 def _is_opaque(folder: Path) -> bool:

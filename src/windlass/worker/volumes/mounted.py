@@ -26,8 +26,8 @@ from windlass import exception
 from windlass.wire.messages import volumes as messages
 from windlass.worker import linux, overlay
 from windlass.worker.images import rooted
+from windlass.worker.volumes import checking, sparing, swap, taking
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import sparing, swap, taking
 
 FOLDER = "volumes"
 
@@ -132,6 +132,7 @@ class Mount:
         uppers.append(new)
 
     def _stack(self, merged: Path) -> None:
+        checking.refuse(self._layers, self.plan["layers"])
         lowers = self._layers.lowers(self.plan["layers"])
         if self.plan["read_only"]:
             lowers = [self._stub(), *lowers]
@@ -181,10 +182,8 @@ class Mount:
         """
         old: _State = json.loads(json.dumps(self._state))
         merged = self.folder / "merged"
-        shown: list[Upper] = []
         if head is not None:
             self.plan["base"], self.plan["layers"] = head
-            shown = [upper for upper in self._state["uppers"] if upper["done"]]
             self._state["uppers"] = [upper for upper in self._state["uppers"] if not upper["done"]]
         if not self.plan["read_only"]:
             self._begin_upper(old["uppers"][-1])
@@ -208,8 +207,7 @@ class Mount:
             if not upper["done"] and not any(self._path(upper).iterdir()):
                 upper["done"] = True
         self._write()
-        for upper in shown:
-            _remove(self._path(upper))
+        self._remove_all_but({upper["n"] for upper in self._state["uppers"]})
 
     def _undo(self, old: _State) -> None:
         self._state = old
@@ -217,11 +215,16 @@ class Mount:
         self._write()
 
     def _remove_beyond(self) -> None:
-        """Upper folders that were never shown."""
-        uppers = self._state["uppers"]
+        """Upper folders that were never shown. Those before the newest may be part of what is shown now."""
+        newest = self._state["uppers"][-1]["n"] if self._state["uppers"] else -1
+        self._remove_all_but(set(range(newest + 1)))
+
+    def _remove_all_but(self, kept: set[int]) -> None:
         for entry in [*self.folder.glob("upper-*"), *self.folder.glob("work-*")]:
-            if int(entry.name.rpartition("-")[2]) > (uppers[-1]["n"] if uppers else -1):
+            if (number := int(entry.name.rpartition("-")[2])) not in kept:
                 _remove(entry)
+                for kind in ("seen", "pending"):
+                    (self.folder / f"{kind}-{number}.json").unlink(missing_ok=True)
 
     def mend(self, pid: int) -> None:
         """Put right what a worker left that was killed in the middle of an exchange. ``pid`` 0: the container is gone.
@@ -234,6 +237,9 @@ class Mount:
         if found is not None and found.upper:
             shown = int(found.upper.rpartition("-")[2])
             self._state["uppers"] = [upper for upper in self._state["uppers"] if upper["n"] <= shown]
+        for upper in self._state["uppers"]:
+            if upper["done"]:
+                (self.folder / f"pending-{upper['n']}.json").unlink(missing_ok=True)
         self._remove_beyond()
         self._write()
         if pid and found is None:
@@ -247,16 +253,17 @@ class Mount:
         uppers = self._state["uppers"]
         yield from [upper for upper in (uppers[:-1] if frozen else uppers) if not upper["done"]]
 
-    def make(self, upper: Upper, *, live: bool, final: bool = False) -> Pending | None:
+    def make(self, upper: Upper, *, live: bool, final: bool = False, patient: bool = False) -> Pending | None:
         """A layer of what is new in an upper folder, to be published; None where nothing is.
 
-        ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times.
+        ``live``: the container may write to it meanwhile. ``final``: trust contents instead of times. ``patient``: see
+        ``taking.take``.
         """
         seen = self._seen(upper)
         if final:
             seen = {path: one._replace(ctime=0) if one.kind == taking.FILE else one for path, one in seen.items()}
         with self._layers.draft() as draft:
-            taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=live and not final)
+            taken = taking.take(self._path(upper), draft / "files", seen, frozen=not live, patient=patient)
             if not taken.puts and not taken.clears:
                 if not live:
                     self._done(upper)

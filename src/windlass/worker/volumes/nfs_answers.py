@@ -3,12 +3,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from windlass import exception
 from windlass.wire import peer as peers
 from windlass.wire.messages import nfs as messages
+from windlass.worker import answering
 from windlass.worker.volumes import editing, nfs, reading, sending
 
 
@@ -19,7 +19,7 @@ class Answers:
         self._folders = folders
         self._uploads = uploads
         self._burying = asyncio.Lock()
-        self.methods: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
+        self.methods: dict[str, answering.Answer] = {
             "folders.list": self._list, "folders.read": self._read, "folders.edit": self._edit,
             "folders.known": self._known, "folders.remove": self._remove,
         }  # fmt: skip

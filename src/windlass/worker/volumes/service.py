@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from windlass import exception
 from windlass.kit import tasks
@@ -23,9 +24,10 @@ from windlass.wire.messages import containers
 from windlass.wire.messages import volumes as messages
 from windlass.worker import folder as folders
 from windlass.worker import release, spec
+from windlass.worker.volumes import checking, mounted, nfs, stepping, swap
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import mounted, nfs, swap
 
+T = TypeVar("T")
 Call = Callable[[str, Any, Sequence[bytes]], Awaitable[Any]]
 _EVERY = 5.0  # seconds between commits in the background
 _SHARE = 20  # a commit in the background may take a twentieth of the time
@@ -40,6 +42,8 @@ class Volumes:
     def __init__(self, home: Path) -> None:
         self.layers = layer_store.Layers(home)
         self.nfs = nfs.Folders(home)
+        self.steps = stepping.Steps(self, home)
+        self.scrub = checking.Scrub(self.layers)
         self._home = home
         self._mounts: dict[str, dict[str, mounted.Mount]] = {}
         self._followed: dict[str, asyncio.Event] = {}
@@ -64,20 +68,29 @@ class Volumes:
                 with self.layers.hold(one["layers"]):
                     mount = mounted.new(folder.path / mounted.FOLDER / str(number), one, self.layers)
                     made.append(mount)
-                    root = await asyncio.to_thread(mount.begin)
+                    root = await _to_its_end(mount.begin)
                 binds.append(spec.Bind(root, one["path"], writable=not one["read_only"]))
+            self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
             yield binds
+        except BaseException:
+            self._mounts.pop(plan["container_id"], None)
+            raise
         finally:
             for mount in made:
                 mount.forget_own()
-        self._mounts[plan["container_id"]] = {mount.volume_id: mount for mount in made}
 
     @contextlib.asynccontextmanager
-    async def following(self, container_id: str, folder: folders.Folder, pid: int) -> AsyncIterator[None]:
-        """Commit in the background while the block runs, and finally when it is left; not when the worker ends."""
+    async def following(
+        self, container_id: str, folder: folders.Folder, pid: int
+    ) -> AsyncIterator[list[exception.Error | OSError]]:
+        """Commit in the background while the block runs, and finally when it is left; not when the worker ends.
+
+        What it yields is filled then: the reasons why something was not committed.
+        """
+        lost: list[exception.Error | OSError] = []
         if container_id not in self._mounts:
             self._mounts[container_id] = {m.volume_id: m for m in mounted.load(folder.path, self.layers)}
-            await asyncio.to_thread(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
+            await _to_its_end(self._mend, container_id, pid if pid and folders.start_time(pid) else 0)
         self._followed.setdefault(container_id, asyncio.Event()).set()
         over = asyncio.Event()
         writable = [mount for mount in self._mounts[container_id].values() if not mount.plan["read_only"]]
@@ -87,8 +100,8 @@ class Volumes:
                     background.start(self._committing(container_id, mount, over), f"commits of {container_id}")
                     for mount in writable
                 ]
-                async with release.on_end_async(lambda: self._finish(container_id, over, running)):
-                    yield
+                async with release.on_end_async(lambda: self._finish(container_id, over, running, lost)):
+                    yield lost
         finally:
             self._mounts.pop(container_id, None)
             self._followed.pop(container_id, None)
@@ -106,9 +119,9 @@ class Volumes:
         for mounts in self._mounts.values():
             for mount in mounts.values():
                 found |= mount.used()
-        for name in folders.known(self._home):
-            if name not in self._mounts:
-                for mount in mounted.load(folders.Folder(self._home, name).path, self.layers):
+        for kind in (folders.CONTAINERS, folders.STEPS):
+            for name in set(folders.known(self._home, kind)) - self._mounts.keys():
+                for mount in mounted.load(folders.Folder(self._home, name, kind=kind).path, self.layers):
                     found |= mount.used()
         return found
 
@@ -134,7 +147,7 @@ class Volumes:
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
-                    await asyncio.to_thread(mount.exchange, pid)
+                    await _to_its_end(mount.exchange, pid)
             except swap.Busy:
                 if request["reload"]:
                     raise await self._busy(mount, pid) from None
@@ -161,11 +174,11 @@ class Volumes:
     async def _show(self, mount: mounted.Mount, pid: int, *, anyway: bool) -> int:
         """Let the container see the newest version. ``anyway``: a program that would fail when there is something new
         shall fail when there is nothing new, too."""
-        head = await self._ask("volume.head", {"volume_id": mount.volume_id})
+        head = await self.head(mount.volume_id)
         if not anyway and (head["version"], head["layers"]) == (mount.plan["base"], mount.plan["layers"]):
             return int(head["version"])
         try:
-            await asyncio.to_thread(mount.exchange, pid, (head["version"], head["layers"]))
+            await _to_its_end(mount.exchange, pid, (head["version"], head["layers"]))
         except swap.Busy:
             raise await self._busy(mount, pid) from None
         return int(head["version"])
@@ -179,9 +192,10 @@ class Volumes:
         )
 
     async def _commit(
-        self, container_id: str, mount: mounted.Mount, *, live: bool, final: bool = False
+        self, container_id: str, mount: mounted.Mount, *, live: bool, final: bool = False, patient: bool = False
     ) -> None:
-        """Bring everything that is not committed to the server. ``live``: also what the container still writes to."""
+        """Bring everything that is not committed to the server. ``live``: also what the container still writes to.
+        ``patient``: but large files only when they rest."""
         newest = mount.newest()
         for upper in list(mount.uncommitted(frozen=not live and not final)):
             if (left := mount.pending(upper)) is not None:
@@ -189,7 +203,7 @@ class Volumes:
             if upper["done"]:
                 continue
             is_live = live and upper is newest
-            pending = await asyncio.to_thread(mount.make, upper, live=is_live, final=final)
+            pending = await _to_its_end(mount.make, upper, live=is_live, final=final, patient=patient)
             if pending is not None:
                 await self._publish(container_id, mount, upper, pending)
 
@@ -206,9 +220,9 @@ class Volumes:
             lists = [_joined(made.puts), _joined(clears), _joined(seen)]
             reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
             if not reply["clash"]:
-                await asyncio.to_thread(mount.committed, upper, pending)
+                await _to_its_end(mount.committed, upper, pending)
                 return
-            clears, known = await asyncio.to_thread(mount.spare, upper, made.layer_id, reply["clash"], clears)
+            clears, known = await _to_its_end(mount.spare, upper, made.layer_id, reply["clash"], clears)
             seen += known
 
     async def _committing(self, container_id: str, mount: mounted.Mount, over: asyncio.Event) -> None:
@@ -221,12 +235,15 @@ class Volumes:
             began = loop.time()
             try:
                 async with self._lock(container_id, mount.volume_id):
-                    await self._commit(container_id, mount, live=True)
+                    await self._commit(container_id, mount, live=True, patient=True)
             except (exception.Error, OSError) as exc:
                 _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
             wait = max(_EVERY, _SHARE * (loop.time() - began))
 
-    async def _finish(self, container_id: str, over: asyncio.Event, running: Sequence[asyncio.Task[None]]) -> None:
+    async def _finish(
+        self, container_id: str, over: asyncio.Event, running: Sequence[asyncio.Task[None]],
+        lost: list[exception.Error | OSError],
+    ) -> None:  # fmt: skip
         """The last commits, after those in the background: what these do in threads cannot be cancelled."""
         over.set()
         if running:
@@ -234,19 +251,32 @@ class Volumes:
         for mount in self._mounts[container_id].values():
             if mount.plan["read_only"]:
                 continue
-            for attempt in range(_FINAL_ATTEMPTS):
-                try:
-                    async with self._lock(container_id, mount.volume_id):
-                        await self._commit(container_id, mount, live=False, final=True)
-                    break
-                except (exception.Error, OSError) as exc:
-                    _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
-                    if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
-                        break
-                await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
+            if (failed := await self._last(container_id, mount)) is not None:
+                lost.append(failed)
             self._locks.pop((container_id, mount.volume_id), None)
 
+    async def _last(self, container_id: str, mount: mounted.Mount) -> exception.Error | OSError | None:
+        """The last commit of a mount; why it was given up."""
+        failed: exception.Error | OSError | None = None
+        for attempt in range(_FINAL_ATTEMPTS):
+            try:
+                async with self._lock(container_id, mount.volume_id):
+                    await self._commit(container_id, mount, live=False, final=True)
+                return None
+            except (exception.Error, OSError) as exc:
+                failed = exc
+                _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
+                if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
+                    break
+            await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
+        return failed
+
     # -- the server ------------------------------------------------------------------------------------------
+
+    async def head(self, volume_id: str) -> messages.VolumeHead:
+        """The newest version of a volume."""
+        head: messages.VolumeHead = await self._ask("volume.head", {"volume_id": volume_id})
+        return head
 
     async def _ask(self, method: str, body: Any, attachments: Sequence[bytes] = ()) -> Any:
         await self._connected.wait()
@@ -258,6 +288,18 @@ class Volumes:
 
     def _failed(self, name: str, exc: BaseException) -> None:
         _log.error("task %s failed", name, exc_info=exc)
+
+
+async def _to_its_end(work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """In a thread, which nobody can cancel: so whoever is cancelled waits until it has ended. The next who looks at the
+    mount, maybe in this worker, finds nobody at work there."""
+    loop = asyncio.get_running_loop()
+    running = loop.run_in_executor(None, functools.partial(work, *arguments, **options))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait({running})
+        raise
 
 
 def _process(home: Path, container_id: str) -> int:

@@ -1,13 +1,20 @@
 """Exchanging the mount of a volume inside a running container.
 
 The worker may act in the mount namespaces of its containers, because they are owned by user namespaces below its own. A
-thread of its own goes there for some microseconds: it takes the old mount away, which the kernel refuses while
-anything in the container uses it (that is what "busy" means), and hangs the new one in its place.
+thread of its own goes there for some microseconds: it hangs the new mount in below the old one and takes the old one
+away, which the kernel refuses while anything in the container uses it (that is what "busy" means). So a path there
+leads into the old mount or into the new one, never into nothing, whoever is killed.
+
+What hangs below cannot be taken away again as long as the old one is there. Therefore the kernel is asked first whether
+that is in use; if somebody begins to use it in the microseconds until it is taken away, the new one stays where it is,
+unseen, until the container ends. So does one whose worker was killed in between.
 
 The container's processes run meanwhile and may rename or link whatever they like, but they cannot mount. So the place
 is found by the mount's own device number: its folder is opened by descriptor, and only if the device is right there is
-anything taken away. In between, for microseconds, the place is an empty folder of the container's own layer: what is
-written right then stays there, unseen.
+anything taken away.
+
+Kernels before Linux 6.5 know no "below": there the old mount is taken away first. In between, for microseconds, the
+place is an empty folder of the container's own layer: what is written right then stays there, unseen.
 """
 from __future__ import annotations
 
@@ -39,10 +46,11 @@ class Place(NamedTuple):
 
 
 def places(pid: int) -> list[Place]:
-    """Overlays that are mounted in the container of process ``pid``."""
-    found = []
-    for fields, kind, options in _mounts(pid):
-        if kind == "overlay":
+    """Overlays that are mounted in the container of process ``pid``, and are not hidden by another mount."""
+    found, mounts = [], list(_mounts(pid))
+    hidden = {(fields[1], fields[4]) for fields, _, _ in mounts}  # a mount's parent, and where it hangs in there
+    for fields, kind, options in mounts:
+        if kind == "overlay" and (fields[0], fields[4]) not in hidden:
             major, _, minor = fields[2].partition(":")
             device = os.makedev(int(major), int(minor))
             found.append(Place(_unescaped(fields[4]), device, _option(options, "upperdir")))
@@ -67,12 +75,8 @@ def _exchange(where: str, device: int | None, tree: int) -> None:
             if os.stat(name, dir_fd=parent, follow_symlinks=False).st_dev != device:
                 raise exception.ExecutionError(f"the mount at {where} is not where it was")
             os.fchdir(parent)
-            try:
-                linux.unmount_unused(name)
-            except OSError as exc:
-                if exc.errno == errno.EBUSY:
-                    raise Busy from None
-                raise
+            if _exchange_beneath(parent, name, tree):
+                return
         below = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         try:
             linux.hang(tree, below)
@@ -80,6 +84,33 @@ def _exchange(where: str, device: int | None, tree: int) -> None:
             os.close(below)
     finally:
         os.close(parent)
+
+
+def _exchange_beneath(parent: int, name: str, tree: int) -> bool:
+    """Whether the new mount is where the old one was; otherwise that place is empty now. Raises ``Busy``."""
+    unused = linux.is_unused(name)
+    if unused is None:
+        return False
+    if not unused:
+        raise Busy
+    try:
+        linux.hang_beneath(tree, parent, name)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:
+            raise
+        _take_away(name)
+        return False
+    _take_away(name)
+    return True
+
+
+def _take_away(name: str) -> None:
+    try:
+        linux.unmount_unused(name)
+    except OSError as exc:
+        if exc.errno == errno.EBUSY:
+            raise Busy from None
+        raise
 
 
 def _inside(pid: int, act: Callable[[], None]) -> None:

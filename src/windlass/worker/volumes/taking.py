@@ -27,6 +27,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1024 * 1024
 _BLURRED = 50_000_000  # nanoseconds: a file changed so short before may change again without a trace in its times
+_RESERVE = 64 * 1024 * 1024  # bytes that copies leave free
 _RESTLESS, _LARGE = 10.0, 64 * 1024 * 1024
 WHITEOUT, FOLDER, LINK, FILE, OTHER = "w", "d", "l", "f", "?"
 
@@ -242,6 +243,7 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
     try:
         state, size = hashlib.sha256(), 0
         while piece := os.read(descriptor, _CHUNK):
+            _check_space(target)
             state.update(piece)
             size += os.write(target, piece)
         _copy_attributes(descriptor, target)
@@ -249,6 +251,13 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
     finally:
         os.close(target)
     return f"sha256:{state.hexdigest()}", size
+
+
+def _check_space(descriptor: int) -> None:
+    """A copy never takes the last bytes: the server needs some for what it has to acknowledge."""
+    space = os.fstatvfs(descriptor)
+    if space.f_bavail * space.f_frsize < _RESERVE:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _copy_attributes(source: int, target: int) -> None:

@@ -1,0 +1,214 @@
+"""Whether the layers of volumes still hold what was committed: looked at again and again, and when somebody asks.
+
+    volumes/<layer id>/checked       when all of it was last compared with its index (the file's time)
+    volumes/<layer id>/damaged.json  the paths that were not what they had been; absent where all is well
+
+Damage is a matter of paths: a file that a later commit replaced or removed harms nobody. So a volume is refused only
+where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored.
+"""
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from windlass import exception
+from windlass.worker import linux
+from windlass.worker.volumes import layers as layer_store
+from windlass.worker.volumes import taking
+
+AGAIN = 7 * 86400.0
+"""Seconds after which a layer is looked at again."""
+RATE = 32 * 1024 * 1024
+"""Bytes that are read in a second while nobody waits for them."""
+_CHUNK = 1024 * 1024
+_CALM = 60.0  # seconds between looks, and the age of a layer that is worth one
+_HINT = "Put the file again, or `windlass volume restore` an earlier version; `windlass volume check` looks again."
+_log = logging.getLogger(__name__)
+
+
+class Damage(NamedTuple):
+    """A file of a layer that is no longer what was committed. ``path`` "": what the layer's files were is not known."""
+
+    layer_id: str
+    path: str
+
+
+def marked(layers: layer_store.Layers, layer_id: str) -> list[str]:
+    """The damaged paths of a layer, as far as is known."""
+    try:
+        paths: list[str] = json.loads((layers.root / layer_id / "damaged.json").read_text())
+    except FileNotFoundError:
+        return []
+    return paths
+
+
+def mark(layers: layer_store.Layers, layer_id: str, paths: Sequence[str]) -> None:
+    """Note what a look at a layer has found."""
+    place = layers.root / layer_id
+    if paths:
+        draft = place / "damaged.new"
+        draft.write_text(json.dumps(list(paths)))
+        draft.rename(place / "damaged.json")
+    else:
+        (place / "damaged.json").unlink(missing_ok=True)
+
+
+def visible(layers: layer_store.Layers, layer_ids: Sequence[str]) -> Iterator[Damage]:
+    """What is known to be damaged in a stack, and not hidden by the layers above it."""
+    for number, layer_id in enumerate(layer_ids):
+        for path in marked(layers, layer_id):
+            above = (layers.files(other) for other in layer_ids[number + 1 :])
+            if not path or not any(_hides(tree, path) for tree in above):
+                yield Damage(layer_id, path)
+
+
+def refuse(layers: layer_store.Layers, layer_ids: Sequence[str], only: str | None = None) -> None:
+    """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts."""
+    for damage in visible(layers, layer_ids):
+        if only is None or damage.path in ("", only):
+            what = f"the content of {damage.path!r}" if damage.path else f"the index of layer {damage.layer_id}"
+            raise exception.DataLossError(
+                f"{what} in the volume is damaged: it is no longer what was committed", hint=_HINT
+            )
+
+
+def _hides(tree: Path, path: str) -> bool:
+    """Whether a layer shows something else at ``path``, or takes it away."""
+    place = tree
+    parts = path.split("/")
+    for number, part in enumerate(parts, 1):
+        place = place / part
+        try:
+            state = place.lstat()
+        except FileNotFoundError:
+            return False
+        if number == len(parts) or not stat.S_ISDIR(state.st_mode) or _is_opaque(place):
+            return True
+    return False
+
+
+def _is_opaque(folder: Path) -> bool:
+    try:
+        return os.getxattr(folder, taking.OPAQUE) == b"y"
+    except OSError:
+        return False
+
+
+def look(
+    layers: layer_store.Layers, layer_id: str, pace: Callable[[int], None], *, afresh: bool = False
+) -> list[str]:
+    """Compare a layer with its index, and note what was found; the damaged paths. ``pace`` is told of bytes that were
+    read, and may wait or raise. ``afresh``: from the disk, also what is in memory."""
+    try:
+        index = layers.index(layer_id)
+    except exception.DataLossError as exc:
+        _log.error("%s", exc)
+        mark(layers, layer_id, damaged := [""])
+        return damaged
+    tree, damaged = layers.files(layer_id), []
+    for path, (digest, _) in index.items():
+        try:
+            found = _digest(tree / path, pace, afresh=afresh)
+        except OSError as exc:
+            found = str(exc)
+        if found != digest:
+            _log.error("%r in layer %s of a volume is damaged: it is %s, was %s", path, layer_id, found, digest)
+            damaged.append(path)
+    mark(layers, layer_id, damaged)
+    (layers.root / layer_id / "checked").touch()
+    return damaged
+
+
+def _digest(file: Path, pace: Callable[[int], None], *, afresh: bool) -> str:
+    state = hashlib.sha256()
+    with file.open("rb") as source:
+        # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
+        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
+        while piece := source.read(_CHUNK):
+            state.update(piece)
+            pace(len(piece))
+    return f"sha256:{state.hexdigest()}"
+
+
+class Stopped(Exception):
+    """Whoever wanted to know has left."""
+
+
+class Pace:
+    """No more than ``rate`` bytes in a second; ends by ``Stopped`` when ``over`` is set."""
+
+    def __init__(self, rate: float) -> None:
+        self.over = threading.Event()
+        self.done = 0
+        self._rate = rate
+        self._ahead = 0.0
+        self._last = time.monotonic()
+
+    def __call__(self, size: int) -> None:
+        now = time.monotonic()
+        self.done += size
+        self._ahead = max(0.0, self._ahead - (now - self._last)) + size / self._rate
+        self._last = now
+        if self.over.wait(self._ahead if self._ahead > 0.05 else 0):
+            raise Stopped
+
+
+class Scrub:
+    """Looks at one layer after the other, those first that were never looked at, as slowly as nobody minds."""
+
+    def __init__(
+        self, layers: layer_store.Layers, *, again: float = AGAIN, rate: float = RATE, calm: float = _CALM
+    ) -> None:
+        self._layers = layers
+        self._again = again
+        self._rate = rate
+        self._calm = calm
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        loop = asyncio.get_running_loop()
+        with concurrent.futures.ThreadPoolExecutor(1, "check of layers", initializer=linux.give_way) as thread:
+            while True:
+                layer_id = await loop.run_in_executor(thread, self._due)
+                if layer_id:
+                    pace = Pace(self._rate)
+                    try:
+                        await loop.run_in_executor(thread, self._look, layer_id, pace)
+                    finally:
+                        pace.over.set()
+                else:
+                    await asyncio.sleep(self._calm)
+
+    def _look(self, layer_id: str, pace: Pace) -> None:
+        try:
+            with self._layers.hold([layer_id]):
+                look(self._layers, layer_id, pace)
+        except (exception.NotFoundError, FileNotFoundError, Stopped):  # removed meanwhile; or the worker ends
+            pass
+        except OSError as exc:
+            _log.warning("layer %s could not be checked: %s", layer_id, exc)
+            time.sleep(min(self._calm, 5.0))
+
+    def _due(self) -> str:
+        """The layer that was not looked at for longest, and long enough; "" for none."""
+        found = min(self._times(), default=(0.0, ""))
+        return found[1] if found[0] < time.time() - self._again else ""
+
+    def _times(self) -> Iterable[tuple[float, str]]:
+        settled = time.time() - self._calm
+        for layer_id in self._layers.known():
+            place = self._layers.root / layer_id
+            with contextlib.suppress(FileNotFoundError):
+                if (place / "index.json").stat().st_mtime <= settled:
+                    yield (place / "checked").stat().st_mtime if (place / "checked").exists() else 0.0, layer_id

@@ -226,9 +226,11 @@ def test_pipe_applies_a_function() -> None:
     assert recipes(Image.debian_slim("3.11").pipe(add, "six", pre=True))[1]["options"] == ["--pre"]
 
 
-def test_what_is_not_there_yet_says_so() -> None:
-    with pytest.raises(exception.UnimplementedError, match="GPU"):
-        Image.debian_slim("3.11").pip_install("torch", gpu="any")
+def test_gpus_of_a_step_are_checked_and_kept() -> None:
+    with pytest.raises(exception.InvalidError, match="number of GPUs"):
+        Image.debian_slim("3.11").pip_install("torch", gpu="any:many")
+    step = Image.debian_slim("3.11").pip_install("torch", gpu="t4:2")._steps[-1]
+    assert step.gpus == [{"kind": "T4", "count": 2}]
 
 
 def test_secrets_of_a_step_are_its_dependencies() -> None:
@@ -323,8 +325,8 @@ def test_run_function_checks_its_arguments_at_once() -> None:
         base.run_function(_named, volumes={"/x": CloudBucketMount("name")})
     with pytest.raises(exception.InvalidError, match="'/'"):
         base.run_commands("true", volumes={"/": Volume.from_name("v")})
-    with pytest.raises(exception.UnimplementedError, match="GPU"):
-        base.run_function(_named, gpu="any")
+    with pytest.raises(exception.InvalidError, match="gpu must be a string"):
+        base.run_function(_named, gpu=4)
 
 
 def test_a_function_is_a_step_known_by_its_fingerprint(tmp_path: Path) -> None:

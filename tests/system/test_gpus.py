@@ -94,3 +94,32 @@ def test_the_doctor_and_lists_name_them(stage):
     found = {one["name"]: one for one in stage.json("doctor")["findings"]}
     assert found["GPUs"]["state"] == "good" and "NVIDIA H100 80GB HBM3 (gpu='H100')" in found["GPUs"]["detail"]
     assert "T4 free" in stage.cli("node", "list", check=0).out
+
+
+def test_steps_of_images_see_the_gpus_that_they_ask_for_and_wait_for_them(stage):
+    def weigh(path):
+        import os
+
+        with open("/dev/nvidiactl", "rb") as device, open(path, "w") as file:
+            file.write(f"{os.environ['NVIDIA_VISIBLE_DEVICES']} {len(device.read(3))}")
+
+    image = windlass.Image.debian_slim().run_function(weigh, gpu="H100", args=["/weights"], force_build=True)
+    image = image.run_commands("test ! -e /dev/nvidiactl && cat /weights > /copy")
+    building = windlass.App("test-gpus-in-builds", image=image)
+
+    @building.function(serialized=True)
+    def copied():
+        import os
+
+        return open("/copy").read(), os.path.exists("/usr/local/nvidia")
+
+    with app.run():
+        call = h100.spawn(3)
+        until(lambda: lent(stage)["GPU-2"])
+        with building.run():
+            assert copied.remote() == ("GPU-2 3", False)
+        assert call.get(timeout=30)[0] == "GPU-2"
+    lonely = windlass.App("test-gpus-none", image=windlass.Image.debian_slim().run_commands("true", gpu="T4:8"))
+    lonely.function(serialized=True)(look)
+    with pytest.raises(exception.InvalidError, match="has 8 × T4; there is"), lonely.run():
+        pass

@@ -125,12 +125,20 @@ async def _resolved(step: recipes.Step, around: Around) -> list[images.Recipe]:
         recipe["nfs"] = volumes.shares(step.shared)
     if step.expand is not None:
         del recipe["op"]
-        return [cast(images.Recipe, {**recipe, **expanded}) for expanded in await step.expand(around)]
+        found = [cast(images.Recipe, {**recipe, **expanded}) for expanded in await step.expand(around)]
+        return [_with_gpus(one, step) for one in found]
     if step.requirements:
         recipe["requirements"] = [await asyncio.to_thread(recipes.requirements, path) for path in step.requirements]
     if step.mount is not None:
         recipe["mount"] = await step.mount.upload(around.context.session)
-    return [recipe]
+    return [_with_gpus(recipe, step)]
+
+
+def _with_gpus(recipe: images.Recipe, step: recipes.Step) -> images.Recipe:
+    """GPUs are for what runs programs of the image, also where a Dockerfile has other instructions beside."""
+    if step.gpus and recipe["op"] in images.RUN:
+        recipe["gpus"] = step.gpus
+    return recipe
 
 
 def _name(chain: Sequence[images.Recipe]) -> str:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from windlass.client import imaging
     from windlass.client import mount as mounts
     from windlass.client import object as objects
-    from windlass.wire.messages import images
+    from windlass.wire.messages import functions, images
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14", "3.15")
 _FIRST_FREE_THREADED = 13  # of Python 3
@@ -21,12 +21,13 @@ _FIRST_FREE_THREADED = 13  # of Python 3
 class Step:
     """One recipe of an image, and what must be resolved before it can be sent.
 
-    ``volumes``, ``shared``: volumes and network file systems by the paths that they are mounted at.
+    ``gpus``: of those recipes that run something. ``volumes``, ``shared``: volumes and network file systems by the
+    paths that they are mounted at.
     ``expand``: makes the recipes that stand in this step's place when the image is built; ``recipe`` then holds only
     what is common to all of them. ``needs``: objects that must be hydrated before.
     """
 
-    __slots__ = ("expand", "mount", "needs", "recipe", "requirements", "secrets", "shared", "volumes")
+    __slots__ = ("expand", "gpus", "mount", "needs", "recipe", "requirements", "secrets", "shared", "volumes")
 
     def __init__(
         self,
@@ -39,6 +40,7 @@ class Step:
         needs: Sequence[objects.Object] = (),
         volumes: Mapping[str, objects.Object] | None = None,
         shared: Mapping[str, objects.Object] | None = None,
+        gpus: Sequence[functions.GpuSpec] = (),
     ) -> None:
         self.recipe = recipe
         self.secrets = tuple(secrets)
@@ -47,6 +49,7 @@ class Step:
         self.expand = expand
         self.volumes = dict(volumes or {})
         self.shared = dict(shared or {})
+        self.gpus = list(gpus)
         self.needs = (*needs, *self.volumes.values(), *self.shared.values())
 
 

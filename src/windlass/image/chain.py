@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import faces, recipes
+from windlass.client import faces, gpus, recipes
 from windlass.client import object as objects
 
 TYPE_CHECKING = False
@@ -56,7 +56,7 @@ class Chain(objects.Object):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for name, value in list(vars(cls).items()):
-            if not name.startswith("_") and isinstance(value, (type(check_gpu), faces._Descriptor)):
+            if not name.startswith("_") and isinstance(value, (type(forced), faces._Descriptor)):
                 setattr(cls, name, _OfImages(value))
 
     _prefix = "im"
@@ -90,12 +90,12 @@ class Chain(objects.Object):
         volumes: Mapping[str, objects.Object] | None = None,
         gpu: object = None,
     ) -> Self:
-        check_gpu(gpu)
         if env:
             recipe["env"] = recipes.variables(f"{recipe['op']} step (env=…)", env, optional=True)
         step = recipes.Step(
-            forced(recipe, force_build), secrets=checked(secrets or ()), requirements=requirements, volumes=volumes
-        )
+            forced(recipe, force_build), secrets=checked(secrets or ()), requirements=requirements, volumes=volumes,
+            gpus=gpus.parse(gpu),
+        )  # fmt: skip
         return self._append(step)
 
     def _append(self, step: recipes.Step) -> Self:
@@ -130,10 +130,9 @@ class Chain(objects.Object):
         common: images.Recipe = {}
         if env:
             common["env"] = recipes.variables(f"{name} step (env=…)", env, optional=True)
-        check_gpu(gpu)
         step = recipes.Step(
             {"op": name, **forced(common, force_build)}, secrets=checked(secrets or ()), expand=expand, needs=needs,
-            volumes=volumes, shared=shared,
+            volumes=volumes, shared=shared, gpus=gpus.parse(gpu),
         )  # fmt: skip
         return self._append(step)
 
@@ -174,11 +173,6 @@ class Chain(objects.Object):
         """
         if self._deferred:
             raise self._deferred[0]
-
-
-def check_gpu(gpu: object) -> None:
-    if gpu is not None:
-        raise exception.UnimplementedError("a GPU during a build step is not available in this version of Windlass")
 
 
 def mounted(given: Mapping[Any, Any] | None) -> dict[str, Any]:

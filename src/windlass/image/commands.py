@@ -38,7 +38,7 @@ class Commands(chain.Chain):
                 sees the newest commit when it starts, and what it wrote is committed when it has ended. Which volumes,
                 and how they are mounted, counts for the cache of steps; what they hold does not, and never becomes
                 part of the image.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
             force_build: run the steps, and those after them, even if they are in the cache.
 
         Raises:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import recipes
+from windlass.client import gpus, recipes
 from windlass.file_pattern_matcher import FilePatternMatcher, as_ignore
 from windlass.image import bases, chain
 
@@ -68,7 +68,7 @@ class Dockerfiles(chain.Chain):
             registry_secret: how to log in to the registry of the base image; for files with a single stage.
             secrets: secrets that only RUN sees.
             env: variables that only RUN sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
             add_python: put a Python of this series ("3.12") into the image, where it has none.
 
         Raises:
@@ -81,7 +81,7 @@ class Dockerfiles(chain.Chain):
         """
         from windlass.image import Image
 
-        _check(context_mount, gpu)
+        _check(context_mount)
         options = _Options(context_dir, ignore, build_args, secrets, env, force_build)
         signed = bases.registry_secret(registry_secret)
         python = None if add_python is None else recipes.added_python(add_python)
@@ -100,7 +100,8 @@ class Dockerfiles(chain.Chain):
             return await assemble.whole(found, options.given(file), around, registry_secret=secret)
 
         common = chain.forced({"op": "from_dockerfile"}, force_build)
-        image = Image._start(recipes.Step(common, expand=expand, needs=[*options.secrets, *signed]))
+        needs, devices = [*options.secrets, *signed], gpus.parse(gpu)
+        image = Image._start(recipes.Step(common, expand=expand, needs=needs, gpus=devices))
         return image if python is None else image._step({"op": "python", "python": python})
 
     def dockerfile_commands(
@@ -123,7 +124,7 @@ class Dockerfiles(chain.Chain):
             context_files: further local files for COPY, by the paths that it names them with.
             secrets: secrets that only RUN sees.
             env: variables that only RUN sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
             context_mount: removed.
             context_dir: the folder that COPY and ADD take local files from; by default the working folder.
             force_build: run the steps, and those after them, even if they are in the cache.
@@ -140,7 +141,7 @@ class Dockerfiles(chain.Chain):
         lines = recipes.commands("dockerfile_commands", dockerfile_commands)
         if not lines:
             return self
-        _check(context_mount, gpu)
+        _check(context_mount)
         options = _Options(context_dir, ignore, build_args, secrets, env, force_build)
         named = recipes.variables("dockerfile_commands(context_files=…)", context_files)
 
@@ -150,7 +151,9 @@ class Dockerfiles(chain.Chain):
             found = stages.read_commands("\n".join(lines), "dockerfile_commands")
             return await assemble.more(found, options.given(None, named), around)
 
-        return self._later("dockerfile_commands", expand, force_build=force_build, needs=[*options.secrets])
+        return self._later(
+            "dockerfile_commands", expand, force_build=force_build, gpu=gpu, needs=[*options.secrets]
+        )
 
 
 class _Options:
@@ -195,10 +198,9 @@ def _auto(folder: Path, file: Path | None) -> Callable[[Path], bool]:
     return FilePatternMatcher.from_file(found) if found is not None else FilePatternMatcher()
 
 
-def _check(context_mount: object, gpu: object) -> None:
+def _check(context_mount: object) -> None:
     if context_mount is not None:
         _removed()
-    chain.check_gpu(gpu)
 
 
 def _removed() -> NoReturn:

@@ -59,7 +59,7 @@ class Functions(chain.Chain):
                 does not count for the cache: which volume it is (its id, so one made anew under the same name is
                 another one) and how it is mounted does.
             network_file_systems: network file systems by path, in the same way.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
             cpu: CPU cores, or a pair of request and limit.
             memory: MiB, or a pair of request and limit.
             timeout: seconds after which the step fails.

@@ -33,7 +33,7 @@ class Packages(chain.Chain):
             force_build: run the step, and those after it, even if they are in the cache.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
         """
         names = recipes.packages("apt_install", packages)
         if not names:
@@ -65,7 +65,7 @@ class Packages(chain.Chain):
             force_build: run the step, and those after it, even if they are in the cache.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
 
         Example:
             >>> image = windlass.Image.debian_slim().pip_install("scikit-learn==1.5.2", "polars")
@@ -106,7 +106,7 @@ class Packages(chain.Chain):
             force_build: run the step, and those after it, even if they are in the cache.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
         """
         options = recipes.install_options(
             find_links=find_links, index_url=index_url, extra_index_url=extra_index_url,
@@ -146,7 +146,7 @@ class Packages(chain.Chain):
             uv_version: the version of uv to use.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
         """
         names = recipes.packages("uv_pip_install", packages)
         files = recipes.strings("uv_pip_install(requirements=…)", requirements or [])
@@ -180,7 +180,7 @@ class Packages(chain.Chain):
             force_build: run the step, and those after it, even if they are in the cache.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
 
         Example:
             >>> image = windlass.Image.micromamba("3.12").micromamba_install("numpy", channels=["conda-forge"])

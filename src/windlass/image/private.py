@@ -48,7 +48,7 @@ class Private(chain.Chain):
             extra_index_url: a further package index.
             pre: accept pre-releases.
             extra_options: further options of pip, as on a command line.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
             env: variables that only this step sees.
             secrets: secrets that only this step sees, with ``GITHUB_TOKEN`` or ``GITLAB_TOKEN`` as needed.
             force_build: run the step, and those after it, even if they are in the cache.

@@ -49,7 +49,7 @@ class Projects(chain.Chain):
             force_build: run the step, and those after it, even if they are in the cache.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
 
         Raises:
             ValueError: when the image is built: the file has no ``[project.dependencies]``.
@@ -109,7 +109,7 @@ class Projects(chain.Chain):
             old_installer: has no effect.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
 
         Raises:
             NotFoundError: when the image is built: there is no lock file.
@@ -162,7 +162,7 @@ class Projects(chain.Chain):
             uv_version: the version of uv to use.
             env: variables that only this step sees.
             secrets: secrets that only this step sees.
-            gpu: not available yet.
+            gpu: GPUs that the step sees, as with a function.
 
         Raises:
             NotFoundError: when the image is built: the folder has no ``pyproject.toml``.

@@ -57,9 +57,10 @@ async def isolated(
         images = store.Store(place.inside, holds.Holds())
         relays = relay.Relays(outer.socket, needed=place.uplink.kind != "none")
         kept = volume_service.Volumes(place.inside)
+        devices = gpus.here()
         builder = build.Builder(
             place.inside, steps=steps, mounts=trees, namespace=place.userns, outer=outer, library=shared.path,
-            relays=relays, own=home / configured.FILE, mounted=kept.steps.mounted,
+            relays=relays, own=home / configured.FILE, mounted=kept.steps.mounted, devices=devices,
             held=images.held,
         )  # fmt: skip
         alien = bucket_service.Buckets(place.view, relays)
@@ -79,7 +80,7 @@ async def isolated(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
             store=images, families=templates, volumes=kept, buckets=alien,
-            gpus=gpus.here(),
+            gpus=devices,
         )  # fmt: skip
         exits.retain(living)
         isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])

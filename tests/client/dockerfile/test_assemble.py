@@ -356,6 +356,6 @@ def test_arguments_are_checked_at_once() -> None:
         Image.from_dockerfile("D", context_mount=object())
     with pytest.raises(exception.DeprecationError):
         base.dockerfile_commands("RUN x", context_mount=object())
-    with pytest.raises(exception.UnimplementedError):
-        Image.from_dockerfile("D", gpu="any")
+    with pytest.raises(exception.InvalidError, match="number of GPUs"):
+        Image.from_dockerfile("D", gpu="any:many")
     assert repr(AUTO_DOCKERIGNORE) == "AUTO_DOCKERIGNORE"

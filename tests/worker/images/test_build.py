@@ -14,6 +14,7 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import images, workers
+from windlass.worker import gpus
 from windlass.worker.images import build, cache, python, relay, standalone
 
 BASE, LAYER, OTHER, THIRD = ("im-" + letter * 22 for letter in "abcd")
@@ -78,6 +79,7 @@ def builder(home: Path, steps: Steps) -> build.Builder:
         relays=relay.Relays(socket.socket),
         own=home / "build.env",
         mounted=lambda plan: contextlib.nullcontext([]),
+        devices=gpus.Gpus(Path("/none")),
         environ={},
     )
 

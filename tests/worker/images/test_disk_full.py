@@ -15,6 +15,7 @@ import pytest
 
 from windlass import exception
 from windlass.wire.messages import workers
+from windlass.worker import gpus
 from windlass.worker.images import build, cache, fsck, relay, seal, settings
 
 BASE, LAYER = ("im-" + letter * 22 for letter in "ab")
@@ -47,7 +48,7 @@ def builder(home: Path, steps: Steps) -> build.Builder:
     relays = relay.Relays(made, needed=False)
     return build.Builder(
         home, steps=steps, mounts=made, namespace=Path("/none"), outer=made, relays=relays, own=home / "build.env",
-        mounted=lambda plan: contextlib.nullcontext([]), environ={},
+        mounted=lambda plan: contextlib.nullcontext([]), devices=gpus.Gpus(Path("/none")), environ={},
     )  # type: ignore[arg-type]  # fmt: skip
 
 

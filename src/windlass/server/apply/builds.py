@@ -10,9 +10,11 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import build_logs, containers, secrets
 from windlass.server.apply import core as core_module
+from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
+from windlass.server.decide import gpus
 from windlass.server.decide import images as image_decisions
 from windlass.server.state import machines
 from windlass.server.store import images
@@ -23,6 +25,7 @@ from windlass.wire.messages import workers
 Core = core_module.Core
 _TAIL = 4000
 _NO_WORKER = 60.0
+_WAITS = "[waiting for a GPU: others have those that fit]\n"
 _AGAIN = "[the worker was restarted: the step is run again from its beginning]\n"
 
 
@@ -183,12 +186,18 @@ def _secret_names(core: Core, recipe: messages.Recipe) -> list[str]:
 def _start(core: Core, key: str, parent: str | None, recipe: messages.Recipe, *, anew: bool) -> machines.Build:
     volume_actions.check_mounts(core, recipe.get("volumes", []))
     nfs_actions.check_mounts(core, recipe.get("nfs", []), recipe.get("volumes", []))
+    wanted, workers_now = recipe.get("gpus", []), list(core.world.workers.values())
+    if workers_now:
+        gpus.check(wanted, [gpu_actions.of(worker) for worker in workers_now])
     current = images.current(core.db, key)
     image_id = image_decisions.image_id(key, ids.new("g") if anew else "") if anew or current is None else current[0]
     build = machines.Build(identity=ids.new("bu"), image_id=image_id, key=key, parent=parent, recipe=recipe)
     build.wanted_at = core.clock.now()
     core.world.builds[build.id] = build
     build_logs.begin(core, build)
+    if all(gpus.choose(gpu_actions.free(core, worker), wanted) is None for worker in workers_now) and wanted:
+        build_logs.store(core, build, _WAITS)
+        core.scheduler.set()
     _want_all(core)
     return build
 
@@ -235,6 +244,7 @@ def plan(core: Core, build_id: str) -> workers.BuildPlan:
         "secrets": secrets.environment_of(core, build.recipe.get("secrets", [])),
         "volumes": volume_actions.mounts(core, build.recipe.get("volumes", [])),
         "nfs": nfs_actions.mounts(core, build.recipe.get("nfs", [])),
+        "gpus": list(build.gpus),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
+from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import pending, records
 from windlass.server.apply import work as work_actions
@@ -57,7 +58,7 @@ def send_want(core: Core, node: str) -> None:
         for c in core.world.containers.values()
         if c.node == node
     ]
-    worker.peer.notify("worker.want", {"containers": wanted, "builds": list(core.world.builds)})
+    worker.peer.notify("worker.want", {"containers": wanted, "builds": gpu_actions.builds_for(core, worker)})
 
 
 def send_templates(core: Core, node: str, *, but: Collection[str] = ()) -> None:

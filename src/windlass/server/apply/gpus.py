@@ -19,4 +19,23 @@ def free(core: Core, worker: machines.Worker) -> list[decisions.Gpu]:
     if not worker.gpus:
         return []
     lent = {gpu for c in core.world.containers.values() if c.node == worker.node for gpu in c.gpus}
+    lent |= {gpu for build in core.world.builds.values() if build.node == worker.node for gpu in build.gpus}
     return [gpu for gpu in of(worker) if gpu.id not in lent]
+
+
+def builds_for(core: Core, worker: machines.Worker) -> list[str]:
+    """Ids of the builds that this machine may make. A step that needs GPUs is lent them now, if they are free."""
+    found = []
+    for build in core.world.builds.values():
+        if (wanted := build.recipe.get("gpus")) and not build.node:
+            devices = decisions.choose(free(core, worker), wanted)
+            if devices is not None:
+                build.gpus, build.node = devices, worker.node
+        if not wanted or build.node == worker.node:
+            found.append(build.id)
+    return found
+
+
+def waiting(core: Core) -> list[decisions.Wanted]:
+    """What builds wait for."""
+    return [b.recipe["gpus"] for b in core.world.builds.values() if b.recipe.get("gpus") and not b.node]

@@ -52,6 +52,9 @@ def gone(core: Core, container: machines.Container, exit: machines.Exit) -> None
 def node_lost(core: Core, node: str) -> None:
     """A worker that does not come back has lost its containers."""
     core.turn.begin()
+    for build in core.world.builds.values():
+        if build.node == node:
+            build.node, build.gpus = "", ()
     for container in [c for c in core.world.containers.values() if c.node == node]:
         if container.peer is None:
             gone(core, container, {"reason": "lost", "message": f"node {node} was lost"})

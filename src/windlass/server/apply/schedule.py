@@ -65,6 +65,8 @@ def scale_all(core: Core, now: float) -> None:
                 wishes.append(_wish(function, missing))
     if wishes:
         _start(core, wishes, now)
+    if builds := gpu_actions.waiting(core):
+        _make_gpus_free(core, [place.Wish("", 0, 1, gpus=wanted) for wanted in builds])
 
 
 def _minimum(function: machines.Function) -> int:
@@ -182,8 +184,7 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
             core.scheduler.set()
     leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
     devices = [wish for wish in short if wish.gpus and _lacks_gpus(core, wish)]
-    if devices and not any(c.gpus and c.state > moves.ContainerState.READY for c in core.world.containers.values()):
-        _make_gpus_free(core, devices)
+    _make_gpus_free(core, devices)
     short = [wish for wish in short if wish not in devices]
     taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
@@ -206,6 +207,8 @@ def _lacks_gpus(core: Core, wish: place.Wish) -> bool:
 
 def _make_gpus_free(core: Core, short: list[place.Wish]) -> None:
     """One container at a time: what it leaves is looked at again before the next one."""
+    if any(c.gpus and c.state > moves.ContainerState.READY for c in core.world.containers.values()):
+        return
     workers = core.world.workers
     free = {node: gpu_actions.free(core, worker) for node, worker in workers.items()}
     there = {node: gpu_actions.of(worker) for node, worker in workers.items()}
@@ -223,10 +226,10 @@ def _make_gpus_free(core: Core, short: list[place.Wish]) -> None:
             core.world.functions[function_id].owes = 1
             core.turn.begin()
             core.turn.dispatch[core.world.functions[function_id]] = None
-        if not found.stop and not found.owes:
-            _give_way(core, core.world.functions[wish.function_id])
-        else:
+        if found.stop or found.owes:
             return
+        if wish.function_id:  # and not a build
+            _give_way(core, core.world.functions[wish.function_id])
 
 
 def _give_way(core: Core, function: machines.Function) -> None:

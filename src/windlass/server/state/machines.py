@@ -295,7 +295,10 @@ class Worker:
 class Build:
     """One layer being made, and everybody who waits for it."""
 
-    __slots__ = ("id", "image_id", "kept", "key", "parent", "planned", "recipe", "replaces", "waiters", "wanted_at")
+    __slots__ = (
+        "gpus", "id", "image_id", "kept", "key", "node", "parent", "planned", "recipe", "replaces", "waiters",
+        "wanted_at",
+    )  # fmt: skip
 
     def __init__(
         self, *, identity: str, image_id: str, key: str, parent: str | None, recipe: Any, replaces: bool = True
@@ -313,6 +316,9 @@ class Build:
         """Which of its output is kept."""
         self.waiters: list[Any] = []
         self.wanted_at = 0.0
+        self.gpus: tuple[str, ...] = ()
+        """Devices that its step has, of the machine ``node``."""
+        self.node = ""
 
 
 class Ending(NamedTuple):

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from typing import Any, TypedDict
 
-from windlass.wire.messages import nfs, volumes
+from windlass.wire.messages import functions, nfs, volumes
 
 
 class Inventory(TypedDict):
@@ -64,7 +64,8 @@ class Recipe(TypedDict, total=False):
 
     ``pins``: exact versions by package that a step must keep to, as a lock says (``Inventory``).
     ``secrets`` (ids) and ``env`` of a step that runs something are visible only during the step. ``volumes`` and
-    ``nfs`` are mounted during the step, and nothing of what they hold becomes part of the layer.
+    ``nfs`` are mounted during the step, and nothing of what they hold becomes part of the layer. ``gpus``: what the
+    step sees of them, as in ``FunctionSpec``.
     ``force``: build it even if the key is known. ``timeout`` in seconds. ``line``: where a Dockerfile says so
     ("Dockerfile, line 7"), for errors.
     """
@@ -89,6 +90,7 @@ class Recipe(TypedDict, total=False):
     secrets: list[str]
     volumes: list[volumes.VolumeMount]
     nfs: list[nfs.NfsMount]
+    gpus: list[functions.GpuSpec]
     path: str
     mount: str
     pins: Inventory
@@ -107,6 +109,11 @@ class Recipe(TypedDict, total=False):
     timeout: float
     line: str
 
+
+RUN = frozenset({
+    "apt", "function", "micromamba", "pip", "poetry", "private_pip", "run", "uv_pip", "uv_sync",
+})  # fmt: skip
+"""What runs programs of the image."""
 
 _NOT_CONTENT = frozenset({"force", "function", "timeout", "secrets", "line"})
 

@@ -94,9 +94,11 @@ class BuildPlan(_BuildPlan, total=False):
     """One layer to make: ``recipe`` on top of ``parent`` (None for a base), named ``image_id`` when whole.
 
     ``secrets`` are the values for the step's environment; never stored. ``volumes``, ``nfs``: what the step mounts.
+    ``gpus``: ids of its devices.
     """
 
     volumes: list[MountPlan]
+    gpus: list[str]
     nfs: list[NfsMount]
 
 

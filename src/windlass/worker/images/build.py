@@ -16,7 +16,7 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import outside, spec, step
+from windlass.worker import gpus, outside, spec, step
 from windlass.worker.images import (
     adding,
     bases,
@@ -52,13 +52,14 @@ class Builder:
         own: Windlass' own settings for builds (``configured``).
         library: what Python functions that run as a step may import (``Library.path``).
         mounted: volumes and network file systems of a step, for as long as it runs.
+        devices: GPUs of this machine.
         held: where a build says which images it stands on.
         environ: the environment of the machine's user, for index settings.
     """
 
     def __init__(
         self, home: Path, *, steps: step.Steps, mounts: copying.Trees, namespace: Path, outer: outside.Outside,
-        relays: relay.Relays, own: Path, mounted: making.Mounted, library: Path = Path("/"),
+        relays: relay.Relays, own: Path, mounted: making.Mounted, devices: gpus.Gpus, library: Path = Path("/"),
         held: holds.Holds | None = None,
         environ: Mapping[str, str] = os.environ,
     ) -> None:  # fmt: skip
@@ -71,7 +72,7 @@ class Builder:
         self._shop = making.Shop(
             home=home, layers=self._layers, steps=steps, mounts=mounts, namespace=namespace, outer=outer,
             library=library, slim=slim.Slim(), pythons=standalone.Pythons(home, namespace=namespace, outer=outer),
-            mounted=mounted,
+            mounted=mounted, gpus=devices,
         )  # fmt: skip
 
     async def sweep(self) -> None:

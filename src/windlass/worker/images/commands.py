@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.wire.messages import images
-from windlass.worker import spec
+from windlass.worker import gpus, spec
 from windlass.worker.images import (
     archives,
     cache,
@@ -51,6 +51,8 @@ async def run(shop: making.Shop, job: making.Job, held: cache.Record) -> None:
         recipe, job.draft, workdir=held["workdir"], user=user, trees=shop.mounts
     )]  # fmt: skip
     binds += await asyncio.to_thread(_function, shop, job)
+    devices = job.plan.get("gpus", [])
+    env, binds = gpus.environment(env, devices), [*binds, *shop.gpus.binds(devices)]
     if "pins" in recipe:
         env |= pins.environment()
         binds.append(spec.Bind(job.draft.aside("pins"), pins.PLACE))

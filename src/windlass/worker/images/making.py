@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from windlass import exception
 from windlass.wire.messages import images, workers
-from windlass.worker import outside, spec, step
+from windlass.worker import gpus, outside, spec, step
 from windlass.worker.images import cache, copying, machine, projects, skopeo, slim, standalone
 
 Log = Callable[[str], None]
@@ -25,7 +25,7 @@ _TIMEOUT = 3600.0  # seconds of one step, where the recipe says nothing
 
 class Shop(NamedTuple):
     """Built once. ``namespace``: the user namespace mapped like a container's. ``library``: what functions import.
-    ``mounted``: volumes and network file systems of a step, for as long as it runs."""
+    ``mounted``: volumes and network file systems of a step, for as long as it runs. ``gpus``: of this machine."""
 
     home: Path
     layers: cache.Layers
@@ -37,6 +37,7 @@ class Shop(NamedTuple):
     slim: slim.Slim
     pythons: standalone.Pythons
     mounted: Mounted
+    gpus: gpus.Gpus
 
     @property
     def tools(self) -> Path:

@@ -119,6 +119,8 @@ class Settings:
     """Ephemeral volumes whose owner has gone silent are deleted after so long."""
     keep_uploads: float = 86400.0
     """Uploads that did not become part of a volume."""
+    keep_unnamed_blobs: float = 86400.0
+    """Blobs that no row names, since they came or somebody was told of them: they may be on their way into one."""
     keep_unnamed_layers: float = 900.0
     """Layers of volumes that no version names: they may be on their way into one."""
     keep_mounts: float = 7 * 86400.0

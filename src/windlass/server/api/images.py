@@ -96,7 +96,7 @@ async def _contents(core: Core, wanted: set[str], incoming: peer.Incoming) -> No
 
 @door.handler("blob.missing")
 def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
-    return {"missing": [digest for digest in body["digests"] if not core.blobs.has(digest)]}
+    return {"missing": core.blobs.missing(body["digests"])}
 
 
 @door.handler("blob.put")

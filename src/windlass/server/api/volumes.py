@@ -143,7 +143,7 @@ async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming
 
 @door.handler("volume.missing")
 def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
-    return {"missing": [digest for digest in body["digests"] if not core.uploads.has(digest)]}
+    return {"missing": core.uploads.missing(body["digests"])}
 
 
 @door.handler("volume.upload")

@@ -277,7 +277,7 @@ def layer_of(made: messages.LayerMade) -> volumes.Layer:
 
 
 async def collect(core: Core) -> None:
-    """Forget ephemeral volumes that nobody keeps, layers that nothing names, and uploads that became nothing."""
+    """Forget ephemeral volumes that nobody keeps, and layers that nothing names."""
     now = core.clock.now()
     for row in volumes.silent(core.db, now - core.settings.keep_ephemeral_volumes):
         delete(core, row)
@@ -286,8 +286,18 @@ async def collect(core: Core) -> None:
             core.merging.add(row_id)
             _start_merge(core, row_id)
     core.turn.begin()
-    named = volumes.forget_unnamed_layers(core.db)
-    core.uploads.forget_older(core.settings.keep_uploads)
-    request: messages.LayersKeep = {"layers": named, "young": core.settings.keep_unnamed_layers}
+    volumes.forget_unnamed_layers(core.db)
+    await sweep(core, core.settings.keep_unnamed_layers)
+
+
+async def sweep(core: Core, young: float, *, dry_run: bool = False) -> messages.LayersRemoved:
+    """Let workers remove layers that nothing names or uses, older than ``young`` seconds."""
+    total: messages.LayersRemoved = {"removed": 0, "size": 0}
     for one in list(core.world.workers.values()):
-        await asyncio.wait_for(one.peer.request("layers.keep", request), _LOOK)
+        request: messages.LayersKeep = {
+            "layers": volumes.named_layers(core.db), "young": young, "dry_run": dry_run,
+        }  # fmt: skip
+        answer: messages.LayersRemoved = (await asyncio.wait_for(one.peer.request("layers.keep", request), _LOOK)).body
+        total["removed"] += answer["removed"]
+        total["size"] += answer["size"]
+    return total

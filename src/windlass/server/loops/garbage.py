@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from windlass import exception
-from windlass.server.apply import blobs, collections, dicts, nfs, prune, queues, receipts, retention, volumes
+from windlass.server.apply import blobs, collections, dicts, nfs, prune, queues, receipts, retention, sweep, volumes
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _EVERY = 5.0
 _SOON = 0.1
 _RARELY = 60
+_SELDOM, _SOME = 720, 12  # about once in an hour, first after a minute
 _REMEMBER_EXPIRED = 90 * 86400.0
 _UNUSED = 86400.0  # seconds after which a secret that no version of an app has is not going to be in one
 _BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
@@ -32,6 +33,8 @@ async def run(core: Core) -> None:
                 walk.step(core)
             if looks % _RARELY == 0:
                 more = rarely(core) or more
+            if looks % _SELDOM == _SOME:
+                core.tasks.start(_garbage(core), "removal of what nothing names")
         except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
             _log.exception("forgetting old data failed")
             core.turn.abandon(exc)
@@ -82,6 +85,13 @@ async def _images(core: Core) -> None:
         await prune.collect(core)
     except exception.Error as exc:
         _log.warning("old images could not be removed: %s", exc)
+
+
+async def _garbage(core: Core) -> None:
+    try:
+        await sweep.collect(core)
+    except (exception.Error, asyncio.TimeoutError, OSError) as exc:
+        _log.warning("what nothing names could not be removed: %s", exc)
 
 
 async def _volumes(core: Core) -> None:

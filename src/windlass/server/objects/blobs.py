@@ -6,13 +6,27 @@ import errno
 import hashlib
 import os
 import re
+import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from windlass import exception
 from windlass.wire import payload
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
+
+
+_PROMISE = 600.0
+"""Seconds for which a blob stays that somebody was told of: who hears that it is here does not send it."""
+
+
+class Stored(NamedTuple):
+    """``at``: when it came, or when somebody was last told that it is here."""
+
+    digest: str
+    size: int
+    at: float
 
 
 class _Upload:
@@ -34,6 +48,7 @@ class Blobs:
         self._folder = folder
         self._synchronous = synchronous
         self._uploads: dict[str, _Upload] = {}
+        self._promised: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
         self._incoming = folder / "incoming"
         self._incoming.mkdir(exist_ok=True)
@@ -49,6 +64,17 @@ class Blobs:
     def has(self, digest: str) -> bool:
         return self.path(digest).exists()
 
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those that are not here. The others begin their time anew: whoever asks is about to refer to them."""
+        lacking = []
+        for digest in digests:
+            try:
+                os.utime(self.path(digest))
+                self._promised[digest] = time.monotonic()
+            except FileNotFoundError:
+                lacking.append(digest)
+        return lacking
+
     def size(self, digest: str) -> int:
         try:
             return self.path(digest).stat().st_size
@@ -58,7 +84,7 @@ class Blobs:
     def put(self, upload_id: str, digest: str, offset: int, chunk: bytes, *, last: bool, owner: Any) -> None:
         """Take one chunk of an upload. Chunks come in order; a repeated first chunk begins anew."""
         target = self.path(digest)
-        if target.exists():
+        if not self.missing([digest]):
             self._forget(upload_id)
             return
         try:
@@ -117,8 +143,45 @@ class Blobs:
             self._forget(upload_id)
 
     def delete(self, digest: str) -> None:
-        """Forget a blob that nothing refers to any more."""
-        self.path(digest).unlink(missing_ok=True)
+        """Forget a blob that nothing refers to any more, unless somebody was just told of it: then it is swept later."""
+        now = time.monotonic()
+        if now - self._promised.get(digest, -_PROMISE) >= _PROMISE:
+            self.path(digest).unlink(missing_ok=True)
+        if len(self._promised) > 10_000:
+            self._promised = {one: at for one, at in self._promised.items() if now - at < _PROMISE}
+
+    def stored(self) -> Iterator[Stored]:
+        """All blobs that are whole. May run in a thread."""
+        for folder in sorted(self._folder.glob("[0-9a-f][0-9a-f]")):
+            for entry in os.scandir(folder):
+                try:
+                    state = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue
+                yield Stored(f"sha256:{entry.name}", state.st_size, state.st_mtime)
+
+    def sweep(self, digest: str, before: float) -> bool:
+        """Forget a blob that nothing refers to, unless it came, or somebody was told of it, after ``before``."""
+        path = self.path(digest)
+        try:
+            if path.stat().st_mtime >= before:
+                return False
+        except FileNotFoundError:
+            return False
+        path.unlink()
+        self._promised.pop(digest, None)
+        return True
+
+    def unfinished(self, before: float) -> list[Stored]:
+        """Uploads on their way of which nothing came since ``before``; they have no digest yet."""
+        found = [(path, path.stat()) for path in self._incoming.iterdir()]
+        return [Stored(path.name, state.st_size, state.st_mtime) for path, state in found if state.st_mtime < before]
+
+    def forget_unfinished(self, before: float) -> None:
+        """Their senders are told that they must begin anew, should they go on after all."""
+        idle = {one.digest for one in self.unfinished(before)}
+        for upload_id in [key for key, upload in self._uploads.items() if upload.path.name in idle]:
+            self._forget(upload_id)
 
     def read(self, digest: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; empty at the end."""

@@ -11,7 +11,6 @@ import concurrent.futures
 import errno
 import hashlib
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +98,8 @@ class Uploads(blobs.Blobs):
         for upload_id in [key for key, upload in self._streams.items() if upload.owner is owner]:
             self._drop(upload_id)
 
-    def forget_older(self, age: float) -> None:
-        """Forget all that arrived longer ago than ``age`` seconds."""
-        before = time.time() - age
-        for path in self._folder.glob("??/*"):
-            try:
-                if path.stat().st_mtime < before:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+    def forget_unfinished(self, before: float) -> None:
+        idle = {one.digest for one in self.unfinished(before)}
+        for upload_id in [key for key, upload in self._streams.items() if upload.path.name in idle]:
+            self._drop(upload_id)
+        super().forget_unfinished(before)

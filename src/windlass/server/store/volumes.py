@@ -150,9 +150,14 @@ def heads(db: database.Database) -> list[tuple[str, int, list[str]]]:
     return [(volume_id, n, json.loads(layers)) for volume_id, n, layers in db.all(_SQL["heads"])]
 
 
+def named_layers(db: database.Database) -> list[str]:
+    """Layers that versions name."""
+    return sorted({layer for (text,) in db.all(_SQL["all_stacks"]) for layer in json.loads(text)})
+
+
 def forget_unnamed_layers(db: database.Database) -> list[str]:
     """Drop the rows of layers that no version names; the layers that remain."""
-    named = {layer for (text,) in db.all(_SQL["all_stacks"]) for layer in json.loads(text)}
+    named = set(named_layers(db))
     for (layer_id,) in db.all(_SQL["all_layers"]):
         if layer_id not in named:
             db.run(_SQL["forget_layer"], (layer_id,))

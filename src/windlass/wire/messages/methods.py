@@ -26,6 +26,7 @@ from windlass.wire.messages import (
     records,
     schedules,
     secrets,
+    storage,
     terminals,
     upkeep,
     volumes,
@@ -135,6 +136,7 @@ METHODS: dict[str, Method] = {
     "queue.look": Method("stream", CALLER, queues.QueueLook, queues.QueuePage),
     "queue.figures": Method("request", CALLER, collections.CollectionRef, queues.QueueFigures),
     # volumes
+    "storage.gc": Method("request", USER, storage.StorageGc, storage.StorageCollected),
     "volume.get": Method("request", CALLER, volumes.VolumeGet, volumes.VolumeInfo),
     "volume.list": Method("request", CALLER, volumes.VolumeList, volumes.VolumeListReply),
     "volume.rename": Method("request", CALLER, volumes.VolumeRename, common.Empty),

@@ -232,15 +232,23 @@ class LayersMerge(TypedDict):
     bottom: bool
 
 
-class LayersKeep(TypedDict):
-    """To a worker: all layers that are named somewhere. Others go that are older than ``young`` seconds."""
-
+class _LayersKeep(TypedDict):
     layers: list[str]
     young: float
 
 
+class LayersKeep(_LayersKeep, total=False):
+    """To a worker: all layers that are named somewhere. Others go that are older than ``young`` seconds. ``dry_run``:
+    only say how many."""
+
+    dry_run: bool
+
+
 class LayersRemoved(TypedDict):
+    """``size``: bytes of their files."""
+
     removed: int
+    size: int
 
 
 class VolumeHead(TypedDict):

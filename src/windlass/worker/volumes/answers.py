@@ -13,7 +13,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import volumes as messages
-from windlass.worker.volumes import editing, merging, nfs_answers, reading, sending, service
+from windlass.worker.volumes import editing, measuring, merging, nfs_answers, reading, sending, service
 from windlass.worker.volumes import layers as layer_store
 
 
@@ -94,14 +94,17 @@ class Answers:
     async def _keep(self, incoming: peers.Incoming) -> None:
         request: messages.LayersKeep = incoming.body
         kept = {*request["layers"], *self._volumes.used()}
-        incoming.reply({"removed": await asyncio.to_thread(self._sweep, kept, request["young"])})
+        dry_run = request.get("dry_run", False)
+        incoming.reply(await asyncio.to_thread(self._sweep, kept, request["young"], dry_run=dry_run))
 
-    def _sweep(self, kept: set[str], young: float) -> int:
+    def _sweep(self, kept: set[str], young: float, *, dry_run: bool) -> messages.LayersRemoved:
         going = [name for name in self._layers.known() if name not in kept and self._age(name) > young]
+        going = [name for name in going if not self._layers.held[name]]
+        size = sum(measuring.layer(self._layers.root / name) for name in going)
         for name in going:
-            if not self._layers.held[name]:
+            if not dry_run and not self._layers.held[name]:
                 self._layers.remove(name)
-        return len(going)
+        return {"removed": len(going), "size": size}
 
     def _age(self, layer_id: str) -> float:
         try:

@@ -1,0 +1,27 @@
+"""``storage.*``: long work, in tasks that end with their exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from windlass.server.api import door
+from windlass.server.api import volumes as volume_doors
+from windlass.server.apply import sweep
+from windlass.wire import peer
+from windlass.wire.messages import storage as messages
+
+Core = door.Core
+
+
+@door.handler("storage.gc")
+def gc(core: Core, who: door.Who, body: messages.StorageGc, incoming: peer.Incoming) -> None:
+    # What has begun is finished, also when nobody waits for the answer any more.
+    _answer(core, incoming, sweep.gc(core, body))
+
+
+def _answer(core: Core, incoming: peer.Incoming, work: Coroutine[Any, Any, Any]) -> None:
+    async def reply() -> None:
+        incoming.reply(await work)
+
+    core.tasks.start(volume_doors.answered(incoming, reply()), incoming.method)

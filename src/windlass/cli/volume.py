@@ -1,12 +1,13 @@
 """`windlass volume …`."""
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
 from windlass import exception
-from windlass.cli import ask, control, listing, options, transfers
+from windlass.cli import ask, control, listing, options, transfers, upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,6 +137,29 @@ def delete(name: str, allow_missing: bool, yes: bool, env: str | None) -> None:
     options.confirm(f"Delete volume {name} with all its files and versions?", yes=yes)
     volume.Volume.objects.delete(name, allow_missing=allow_missing, environment_name=env)
     click.echo(f"Deleted volume {name}.")
+
+
+@group.command(
+    help="Show how many bytes a volume may have, and has; or set it: a SIZE (500MB, 20GB), 'none' for no limit, "
+    "'default' for what the server's settings say."
+)
+@click.argument("volume_name", metavar="NAME")
+@click.argument("size", metavar="[SIZE]", required=False)
+@options.json_option
+@options.env_option
+def quota(volume_name: str, size: str | None, as_json: bool, env: str | None) -> None:
+    body: dict[str, Any] = {"volume_id": _volume(volume_name, env).object_id}
+    if size is not None:
+        body["quota"] = {"none": 0, "default": -1}.get(size, -2)
+        if body["quota"] == -2:
+            body["quota"] = upkeep.size_in_bytes(size)
+    found = ask.request("volume.quota", body)
+    if as_json:
+        click.echo(json.dumps({"name": volume_name, **found}, indent=2))
+        return
+    allowed = listing.size(found["quota"]) if found["quota"] else "no limit"
+    origin = "" if found["own"] else " (by the server's settings)"
+    click.echo(f"Volume {volume_name} has {listing.size(found['used'])}; it may have: {allowed}{origin}.")
 
 
 # -- versions ----------------------------------------------------------------------------------------------

@@ -113,6 +113,10 @@ class Settings:
     """Images of a worker that the database does not know."""
     images_budget: int = 0
     """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
+    volume_quota: int = 0
+    """Bytes that the newest version of a volume may have which has no quota of its own. 0: as many as there is disk."""
+    storage_quota: int = 0
+    """Bytes that the newest versions of all volumes, all blobs and the database may have together. 0: no such limit."""
     volume_versions: int = 100
     """Commits of a volume that can be looked at and restored; older ones are forgotten."""
     keep_ephemeral_volumes: float = 300.0

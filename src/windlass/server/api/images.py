@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import build_logs, builds, environments
+from windlass.server.apply import build_logs, builds, environments, quotas
 from windlass.server.apply import images as actions
 from windlass.server.bus import link
 from windlass.server.decide import images as decisions
@@ -106,6 +106,8 @@ def put(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: peer.I
     chunk = incoming.attachments[0] if incoming.attachments else b""
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
+    if who.role != "runner":  # results of what was accepted are kept
+        quotas.check_piece(core, body["offset"], len(chunk))
     core.blobs.put(body["upload_id"], body["digest"], body["offset"], chunk, last=body["last"], owner=incoming.peer)
     return {}
 

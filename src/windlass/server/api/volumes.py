@@ -10,7 +10,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import environments
+from windlass.server.apply import environments, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.store import volumes
@@ -54,6 +54,27 @@ def delete(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.I
     return {}
 
 
+@door.handler("volume.quota")
+def quota(core: Core, who: door.Who, body: messages.VolumeQuota, incoming: peer.Incoming) -> None:
+    row = actions.existing(core, body["volume_id"])
+    if "quota" in body:
+        quotas.set_quota(core, row, None if body["quota"] == -1 else body["quota"])
+    core.tasks.start(answered(incoming, _quota(core, row.id, incoming)), "volume.quota")
+
+
+async def _quota(core: Core, volume_id: str, incoming: peer.Incoming) -> None:
+    used = await quotas.used(core, volume_id)
+    row = actions.existing(core, volume_id)
+    incoming.reply({"quota": quotas.quota_of(core, row), "own": row.quota is not None, "used": used})
+
+
+@door.handler("volume.room", "volume_id")
+def room(core: Core, who: door.Who, body: messages.VolumeRoom, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    quotas.check_size(core, row, body.get("size", 0))
+    return {"left": quotas.room(core, row)}
+
+
 @door.handler("volume.beat")
 def beat(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
@@ -80,13 +101,23 @@ def history(core: Core, who: door.Who, body: messages.VolumeHistory, incoming: p
 def restore(core: Core, who: door.Who, body: messages.VolumeRestore, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
     stack = actions.layers_of(core, row, body["version"])
-    return {"version": actions.put_back(core, row, stack, by=author(core, who)).n}
+    if not quotas.is_tight(core, row, stack):
+        return {"version": actions.put_back(core, row, stack, by=author(core, who)).n}
+
+    async def counted() -> None:
+        await quotas.check(core, row.id, stack)
+        version = actions.put_back(core, actions.existing(core, row.id), stack, by=author(core, who))
+        core.turn.answer(incoming, {"version": version.n})
+
+    core.tasks.start(answered(incoming, counted()), "volume.restore")
+    return None
 
 
 @door.handler("volume.fork", "volume_id", "name")
 def fork(core: Core, who: door.Who, body: messages.VolumeFork, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
     stack = actions.layers_of(core, row, body.get("version"))
+    quotas.check_fork(core, row, stack)
     query: messages.VolumeGet = {"name": body["name"], "create": "new", "version": row.kind}
     if body.get("environment"):
         query["environment"] = body["environment"]
@@ -154,6 +185,7 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
     upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
+    quotas.check_piece(core, offset, len(chunk))
     if not body["digest"]:
         return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
     core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
@@ -189,8 +221,9 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
         request: messages.LayersEdit = {"layers": actions.layers_of(core, row)}
         asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
         reply = await asyncio.wait_for(asked, _TAKE)
+        change = _change(author, row.head, reply.body, reply.attachments)
+        await _make_room(core, row.id, change)
         try:
-            change = _change(author, row.head, reply.body, reply.attachments)
             version = actions.publish(core, actions.existing(core, row.id), change)
         except actions.Clash:
             continue
@@ -199,6 +232,20 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
         else:
             incoming.reply({"version": version.n})
         return
+    raise exception.ConflictError("others change the volume all the time", hint="Try again.")
+
+
+async def _make_room(core: Core, volume_id: str, change: actions.Change) -> None:
+    """See that the quota allows the change; from the end of this until the next ``await`` it does."""
+    for _ in range(_ATTEMPTS):
+        row = actions.existing(core, volume_id)
+        stack = actions.layers_of(core, row)
+        size = change.layer.size
+        if volumes.with_layer(core.db, volume_id, change.layer.id) or not quotas.is_tight(core, row, stack, size):
+            return
+        await quotas.check(core, volume_id, stack, change.layer.id)
+        if actions.layers_of(core, actions.existing(core, volume_id)) == stack:
+            return
     raise exception.ConflictError("others change the volume all the time", hint="Try again.")
 
 
@@ -249,10 +296,31 @@ def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: p
     worker_doors.worker_of(core, who, incoming)
     row = actions.existing(core, body["volume_id"])
     change = _change(body["container_id"], body["base"], body, incoming.attachments)
+    if not quotas.is_tight(core, row, actions.layers_of(core, row), change.layer.size):
+        return _published(core, row.id, change)
+    core.tasks.start(answered(incoming, _publish_tight(core, row.id, change, incoming)), "volume.publish")
+    return None
+
+
+async def _publish_tight(core: Core, volume_id: str, change: actions.Change, incoming: peer.Incoming) -> None:
     try:
-        version = actions.publish(core, row, change)
+        await _make_room(core, volume_id, change)
+    except exception.ResourceExhaustedError as exc:
+        quotas.tell(core, change.made_by, volume_id, exc)
+        raise
+    published = _published(core, volume_id, change)
+    if core.turn.is_open:
+        core.turn.answer(incoming, published)
+    else:
+        incoming.reply(published)
+
+
+def _published(core: Core, volume_id: str, change: actions.Change) -> messages.VolumePublished:
+    try:
+        version = actions.publish(core, actions.existing(core, volume_id), change)
     except actions.Clash as clash:
         return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
+    core.refused.discard((change.made_by, volume_id))
     return {"version": version.n, "layers": version.layers, "clash": []}
 
 

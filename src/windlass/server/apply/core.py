@@ -79,6 +79,14 @@ class Core:
     """Volumes whose layers are being merged."""
     editing: set[str] = dataclasses.field(default_factory=set)
     """Edits of volumes under way."""
+    measured: dict[str, tuple[list[str], int]] = dataclasses.field(default_factory=dict)
+    """By volume: layers of which somebody counted what they show, and those bytes (``apply.quotas``)."""
+    refused: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    """Containers and volumes whose commits are refused for a quota: their log says so once."""
+    measuring: bool = False
+    """Whether volumes are being measured because all of them seem too large together."""
+    over_quota: str = ""
+    """Why no values are accepted, when all that is stored has reached its quota."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 

@@ -117,6 +117,7 @@ def delete(core: Core, row: volumes.Row) -> None:
     """Its layers go when nothing shows them any more."""
     core.turn.begin()
     volumes.delete(core.db, row.id)
+    core.measured.pop(row.id, None)
 
 
 def info(row: volumes.Row) -> messages.VolumeInfo:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -49,6 +50,7 @@ class Blobs:
         self._synchronous = synchronous
         self._uploads: dict[str, _Upload] = {}
         self._promised: dict[str, float] = {}
+        self._bytes: int | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self._incoming = folder / "incoming"
         self._incoming.mkdir(exist_ok=True)
@@ -129,6 +131,7 @@ class Blobs:
         upload.file.close()
         target.parent.mkdir(exist_ok=True)
         upload.path.replace(target)
+        self._count(upload.offset)
         del self._uploads[upload_id]
 
     def _forget(self, upload_id: str) -> None:
@@ -143,12 +146,28 @@ class Blobs:
             self._forget(upload_id)
 
     def delete(self, digest: str) -> None:
-        """Forget a blob that nothing refers to any more, unless somebody was just told of it: then it is swept later."""
+        """Forget a blob that nothing refers to any more. One that somebody was just told of is swept later."""
         now = time.monotonic()
         if now - self._promised.get(digest, -_PROMISE) >= _PROMISE:
-            self.path(digest).unlink(missing_ok=True)
+            self._remove(self.path(digest))
         if len(self._promised) > 10_000:
             self._promised = {one: at for one, at in self._promised.items() if now - at < _PROMISE}
+
+    def total(self) -> int:
+        """Of all blobs that are whole: counted once, when somebody asks, and then with each that comes and goes."""
+        if self._bytes is None:
+            self._bytes = sum(one.size for one in self.stored())
+        return self._bytes
+
+    def _count(self, size: int) -> None:
+        if self._bytes is not None:
+            self._bytes += size
+
+    def _remove(self, path: Path) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            self._count(-size)
 
     def stored(self) -> Iterator[Stored]:
         """All blobs that are whole. May run in a thread."""
@@ -168,7 +187,7 @@ class Blobs:
                 return False
         except FileNotFoundError:
             return False
-        path.unlink()
+        self._remove(path)
         self._promised.pop(digest, None)
         return True
 

@@ -10,12 +10,12 @@ _SQL = database.queries("storage")
 
 
 class Collection(NamedTuple):
-    """A dict or a queue. ``count`` of its entries or items, and their bytes."""
+    """A dict or a queue: ``held`` entries or items, and their bytes."""
 
     id: str
     environment: str
     name: str | None
-    count: int
+    held: int
     size: int
 
 

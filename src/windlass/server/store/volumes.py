@@ -21,6 +21,8 @@ class Row(NamedTuple):
     created_at: float
     created_by: str
     beat_at: float
+    quota: int | None = None
+    """Bytes; 0 for no limit, None for what the settings say."""
 
 
 class Version(NamedTuple):
@@ -57,6 +59,20 @@ def by_name(db: database.Database, environment: str, name: str) -> Row | None:
 def named(db: database.Database, environment: str) -> list[Row]:
     """Newest first."""
     return [Row(*row) for row in db.all(_SQL["named"], (environment,))]
+
+
+def everything(db: database.Database) -> list[Row]:
+    """Of all environments, ephemeral ones, too."""
+    return [Row(*row) for row in db.all(_SQL["everything"])]
+
+
+def stacks(db: database.Database) -> list[tuple[str, int, list[str]]]:
+    """Volume, number and layers of all versions."""
+    return [(volume_id, n, json.loads(layers)) for volume_id, n, layers in db.all(_SQL["stacks"])]
+
+
+def set_quota(db: database.Database, volume_id: str, quota: int | None) -> None:
+    db.run(_SQL["set_quota"], (quota, volume_id))
 
 
 def silent(db: database.Database, before: float) -> list[Row]:

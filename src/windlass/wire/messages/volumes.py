@@ -251,6 +251,50 @@ class LayersRemoved(TypedDict):
     size: int
 
 
+class LayersCount(TypedDict):
+    """To a worker: how many files, and how many bytes of files, these layers show."""
+
+    layers: list[str]
+
+
+class LayersCounted(TypedDict):
+    files: int
+    size: int
+
+
+class _VolumeQuota(TypedDict):
+    volume_id: str
+
+
+class VolumeQuota(_VolumeQuota, total=False):
+    """``quota``: bytes that the volume may have from now on; 0 for no limit, -1 for what the settings say. Without it
+    nothing is changed."""
+
+    quota: int
+
+
+class VolumeQuotaReply(TypedDict):
+    """``quota``: bytes, 0 for no limit; ``own``: it is the volume's, not the settings'. ``used``: bytes of its newest
+    version."""
+
+    quota: int
+    own: bool
+    used: int
+
+
+class VolumeRoom(TypedDict, total=False):
+    """``size``: an error where so many bytes can never fit."""
+
+    volume_id: str
+    size: int
+
+
+class VolumeRoomReply(TypedDict):
+    """``left``: bytes that fit surely, -1 where there is no limit."""
+
+    left: int
+
+
 class VolumeHead(TypedDict):
     version: int
     layers: list[str]

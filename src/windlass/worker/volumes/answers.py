@@ -28,6 +28,7 @@ class Answers:
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
             "layers.merge": self._merge, "layers.keep": self._keep,
+            "layers.count": self._count,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
         }  # fmt: skip
 
@@ -90,6 +91,12 @@ class Answers:
         request: messages.LayersMerge = incoming.body
         made = await asyncio.to_thread(merging.merge, self._layers, request["layers"], bottom=request["bottom"])
         incoming.reply(_told(made))
+
+    async def _count(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersCount = incoming.body
+        with await asyncio.to_thread(self._viewed, request["layers"]) as view:
+            files, size = await asyncio.to_thread(measuring.shown, view)
+        incoming.reply({"files": files, "size": size})
 
     async def _keep(self, incoming: peers.Incoming) -> None:
         request: messages.LayersKeep = incoming.body

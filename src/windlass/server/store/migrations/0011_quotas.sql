@@ -1,0 +1,2 @@
+-- Bytes that the newest version of a volume may have: 0 for as many as it likes, NULL for what the settings say.
+ALTER TABLE volume ADD COLUMN quota INTEGER;

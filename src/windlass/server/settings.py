@@ -111,6 +111,13 @@ class Settings:
     """Images that nothing uses, since their last use."""
     keep_unknown_images: float = 86400.0
     """Images of a worker that the database does not know."""
+    objects: str = ""
+    """Where blobs are kept: nothing for this machine's disk, or ``s3://bucket/prefix``; ``aws`` says as whom."""
+    aws: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """The variables ``AWS_…`` of the server: credentials, region, endpoint."""
+    blob_cache: int = 20 * 1000**3
+    """Bytes of blobs that lie on this machine's disk, too, when they are kept elsewhere; the longest unread ones go."""
+
     images_budget: int = 0
     """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
     volume_quota: int = 0
@@ -140,6 +147,7 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     changes: dict[str, object] = {}
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
-        if text is not None and field.name != "home":
+        if text is not None and field.name not in ("home", "aws"):
             changes[field.name] = _KINDS[str(field.type)](text)
+    changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home), **changes)  # type: ignore[arg-type]

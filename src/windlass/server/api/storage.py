@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from typing import Any
 
 from windlass.server.api import door
-from windlass.server.api import volumes as volume_doors
-from windlass.server.apply import sweep
+from windlass.server.apply import sweep, usage
 from windlass.wire import peer
+from windlass.wire.messages import common
 from windlass.wire.messages import storage as messages
 
 Core = door.Core
@@ -20,8 +20,13 @@ def gc(core: Core, who: door.Who, body: messages.StorageGc, incoming: peer.Incom
     _answer(core, incoming, sweep.gc(core, body))
 
 
+@door.handler("storage.usage")
+def look(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> None:
+    _answer(core, incoming, usage.usage(core))
+
+
 def _answer(core: Core, incoming: peer.Incoming, work: Coroutine[Any, Any, Any]) -> None:
     async def reply() -> None:
         incoming.reply(await work)
 
-    core.tasks.start(volume_doors.answered(incoming, reply()), incoming.method)
+    core.tasks.start(door.answered(incoming, reply()), incoming.method)

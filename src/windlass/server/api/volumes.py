@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
 from typing import Any
 
 from windlass import exception
@@ -59,7 +58,7 @@ def quota(core: Core, who: door.Who, body: messages.VolumeQuota, incoming: peer.
     row = actions.existing(core, body["volume_id"])
     if "quota" in body:
         quotas.set_quota(core, row, None if body["quota"] == -1 else body["quota"])
-    core.tasks.start(answered(incoming, _quota(core, row.id, incoming)), "volume.quota")
+    core.tasks.start(door.answered(incoming, _quota(core, row.id, incoming)), "volume.quota")
 
 
 async def _quota(core: Core, volume_id: str, incoming: peer.Incoming) -> None:
@@ -109,7 +108,7 @@ def restore(core: Core, who: door.Who, body: messages.VolumeRestore, incoming: p
         version = actions.put_back(core, actions.existing(core, row.id), stack, by=author(core, who))
         core.turn.answer(incoming, {"version": version.n})
 
-    core.tasks.start(answered(incoming, counted()), "volume.restore")
+    core.tasks.start(door.answered(incoming, counted()), "volume.restore")
     return None
 
 
@@ -188,8 +187,16 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
     quotas.check_piece(core, offset, len(chunk))
     if not body["digest"]:
         return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
-    core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
-    return {"digest": body["digest"]}
+    keeping = core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
+    if keeping is None:
+        return {"digest": body["digest"]}
+
+    async def kept() -> None:
+        await keeping
+        incoming.reply({"digest": body["digest"]})
+
+    core.tasks.start(door.answered(incoming, kept()), "volume.upload")
+    return None
 
 
 @door.handler("volume.edit")
@@ -204,7 +211,7 @@ def edit(core: Core, who: door.Who, body: messages.VolumeEdit, incoming: peer.In
     if body["edit_id"] in core.editing:
         raise exception.ServiceError("this edit is under way")
     core.editing.add(body["edit_id"])
-    core.tasks.start(answered(incoming, _edited(core, body, incoming)), "volume.edit")
+    core.tasks.start(door.answered(incoming, _edited(core, body, incoming)), "volume.edit")
 
 
 async def _edited(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
@@ -278,7 +285,7 @@ def commit(core: Core, who: door.Who, body: messages.VolumeCommit, incoming: pee
     node = core.world.workers.get(container.node)
     if node is None:
         raise exception.ServiceError("the worker of this container is not connected")
-    core.tasks.start(answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
+    core.tasks.start(door.answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
 
 
 async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.Incoming) -> None:
@@ -298,7 +305,7 @@ def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: p
     change = _change(body["container_id"], body["base"], body, incoming.attachments)
     if not quotas.is_tight(core, row, actions.layers_of(core, row), change.layer.size):
         return _published(core, row.id, change)
-    core.tasks.start(answered(incoming, _publish_tight(core, row.id, change, incoming)), "volume.publish")
+    core.tasks.start(door.answered(incoming, _publish_tight(core, row.id, change, incoming)), "volume.publish")
     return None
 
 
@@ -329,16 +336,3 @@ def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
 
 
 door.LOST.append(_lost)
-
-
-async def answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, and tell whoever asked where it fails."""
-    try:
-        await work
-    except exception.Error as exc:
-        incoming.fail(exc)
-    except asyncio.TimeoutError:
-        incoming.fail(exception.TimeoutError("the worker did not answer in time"))
-    except BaseException:  # nobody waits for ever for the answer of a defect
-        incoming.fail(exception.InternalError("this ended without an answer; `windlass server logs` says more"))
-        raise

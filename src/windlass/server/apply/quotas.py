@@ -215,6 +215,6 @@ def tell(core: Core, container_id: str, volume_id: str, exc: exception.Error) ->
     core.refused.add((container_id, volume_id))
     logs.system(
         core, container,
-        f"changes in a volume are not committed: {exc}\nThey are tried again every few seconds; what is not committed "
-        "when the container ends is lost.",
+        f"changes in a volume are not committed: {exc}. {exc.hint}\nThey are tried again every few "
+        "seconds; what is not committed when the container ends is lost.",
     )  # fmt: skip

@@ -10,10 +10,9 @@ old is looked up in all rows once more at the moment of its removal, after the c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
-from pathlib import Path
 
 from windlass import exception
+from windlass.server.apply import blobs as blob_actions
 from windlass.server.apply import collections, volumes
 from windlass.server.apply import core as core_module
 from windlass.server.decide import storage as decisions
@@ -23,7 +22,6 @@ from windlass.wire.messages import storage as messages
 
 Core = core_module.Core
 _SOME = 200  # blobs that are looked up in one turn
-_MANIFEST = 64 * 1024 * 1024  # bytes of a blob above which it is no list of files
 
 
 async def collect(core: Core) -> None:
@@ -77,9 +75,15 @@ async def blobs(core: Core, before: float, *, dry_run: bool = False) -> messages
     """Blobs that neither a row nor the files of a function name."""
     old = [one for one in await asyncio.to_thread(list, core.blobs.stored()) if one.at < before]
     gone: list[blob_store.Stored] = []
+    if old and core.blobs.is_elsewhere:  # lists of files will be read; one that comes later is here
+        await blob_actions.bring_lists(core, decisions.digests(storage.texts(core.db)))
     while old:
         some, old = old[:_SOME], old[_SOME:]
         gone += await _unnamed(core, some, before, dry_run=dry_run)
+    for stray in await core.blobs.strays(before):
+        gone.append(blob_store.Stored(stray.name, stray.size, stray.at))
+        if not dry_run:
+            await core.blobs.remove_stray(stray)
     return _garbage("blobs", gone)
 
 
@@ -105,27 +109,13 @@ def named(core: Core) -> set[str]:
     """Digests in descriptions of functions and images, and of the files that they mount."""
     building = [str(build.recipe) for build in core.world.builds.values()]
     found = decisions.digests([*storage.texts(core.db), *building])
-    return found | decisions.digests(_manifests(core, found))
+    return found | blob_actions.listed_in(core, found)
 
 
-def _manifests(core: Core, digests: Collection[str]) -> list[str]:
-    texts = []
-    for digest in digests:
-        text = _json(core.blobs.path(digest))
-        if text:
-            texts.append(text)
-    return texts
-
-
-def _json(path: Path) -> str:
-    """What is written in a list of files; nothing for pickles and what is not here."""
-    try:
-        with path.open("rb") as file:
-            if file.read(1) != b"{" or path.stat().st_size > _MANIFEST:
-                return ""
-            return (b"{" + file.read()).decode(errors="replace")
-    except FileNotFoundError:
-        return ""
+async def keep_elsewhere(core: Core) -> None:
+    """Where blobs are kept elsewhere: give that place what lies here only, and this disk its room back."""
+    await core.blobs.adopt()
+    await asyncio.to_thread(core.blobs.evict, core.settings.blob_cache)
 
 
 def _garbage(what: str, found: list[blob_store.Stored]) -> messages.Garbage:

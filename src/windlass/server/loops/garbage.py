@@ -89,6 +89,7 @@ async def _images(core: Core) -> None:
 
 async def _garbage(core: Core) -> None:
     try:
+        await sweep.keep_elsewhere(core)
         await sweep.collect(core)
     except (exception.Error, asyncio.TimeoutError, OSError) as exc:
         _log.warning("what nothing names could not be removed: %s", exc)

@@ -33,6 +33,11 @@ def named(db: database.Database, environment: str) -> list[Row]:
     return [Row(*row) for row in db.all(_SQL["named"], (environment,))]
 
 
+def everything(db: database.Database) -> list[Row]:
+    """Of all environments, ephemeral ones, too."""
+    return [Row(*row) for row in db.all(_SQL["everything"])]
+
+
 def silent(db: database.Database, before: float) -> list[Row]:
     """Ephemeral ones whose owner was not heard since."""
     return [Row(*row) for row in db.all(_SQL["silent"], (before,))]

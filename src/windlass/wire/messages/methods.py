@@ -137,6 +137,7 @@ METHODS: dict[str, Method] = {
     "queue.figures": Method("request", CALLER, collections.CollectionRef, queues.QueueFigures),
     # volumes
     "storage.gc": Method("request", USER, storage.StorageGc, storage.StorageCollected),
+    "storage.usage": Method("request", USER, common.Empty, storage.StorageUsage),
     "volume.get": Method("request", CALLER, volumes.VolumeGet, volumes.VolumeInfo),
     "volume.list": Method("request", CALLER, volumes.VolumeList, volumes.VolumeListReply),
     "volume.quota": Method("request", USER, volumes.VolumeQuota, volumes.VolumeQuotaReply),
@@ -213,6 +214,7 @@ TO: dict[str, dict[str, Method]] = {
         "folders.edit": Method("request", frozenset(), nfs.FoldersEdit, common.Empty),
         "folders.known": Method("request", frozenset(), common.Empty, nfs.FoldersKnown),
         "folders.remove": Method("request", frozenset(), nfs.FoldersKnown, common.Empty),
+        "storage.measure": Method("request", frozenset(), storage.StorageMeasure, storage.StorageMeasured),
         "layers.count": Method("request", frozenset(), volumes.LayersCount, volumes.LayersCounted),
         "layers.keep": Method("request", frozenset(), volumes.LayersKeep, volumes.LayersRemoved),
         "store.inventory": Method("request", frozenset(), common.Empty, upkeep.Inventory),

@@ -30,3 +30,66 @@ class Measured(TypedDict):
 class StorageCollected(TypedDict):
     garbage: list[Garbage]
     size: int
+
+
+class StorageMeasure(TypedDict):
+    """To a worker: what do these volumes take? Their layers by id, of all versions."""
+
+    volumes: dict[str, list[str]]
+
+
+class StorageMeasured(TypedDict):
+    """``layers``: all of volumes together; ``nfs``: network file systems by id."""
+
+    volumes: dict[str, Measured]
+    layers: int
+    nfs: dict[str, int]
+
+
+class Kind(TypedDict):
+    """``freeable``: bytes of ``size`` that nothing needs. ``command``: makes it smaller, "" where it does so itself."""
+
+    what: str
+    size: int
+    freeable: int
+    command: str
+
+
+class VolumeUsage(TypedDict):
+    """``newest``: bytes of files in the newest version, which quotas count; ``size``: on the disk, of all ``versions``;
+    ``shared``: of it, what other volumes have, too. ``quota`` 0: no limit."""
+
+    volume_id: str
+    name: str
+    environment: str
+    newest: int
+    size: int
+    shared: int
+    versions: int
+    quota: int
+
+
+class Held(TypedDict):
+    """A network file system, dict or queue; ``held``: entries or items."""
+
+    id: str
+    name: str
+    environment: str
+    held: int
+    size: int
+
+
+class StorageUsage(TypedDict):
+    """``counted``: what ``quota`` (0: none) is compared with. ``stored_logs``: bytes of output in the database.
+    ``free`` and all bytes of the ``disk``."""
+
+    kinds: list[Kind]
+    volumes: list[VolumeUsage]
+    nfs: list[Held]
+    dicts: list[Held]
+    queues: list[Held]
+    stored_logs: int
+    counted: int
+    quota: int
+    free: int
+    disk: int

@@ -12,6 +12,7 @@ from pathlib import Path
 from windlass import exception
 from windlass.kit import tasks
 from windlass.wire import peer as peers
+from windlass.wire.messages import storage
 from windlass.wire.messages import volumes as messages
 from windlass.worker.volumes import editing, measuring, merging, nfs_answers, reading, sending, service
 from windlass.worker.volumes import layers as layer_store
@@ -28,7 +29,7 @@ class Answers:
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
             "layers.merge": self._merge, "layers.keep": self._keep,
-            "layers.count": self._count,
+            "layers.count": self._count, "storage.measure": self._measure,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
         }  # fmt: skip
 
@@ -97,6 +98,14 @@ class Answers:
         with await asyncio.to_thread(self._viewed, request["layers"]) as view:
             files, size = await asyncio.to_thread(measuring.shown, view)
         incoming.reply({"files": files, "size": size})
+
+    async def _measure(self, incoming: peers.Incoming) -> None:
+        request: storage.StorageMeasure = incoming.body
+        measured, layers = await asyncio.to_thread(measuring.volumes, self._layers.root, request["volumes"])
+        folders = await asyncio.to_thread(self._volumes.nfs.known)
+        nfs = {one: await asyncio.to_thread(measuring.whole, self._volumes.nfs.files(one)) for one in folders}
+        answer: storage.StorageMeasured = {"volumes": measured, "layers": layers, "nfs": nfs}
+        incoming.reply(answer)
 
     async def _keep(self, incoming: peers.Incoming) -> None:
         request: messages.LayersKeep = incoming.body

@@ -23,6 +23,11 @@ def inodes(folder: Path) -> Inodes:
     return {(state.st_dev, state.st_ino): state.st_blocks * _BLOCK for state in _states(folder)}
 
 
+def whole(folder: Path) -> int:
+    """Bytes on the disk of all below a folder."""
+    return sum(inodes(folder).values())
+
+
 def shown(folder: Path) -> tuple[int, int]:
     """Files of a tree, and their bytes: what a user sees, not what the disk does."""
     files = {(state.st_dev, state.st_ino): state.st_size for state in _states(folder) if stat.S_ISREG(state.st_mode)}

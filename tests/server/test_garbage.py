@@ -82,7 +82,9 @@ def test_a_reference_that_comes_at_the_last_moment_wins(play):
         assert (await client.request("blob.missing", digests=[blob]))["missing"] == []
         assert (await sweep.blobs(core, time.time() - 60))["count"] == 0
         core.blobs.delete(blob)  # the last row of another program went just now
-        assert core.blobs.has(blob)
+        assert core.blobs.has(blob) and core.blobs.spared() == []
+        core.blobs._promised[blob] -= 3600
+        assert core.blobs.spared() == [blob]
 
     play(scene)
 

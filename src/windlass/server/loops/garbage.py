@@ -67,6 +67,7 @@ def rarely(core: Core) -> bool:
     retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
+    blobs.drop(core, core.blobs.spared())
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
     core.tasks.start(_volumes(core), "removal of old layers of volumes")
     records.forget_minutes(core.db, now - core.settings.keep_figures)

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import re
 import time
@@ -25,6 +26,7 @@ from windlass import exception
 from windlass.server.objects import contract
 from windlass.wire import payload
 
+_log = logging.getLogger(__name__)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _PROMISE = 600.0
 """Seconds for which a blob stays that somebody was told of: who hears that it is here does not send it."""
@@ -67,6 +69,7 @@ class Blobs:
         self._spawn = spawn
         self._uploads: dict[str, _Upload] = {}
         self._promised: dict[str, float] = {}
+        self._spared: set[str] = set()
         self._total: int | None = None
         self._bringing: dict[str, asyncio.Lock] = {}
         self._removing: dict[str, asyncio.Task[Any]] = {}
@@ -282,12 +285,21 @@ class Blobs:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def delete(self, digest: str) -> None:
-        """Forget a blob that nothing refers to any more. One that somebody was just told of is swept later."""
+        """Forget a blob that nothing refers to any more. One that somebody was just told of is ``spared``."""
         now = time.monotonic()
-        if now - self._promised.get(digest, -_PROMISE) >= _PROMISE:
+        if now - self._promised.get(digest, -_PROMISE) < _PROMISE:
+            self._spared.add(digest)
+        else:
             self._remove(digest)
         if len(self._promised) > 10_000:
             self._promised = {one: at for one, at in self._promised.items() if now - at < _PROMISE}
+
+    def spared(self) -> list[str]:
+        """Blobs that were not deleted because somebody had been told of them, which is long ago now."""
+        now = time.monotonic()
+        found = [one for one in self._spared if now - self._promised.get(one, -_PROMISE) >= _PROMISE]
+        self._spared.difference_update(found)
+        return found
 
     def sweep(self, digest: str, before: float) -> bool:
         """Forget a blob that nothing refers to, unless it came, or somebody was told of it, after ``before``."""
@@ -306,10 +318,16 @@ class Blobs:
         self._count(-self.size(digest))
         self._sign(digest).unlink()
         self.path(digest).unlink(missing_ok=True)
-        if self.is_elsewhere:  # where that fails, ``strays`` finds it later
-            task = self._spawn(self._store.remove(_name(_hex(digest))), f"removal of {digest}")
+        if self.is_elsewhere:
+            task = self._spawn(self._removed(digest), f"removal of {digest}")
             self._removing[digest] = task
             task.add_done_callback(lambda _: self._removing.pop(digest, None))
+
+    async def _removed(self, digest: str) -> None:
+        try:
+            await self._store.remove(_name(_hex(digest)))
+        except exception.Error as exc:  # ``strays`` finds it later
+            _log.warning("blob %s is not removed yet: %s", digest, exc)
 
     async def strays(self, before: float) -> list[contract.Object]:
         """Objects that the store has and nobody here knows of: the server was killed between two steps."""

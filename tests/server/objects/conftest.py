@@ -1,59 +1,14 @@
 """Places where objects are kept: this disk, and a bucket of a real S3-speaking server on loopback."""
 from __future__ import annotations
 
-import contextlib
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-
 import pytest
 
-BUCKET = "objects"
-KEY, SECRET = "key-of-tests", "secret-of-tests"
-
-
-class S3:
-    """moto's server: it can be stopped, and forgets all then."""
-
-    def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.address = f"http://127.0.0.1:{self.port}"
-        self.variables = {
-            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": self.address,
-            "AWS_REGION": "us-east-1",
-        }  # fmt: skip
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-        self.process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                self._ask(self.address)
-                break
-            time.sleep(0.1)
-        self._ask(f"{self.address}/{BUCKET}", "PUT")
-
-    def _ask(self, url: str, method: str = "GET") -> None:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        headers = {"Authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/s3/aws4_request"}
-        opener.open(urllib.request.Request(url, method=method, headers=headers), timeout=5).close()
-
-    def stop(self) -> None:
-        if self.process is not None:
-            self.process.terminate()
-            self.process.wait()
-            self.process = None
+import objects
 
 
 @pytest.fixture(scope="session")
 def s3():
-    server = S3()
+    server = objects.S3()
     server.start()
     yield server
     server.stop()

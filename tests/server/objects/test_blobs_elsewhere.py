@@ -1,4 +1,4 @@
-"""Blobs in a bucket: kept before they are acknowledged, read from copies that are checked, gone when nothing names them."""
+"""Blobs in a bucket: kept before they are acknowledged, read from checked copies, gone when nothing names them."""
 from __future__ import annotations
 
 import asyncio
@@ -40,7 +40,8 @@ async def put(client, data: bytes) -> str:
 
 
 async def get(client, blob: str) -> bytes:
-    return b"".join([item.attachments[0] async for item in client.peer.stream("blob.get", {"digest": blob, "offset": 0})])
+    pieces = client.peer.stream("blob.get", {"digest": blob, "offset": 0})
+    return b"".join([piece.attachments[0] async for piece in pieces])
 
 
 async def objects(place) -> set[str]:

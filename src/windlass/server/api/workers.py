@@ -8,8 +8,8 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import blobs, builds, containers, deployments, nodes, secrets
+from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions

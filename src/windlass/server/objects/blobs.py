@@ -319,9 +319,13 @@ class Blobs:
         self._sign(digest).unlink()
         self.path(digest).unlink(missing_ok=True)
         if self.is_elsewhere:
-            task = self._spawn(self._removed(digest), f"removal of {digest}")
-            self._removing[digest] = task
-            task.add_done_callback(lambda _: self._removing.pop(digest, None))
+            self._start_removal(digest)
+
+    def _start_removal(self, digest: str) -> asyncio.Task[Any]:
+        """Whoever sends the blob again meanwhile waits for the end of this."""
+        task = self._removing[digest] = self._spawn(self._removed(digest), f"removal of {digest}")
+        task.add_done_callback(lambda _: self._removing.pop(digest, None))
+        return task
 
     async def _removed(self, digest: str) -> None:
         try:
@@ -332,10 +336,15 @@ class Blobs:
     async def strays(self, before: float) -> list[contract.Object]:
         """Objects that the store has and nobody here knows of: the server was killed between two steps."""
         found = [one async for one in self._store.listed() if one.at < before] if self.is_elsewhere else []
-        return [one for one in found if not (self._kept / one.name.rpartition("/")[2]).exists()]
+        return [one for one in found if self._is_stray(one)]
+
+    def _is_stray(self, one: contract.Object) -> bool:
+        digest = _of_name(one.name)
+        return bool(digest) and not self.has(digest) and digest not in self._removing
 
     async def remove_stray(self, one: contract.Object) -> None:
-        await self._store.remove(one.name)
+        if self._is_stray(one):
+            await asyncio.wait({self._start_removal(_of_name(one.name))})
 
     async def adopt(self) -> None:
         """Give the store what was kept on this disk before there was another place."""
@@ -377,6 +386,12 @@ def _hex(digest: str) -> str:
 
 def _name(name: str) -> str:
     return f"{name[:2]}/{name}"
+
+
+def _of_name(name: str) -> str:
+    """The digest; "" for the name of something that is not ours."""
+    digest = "sha256:" + name.rpartition("/")[2]
+    return digest if _DIGEST.match(digest) and _name(digest[7:]) == name else ""
 
 
 def _none(digest: str) -> int:

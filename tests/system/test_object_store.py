@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 
 import pytest
@@ -13,7 +14,7 @@ import stage as stages
 import windlass
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bucket():
     server = objects.S3()
     server.start()
@@ -78,3 +79,61 @@ def test_large_values_are_kept_in_the_bucket_through_a_killed_server_and_their_l
             large.remote(3_000_000)
         assert time.monotonic() - began < 60
         assert large.remote(3) == b"xxx"
+
+
+def noted(volume_id, name, text, until=""):
+    """Write, commit, and say what came of it; with ``until`` only when that is there."""
+    import os
+    import pathlib
+    import time
+
+    volume = windlass.Volume.from_id(volume_id)
+    pathlib.Path("/data", name).write_text(text)
+    if text == "second":
+        os.unlink("/data/first")
+    try:
+        volume.commit()
+    except Exception as exc:
+        said = f"{type(exc).__name__}: {exc}"
+    else:
+        said = ""
+    deadline = time.monotonic() + 60
+    while until and not os.path.exists(until) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return said, sorted(os.listdir("/data"))
+
+
+def _lose_layers(platform) -> None:
+    """The disk of the worker is a new one."""
+    platform.stop()
+    for layer in (platform.home / "volumes").glob("vl-*"):
+        shutil.rmtree(layer)
+    platform.start()
+
+
+def test_commits_of_volumes_are_in_the_bucket_and_come_back_when_the_disk_has_lost_them(elsewhere, bucket, tmp_path):
+    name = f"elsewhere-{os.urandom(4).hex()}"
+    volume = windlass.Volume.from_name(name, create_if_missing=True).hydrate()
+    app = windlass.App("test-volumes-elsewhere")
+    work = app.function(serialized=True, volumes={"/data": volume}, single_use_containers=True)(noted)
+    with app.run():
+        (tmp_path / "big").write_bytes(os.urandom(3_000_000))
+        elsewhere.cli("volume", "put", name, str(tmp_path / "big"), "/sub/big", check=0)
+        assert work.remote(volume.object_id, "first", "first") == ("", ["first", "sub"])
+        assert work.remote(volume.object_id, "other", "second") == ("", ["other", "sub"])
+        _lose_layers(elsewhere)
+        assert not list((elsewhere.home / "volumes").glob("vl-*"))
+        elsewhere.cli("volume", "get", name, "/sub/big", str(tmp_path / "back"), check=0)
+        assert (tmp_path / "back").read_bytes() == (tmp_path / "big").read_bytes()
+        assert sorted(entry.path for entry in volume.iterdir("/")) == ["other", "sub", "sub/big"]
+        _lose_layers(elsewhere)
+        assert work.remote(volume.object_id, "third", "third") == ("", ["other", "sub", "third"])
+        elsewhere.cli("volume", "restore", name, "2", "--yes", check=0)
+        assert b"".join(volume.read_file("first")) == b"first"
+
+        bucket.stop()
+        said, _ = work.remote(volume.object_id, "late", "late")
+        assert said.startswith("InternalFailure") and "cannot be used" in said
+        assert "late" not in [entry.path for entry in volume.iterdir("/")]
+    assert not list((elsewhere.home / "packs").iterdir())
+    elsewhere.cli("volume", "delete", name, "--yes", check=0)

@@ -70,13 +70,15 @@ def core(
     (home / "db").mkdir(parents=True, exist_ok=True, mode=0o700)
     db = database.Database(str(home / "db" / "windlass.sqlite3"), settings.synchronous)
     turn = turn_module.Turn(db)
+    objects = _store(settings)
     made = core_module.Core(
         settings=settings,
         db=db,
         world=machines.World(),
         turn=turn,
         clock=clock,
-        blobs=blobs.Blobs(home / "blobs", _store(settings), owner.start),
+        objects=objects,
+        blobs=blobs.Blobs(home / "blobs", objects, owner.start),
         uploads=uploads.Uploads(home / "uploads", owner.start, synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),

@@ -9,7 +9,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import environments, quotas
+from windlass.server.apply import environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.store import volumes
@@ -159,6 +159,7 @@ def relay(core: Core, method: str, request: Any, incoming: peer.Incoming) -> Non
 
 async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
     try:
+        await packs.ensure(core, actions.worker(core).peer, request.get("layers", []))
         stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
         try:
             async for item in stream:
@@ -226,9 +227,11 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
     for _ in range(_ATTEMPTS):
         row = actions.existing(core, body["volume_id"])
         request: messages.LayersEdit = {"layers": actions.layers_of(core, row)}
+        await packs.ensure(core, actions.worker(core).peer, request["layers"])
         asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
         reply = await asyncio.wait_for(asked, _TAKE)
         change = _change(author, row.head, reply.body, reply.attachments)
+        change = change._replace(layer=await packs.keep(core, actions.worker(core).peer, change.layer))
         await _make_room(core, row.id, change)
         try:
             version = actions.publish(core, actions.existing(core, row.id), change)
@@ -303,14 +306,20 @@ def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: p
     worker_doors.worker_of(core, who, incoming)
     row = actions.existing(core, body["volume_id"])
     change = _change(body["container_id"], body["base"], body, incoming.attachments)
-    if not quotas.is_tight(core, row, actions.layers_of(core, row), change.layer.size):
+    if not core.blobs.is_elsewhere and not quotas.is_tight(
+        core, row, actions.layers_of(core, row), change.layer.size
+    ):
         return _published(core, row.id, change)
-    core.tasks.start(door.answered(incoming, _publish_tight(core, row.id, change, incoming)), "volume.publish")
+    core.tasks.start(door.answered(incoming, _publish_slowly(core, row.id, change, incoming)), "volume.publish")
     return None
 
 
-async def _publish_tight(core: Core, volume_id: str, change: actions.Change, incoming: peer.Incoming) -> None:
+async def _publish_slowly(core: Core, volume_id: str, change: actions.Change, incoming: peer.Incoming) -> None:
+    """Where something must be counted, or kept elsewhere, before the commit."""
     try:
+        await _make_room(core, volume_id, change)
+        if volumes.with_layer(core.db, volume_id, change.layer.id) is None:
+            change = change._replace(layer=await packs.keep(core, actions.worker(core).peer, change.layer))
         await _make_room(core, volume_id, change)
     except exception.ResourceExhaustedError as exc:
         quotas.tell(core, change.made_by, volume_id, exc)

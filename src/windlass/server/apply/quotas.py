@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from windlass import exception
 from windlass.server.apply import core as core_module
-from windlass.server.apply import logs, volumes
+from windlass.server.apply import logs, packs, volumes
 from windlass.server.decide import storage as decisions
 from windlass.server.store import storage
 from windlass.server.store import volumes as rows
@@ -124,8 +124,10 @@ async def _count(core: Core, volume_id: str, stack: Sequence[str]) -> int:
 async def _counted(core: Core, stack: Sequence[str]) -> int:
     if not stack:
         return 0
+    worker = volumes.worker(core).peer
+    await packs.ensure(core, worker, stack)
     request: messages.LayersCount = {"layers": list(stack)}
-    answer = volumes.worker(core).peer.request("layers.count", request)
+    answer = worker.request("layers.count", request)
     counted: messages.LayersCounted = (await asyncio.wait_for(answer, _COUNT)).body
     return counted["size"]
 

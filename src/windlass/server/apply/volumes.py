@@ -11,7 +11,7 @@ from typing import NamedTuple
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
-from windlass.server.apply import environments
+from windlass.server.apply import environments, packs
 from windlass.server.decide import volumes as decisions
 from windlass.server.state import machines
 from windlass.server.store import volumes
@@ -262,14 +262,16 @@ async def _merge(core: Core, volume_id: str) -> None:
 
 async def _merge_run(core: Core, volume_id: str, old: list[str], *, bottom: bool) -> None:
     request: messages.LayersMerge = {"layers": old, "bottom": bottom}
-    answer = worker(core).peer.request("layers.merge", request)
-    made: messages.LayerMade = (await asyncio.wait_for(answer, _MERGE)).body
+    here = worker(core).peer
+    await packs.ensure(core, here, old)
+    made: messages.LayerMade = (await asyncio.wait_for(here.request("layers.merge", request), _MERGE)).body
+    layer = await packs.keep(core, here, layer_of(made))
     row = volumes.by_id(core.db, volume_id)
     stack = decisions.replaced(layers_of(core, row), old, made["layer_id"]) if row is not None else None
     if row is None or stack is None:
         return
     core.turn.begin()
-    volumes.add_layer(core.db, layer_of(made))
+    volumes.add_layer(core.db, layer)
     volumes.set_layers(core.db, volume_id, row.head, stack)
 
 

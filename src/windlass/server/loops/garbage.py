@@ -6,7 +6,19 @@ import asyncio
 import logging
 
 from windlass import exception
-from windlass.server.apply import blobs, collections, dicts, nfs, prune, queues, receipts, retention, sweep, volumes
+from windlass.server.apply import (
+    blobs,
+    collections,
+    dicts,
+    nfs,
+    packs,
+    prune,
+    queues,
+    receipts,
+    retention,
+    sweep,
+    volumes,
+)
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
@@ -91,6 +103,7 @@ async def _images(core: Core) -> None:
 async def _garbage(core: Core) -> None:
     try:
         await sweep.keep_elsewhere(core)
+        await packs.look_after(core, core.clock.now() - core.settings.keep_unnamed_layers)
         await sweep.collect(core)
     except (exception.Error, asyncio.TimeoutError, OSError) as exc:
         _log.warning("what nothing names could not be removed: %s", exc)

@@ -40,10 +40,13 @@ class Version(NamedTuple):
 
 
 class Layer(NamedTuple):
+    """``pack``: digest of its archive, where that is kept as an object."""
+
     id: str
     digest: str
     files: int
     size: int
+    pack: str | None = None
 
 
 def by_id(db: database.Database, volume_id: str) -> Row | None:
@@ -159,6 +162,15 @@ def add_layer(db: database.Database, layer: Layer) -> None:
 def layer(db: database.Database, layer_id: str) -> Layer | None:
     row = db.one(_SQL["layer"], (layer_id,))
     return Layer(*row) if row else None
+
+
+def set_pack(db: database.Database, layer_id: str, pack: str) -> None:
+    db.run(_SQL["set_pack"], (pack, layer_id))
+
+
+def unpacked(db: database.Database) -> list[str]:
+    """Layers without an archive."""
+    return [layer_id for (layer_id,) in db.all(_SQL["unpacked"])]
 
 
 def heads(db: database.Database) -> list[tuple[str, int, list[str]]]:

@@ -251,6 +251,25 @@ class LayersRemoved(TypedDict):
     size: int
 
 
+class LayerRef(TypedDict):
+    """To a worker: make the archive of a layer in ``packs/``, or a layer of its archive there."""
+
+    layer_id: str
+
+
+class Packed(TypedDict):
+    """``digest`` of the archive."""
+
+    digest: str
+    size: int
+
+
+class LayersLacking(TypedDict):
+    """Layers that shall be on a worker; as an answer, those that are not."""
+
+    layers: list[str]
+
+
 class LayersCount(TypedDict):
     """To a worker: how many files, and how many bytes of files, these layers show."""
 

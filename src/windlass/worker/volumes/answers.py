@@ -14,7 +14,7 @@ from windlass.kit import tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import storage
 from windlass.wire.messages import volumes as messages
-from windlass.worker.volumes import editing, measuring, merging, nfs_answers, reading, sending, service
+from windlass.worker.volumes import editing, measuring, merging, nfs_answers, packing, reading, sending, service
 from windlass.worker.volumes import layers as layer_store
 
 
@@ -29,6 +29,7 @@ class Answers:
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
             "layers.merge": self._merge, "layers.keep": self._keep,
+            "layers.lacking": self._lacking, "layers.pack": self._pack, "layers.unpack": self._unpack,
             "layers.count": self._count, "storage.measure": self._measure,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
         }  # fmt: skip
@@ -92,6 +93,17 @@ class Answers:
         request: messages.LayersMerge = incoming.body
         made = await asyncio.to_thread(merging.merge, self._layers, request["layers"], bottom=request["bottom"])
         incoming.reply(_told(made))
+
+    async def _lacking(self, incoming: peers.Incoming) -> None:
+        known = set(self._layers.known())
+        incoming.reply({"layers": [one for one in incoming.body["layers"] if one not in known]})
+
+    async def _pack(self, incoming: peers.Incoming) -> None:
+        incoming.reply(await asyncio.to_thread(packing.pack, self._layers, incoming.body["layer_id"]))
+
+    async def _unpack(self, incoming: peers.Incoming) -> None:
+        await asyncio.to_thread(packing.unpack, self._layers, incoming.body["layer_id"])
+        incoming.reply({})
 
     async def _count(self, incoming: peers.Incoming) -> None:
         request: messages.LayersCount = incoming.body

@@ -40,9 +40,9 @@ UPDATE volume_version SET layers = ? WHERE volume = ? AND n = ?;
 -- name: forget_versions
 DELETE FROM volume_version WHERE volume = ? AND n < ?;
 -- name: insert_layer
-INSERT OR REPLACE INTO volume_layer (id, digest, files, size) VALUES (?, ?, ?, ?);
+INSERT OR REPLACE INTO volume_layer (id, digest, files, size, pack) VALUES (?, ?, ?, ?, ?);
 -- name: layer
-SELECT id, digest, files, size FROM volume_layer WHERE id = ?;
+SELECT id, digest, files, size, pack FROM volume_layer WHERE id = ?;
 -- name: all_stacks
 SELECT layers FROM volume_version;
 -- name: all_layers
@@ -63,3 +63,7 @@ UPDATE volume SET quota = ? WHERE id = ?;
 SELECT id, environment, name, kind, head, created_at, created_by, beat_at, quota FROM volume ORDER BY environment, name, id;
 -- name: stacks
 SELECT volume, n, layers FROM volume_version;
+-- name: set_pack
+UPDATE volume_layer SET pack = ? WHERE id = ?;
+-- name: unpacked
+SELECT id FROM volume_layer WHERE pack IS NULL ORDER BY id;

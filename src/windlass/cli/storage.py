@@ -57,6 +57,8 @@ def usage(as_json: bool) -> None:
         if found[key]:
             held = [[_name(one), one["environment"], one["held"], listing.size(one["size"])] for one in found[key]]
             listing.show([title, "Environment", "Entries", "Size"], held, as_json=False)
+    if found["objects"]:
+        click.echo(f"Blobs and layers of volumes are kept in {found['objects']}; what is here of them are copies.")
     allowed = f"of {listing.size(found['quota'])} allowed" if found["quota"] else "without a quota"
     click.echo(
         f"Stored: {listing.size(found['counted'])} {allowed}. "

@@ -9,7 +9,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import environments, packs, quotas
+from windlass.server.apply import commits, environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.store import volumes
@@ -231,10 +231,8 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
         asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
         reply = await asyncio.wait_for(asked, _TAKE)
         change = _change(author, row.head, reply.body, reply.attachments)
-        change = change._replace(layer=await packs.keep(core, actions.worker(core).peer, change.layer))
-        await _make_room(core, row.id, change)
         try:
-            version = actions.publish(core, actions.existing(core, row.id), change)
+            version = await commits.publish(core, row.id, change)
         except actions.Clash:
             continue
         if core.turn.is_open:
@@ -242,20 +240,6 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
         else:
             incoming.reply({"version": version.n})
         return
-    raise exception.ConflictError("others change the volume all the time", hint="Try again.")
-
-
-async def _make_room(core: Core, volume_id: str, change: actions.Change) -> None:
-    """See that the quota allows the change; from the end of this until the next ``await`` it does."""
-    for _ in range(_ATTEMPTS):
-        row = actions.existing(core, volume_id)
-        stack = actions.layers_of(core, row)
-        size = change.layer.size
-        if volumes.with_layer(core.db, volume_id, change.layer.id) or not quotas.is_tight(core, row, stack, size):
-            return
-        await quotas.check(core, volume_id, stack, change.layer.id)
-        if actions.layers_of(core, actions.existing(core, volume_id)) == stack:
-            return
     raise exception.ConflictError("others change the volume all the time", hint="Try again.")
 
 
@@ -306,38 +290,41 @@ def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: p
     worker_doors.worker_of(core, who, incoming)
     row = actions.existing(core, body["volume_id"])
     change = _change(body["container_id"], body["base"], body, incoming.attachments)
-    if not core.blobs.is_elsewhere and not quotas.is_tight(
-        core, row, actions.layers_of(core, row), change.layer.size
-    ):
-        return _published(core, row.id, change)
-    core.tasks.start(door.answered(incoming, _publish_slowly(core, row.id, change, incoming)), "volume.publish")
+    if commits.is_simple(core, row, change.layer):
+        try:
+            return _published(core, row.id, change, actions.publish(core, row, change))
+        except actions.Clash as clash:
+            return _clashing(clash)
+    core.tasks.start(door.answered(incoming, _publish(core, change, incoming)), "volume.publish")
     return None
 
 
-async def _publish_slowly(core: Core, volume_id: str, change: actions.Change, incoming: peer.Incoming) -> None:
-    """Where something must be counted, or kept elsewhere, before the commit."""
+async def _publish(core: Core, change: actions.Change, incoming: peer.Incoming) -> None:
+    volume_id = incoming.body["volume_id"]
     try:
-        await _make_room(core, volume_id, change)
-        if volumes.with_layer(core.db, volume_id, change.layer.id) is None:
-            change = change._replace(layer=await packs.keep(core, actions.worker(core).peer, change.layer))
-        await _make_room(core, volume_id, change)
-    except exception.ResourceExhaustedError as exc:
+        version = await commits.publish(core, volume_id, change)
+    except actions.Clash as clash:
+        incoming.reply(_clashing(clash))
+        return
+    except (exception.ResourceExhaustedError, exception.InternalFailure) as exc:
         quotas.tell(core, change.made_by, volume_id, exc)
         raise
-    published = _published(core, volume_id, change)
+    published = _published(core, volume_id, change, version)
     if core.turn.is_open:
         core.turn.answer(incoming, published)
     else:
         incoming.reply(published)
 
 
-def _published(core: Core, volume_id: str, change: actions.Change) -> messages.VolumePublished:
-    try:
-        version = actions.publish(core, actions.existing(core, volume_id), change)
-    except actions.Clash as clash:
-        return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
+def _published(
+    core: Core, volume_id: str, change: actions.Change, version: volumes.Version
+) -> messages.VolumePublished:
     core.refused.discard((change.made_by, volume_id))
     return {"version": version.n, "layers": version.layers, "clash": []}
+
+
+def _clashing(clash: actions.Clash) -> messages.VolumePublished:
+    return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
 
 
 def _lost(core: Core, who: door.Who, lost: link.Link) -> None:

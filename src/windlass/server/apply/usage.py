@@ -40,7 +40,7 @@ async def usage(core: Core) -> messages.StorageUsage:
     sizes = {one["what"]: one["size"] for one in garbage["garbage"]}
     shown = await _volumes(core, measured)
     dicts, queues = _collections(core, "dict"), _collections(core, "queue")
-    images = (await prune.prune(core, {"dry_run": True}))
+    images = await prune.prune(core, {"dry_run": True})
     counted = {
         "images": (images["stored"], images["size"]),
         "volumes": (measured["layers"], sizes["volume layers"]),
@@ -54,6 +54,7 @@ async def usage(core: Core) -> messages.StorageUsage:
     }
     disk = os.statvfs(core.settings.home)
     return {
+        "objects": core.settings.objects,
         "kinds": [
             {"what": what, "size": size, "freeable": freeable, "command": _COMMANDS[what]}
             for what, (size, freeable) in counted.items()

@@ -80,9 +80,10 @@ class Held(TypedDict):
 
 
 class StorageUsage(TypedDict):
-    """``counted``: what ``quota`` (0: none) is compared with. ``stored_logs``: bytes of output in the database.
-    ``free`` and all bytes of the ``disk``."""
+    """``objects``: where blobs are kept, "" for this disk. ``counted``: what ``quota`` (0: none) is compared with.
+    ``stored_logs``: bytes of output in the database. ``free`` and all bytes of the ``disk``."""
 
+    objects: str
     kinds: list[Kind]
     volumes: list[VolumeUsage]
     nfs: list[Held]

@@ -137,7 +137,8 @@ async def _counted(core: Core, stack: Sequence[str]) -> int:
 
 def total(core: Core) -> int:
     """Bytes that are stored in all, at most."""
-    shown = sum(_bound(core, volume_id, stack) for volume_id, _, stack in rows.heads(core.db))
+    sizes, measured = rows.layer_sizes(core.db), core.measured
+    shown = sum(decisions.bound(stack, sizes, measured.get(one)) for one, _, stack in rows.heads(core.db))
     return shown + core.blobs.total() + storage.used(core.db)
 
 

@@ -164,6 +164,11 @@ def layer(db: database.Database, layer_id: str) -> Layer | None:
     return Layer(*row) if row else None
 
 
+def layer_sizes(db: database.Database) -> dict[str, int]:
+    """Bytes of all layers."""
+    return dict(db.all(_SQL["layer_sizes"]))
+
+
 def set_pack(db: database.Database, layer_id: str, pack: str) -> None:
     db.run(_SQL["set_pack"], (pack, layer_id))
 

@@ -67,3 +67,5 @@ SELECT volume, n, layers FROM volume_version;
 UPDATE volume_layer SET pack = ? WHERE id = ?;
 -- name: unpacked
 SELECT id FROM volume_layer WHERE pack IS NULL ORDER BY id;
+-- name: layer_sizes
+SELECT id, size FROM volume_layer;

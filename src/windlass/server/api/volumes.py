@@ -282,7 +282,10 @@ async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.
 @door.handler("volume.head")
 def head(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
-    return {"version": row.head, "layers": actions.layers_of(core, row)}
+    shown: messages.VolumeHead = {"version": row.head, "layers": actions.layers_of(core, row)}
+    if (left := quotas.room(core, row)) >= 0:
+        shown["left"] = left
+    return shown
 
 
 @door.handler("volume.publish")

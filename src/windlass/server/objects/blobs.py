@@ -143,8 +143,8 @@ class Blobs:
     def put(
         self, upload_id: str, digest: str, offset: int, chunk: bytes, *, last: bool, owner: Any
     ) -> Coroutine[Any, Any, None] | None:
-        """Take one chunk of an upload. Chunks come in order; a repeated first chunk begins anew. With the last one,
-        what is returned is to be awaited: then it is stored."""
+        """Take one chunk of an upload. Chunks come in order; a repeated first chunk begins anew. With the last one
+        it is stored, or something is returned that must be awaited first."""
         if not self.missing([digest]):
             self._forget(upload_id)
             return None
@@ -164,7 +164,11 @@ class Blobs:
         if not last:
             return None
         del self._uploads[upload_id]
-        return self._keep(digest, upload.path, upload.offset)
+        keeping = self._keep(digest, upload.path, upload.offset)
+        if self.is_elsewhere:
+            return keeping
+        _at_once(keeping)
+        return None
 
     def _at(self, upload_id: str, digest: str, offset: int, owner: Any) -> _Upload:
         if offset == 0:
@@ -190,7 +194,7 @@ class Blobs:
         try:
             if (removal := self._removing.get(digest)) is not None:
                 await asyncio.wait({removal})
-            is_new = not self.has(digest)
+            is_new = self._total is not None and not self.has(digest)
             await self._store.keep(_name(name), draft)
             if self.is_elsewhere:
                 with told(self._folder):
@@ -376,6 +380,15 @@ def told(folder: Path) -> Iterator[None]:
                 f"the disk of the server is full: {folder}", hint="Free space on that disk and try again."
             ) from exc
         raise exception.InternalError(f"cannot store a blob: {exc}") from exc
+
+
+def _at_once(work: Coroutine[Any, Any, None]) -> None:
+    """Run what never waits, as a place on this disk does not: without a task of its own."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("a place on this disk waits for something")
 
 
 def _hex(digest: str) -> str:

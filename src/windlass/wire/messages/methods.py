@@ -141,7 +141,7 @@ METHODS: dict[str, Method] = {
     "volume.get": Method("request", CALLER, volumes.VolumeGet, volumes.VolumeInfo),
     "volume.list": Method("request", CALLER, volumes.VolumeList, volumes.VolumeListReply),
     "volume.quota": Method("request", USER, volumes.VolumeQuota, volumes.VolumeQuotaReply),
-    "volume.room": Method("request", CALLER | WORKER, volumes.VolumeRoom, volumes.VolumeRoomReply),
+    "volume.room": Method("request", CALLER, volumes.VolumeRoom, volumes.VolumeRoomReply),
     "volume.rename": Method("request", CALLER, volumes.VolumeRename, common.Empty),
     "volume.delete": Method("request", CALLER, volumes.VolumeRef, common.Empty),
     "volume.beat": Method("request", CALLER, volumes.VolumeRef, common.Empty),

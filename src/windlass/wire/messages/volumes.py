@@ -314,6 +314,12 @@ class VolumeRoomReply(TypedDict):
     left: int
 
 
-class VolumeHead(TypedDict):
+class _VolumeHead(TypedDict):
     version: int
     layers: list[str]
+
+
+class VolumeHead(_VolumeHead, total=False):
+    """``left``: bytes for which there is room surely; absent where there is no limit."""
+
+    left: int

@@ -153,7 +153,8 @@ class Volumes:
 
     async def _is_tight(self, mount: mounted.Mount) -> bool:
         """Whether there may be no room for what the container wrote."""
-        left: int = (await self._ask("volume.room", {"volume_id": mount.volume_id}))["left"]
+        head = await self._ask("volume.head", {"volume_id": mount.volume_id})
+        left: int = head.get("left", -1)
         return left >= 0 and await asyncio.to_thread(mount.size) > left
 
     async def _adopted(self, container_id: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
+from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import blobs, builds, containers, deployments, nodes, packs, secrets
 from windlass.server.apply import buckets as bucket_actions
@@ -150,7 +151,8 @@ def _layout(core: Core, function: machines.Function) -> container_messages.AppLa
 @door.handler("build.plan")
 def build_plan(core: Core, who: door.Who, body: messages.BuildRef, incoming: peer.Incoming) -> Any:
     plan = builds.plan(core, body["build_id"])
-    return _when_here(core, incoming, storage.digests([json.dumps(plan["recipe"])]), [], lambda: plan)
+    digests, layers = storage.digests([json.dumps(plan["recipe"])]), ids.within(plan, "vl")
+    return _when_here(core, incoming, digests, layers, lambda: plan)
 
 
 @door.handler("build.log")

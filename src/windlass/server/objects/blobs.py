@@ -194,16 +194,16 @@ class Blobs:
         try:
             if (removal := self._removing.get(digest)) is not None:
                 await asyncio.wait({removal})
-            is_new = self._total is not None and not self.has(digest)
+            is_new = not self.has(digest)
             await self._store.keep(_name(name), draft)
             if self.is_elsewhere:
+                is_new = not self.has(digest)  # others may have sent the same meanwhile
                 with told(self._folder):
                     path = self._folder / _name(name)
                     path.parent.mkdir(exist_ok=True)
                     draft.replace(path)
                     self._mark(name, size)
-            if is_new:
-                self._count(size)
+            self._count(size if is_new else 0)
         finally:
             draft.unlink(missing_ok=True)
 

@@ -25,9 +25,10 @@ async def publish(core: Core, volume_id: str, change: volumes.Change) -> rows.Ve
         InternalFailure: the place where objects are kept cannot be reached.
     """
     if rows.with_layer(core.db, volume_id, change.layer.id) is None:
-        await _make_room(core, volume_id, change)  # before anything travels, and again after
-        change = change._replace(layer=await packs.keep(core, volumes.worker(core).peer, change.layer))
-        await _make_room(core, volume_id, change)
+        with packs.on_way(core, change.layer.id):
+            await _make_room(core, volume_id, change)  # before anything travels, and again after
+            change = change._replace(layer=await packs.keep(core, volumes.worker(core).peer, change.layer))
+            await _make_room(core, volume_id, change)
     return volumes.publish(core, volumes.existing(core, volume_id), change)
 
 

@@ -79,6 +79,8 @@ class Core:
     """Held by whoever removes images: one at a time."""
     merging: set[str] = dataclasses.field(default_factory=set)
     """Volumes whose layers are being merged."""
+    on_way: set[str] = dataclasses.field(default_factory=set)
+    """Layers of volumes that are about to be named by a version, and must not be swept meanwhile."""
     bringing: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
     """Held by whoever brings a layer of a volume to the worker: one at a time."""
     editing: set[str] = dataclasses.field(default_factory=set)

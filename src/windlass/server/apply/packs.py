@@ -9,9 +9,9 @@ Where objects are kept on this disk none of this happens: the layers on the work
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from windlass import exception
@@ -23,7 +23,16 @@ from windlass.wire.messages import volumes as messages
 Core = core_module.Core
 _TAKE = 1800.0  # seconds for a worker to make an archive, or a layer of one
 _FOLDER = "volumes/"
-_log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def on_way(core: Core, layer_id: str) -> Iterator[None]:
+    """Let nobody sweep a layer before a version names it."""
+    core.on_way.add(layer_id)
+    try:
+        yield
+    finally:
+        core.on_way.discard(layer_id)
 
 
 async def keep(core: Core, worker: peer.Peer, layer: rows.Layer) -> rows.Layer:
@@ -93,7 +102,7 @@ async def look_after(core: Core, before: float) -> None:
     async for one in core.objects.listed():
         if one.name.startswith(_FOLDER) and one.at < before:
             layer_id = one.name.removeprefix(_FOLDER).removesuffix(".tar")
-            if rows.layer(core.db, layer_id) is None:
+            if layer_id not in core.on_way and rows.layer(core.db, layer_id) is None:
                 await core.objects.remove(one.name)
 
 

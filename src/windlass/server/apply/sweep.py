@@ -13,11 +13,12 @@ import asyncio
 
 from windlass import exception
 from windlass.server.apply import blobs as blob_actions
-from windlass.server.apply import collections, volumes
+from windlass.server.apply import collections, packs, volumes
 from windlass.server.apply import core as core_module
 from windlass.server.decide import storage as decisions
 from windlass.server.objects import blobs as blob_store
 from windlass.server.store import calls, storage
+from windlass.server.store import volumes as rows
 from windlass.wire.messages import storage as messages
 
 Core = core_module.Core
@@ -45,11 +46,15 @@ async def gc(core: Core, request: messages.StorageGc) -> messages.StorageCollect
     ]
     if not dry_run:
         await _entries(core)
+        core.turn.begin()
+        rows.forget_unnamed_layers(core.db)
     young = settings.keep_unnamed_layers if age is None else age
     try:
         layers = await volumes.sweep(core, young, dry_run=dry_run)
     except asyncio.TimeoutError:
         raise exception.TimeoutError("the worker did not answer in time") from None
+    if not dry_run:
+        await packs.look_after(core, now - young)
     found.append({"what": "volume layers", "count": layers["removed"], "size": layers["size"]})
     return {"garbage": found, "size": sum(one["size"] for one in found)}
 

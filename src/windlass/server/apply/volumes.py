@@ -265,7 +265,8 @@ async def _merge_run(core: Core, volume_id: str, old: list[str], *, bottom: bool
     here = worker(core).peer
     await packs.ensure(core, here, old)
     made: messages.LayerMade = (await asyncio.wait_for(here.request("layers.merge", request), _MERGE)).body
-    layer = await packs.keep(core, here, layer_of(made))
+    with packs.on_way(core, made["layer_id"]):
+        layer = await packs.keep(core, here, layer_of(made))
     row = volumes.by_id(core.db, volume_id)
     stack = decisions.replaced(layers_of(core, row), old, made["layer_id"]) if row is not None else None
     if row is None or stack is None:
@@ -298,7 +299,7 @@ async def sweep(core: Core, young: float, *, dry_run: bool = False) -> messages.
     total: messages.LayersRemoved = {"removed": 0, "size": 0}
     for one in list(core.world.workers.values()):
         request: messages.LayersKeep = {
-            "layers": volumes.named_layers(core.db), "young": young, "dry_run": dry_run,
+            "layers": [*volumes.named_layers(core.db), *core.on_way], "young": young, "dry_run": dry_run,
         }  # fmt: skip
         answer: messages.LayersRemoved = (await asyncio.wait_for(one.peer.request("layers.keep", request), _LOOK)).body
         total["removed"] += answer["removed"]

@@ -98,7 +98,7 @@ def test_a_volume_that_is_full_refuses_a_commit_whole_and_takes_the_next_one_tha
             [
                 *([("open", "log")] if busy else []),
                 ("write", "fits", 600_000), ("commit",),
-                ("write", "small", 1), ("write", "much", 500_000), ("commit",), ("reload",),
+                ("write", "small", 1), ("write", "much", 70_000_000), ("commit",), ("reload",),
                 ("remove", "much"), ("commit",),
             ],
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """What folders take on the disk. A file that has several names counts once."""
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -58,17 +59,22 @@ def _joined(parts: Iterable[Inodes]) -> Inodes:
 
 
 def _states(folder: Path) -> Iterator[os.stat_result]:
-    """Of everything below a folder, and of itself. What goes meanwhile is left out."""
-    try:
-        yield folder.lstat()
-        entries = list(os.scandir(folder))
-    except OSError:
-        return
-    for entry in entries:
+    """Of everything below a folder, however deep, and of itself. What goes meanwhile is left out."""
+    waiting = [str(folder)]
+    while waiting:
+        here = waiting.pop()
         try:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _states(Path(entry.path))
-            else:
-                yield entry.stat(follow_symlinks=False)
-        except FileNotFoundError:
+            descriptor = os.open(here, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
             continue
+        try:
+            yield os.fstat(descriptor)
+            with os.scandir(descriptor) as entries:
+                for entry in entries:
+                    with contextlib.suppress(FileNotFoundError):
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(f"{here}/{entry.name}")
+                        else:
+                            yield entry.stat(follow_symlinks=False)
+        finally:
+            os.close(descriptor)

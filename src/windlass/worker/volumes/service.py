@@ -135,7 +135,7 @@ class Volumes:
             try:
                 if not mount.is_clean():
                     if await self._is_tight(mount):  # nothing is frozen before there is room for it
-                        await self._commit(container_id, mount, live=True)
+                        await self._commit(container_id, mount, live=True, final=True)
                     await asyncio.to_thread(mount.exchange, pid)
             except swap.Busy:
                 if request["reload"]:

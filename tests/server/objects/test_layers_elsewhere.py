@@ -100,8 +100,9 @@ def test_a_layer_is_kept_before_its_commit_brought_when_it_lacks_and_removed_wit
         volumes.forget_unnamed_layers(core.db)
         await packs.look_after(core, time.time() - 60)
         assert len(await archives(place)) == 2, "the young ones may be on their way into a version"
+        (platform.home / "packs" / f"{one}.tar").write_text("of a server that was killed")
         await packs.look_after(core, time.time() + 60)
-        assert await archives(place) == set()
+        assert await archives(place) == set() and not list((platform.home / "packs").iterdir())
 
     play(scene, **place)
 

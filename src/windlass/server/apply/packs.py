@@ -92,6 +92,9 @@ async def look_after(core: Core, before: float) -> None:
     """Keep layers that were made before there was another place, and remove archives of layers that are gone."""
     if not core.blobs.is_elsewhere or not core.world.workers:
         return
+    for left in (core.settings.home / "packs").glob("*"):  # of a server, or a worker, that was killed
+        if left.stat().st_mtime < before:
+            left.unlink(missing_ok=True)
     worker = next(iter(core.world.workers.values())).peer
     for layer_id in rows.unpacked(core.db):
         row = rows.layer(core.db, layer_id)

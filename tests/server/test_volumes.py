@@ -1,9 +1,15 @@
 """Volumes as the server keeps them: names, versions in order, what a late commit is told, what is refused."""
 from __future__ import annotations
 
+import asyncio
+import dataclasses
+import hashlib
+
+import fakes
 import pytest
 from fakes import SPEC
-from test_containers_life import keep
+from keyed import named
+from test_containers_life import keep, until
 
 from windlass import exception
 from windlass.kit import ids
@@ -125,3 +131,115 @@ def test_users_and_strangers_cannot_commit_for_a_container(play):
                 await client.request(method, volume_id=volume)
 
     play(scene)
+
+
+# -- quotas ------------------------------------------------------------------------------------------------
+
+
+class Counting(fakes.Worker):
+    """Knows what stacks show: of each file that a layer has, the newest."""
+
+    def __init__(self, *arguments, **more) -> None:
+        super().__init__(*arguments, **more)
+        self.content: dict[str, dict[str, int]] = {}
+        self.asked = 0
+
+    def _serve(self, incoming) -> None:
+        if incoming.method != "layers.count":
+            return super()._serve(incoming)
+        self.asked += 1
+        shown: dict[str, int] = {}
+        for layer in incoming.body["layers"]:
+            shown.update(self.content[layer])
+        incoming.reply({"files": len(shown), "size": sum(shown.values())})
+
+    async def commit(self, volume: str, by: str = "ta-1", **files: int) -> int:
+        """Publish a layer of files of these sizes; 0 takes a file away."""
+        layer = ids.new("vl")
+        self.content[layer] = files
+        body = {
+            "volume_id": volume, "container_id": by, "base": 0, "layer_id": layer, "digest": "sha256:0",
+            "files": len(files), "size": sum(files.values()),
+        }  # fmt: skip
+        return (await self.peer.request("volume.publish", body, [b"", b"", b""])).body["version"]
+
+
+def test_a_commit_that_exceeds_the_quota_is_refused_whole_and_removals_make_room(play):
+    async def scene(platform):
+        worker = await Counting(platform.home, keep).start()
+        client = await platform.client()
+        volume = await make(client)
+        await worker.commit(volume, a=60)
+        told = await client.request("volume.quota", volume_id=volume, quota=100)
+        assert told == {"quota": 100, "own": True, "used": 60}
+        asked = worker.asked
+        assert (await client.request("volume.room", volume_id=volume))["left"] == 40
+        assert await worker.commit(volume, b=40) == 2
+        assert worker.asked == asked, "what fits by the sizes of layers is not counted"
+        with pytest.raises(exception.ResourceExhaustedError, match="100 of 100 bytes are used, and it would have 101"):
+            await worker.commit(volume, c=1)
+        assert await worker.commit(volume, b=30) == 3  # it replaces what had 40
+        assert await worker.commit(volume, c=10) == 4
+        await client.request("volume.quota", volume_id=volume, quota=50)
+        with pytest.raises(exception.ResourceExhaustedError, match="windlass volume rm data"):
+            await worker.commit(volume, d=1)
+        assert await worker.commit(volume, a=20) == 5  # 60 of 50 bytes: but less than before
+        assert await worker.commit(volume, b=0) == 6
+        assert await worker.commit(volume, d=20) == 7
+        with pytest.raises(exception.ResourceExhaustedError):
+            await client.request("volume.restore", volume_id=volume, version=2)
+        with pytest.raises(exception.ResourceExhaustedError, match="do not fit"):
+            await client.request("volume.room", volume_id=volume, size=51)
+        told = await client.request("volume.quota", volume_id=volume, quota=-1)
+        assert told == {"quota": 0, "own": False, "used": 50}
+        assert (await client.request("volume.room", volume_id=volume))["left"] == -1
+        assert (await client.request("volume.restore", volume_id=volume, version=2))["version"] == 8
+        with pytest.raises(exception.InvalidError):
+            await client.request("volume.quota", volume_id=volume, quota=-7)
+        await worker.commit(await make(client, "other"), a=10**9)
+
+    play(scene)
+
+
+def test_of_commits_that_come_at_once_only_those_are_taken_for_which_there_is_room(play):
+    async def scene(platform):
+        worker = await Counting(platform.home, keep).start()
+        volume = await make(await platform.client())
+        writers = [worker.commit(volume, f"ta-{n}", **{f"f{n}": 10}) for n in range(8)]
+        done = await asyncio.gather(*writers, return_exceptions=True)
+        assert sorted(one for one in done if isinstance(one, int)) == [1, 2, 3, 4, 5]
+        assert all(isinstance(one, (int, exception.ResourceExhaustedError)) for one in done)
+
+    play(scene, volume_quota=55)
+
+
+def test_all_that_is_stored_has_a_quota_of_its_own_and_deleting_makes_room(play):
+    async def scene(platform):
+        core = platform.core
+        worker = await Counting(platform.home, keep).start()
+        client = await platform.client()
+        one, other = await make(client), await make(client, "other")
+        await worker.commit(one, a=900_000)
+        with pytest.raises(exception.ResourceExhaustedError, match="of the platform is full"):
+            await worker.commit(other, a=2_000_000)
+        assert (await client.request("volume.get", volume_id=other))["head"] == 0
+        await worker.commit(one, b=1_000_000)
+        d = await named(client, "dict")
+        core.settings = dataclasses.replace(core.settings, storage_quota=2_000_000)
+        await until(lambda: core.over_quota)
+        for asking in (d.put(b"k", b"v"), upload(client, b"x")):
+            with pytest.raises(exception.ResourceExhaustedError, match="WINDLASS_SERVER_STORAGE_QUOTA"):
+                await asking
+        await client.request("volume.delete", volume_id=one)
+        await until(lambda: not core.over_quota)
+        assert await d.put(b"k", b"v")
+        await upload(client, b"x")
+        assert core.blobs.total() == 1
+        await worker.commit(other, a=1000)
+
+    async def upload(client, data: bytes) -> None:
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        body = {"upload_id": ids.new("up"), "digest": digest, "offset": 0, "last": True}
+        await client.peer.request("blob.put", body, [data])
+
+    play(scene, storage_quota=3_000_000)

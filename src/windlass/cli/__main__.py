@@ -35,6 +35,7 @@ COMMANDS: dict[str, Entry] = {
     "secret": Entry("Storage", "windlass.cli.secret", "group", "Secrets: environment variables, stored encrypted."),
     "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
     "nfs": Entry("Storage", "windlass.cli.nfs", "group", "Network file systems (deprecated).", hidden=True),
+    "storage": Entry("Storage", "windlass.cli.storage", "group", "What is stored: usage, removal of garbage."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

@@ -1,11 +1,12 @@
 """`windlass volume …`."""
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import click
 
-from windlass.cli import ask, filing, listing, options, transfers
+from windlass.cli import ask, filing, listing, options, transfers, upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +95,29 @@ def rename(old_name: str, new_name: str, yes: bool, env: str | None) -> None:
     options.confirm(f"Rename volume {old_name} to {new_name}? Programs that name it must change.", yes=yes)
     volume.Volume.rename(old_name, new_name, environment_name=env)
     click.echo(f"Renamed volume {old_name} to {new_name}.")
+
+
+@group.command(
+    help="Show how many bytes a volume may have, and has; or set it: a SIZE (500MB, 20GB), 'none' for no limit, "
+    "'default' for what the server's settings say."
+)
+@click.argument("volume_name", metavar="NAME")
+@click.argument("size", metavar="[SIZE]", required=False)
+@options.json_option
+@options.env_option
+def quota(volume_name: str, size: str | None, as_json: bool, env: str | None) -> None:
+    body: dict[str, Any] = {"volume_id": _KIND.identity(volume_name, env)}
+    if size is not None:
+        body["quota"] = {"none": 0, "default": -1}.get(size, -2)
+        if body["quota"] == -2:
+            body["quota"] = upkeep.size_in_bytes(size)
+    found = ask.request("volume.quota", body)
+    if as_json:
+        click.echo(json.dumps({"name": volume_name, **found}, indent=2))
+        return
+    allowed = listing.size(found["quota"]) if found["quota"] else "no limit"
+    origin = "" if found["own"] else " (by the server's settings)"
+    click.echo(f"Volume {volume_name} has {listing.size(found['used'])}; it may have: {allowed}{origin}.")
 
 
 # -- versions ----------------------------------------------------------------------------------------------

@@ -254,6 +254,9 @@ class Upload:
     async def send(self, volume_id: str) -> int:
         """Upload everything and put it in place; how many bytes there were."""
         files = await asyncio.to_thread(self._listed)
+        if method(volume_id, "") == "volume.":  # what can never fit is not sent at all
+            question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
+            await session.current().request("volume.room", question)
         sent = 0
         for start in range(0, len(files), _STEPS):
             sent += await self._send(volume_id, files[start : start + _STEPS])
@@ -282,6 +285,15 @@ class Upload:
                 if attempt == _ATTEMPTS - 1:  # uploads may be gone: they are made again
                     raise
         raise AssertionError("unreachable")
+
+
+def _total(files: list[_File]) -> int:
+    """Bytes of those that are local files."""
+    sizes = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # who opens it later says why
+            sizes += file.source.stat().st_size if isinstance(file.source, Path) else 0
+    return sizes
 
 
 def _walk(folder: Path, recursive: bool) -> list[tuple[str, Path]]:

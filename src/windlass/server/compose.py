@@ -14,6 +14,7 @@ from windlass.kit import clock as clock_module
 from windlass.kit import ids, tasks
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
+from windlass.server.api import blobs as _blobs
 from windlass.server.api import calls as _calls
 from windlass.server.api import collections as _collections
 from windlass.server.api import deployments as _deployments
@@ -28,6 +29,7 @@ from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
 from windlass.server.api import schedules as _schedules
 from windlass.server.api import secrets as _secrets
+from windlass.server.api import storage as _storage
 from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
@@ -38,14 +40,13 @@ from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
 from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
-from windlass.server.objects import blobs, keyring, uploads
+from windlass.server.objects import blobs, contract, disk, keyring, s3, uploads
 from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues, _records,
-    _runners, _schedules, _secrets, _terminals, _upkeep, _variants, _volumes,
-    _workers,
+    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
+    _records, _runners, _schedules, _secrets, _storage, _terminals, _upkeep, _variants, _volumes, _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 
@@ -69,14 +70,16 @@ def core(
     (home / "db").mkdir(parents=True, exist_ok=True, mode=0o700)
     db = database.Database(str(home / "db" / "windlass.sqlite3"), settings.synchronous)
     turn = turn_module.Turn(db)
+    objects = _store(settings)
     made = core_module.Core(
         settings=settings,
         db=db,
         world=machines.World(),
         turn=turn,
         clock=clock,
-        blobs=blobs.Blobs(home / "blobs", synchronous=settings.synchronous == "FULL"),
-        uploads=uploads.Uploads(home / "uploads", synchronous=settings.synchronous == "FULL"),
+        objects=objects,
+        blobs=blobs.Blobs(home / "blobs", objects, owner.start),
+        uploads=uploads.Uploads(home / "uploads", owner.start, synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
         firings=signal.Signal(),
@@ -89,6 +92,13 @@ def core(
     turn.recover = lambda exc: _begin_anew(made, links)
     load.load(made)
     return made
+
+
+def _store(settings: settings_module.Settings) -> contract.Store:
+    """Where blobs are kept."""
+    if settings.objects:
+        return s3.Bucket(settings.objects, settings.aws)
+    return disk.Disk(settings.home / "blobs", synchronous=settings.synchronous == "FULL")
 
 
 def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:

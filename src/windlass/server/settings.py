@@ -111,14 +111,27 @@ class Settings:
     """Images that nothing uses, since their last use."""
     keep_unknown_images: float = 86400.0
     """Images of a worker that the database does not know."""
+    objects: str = ""
+    """Where blobs are kept: nothing for this machine's disk, or ``s3://bucket/prefix``; ``aws`` says as whom."""
+    aws: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """The variables ``AWS_…`` of the server: credentials, region, endpoint."""
+    blob_cache: int = 20 * 1000**3
+    """Bytes of blobs that lie on this machine's disk, too, when they are kept elsewhere; the longest unread ones go."""
+
     images_budget: int = 0
     """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
+    volume_quota: int = 0
+    """Bytes that the newest version of a volume may have which has no quota of its own. 0: as many as there is disk."""
+    storage_quota: int = 0
+    """Bytes that the newest versions of all volumes, all blobs and the database may have together. 0: no such limit."""
     volume_versions: int = 100
     """Commits of a volume that can be looked at and restored; older ones are forgotten."""
     keep_ephemeral_volumes: float = 300.0
     """Ephemeral volumes whose owner has gone silent are deleted after so long."""
     keep_uploads: float = 86400.0
     """Uploads that did not become part of a volume."""
+    keep_unnamed_blobs: float = 86400.0
+    """Blobs that no row names, since they came or somebody was told of them: they may be on their way into one."""
     keep_unnamed_layers: float = 900.0
     """Layers of volumes that no version names: they may be on their way into one."""
     keep_mounts: float = 7 * 86400.0
@@ -134,6 +147,7 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     changes: dict[str, object] = {}
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
-        if text is not None and field.name != "home":
+        if text is not None and field.name not in ("home", "aws"):
             changes[field.name] = _KINDS[str(field.type)](text)
+    changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home), **changes)  # type: ignore[arg-type]

@@ -21,6 +21,7 @@ _TABLE: list[tuple[str, type[exception.Error]]] = [
     ("expired", exception.OutputExpiredError),
     ("interactive_timeout", exception.InteractiveTimeoutError),
     ("timeout", exception.TimeoutError),
+    ("infrastructure", exception.InternalFailure),
     ("execution", exception.ExecutionError),
     ("remote", exception.RemoteError),
     ("unavailable", exception.ServiceError),

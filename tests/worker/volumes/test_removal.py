@@ -43,17 +43,20 @@ def _swept(root: Path) -> bool:
     plan: Any = {"path": "/d", "volume_id": "vo-x", "read_only": False, "sub_path": "", "base": 1, "layers": [shown]}
     mounted.new(root / "containers" / "ta-1" / "volumes" / "0", plan, store).begin()
 
-    async def keep(young: float) -> Any:
+    async def keep(young: float, **more: Any) -> Any:
         async with tasks.Tasks() as owner:
-            asked: Any = Asked("layers.keep", {"layers": [named], "young": young})
+            asked: Any = Asked("layers.keep", {"layers": [named], "young": young, **more})
             assert answers.Answers(volumes, owner).serve(asked)
             while asked.said is None:
                 await asyncio.sleep(0)
             return asked.said
 
-    assert asyncio.run(keep(600)) == {"removed": 0}
+    assert asyncio.run(keep(600)) == {"removed": 0, "size": 0}
     with store.hold([read, fresh]):
-        assert asyncio.run(keep(-1)) == {"removed": 1}
+        assert asyncio.run(keep(-1, dry_run=True))["removed"] == 1
+        assert unnamed in store.known()
+        gone = asyncio.run(keep(-1))
+        assert gone["removed"] == 1 and gone["size"] > 0
     assert sorted(store.known()) == sorted([named, shown, read, fresh])
     assert unnamed not in store.known()
     return True

@@ -6,11 +6,12 @@ changed something; a handler that returns None answers by itself (streams, held 
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import json
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -237,3 +238,16 @@ class Door:
             containers.disconnected(self._core, who.container, lost)
         for callback in LOST:
             callback(self._core, who, lost)
+
+
+async def answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, and tell whoever asked where it fails."""
+    try:
+        await work
+    except exception.Error as exc:
+        incoming.fail(exc)
+    except asyncio.TimeoutError:
+        incoming.fail(exception.TimeoutError("the worker did not answer in time"))
+    except BaseException:  # nobody waits for ever for the answer of a defect
+        incoming.fail(exception.InternalError("this ended without an answer; `windlass server logs` says more"))
+        raise

@@ -1,4 +1,4 @@
-"""``image.*`` and ``blob.*``."""
+"""``image.*``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from windlass import exception
 from windlass.server.api import door
 from windlass.server.apply import build_logs, builds, environments
 from windlass.server.apply import images as actions
-from windlass.server.bus import link
 from windlass.server.decide import images as decisions
-from windlass.wire import payload, peer
-from windlass.wire.messages import blobs as blob_messages
+from windlass.wire import peer
 from windlass.wire.messages import built
 from windlass.wire.messages import images as messages
 
@@ -92,51 +90,3 @@ async def _contents(core: Core, wanted: set[str], incoming: peer.Incoming) -> No
         incoming.reply({"images": found})
     except exception.Error as exc:
         incoming.fail(exc)
-
-
-@door.handler("blob.missing")
-def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
-    return {"missing": [digest for digest in body["digests"] if not core.blobs.has(digest)]}
-
-
-@door.handler("blob.put")
-def put(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: peer.Incoming) -> Any:
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    chunk = incoming.attachments[0] if incoming.attachments else b""
-    if len(chunk) > payload.CHUNK:
-        raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
-    core.blobs.put(body["upload_id"], body["digest"], body["offset"], chunk, last=body["last"], owner=incoming.peer)
-    return {}
-
-
-@door.handler("blob.get")
-def get(core: Core, who: door.Who, body: blob_messages.BlobGet, incoming: peer.Incoming) -> None:
-    if body["offset"] < 0:
-        raise exception.InvalidError("a blob begins at byte 0")
-    core.blobs.size(body["digest"])
-    _Download(core, body["digest"], body["offset"], incoming).pump()
-
-
-class _Download:
-    """One open ``blob.get``: sends as long as the connection takes more."""
-
-    def __init__(self, core: Core, digest: str, offset: int, incoming: peer.Incoming) -> None:
-        self._core = core
-        self._digest = digest
-        self._offset = offset
-        self._incoming = incoming
-        self._link: link.Link = incoming.peer  # type: ignore[assignment]
-
-    def pump(self) -> None:
-        while self._incoming.open:
-            if not self._link.writable:
-                self._link.waiting.append(self.pump)
-                return
-            chunk = self._core.blobs.read(self._digest, self._offset, payload.CHUNK)
-            if not chunk:
-                self._incoming.end()
-                return
-            self._incoming.item({"offset": self._offset}, [chunk])
-            self._offset += len(chunk)
-            self._link.flush()

@@ -71,7 +71,7 @@ def edit(core: Core, who: door.Who, body: volume_messages.VolumeEdit, incoming: 
     if not incoming.attachments:
         raise exception.InvalidError("the steps of the edit are missing")
     row = actions.existing(core, body["volume_id"])
-    core.tasks.start(volume_doors.answered(incoming, _edit(core, row.id, incoming)), "nfs.edit")
+    core.tasks.start(door.answered(incoming, _edit(core, row.id, incoming)), "nfs.edit")
 
 
 async def _edit(core: Core, nfs_id: str, incoming: peer.Incoming) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
 from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import environments
+from windlass.server.apply import commits, environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.store import volumes
@@ -54,6 +53,27 @@ def delete(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.I
     return {}
 
 
+@door.handler("volume.quota")
+def quota(core: Core, who: door.Who, body: messages.VolumeQuota, incoming: peer.Incoming) -> None:
+    row = actions.existing(core, body["volume_id"])
+    if "quota" in body:
+        quotas.set_quota(core, row, None if body["quota"] == -1 else body["quota"])
+    core.tasks.start(door.answered(incoming, _quota(core, row.id, incoming)), "volume.quota")
+
+
+async def _quota(core: Core, volume_id: str, incoming: peer.Incoming) -> None:
+    used = await quotas.used(core, volume_id)
+    row = actions.existing(core, volume_id)
+    incoming.reply({"quota": quotas.quota_of(core, row), "own": row.quota is not None, "used": used})
+
+
+@door.handler("volume.room", "volume_id")
+def room(core: Core, who: door.Who, body: messages.VolumeRoom, incoming: peer.Incoming) -> Any:
+    row = actions.existing(core, body["volume_id"])
+    quotas.check_size(core, row, body.get("size", 0))
+    return {"left": quotas.room(core, row)}
+
+
 @door.handler("volume.beat")
 def beat(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
@@ -80,13 +100,23 @@ def history(core: Core, who: door.Who, body: messages.VolumeHistory, incoming: p
 def restore(core: Core, who: door.Who, body: messages.VolumeRestore, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
     stack = actions.layers_of(core, row, body["version"])
-    return {"version": actions.put_back(core, row, stack, by=author(core, who)).n}
+    if not quotas.is_tight(core, row, stack):
+        return {"version": actions.put_back(core, row, stack, by=author(core, who)).n}
+
+    async def counted() -> None:
+        await quotas.check(core, row.id, stack)
+        version = actions.put_back(core, actions.existing(core, row.id), stack, by=author(core, who))
+        core.turn.answer(incoming, {"version": version.n})
+
+    core.tasks.start(door.answered(incoming, counted()), "volume.restore")
+    return None
 
 
 @door.handler("volume.fork", "volume_id", "name")
 def fork(core: Core, who: door.Who, body: messages.VolumeFork, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
     stack = actions.layers_of(core, row, body.get("version"))
+    quotas.check_fork(core, row, stack)
     query: messages.VolumeGet = {"name": body["name"], "create": "new", "version": row.kind}
     if body.get("environment"):
         query["environment"] = body["environment"]
@@ -133,6 +163,7 @@ def _pass_on(core: Core, method: str, request: Any, incoming: peer.Incoming) -> 
 
 async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
     try:
+        await packs.ensure(core, actions.worker(core).peer, request.get("layers", []))
         stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
         try:
             async for item in stream:
@@ -153,7 +184,7 @@ def check(core: Core, who: door.Who, body: messages.VolumeCheck, incoming: peer.
 
 @door.handler("volume.missing")
 def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: peer.Incoming) -> Any:
-    return {"missing": [digest for digest in body["digests"] if not core.uploads.has(digest)]}
+    return {"missing": core.uploads.missing(body["digests"])}
 
 
 @door.handler("volume.upload")
@@ -164,10 +195,19 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
     upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
+    quotas.check_piece(core, offset, len(chunk))
     if not body["digest"]:
         return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
-    core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
-    return {"digest": body["digest"]}
+    keeping = core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
+    if keeping is None:
+        return {"digest": body["digest"]}
+
+    async def kept() -> None:
+        await keeping
+        incoming.reply({"digest": body["digest"]})
+
+    core.tasks.start(door.answered(incoming, kept()), "volume.upload")
+    return None
 
 
 @door.handler("volume.edit")
@@ -182,7 +222,7 @@ def edit(core: Core, who: door.Who, body: messages.VolumeEdit, incoming: peer.In
     if body["edit_id"] in core.editing:
         raise exception.ServiceError("this edit is under way")
     core.editing.add(body["edit_id"])
-    core.tasks.start(answered(incoming, _edited(core, body, incoming)), "volume.edit")
+    core.tasks.start(door.answered(incoming, _edited(core, body, incoming)), "volume.edit")
 
 
 async def _edited(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
@@ -197,11 +237,12 @@ async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) 
     for _ in range(_ATTEMPTS):
         row = actions.existing(core, body["volume_id"])
         request: messages.LayersEdit = {"layers": actions.layers_of(core, row)}
+        await packs.ensure(core, actions.worker(core).peer, request["layers"])
         asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
         reply = await asyncio.wait_for(asked, _TAKE)
+        change = _change(author, row.head, reply.body, reply.attachments)
         try:
-            change = _change(author, row.head, reply.body, reply.attachments)
-            version = actions.publish(core, actions.existing(core, row.id), change)
+            version = await commits.publish(core, row.id, change)
         except actions.Clash:
             continue
         if core.turn.is_open:
@@ -241,7 +282,7 @@ def commit(core: Core, who: door.Who, body: messages.VolumeCommit, incoming: pee
     node = core.world.workers.get(container.node)
     if node is None:
         raise exception.ServiceError("the worker of this container is not connected")
-    core.tasks.start(answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
+    core.tasks.start(door.answered(incoming, _taken(node.peer, request, incoming)), "volume.commit")
 
 
 async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.Incoming) -> None:
@@ -251,7 +292,10 @@ async def _taken(worker: peer.Peer, request: messages.MountTake, incoming: peer.
 @door.handler("volume.head")
 def head(core: Core, who: door.Who, body: messages.VolumeRef, incoming: peer.Incoming) -> Any:
     row = actions.existing(core, body["volume_id"])
-    return {"version": row.head, "layers": actions.layers_of(core, row)}
+    shown: messages.VolumeHead = {"version": row.head, "layers": actions.layers_of(core, row)}
+    if (left := quotas.room(core, row)) >= 0:
+        shown["left"] = left
+    return shown
 
 
 @door.handler("volume.publish")
@@ -259,11 +303,41 @@ def publish(core: Core, who: door.Who, body: messages.VolumePublish, incoming: p
     worker_doors.worker_of(core, who, incoming)
     row = actions.existing(core, body["volume_id"])
     change = _change(body["container_id"], body["base"], body, incoming.attachments)
+    if commits.is_simple(core, row, change.layer):
+        try:
+            return _published(core, row.id, change, actions.publish(core, row, change))
+        except actions.Clash as clash:
+            return _clashing(clash)
+    core.tasks.start(door.answered(incoming, _publish(core, change, incoming)), "volume.publish")
+    return None
+
+
+async def _publish(core: Core, change: actions.Change, incoming: peer.Incoming) -> None:
+    volume_id = incoming.body["volume_id"]
     try:
-        version = actions.publish(core, row, change)
+        version = await commits.publish(core, volume_id, change)
     except actions.Clash as clash:
-        return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
+        incoming.reply(_clashing(clash))
+        return
+    except (exception.ResourceExhaustedError, exception.InternalFailure) as exc:
+        quotas.tell(core, change.made_by, volume_id, exc)
+        raise
+    published = _published(core, volume_id, change, version)
+    if core.turn.is_open:
+        core.turn.answer(incoming, published)
+    else:
+        incoming.reply(published)
+
+
+def _published(
+    core: Core, volume_id: str, change: actions.Change, version: volumes.Version
+) -> messages.VolumePublished:
+    core.refused.discard((change.made_by, volume_id))
     return {"version": version.n, "layers": version.layers, "clash": []}
+
+
+def _clashing(clash: actions.Clash) -> messages.VolumePublished:
+    return {"version": 0, "layers": [], "clash": [os.fsdecode(path) for path in clash.paths]}
 
 
 def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
@@ -271,16 +345,3 @@ def _lost(core: Core, who: door.Who, lost: link.Link) -> None:
 
 
 door.LOST.append(_lost)
-
-
-async def answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, and tell whoever asked where it fails."""
-    try:
-        await work
-    except exception.Error as exc:
-        incoming.fail(exc)
-    except asyncio.TimeoutError:
-        incoming.fail(exception.TimeoutError("the worker did not answer in time"))
-    except BaseException:  # nobody waits for ever for the answer of a defect
-        incoming.fail(exception.InternalError("this ended without an answer; `windlass server logs` says more"))
-        raise

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
+from windlass.kit import ids
 from windlass.server.api import door
+from windlass.server.apply import blobs, builds, containers, deployments, nodes, packs, secrets
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import builds, containers, deployments, nodes, secrets
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
 from windlass.server.bus import link
+from windlass.server.decide import storage
 from windlass.server.state import machines
 from windlass.wire import peer
 from windlass.wire.messages import containers as container_messages
@@ -81,7 +85,25 @@ def plan(core: Core, who: door.Who, body: container_messages.ContainerRef, incom
     if container is None or container.want != "run":
         raise exception.NotFoundError(f"container {body['container_id']} is not wanted any more")
     image_actions.touch(core, container.spec["image_id"])
-    return _plan(core, container)
+    mounts = volume_actions.mounts(core, container.spec.get("volumes", []))
+    layers = [layer for mount in mounts for layer in mount["layers"]]
+    return _when_here(core, incoming, set(container.spec["mounts"]), layers, lambda: _plan(core, container))
+
+
+def _when_here(
+    core: Core, incoming: peer.Incoming, digests: set[str], layers: list[str], answer: Callable[[], Any]
+) -> Any:
+    """Answer when this machine has the blobs and layers of volumes that the worker will read."""
+    if not core.blobs.is_elsewhere:
+        return answer()
+
+    async def reply() -> None:
+        await blobs.bring(core, digests)
+        await packs.ensure(core, incoming.peer, layers)
+        incoming.reply(answer())
+
+    core.tasks.start(door.answered(incoming, reply()), incoming.method)
+    return None
 
 
 def _plan(core: Core, container: machines.Container) -> container_messages.ContainerPlan:
@@ -129,7 +151,9 @@ def _layout(core: Core, function: machines.Function) -> container_messages.AppLa
 
 @door.handler("build.plan")
 def build_plan(core: Core, who: door.Who, body: messages.BuildRef, incoming: peer.Incoming) -> Any:
-    return builds.plan(core, body["build_id"])
+    plan = builds.plan(core, body["build_id"])
+    digests, layers = storage.digests([json.dumps(plan["recipe"])]), ids.within(plan, "vl")
+    return _when_here(core, incoming, digests, layers, lambda: plan)
 
 
 @door.handler("build.log")

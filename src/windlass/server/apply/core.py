@@ -11,7 +11,7 @@ from windlass.kit import clock, tasks
 from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
-from windlass.server.objects import blobs, keyring, uploads
+from windlass.server.objects import blobs, contract, keyring, uploads
 from windlass.server.state import machines, queues, terminals
 from windlass.server.store import builds, calls, collections, containers, database, logs
 
@@ -37,6 +37,8 @@ class Core:
     clock: clock.Clock
     uploads: uploads.Uploads
     """Files on their way into volumes; the worker takes them out of here."""
+    objects: contract.Store
+    """Where blobs, and archives of layers of volumes, are kept."""
     blobs: blobs.Blobs
     keyring: keyring.Keyring
     scheduler: signal.Signal
@@ -77,8 +79,20 @@ class Core:
     """Held by whoever removes images: one at a time."""
     merging: set[str] = dataclasses.field(default_factory=set)
     """Volumes whose layers are being merged."""
+    on_way: set[str] = dataclasses.field(default_factory=set)
+    """Layers of volumes that are about to be named by a version, and must not be swept meanwhile."""
+    bringing: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    """Held by whoever brings a layer of a volume to the worker: one at a time."""
     editing: set[str] = dataclasses.field(default_factory=set)
     """Edits of volumes under way."""
+    measured: dict[str, tuple[list[str], int]] = dataclasses.field(default_factory=dict)
+    """By volume: layers of which somebody counted what they show, and those bytes (``apply.quotas``)."""
+    refused: set[tuple[str, str]] = dataclasses.field(default_factory=set)
+    """Containers and volumes whose commits are refused for a quota: their log says so once."""
+    measuring: bool = False
+    """Whether volumes are being measured because all of them seem too large together."""
+    over_quota: str = ""
+    """Why no values are accepted, when all that is stored has reached its quota."""
     low_disk: str = ""
     """Why nothing new is accepted, when the disk is nearly full."""
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
-from windlass.server.apply import environments
+from windlass.server.apply import environments, packs
 from windlass.server.decide import volumes as decisions
 from windlass.server.state import machines
 from windlass.server.store import volumes
@@ -117,6 +117,7 @@ def delete(core: Core, row: volumes.Row) -> None:
     """Its layers go when nothing shows them any more."""
     core.turn.begin()
     volumes.delete(core.db, row.id)
+    core.measured.pop(row.id, None)
 
 
 def info(row: volumes.Row) -> messages.VolumeInfo:
@@ -261,14 +262,17 @@ async def _merge(core: Core, volume_id: str) -> None:
 
 async def _merge_run(core: Core, volume_id: str, old: list[str], *, bottom: bool) -> None:
     request: messages.LayersMerge = {"layers": old, "bottom": bottom}
-    answer = worker(core).peer.request("layers.merge", request)
-    made: messages.LayerMade = (await asyncio.wait_for(answer, _MERGE)).body
+    here = worker(core).peer
+    await packs.ensure(core, here, old)
+    made: messages.LayerMade = (await asyncio.wait_for(here.request("layers.merge", request), _MERGE)).body
+    with packs.on_way(core, made["layer_id"]):
+        layer = await packs.keep(core, here, layer_of(made))
     row = volumes.by_id(core.db, volume_id)
     stack = decisions.replaced(layers_of(core, row), old, made["layer_id"]) if row is not None else None
     if row is None or stack is None:
         return
     core.turn.begin()
-    volumes.add_layer(core.db, layer_of(made))
+    volumes.add_layer(core.db, layer)
     volumes.set_layers(core.db, volume_id, row.head, stack)
 
 
@@ -277,7 +281,7 @@ def layer_of(made: messages.LayerMade) -> volumes.Layer:
 
 
 async def collect(core: Core) -> None:
-    """Forget ephemeral volumes that nobody keeps, layers that nothing names, and uploads that became nothing."""
+    """Forget ephemeral volumes that nobody keeps, and layers that nothing names."""
     now = core.clock.now()
     for row in volumes.silent(core.db, now - core.settings.keep_ephemeral_volumes):
         delete(core, row)
@@ -286,8 +290,18 @@ async def collect(core: Core) -> None:
             core.merging.add(row_id)
             _start_merge(core, row_id)
     core.turn.begin()
-    named = volumes.forget_unnamed_layers(core.db)
-    core.uploads.forget_older(core.settings.keep_uploads)
-    request: messages.LayersKeep = {"layers": named, "young": core.settings.keep_unnamed_layers}
+    volumes.forget_unnamed_layers(core.db)
+    await sweep(core, core.settings.keep_unnamed_layers)
+
+
+async def sweep(core: Core, young: float, *, dry_run: bool = False) -> messages.LayersRemoved:
+    """Let workers remove layers that nothing names or uses, older than ``young`` seconds."""
+    total: messages.LayersRemoved = {"removed": 0, "size": 0}
     for one in list(core.world.workers.values()):
-        await asyncio.wait_for(one.peer.request("layers.keep", request), _LOOK)
+        request: messages.LayersKeep = {
+            "layers": [*volumes.named_layers(core.db), *core.on_way], "young": young, "dry_run": dry_run,
+        }  # fmt: skip
+        answer: messages.LayersRemoved = (await asyncio.wait_for(one.peer.request("layers.keep", request), _LOOK)).body
+        total["removed"] += answer["removed"]
+        total["size"] += answer["size"]
+    return total

@@ -6,7 +6,19 @@ import asyncio
 import logging
 
 from windlass import exception
-from windlass.server.apply import blobs, collections, dicts, nfs, prune, queues, receipts, retention, volumes
+from windlass.server.apply import (
+    blobs,
+    collections,
+    dicts,
+    nfs,
+    packs,
+    prune,
+    queues,
+    receipts,
+    retention,
+    sweep,
+    volumes,
+)
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
 from windlass.server.store import apps, builds, calls, logs, records, secrets
@@ -17,6 +29,7 @@ _log = logging.getLogger(__name__)
 _EVERY = 5.0
 _SOON = 0.1
 _RARELY = 60
+_SELDOM, _SOME = 720, 12  # about once in an hour, first after a minute
 _REMEMBER_EXPIRED = 90 * 86400.0
 _UNUSED = 86400.0  # seconds after which a secret that no version of an app has is not going to be in one
 _BUILDS = 4  # whose output, some MiB each, is forgotten in one turn
@@ -32,6 +45,8 @@ async def run(core: Core) -> None:
                 walk.step(core)
             if looks % _RARELY == 0:
                 more = rarely(core) or more
+            if looks % _SELDOM == _SOME:
+                core.tasks.start(_garbage(core), "removal of what nothing names")
         except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
             _log.exception("forgetting old data failed")
             core.turn.abandon(exc)
@@ -64,6 +79,7 @@ def rarely(core: Core) -> bool:
     retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
     core.tasks.start(_images(core), "removal of old images")
+    blobs.drop(core, core.blobs.spared())
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
     core.tasks.start(_volumes(core), "removal of old layers of volumes")
     records.forget_minutes(core.db, now - core.settings.keep_figures)
@@ -82,6 +98,15 @@ async def _images(core: Core) -> None:
         await prune.collect(core)
     except exception.Error as exc:
         _log.warning("old images could not be removed: %s", exc)
+
+
+async def _garbage(core: Core) -> None:
+    try:
+        await sweep.keep_elsewhere(core)
+        await packs.look_after(core, core.clock.now() - core.settings.keep_unnamed_layers)
+        await sweep.collect(core)
+    except (exception.Error, asyncio.TimeoutError, OSError) as exc:
+        _log.warning("what nothing names could not be removed: %s", exc)
 
 
 async def _volumes(core: Core) -> None:

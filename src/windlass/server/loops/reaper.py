@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes
+from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes, quotas
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -27,6 +27,7 @@ def look(core: Core) -> None:
     """One look."""
     now = core.clock.now()
     core.low_disk = _low_disk(core)
+    quotas.look(core)
     deadlines.check(core, now)
     apps.silent(core, now)
     _clients(core, now)

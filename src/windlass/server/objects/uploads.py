@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
-import errno
 import hashlib
 import os
-import time
 from pathlib import Path
 from typing import Any
 
 from windlass import exception
-from windlass.server.objects import blobs
+from windlass.server.objects import blobs, disk
 from windlass.wire import payload
 
 _AHEAD = 8
@@ -36,30 +34,25 @@ class _Stream:
 class Uploads(blobs.Blobs):
     """Blobs below ``folder``, and streams that become some."""
 
-    def __init__(self, folder: Path, *, synchronous: bool) -> None:
-        super().__init__(folder, synchronous=synchronous)
+    def __init__(self, folder: Path, spawn: blobs.Spawn, *, synchronous: bool) -> None:
+        self._disk = disk.Disk(folder, synchronous=synchronous)
+        super().__init__(folder, self._disk, spawn)
         self._streams: dict[str, _Stream] = {}
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hash of uploads")
 
     def stream(self, upload_id: str, offset: int, chunk: bytes, *, last: bool, owner: Any) -> str:
         """Take one chunk of an upload without a digest; the digest with the last. Chunks come in order."""
         try:
-            upload = self._stream_at(upload_id, offset, owner)
-            if upload.offset + len(chunk) > payload.MAX_SIZE:
-                raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
-            upload.behind.append(self._hasher.submit(upload.hash.update, chunk))
-            upload.file.write(chunk)
-            upload.offset += len(chunk)
-            while len(upload.behind) > (0 if last else _AHEAD):
-                upload.behind.popleft().result()
-            return self._finish(upload_id, upload) if last else ""
-        except OSError as exc:
-            self._drop(upload_id)
-            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise exception.ResourceExhaustedError(
-                    f"the disk of the server is full: {self._folder}", hint="Free space on that disk and try again."
-                ) from exc
-            raise exception.InternalError(f"cannot store an upload: {exc}") from exc
+            with blobs.told(self._folder):
+                upload = self._stream_at(upload_id, offset, owner)
+                if upload.offset + len(chunk) > payload.MAX_SIZE:
+                    raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
+                upload.behind.append(self._hasher.submit(upload.hash.update, chunk))
+                upload.file.write(chunk)
+                upload.offset += len(chunk)
+                while len(upload.behind) > (0 if last else _AHEAD):
+                    upload.behind.popleft().result()
+                return self._finish(upload_id, upload) if last else ""
         except BaseException:
             self._drop(upload_id)
             raise
@@ -78,13 +71,8 @@ class Uploads(blobs.Blobs):
 
     def _finish(self, upload_id: str, upload: _Stream) -> str:
         digest = "sha256:" + upload.hash.hexdigest()
-        upload.file.flush()
-        if self._synchronous:
-            os.fsync(upload.file.fileno())
         upload.file.close()
-        target = self.path(digest)
-        target.parent.mkdir(exist_ok=True)
-        upload.path.replace(target)
+        self._disk.take(f"{digest[7:9]}/{digest[7:]}", upload.path)
         del self._streams[upload_id]
         return digest
 
@@ -99,12 +87,8 @@ class Uploads(blobs.Blobs):
         for upload_id in [key for key, upload in self._streams.items() if upload.owner is owner]:
             self._drop(upload_id)
 
-    def forget_older(self, age: float) -> None:
-        """Forget all that arrived longer ago than ``age`` seconds."""
-        before = time.time() - age
-        for path in self._folder.glob("??/*"):
-            try:
-                if path.stat().st_mtime < before:
-                    path.unlink()
-            except FileNotFoundError:
-                continue
+    def forget_unfinished(self, before: float) -> None:
+        idle = {one.digest for one in self.unfinished(before)}
+        for upload_id in [key for key, upload in self._streams.items() if upload.path.name in idle]:
+            self._drop(upload_id)
+        super().forget_unfinished(before)

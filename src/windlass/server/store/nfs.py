@@ -23,6 +23,11 @@ by_id, by_name, named, silent = _rows.by_id, _rows.by_name, _rows.named, _rows.s
 insert, beat, rename_environment = _rows.insert, _rows.beat, _rows.rename_environment
 
 
+def everything(db: database.Database) -> list[Row]:
+    """Of all environments, ephemeral ones, too."""
+    return [Row(*row) for row in db.all(_SQL["everything"])]
+
+
 def delete(db: database.Database, nfs_id: str) -> None:
     db.run(_SQL["delete"], (nfs_id,))
 

@@ -21,6 +21,8 @@ class Row(NamedTuple):
     created_at: float
     created_by: str
     beat_at: float
+    quota: int | None = None
+    """Bytes; 0 for no limit, None for what the settings say."""
 
 
 class Version(NamedTuple):
@@ -38,15 +40,32 @@ class Version(NamedTuple):
 
 
 class Layer(NamedTuple):
+    """``pack``: digest of its archive, where that is kept as an object."""
+
     id: str
     digest: str
     files: int
     size: int
+    pack: str | None = None
 
 
 _rows = lasting.Rows(_SQL, Row)
 by_id, by_name, named, silent = _rows.by_id, _rows.by_name, _rows.named, _rows.silent
 insert, beat, rename_environment = _rows.insert, _rows.beat, _rows.rename_environment
+
+
+def everything(db: database.Database) -> list[Row]:
+    """Of all environments, ephemeral ones, too."""
+    return [Row(*row) for row in db.all(_SQL["everything"])]
+
+
+def stacks(db: database.Database) -> list[tuple[str, int, list[str]]]:
+    """Volume, number and layers of all versions."""
+    return [(volume_id, n, json.loads(layers)) for volume_id, n, layers in db.all(_SQL["stacks"])]
+
+
+def set_quota(db: database.Database, volume_id: str, quota: int | None) -> None:
+    db.run(_SQL["set_quota"], (quota, volume_id))
 
 
 def rename(db: database.Database, volume_id: str, name: str) -> None:
@@ -118,14 +137,33 @@ def layer(db: database.Database, layer_id: str) -> Layer | None:
     return Layer(*row) if row else None
 
 
+def layer_sizes(db: database.Database) -> dict[str, int]:
+    """Bytes of all layers."""
+    return dict(db.all(_SQL["layer_sizes"]))
+
+
+def set_pack(db: database.Database, layer_id: str, pack: str) -> None:
+    db.run(_SQL["set_pack"], (pack, layer_id))
+
+
+def unpacked(db: database.Database) -> list[str]:
+    """Layers without an archive."""
+    return [layer_id for (layer_id,) in db.all(_SQL["unpacked"])]
+
+
 def heads(db: database.Database) -> list[tuple[str, int, list[str]]]:
     """Volume, version and layers of each volume's newest version."""
     return [(volume_id, n, json.loads(layers)) for volume_id, n, layers in db.all(_SQL["heads"])]
 
 
+def named_layers(db: database.Database) -> list[str]:
+    """Layers that versions name."""
+    return sorted({layer for (text,) in db.all(_SQL["all_stacks"]) for layer in json.loads(text)})
+
+
 def forget_unnamed_layers(db: database.Database) -> list[str]:
     """Drop the rows of layers that no version names; the layers that remain."""
-    named = {layer for (text,) in db.all(_SQL["all_stacks"]) for layer in json.loads(text)}
+    named = set(named_layers(db))
     for (layer_id,) in db.all(_SQL["all_layers"]):
         if layer_id not in named:
             db.run(_SQL["forget_layer"], (layer_id,))

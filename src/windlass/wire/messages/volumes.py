@@ -254,17 +254,94 @@ class LayersMerge(TypedDict):
     bottom: bool
 
 
-class LayersKeep(TypedDict):
-    """To a worker: all layers that are named somewhere. Others go that are older than ``young`` seconds."""
-
+class _LayersKeep(TypedDict):
     layers: list[str]
     young: float
 
 
+class LayersKeep(_LayersKeep, total=False):
+    """To a worker: all layers that are named somewhere. Others go that are older than ``young`` seconds. ``dry_run``:
+    only say how many."""
+
+    dry_run: bool
+
+
 class LayersRemoved(TypedDict):
+    """``size``: bytes of their files."""
+
     removed: int
+    size: int
 
 
-class VolumeHead(TypedDict):
+class LayerRef(TypedDict):
+    """To a worker: make the archive of a layer in ``packs/``, or a layer of its archive there."""
+
+    layer_id: str
+
+
+class Packed(TypedDict):
+    """``digest`` of the archive."""
+
+    digest: str
+    size: int
+
+
+class LayersLacking(TypedDict):
+    """Layers that shall be on a worker; as an answer, those that are not."""
+
+    layers: list[str]
+
+
+class LayersCount(TypedDict):
+    """To a worker: how many files, and how many bytes of files, these layers show."""
+
+    layers: list[str]
+
+
+class LayersCounted(TypedDict):
+    files: int
+    size: int
+
+
+class _VolumeQuota(TypedDict):
+    volume_id: str
+
+
+class VolumeQuota(_VolumeQuota, total=False):
+    """``quota``: bytes that the volume may have from now on; 0 for no limit, -1 for what the settings say. Without it
+    nothing is changed."""
+
+    quota: int
+
+
+class VolumeQuotaReply(TypedDict):
+    """``quota``: bytes, 0 for no limit; ``own``: it is the volume's, not the settings'. ``used``: bytes of its newest
+    version."""
+
+    quota: int
+    own: bool
+    used: int
+
+
+class VolumeRoom(TypedDict, total=False):
+    """``size``: an error where so many bytes can never fit."""
+
+    volume_id: str
+    size: int
+
+
+class VolumeRoomReply(TypedDict):
+    """``left``: bytes that fit surely, -1 where there is no limit."""
+
+    left: int
+
+
+class _VolumeHead(TypedDict):
     version: int
     layers: list[str]
+
+
+class VolumeHead(_VolumeHead, total=False):
+    """``left``: bytes for which there is room surely; absent where there is no limit."""
+
+    left: int

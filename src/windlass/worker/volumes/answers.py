@@ -9,9 +9,20 @@ from pathlib import Path
 
 from windlass.kit import tasks
 from windlass.wire import peer as peers
+from windlass.wire.messages import storage
 from windlass.wire.messages import volumes as messages
 from windlass.worker import answering
-from windlass.worker.volumes import checking, editing, merging, nfs_answers, reading, sending, service
+from windlass.worker.volumes import (
+    checking,
+    editing,
+    measuring,
+    merging,
+    nfs_answers,
+    packing,
+    reading,
+    sending,
+    service,
+)
 from windlass.worker.volumes import layers as layer_store
 
 _TELL = 1.0  # seconds between words of how far a check is
@@ -27,6 +38,8 @@ class Answers(answering.Answering):
         super().__init__(owner, "the files", {
             "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
             "layers.merge": self._merge, "layers.keep": self._keep, "layers.check": self._check,
+            "layers.lacking": self._lacking, "layers.pack": self._pack, "layers.unpack": self._unpack,
+            "layers.count": self._count, "storage.measure": self._measure,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
         })  # fmt: skip
 
@@ -92,17 +105,45 @@ class Answers(answering.Answering):
                 pace.over.set()
         incoming.end()
 
+    async def _lacking(self, incoming: peers.Incoming) -> None:
+        known = set(self._layers.known())
+        incoming.reply({"layers": [one for one in incoming.body["layers"] if one not in known]})
+
+    async def _pack(self, incoming: peers.Incoming) -> None:
+        incoming.reply(await asyncio.to_thread(packing.pack, self._layers, incoming.body["layer_id"]))
+
+    async def _unpack(self, incoming: peers.Incoming) -> None:
+        await asyncio.to_thread(packing.unpack, self._layers, incoming.body["layer_id"])
+        incoming.reply({})
+
+    async def _count(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersCount = incoming.body
+        with await asyncio.to_thread(self._viewed, request["layers"]) as view:
+            files, size = await asyncio.to_thread(measuring.shown, view)
+        incoming.reply({"files": files, "size": size})
+
+    async def _measure(self, incoming: peers.Incoming) -> None:
+        request: storage.StorageMeasure = incoming.body
+        measured, layers = await asyncio.to_thread(measuring.volumes, self._layers.root, request["volumes"])
+        folders = await asyncio.to_thread(self._volumes.nfs.known)
+        nfs = {one: await asyncio.to_thread(measuring.whole, self._volumes.nfs.files(one)) for one in folders}
+        answer: storage.StorageMeasured = {"volumes": measured, "layers": layers, "nfs": nfs}
+        incoming.reply(answer)
+
     async def _keep(self, incoming: peers.Incoming) -> None:
         request: messages.LayersKeep = incoming.body
         kept = {*request["layers"], *self._volumes.used()}
-        incoming.reply({"removed": await asyncio.to_thread(self._sweep, kept, request["young"])})
+        dry_run = request.get("dry_run", False)
+        incoming.reply(await asyncio.to_thread(self._sweep, kept, request["young"], dry_run=dry_run))
 
-    def _sweep(self, kept: set[str], young: float) -> int:
+    def _sweep(self, kept: set[str], young: float, *, dry_run: bool) -> messages.LayersRemoved:
         going = [name for name in self._layers.known() if name not in kept and self._age(name) > young]
+        going = [name for name in going if not self._layers.held[name]]
+        size = sum(measuring.layer(self._layers.root / name) for name in going)
         for name in going:
-            if not self._layers.held[name]:
+            if not dry_run and not self._layers.held[name]:
                 self._layers.remove(name)
-        return len(going)
+        return {"removed": len(going), "size": size}
 
     def _age(self, layer_id: str) -> float:
         try:

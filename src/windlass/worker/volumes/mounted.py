@@ -26,7 +26,7 @@ from windlass import exception
 from windlass.wire.messages import volumes as messages
 from windlass.worker import linux, overlay
 from windlass.worker.images import rooted
-from windlass.worker.volumes import checking, sparing, swap, taking
+from windlass.worker.volumes import checking, measuring, sparing, swap, taking
 from windlass.worker.volumes import layers as layer_store
 
 FOLDER = "volumes"
@@ -289,6 +289,18 @@ class Mount:
         else:
             self._done(upper)
         (self.folder / f"pending-{upper['n']}.json").unlink(missing_ok=True)
+
+    def refused(self, upper: Upper, pending: Pending) -> None:
+        """There is no room for the layer. What the container still can change is made anew the next time, so that it
+        may remove what was too much; what is frozen waits for room."""
+        if pending.live:
+            (self.folder / f"pending-{upper['n']}.json").unlink(missing_ok=True)
+            self._layers.remove(pending.made.layer_id)
+
+    def size(self) -> int:
+        """Bytes of files that are not committed, at most."""
+        waiting = [self._path(upper) for upper in self._state["uppers"] if not upper["done"]]
+        return sum(measuring.shown(path)[1] for path in waiting)
 
     def _done(self, upper: Upper) -> None:
         upper["done"] = True

@@ -147,6 +147,8 @@ class Volumes:
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
+                    if await self._is_tight(mount):  # nothing is frozen before there is room for it
+                        await self._commit(container_id, mount, live=True, final=True)
                     await _to_its_end(mount.exchange, pid)
             except swap.Busy:
                 if request["reload"]:
@@ -161,6 +163,12 @@ class Volumes:
                     raise
                 version = mount.plan["base"]
             return {"version": version}
+
+    async def _is_tight(self, mount: mounted.Mount) -> bool:
+        """Whether there may be no room for what the container wrote."""
+        head = await self._ask("volume.head", {"volume_id": mount.volume_id})
+        left: int = head.get("left", -1)
+        return left >= 0 and await asyncio.to_thread(mount.size) > left
 
     async def _adopted(self, container_id: str) -> None:
         """The server may ask before this worker has put right what the one before left: an exchange that begins
@@ -218,7 +226,11 @@ class Volumes:
         clears, seen = made.clears, list[str]()
         while True:
             lists = [_joined(made.puts), _joined(clears), _joined(seen)]
-            reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
+            try:
+                reply: messages.VolumePublished = await self._ask("volume.publish", body, lists)
+            except exception.ResourceExhaustedError:
+                await _to_its_end(mount.refused, upper, pending)
+                raise
             if not reply["clash"]:
                 await _to_its_end(mount.committed, upper, pending)
                 return

@@ -17,3 +17,5 @@ DELETE FROM nfs WHERE id = ?;
 DELETE FROM nfs WHERE environment = ?;
 -- name: rename_environment
 UPDATE nfs SET environment = :new WHERE environment = :old;
+-- name: everything
+SELECT id, environment, name, created_at, created_by, beat_at FROM nfs ORDER BY environment, name, id;

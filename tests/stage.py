@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+import pytest
+
 import leftovers
 import windlass
 
@@ -166,3 +168,28 @@ class Stage:
     def payload(self, container: str) -> int:
         """The process of a container."""
         return next(pid for pid, name in self.payloads().items() if name == container)
+
+
+@contextlib.contextmanager
+def on_a_small_disk(base: Path, folder: Path, size: int) -> Iterator[Stage]:
+    """A platform below ``folder`` on a disk of its own of ``size`` bytes, which has the layer ``base`` already."""
+    disk, place = folder / "disk", folder / "small"
+    place.mkdir()
+    try:
+        with disk.open("wb") as file:
+            file.truncate(size)
+        subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True, capture_output=True)
+        subprocess.run(["mount", "-o", "loop", disk, place], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as exc:
+        pytest.skip(f"no disk can be made of a file here: {exc}")
+    platform = Stage(place / "home")
+    try:
+        (platform.home / "layers").mkdir(parents=True)
+        subprocess.run(["cp", "-a", base, platform.home / "layers"], check=True)
+        platform.start()
+        yield platform
+    finally:
+        platform.stop()
+        until(lambda: not leftovers.look(platform.home), 10, "nothing left")
+        subprocess.run(["umount", place], check=True)
+        disk.unlink()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import leftovers
-from stage import Stage, until
+from stage import Stage, on_a_small_disk, until
 
 PROGRAM = """
 import modal
@@ -28,27 +26,8 @@ def main(): print("MADE", f.remote())
 @pytest.fixture
 def small(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
     """A platform on a disk of 2 GiB that has the base already."""
-    base = stage.base()
-    disk, place = tmp_path / "disk", tmp_path / "small"
-    place.mkdir()
-    try:
-        with disk.open("wb") as file:
-            file.truncate(2 * 2**30)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True, capture_output=True)
-        subprocess.run(["mount", "-o", "loop", disk, place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as exc:
-        pytest.skip(f"no disk can be made of a file here: {exc}")
-    platform = Stage(place / "home")
-    try:
-        (platform.home / "layers").mkdir(parents=True)
-        subprocess.run(["cp", "-a", base, platform.home / "layers"], check=True)
-        platform.start()
+    with on_a_small_disk(stage.base(), tmp_path, 2 * 2**30) as platform:
         yield platform
-    finally:
-        platform.stop()
-        until(lambda: not leftovers.look(platform.home), 10, "nothing left")
-        subprocess.run(["umount", place], check=True)
-        disk.unlink()
 
 
 def _write(folder: Path, name: str, command: str) -> str:

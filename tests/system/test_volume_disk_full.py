@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import leftovers
-from stage import Stage, until
+from stage import Stage, on_a_small_disk, until
 
 PROGRAM = """
 import modal, os, time
@@ -55,27 +53,8 @@ def main():
 @pytest.fixture
 def small(stage: Stage, tmp_path: Path) -> Iterator[Stage]:
     """A platform on a disk of 1.5 GiB that has the base already."""
-    base = stage.base()
-    disk, place = tmp_path / "disk", tmp_path / "small"
-    place.mkdir()
-    try:
-        with disk.open("wb") as file:
-            file.truncate(1536 * 2**20)
-        subprocess.run(["mkfs.ext4", "-q", "-m", "0", disk], check=True, capture_output=True)
-        subprocess.run(["mount", "-o", "loop", disk, place], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError) as exc:
-        pytest.skip(f"no disk can be made of a file here: {exc}")
-    platform = Stage(place / "home")
-    try:
-        (platform.home / "layers").mkdir(parents=True)
-        subprocess.run(["cp", "-a", base, platform.home / "layers"], check=True)
-        platform.start()
+    with on_a_small_disk(stage.base(), tmp_path, 1536 * 2**20) as platform:
         yield platform
-    finally:
-        platform.stop()
-        until(lambda: not leftovers.look(platform.home), 10, "nothing left")
-        subprocess.run(["umount", place], check=True)
-        disk.unlink()
 
 
 def _fill(home: Path, leaving: int) -> Path:

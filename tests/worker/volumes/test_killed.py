@@ -63,7 +63,7 @@ class Both:
         return self.peer
 
     async def _connected(self) -> peer.Peer:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if (self.home / "worker-ready").exists():
                 try:
@@ -197,6 +197,10 @@ def _files(n: int) -> dict[str, bytes]:
     return {"a": f"{n}".encode() * 300, "b/c": f"c{n}".encode() * 300_000}
 
 
+def _never(work: Any, name: str) -> Any:
+    raise AssertionError(f"{name} is for a bucket")
+
+
 def _nothing_left(both: Both) -> None:
     """After the sweep of a worker that starts, and the regular one."""
     store = layers.Layers(both.home)
@@ -207,8 +211,11 @@ def _nothing_left(both: Both) -> None:
         store.remove(name)  # as for ``layers.keep``
     assert set(store.known()) == named, "a layer that is named is there"
     assert {path.name for path in store.root.iterdir()} - named == {".empty-1", ".empty-2"}
-    kept = uploads.Uploads(both.home / "uploads", synchronous=False)
-    kept.forget_older(-1)
+    kept = uploads.Uploads(both.home / "uploads", _never, synchronous=False)
+    later = time.time() + 1
+    for one in list(kept.stored()):
+        kept.sweep(one.digest, later)
+    kept.forget_unfinished(later)
     left = [path for path in (both.home / "uploads").rglob("*") if path.is_file()]
     assert not left, left
 

@@ -29,7 +29,7 @@ def create(name: str, env: str | None) -> None:
     ask.request("nfs.get", {"name": name, "create": "new", **options.environment(env)})
     click.echo(f"Created network file system {name}. Functions mount it so:\n")
     click.echo(
-        f'    shared = windlass.NetworkFileSystem.from_name("{name}")\n\n'
+        f'    shared = modal.NetworkFileSystem.from_name("{name}")\n\n'
         '    @app.function(network_file_systems={"/shared": shared})'
     )
 
@@ -56,7 +56,7 @@ def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
     transfers.show(entries, as_json=as_json)
 
 
-@group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
+@group.command(help="Upload a file or a folder; below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, programs
+from windlass.cli import control, listing, programs
 
 
 @click.group(name="server", help="The platform on this machine: start, stop, look at it.")
@@ -44,11 +44,21 @@ def restart() -> None:
 def status(as_json: bool) -> None:
     report = control.report(paths.home())
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(_plain(report), indent=2))
     else:
         _print(report)
     if report["state"] != "running":
         raise SystemExit(1)
+
+
+def _plain(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with times as all lists have them."""
+    times = {
+        name: {**report[name], "started_at": listing.iso(report[name].get("started_at"))}
+        for name in programs.NAMES
+        if report[name]
+    }
+    return {**report, **times}
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def create(name: str, env: str | None, version: str | None) -> None:
 
     volume.Volume.objects.create(name, environment_name=env, version=int(version) if version else None)
     click.echo(f"Created volume {name}. Functions mount it so:\n")
-    click.echo(f'    vol = windlass.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
+    click.echo(f'    vol = modal.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
 
 
 @group.command(name="list", help="All volumes of an environment.")
@@ -60,7 +60,7 @@ def ls(volume_name: str, path: str, as_json: bool, env: str | None) -> None:
     transfers.show(entries, as_json=as_json)
 
 
-@group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
+@group.command(help="Upload a file or a folder; below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")

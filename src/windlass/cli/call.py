@@ -29,7 +29,9 @@ def list_calls(
         query["function_id"] = function.find(name, app, env)
     elif app:
         query["app_id"] = ask.find_app(app, env)["app_id"]
-    words.show_records(ask.request("call.records", query)["records"], as_json=as_json)
+    else:
+        query |= options.environment(env)
+    words.show_records(ask.request("call.records", query)["records"], as_json=as_json, apps=not (name or app))
 
 
 @group.command(help="What is known of a call: each attempt at its inputs, with times, container and reason.")

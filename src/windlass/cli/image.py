@@ -134,7 +134,7 @@ def _print(event: Any) -> None:
         click.echo("It is still being built.", err=True)
 
 
-@group.command(help="Give an image a name, NAME[:TAG]; what it meant before is forgotten. IMAGE is an id or a name.")
+@group.command(help="Give an image a name, NAME[:TAG]. What it meant before is forgotten. IMAGE is an id or a name.")
 @click.argument("image", metavar="IMAGE")
 @click.argument("name", metavar="NAME")
 @options.env_option

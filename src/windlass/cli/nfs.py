@@ -56,7 +56,7 @@ def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
     transfers.show(entries, as_json=as_json)
 
 
-@group.command(help="Upload a file or a folder; below a REMOTE that ends with a slash it keeps its name.")
+@group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")
@@ -67,7 +67,7 @@ def put(name: str, local_path: str, remote_path: str, env: str | None) -> None:
     click.echo(f"Uploaded {local_path} to {remote} of network file system {name}.", err=True)
 
 
-@group.command(help="Download a file, a folder, or what a glob matches; '-' as LOCAL writes to the standard output.")
+@group.command(help="Download a file, a folder, or what a glob matches. '-' as LOCAL writes to the standard output.")
 @click.argument("name", metavar="NAME")
 @click.argument("remote_path", metavar="REMOTE")
 @click.argument("local_destination", metavar="[LOCAL]", default=".")

@@ -9,7 +9,7 @@ import click
 from windlass.cli import ask, listing, options, words
 
 
-@click.command(help="Functions of an app that run by themselves: when next, when last. APP is a name or an id.")
+@click.command(help="Functions of an app that run by themselves. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
 @options.json_option

@@ -17,7 +17,7 @@ def group() -> None:
     pass
 
 
-@group.command(help="Start server and worker in the background (any other command does it when needed).")
+@group.command(help="Start server and worker in the background. Any other command does it when needed.")
 def start() -> None:
     root = paths.home()
     if control.start(root):
@@ -90,7 +90,7 @@ def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-@group.command(help="The platform's own logs (not those of functions: `windlass app logs`).")
+@group.command(help="The platform's own logs. Those of functions: `windlass app logs`.")
 @click.argument("program", required=False, type=click.Choice([*programs.NAMES, "supervisor"]))
 @click.option("-n", "--tail", default=100, show_default=True, help="Last lines of each log.")
 @click.option("-f", "--follow", is_flag=True, help="Stay and print what comes.")

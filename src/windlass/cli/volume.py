@@ -60,7 +60,7 @@ def ls(volume_name: str, path: str, as_json: bool, env: str | None) -> None:
     transfers.show(entries, as_json=as_json)
 
 
-@group.command(help="Upload a file or a folder; below a REMOTE that ends with a slash it keeps its name.")
+@group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")
@@ -72,7 +72,7 @@ def put(volume_name: str, local_path: str, remote_path: str, force: bool, env: s
     click.echo(f"Uploaded {local_path} to {remote} of volume {volume_name}.", err=True)
 
 
-@group.command(help="Download a file or a folder; '-' as LOCAL writes to the standard output.")
+@group.command(help="Download a file or a folder. '-' as LOCAL writes to the standard output.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("remote_path", metavar="REMOTE")
 @click.argument("local_destination", metavar="[LOCAL]", default=".")
@@ -84,7 +84,7 @@ def get(volume_name: str, remote_path: str, local_destination: str, force: bool,
         click.echo(f"Downloaded {remote_path} to {target}.", err=True)
 
 
-@group.command(help="Copy inside a volume: SOURCE... TARGET.")
+@group.command(help="Copy files inside a volume, the last path being the target.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("paths", metavar="PATHS...", nargs=-1, required=True)
 @click.option("-r", "--recursive", is_flag=True, help="Also folders.")
@@ -141,7 +141,7 @@ def delete(name: str, allow_missing: bool, yes: bool, env: str | None) -> None:
 # -- versions ----------------------------------------------------------------------------------------------
 
 
-@group.command(help="Commits of a volume, newest first: each is a version that can be restored.")
+@group.command(help="Commits of a volume, newest first. Each is a version that can be restored.")
 @click.argument("volume_name", metavar="NAME")
 @options.json_option
 @options.env_option
@@ -157,7 +157,7 @@ def history(volume_name: str, as_json: bool, env: str | None) -> None:
     listing.show(["Version", "Committed at", "By", "Files", "Size"], rows, as_json=as_json)
 
 
-@group.command(help="Let a volume be again as it was: a new version, which shows what an earlier one showed.")
+@group.command(help="Let a volume be as it was. Makes a new version, which shows what an earlier one showed.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("version", type=int)
 @options.yes_option

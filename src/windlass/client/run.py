@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 15.0
 _GLANCE = 0.5  # seconds for logs that are under way
+_LAST_TRY = 5.0  # seconds to stop an app on a platform that has gone away; when it is back it misses the heartbeats
 
 
 class Running:
@@ -129,11 +130,12 @@ class Running:
                 body: apps.AppStop = {"app_id": self._app_id, "reason": reason}
                 if exc is not None:
                     body["message"] = repr(exc)[:1000]
-                await home.request("app.stop", body)
+                await asyncio.wait_for(home.request("app.stop", body), None if home.connected else _LAST_TRY)
                 if self._logs is not None:
                     await asyncio.wait([self._logs], timeout=await self._logs_patience(home, reason))
-        except exception.Error as failure:
-            self._show.notice(f"The app could not be stopped properly: {failure}")
+        except (exception.Error, asyncio.TimeoutError) as failure:
+            why = str(failure) or "the platform does not answer; it will end the app when it is back"
+            self._show.notice(f"The app could not be stopped properly: {why}")
         finally:
             await self._owner.close()
             self._app._running = None

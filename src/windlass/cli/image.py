@@ -36,7 +36,7 @@ def list_images(env: str | None, as_json: bool, everything: bool) -> None:
         for one in ask.request("image.list", query)["images"]
     ]  # fmt: skip
     titles = ["Image ID", "Last step", "Size", "Total", "Shared", "Created at", "Last used", "Names"]
-    listing.show(titles, rows, as_json=as_json)
+    listing.show(titles, rows, as_json=as_json, spare=["Shared", "Created at", "Total", "Last used"])
 
 
 @group.command(help="An image's steps, sizes, settings, names, and who uses it. IMAGE is an id or a name.")

@@ -183,6 +183,7 @@ def call(call_id: str, known: Any | None, records: list[Any]) -> dict[str, Any]:
 
 _COLUMNS = ["Call ID", "Index", "Attempt", "Function", "Status", "Ended at", "Queue", "Start-up", "Run", "CPU",
             "Memory", "Container ID", "Reason"]  # fmt: skip
+_SPARE = ["CPU", "Memory", "Start-up", "Queue", "Attempt", "Index", "Container ID", "Run", "Ended at"]
 _MOST_REASON = 120
 
 
@@ -200,7 +201,8 @@ def show_records(records: list[Any], *, as_json: bool, apps: bool = False) -> No
         ]
         for one in records
     ]  # fmt: skip
-    listing.show([*_COLUMNS[:3], *(["App"] if apps else []), *_COLUMNS[3:]], rows, as_json=False)
+    columns = [*_COLUMNS[:3], *(["App"] if apps else []), *_COLUMNS[3:]]
+    listing.show(columns, rows, as_json=False, spare=_SPARE)
 
 
 def _short(text: str) -> str:

@@ -152,7 +152,7 @@ def test_the_command_line_shows_and_clears(stage):
     shown = {one["key"]: one["value"] for one in stage.json("dict", "items", "test-cli")}
     assert shown["b"] == "two" and "No module named 'only_here'" in shown["odd"]
     assert "test-cli" in [one["name"] for one in stage.json("dict", "list")]
-    assert "--yes" in stage.cli("dict", "clear", "test-cli", check=1).err and d.len() == 2
+    assert "--yes" in stage.cli("dict", "clear", "test-cli", check=1).err and d.len() == 3
     stage.cli("dict", "clear", "test-cli", "--yes", check=0)
     assert d.len() == 0
     stage.cli("dict", "delete", "test-cli", "--yes", check=0)

@@ -233,6 +233,18 @@ def test_removed_names_can_be_imported_and_say_what_to_use():
 
     with pytest.raises(exception.DeprecationError, match="App"):
         Stub("x")
+    app, image = windlass.App(), windlass.Image.debian_slim()
+    for use, instead in (
+        (lambda: windlass.Mount.from_local_dir("."), "Image.add_local_dir"),
+        (lambda: windlass.gpu.A100(count=2), 'gpu="A100:2"'),
+        (lambda: image.copy_local_dir("."), "Image.add_local_dir"),
+        (lambda: image.copy_local_file("x"), "Image.add_local_file"),
+        (lambda: image.copy_mount(windlass.Mount), "Image.add_local_file"),
+        (lambda: app.function()(at_top).call(1), "Function.remote"),
+    ):
+        with pytest.raises(exception.DeprecationError) as caught:
+            use()
+        assert "was removed; use" in str(caught.value) and instead.split(".")[-1] in str(caught.value)
 
 
 def test_importing_windlass_imports_next_to_nothing():

@@ -81,6 +81,7 @@ _REMOVED = {
     "Mount": "Image.add_local_file, add_local_dir or add_local_python_source",
     "web_endpoint": "fastapi_endpoint",
     "build": "Image.run_function or a Volume",
+    "gpu": 'strings, such as gpu="A100:2"',
 }
 
 _MODULES = frozenset(
@@ -105,19 +106,25 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _REMOVED:
-        return _removed(name)
+        return _Removed(name)
     raise AttributeError(f"Windlass {__version__} has no {name!r}; what is not there yet stands in its README")
 
 
-def _removed(name: str) -> object:
-    """Programs may still import it; using it says what to use instead."""
+class _Removed:
+    """Programs may still import it; using it, or anything of it, says what to use instead."""
 
-    def gone(*args: object, **kwargs: object) -> object:
+    def __init__(self, name: str) -> None:
+        self.__name__ = name
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
         from windlass import exception
 
-        raise exception.DeprecationError(f"{name} was removed; use {_REMOVED[name]}")
+        raise exception.DeprecationError(f"{self.__name__} was removed; use {_REMOVED[self.__name__]}")
 
-    return gone
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__"):  # copy, pickle, inspect and the like ask for these
+            raise AttributeError(name)
+        return self()
 
 
 def __dir__() -> list[str]:

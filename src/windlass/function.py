@@ -516,6 +516,10 @@ class Function(_Base[P, R, O]):
         """Removed: use ``Function.from_name``."""
         raise exception.DeprecationError("Function.lookup was removed; use Function.from_name")
 
+    def call(self, *args: object, **kwargs: object) -> object:
+        """Removed: use ``remote``."""
+        raise exception.DeprecationError("Function.call was removed; use Function.remote")
+
     @property
     def web_url(self) -> str:
         """Removed: use ``get_web_url()``."""

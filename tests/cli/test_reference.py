@@ -1,7 +1,9 @@
 """What `windlass run` was asked for."""
 from __future__ import annotations
 
+import io
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -49,11 +51,32 @@ def test_what_cannot_be_a_reference_is_refused_with_what_was_meant(text: str, hi
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(("text", "hint"), [("hello", "`hello.py`"), ("hello:f", "`hello.py::f`")])
+def test_a_file_whose_suffix_was_left_out_is_proposed(text: str, hint: str, write: Write, monkeypatch: Any) -> None:
+    monkeypatch.chdir(Path(write("hello.py", "")).parent)
+    with pytest.raises(exception.InvalidError) as caught:
+        reference.parse(text)
+    assert hint in caught.value.hint
+
+
 def test_a_missing_file_proposes_a_close_name(write: Write) -> None:
     path = write("job.py", "")
     with pytest.raises(exception.NotFoundError) as caught:
         chosen(path.replace("job", "jbo"))
     assert "job.py" in caught.value.hint
+
+
+def test_a_missing_file_proposes_no_name_that_shares_only_its_suffix(write: Write) -> None:
+    path = write("jobs.py", "")
+    with pytest.raises(exception.NotFoundError) as caught:
+        chosen(path.replace("jobs", "nosuch"))
+    assert "jobs" not in caught.value.hint
+
+
+def test_a_script_on_stdin_is_called_so(monkeypatch: Any) -> None:
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(buffer=io.BytesIO(b"x = 1")))
+    with pytest.raises(exception.NotFoundError, match=r"^The script on stdin defines no app"):
+        chosen("-")
 
 
 def test_a_missing_module_is_not_confused_with_one_that_it_imports(write: Write, monkeypatch: Any) -> None:

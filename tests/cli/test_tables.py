@@ -18,6 +18,26 @@ def test_an_id_stands_on_one_line_to_be_copied(monkeypatch: pytest.MonkeyPatch, 
     assert identity in shown and "T22:57" not in shown
 
 
+@pytest.mark.parametrize(("room", "kept"), [(80, "Function"), (120, "Ended at"), (150, "Container ID"), (300, "CPU")])
+def test_a_list_of_calls_is_read_on_any_terminal(room, kept, monkeypatch, capsys):
+    from windlass.cli import words
+
+    monkeypatch.setattr(render, "is_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(room))
+    record: Any = {
+        "call_id": "fc-SqQSmTJNKLJqulrf5u2l9B", "index": 0, "attempt": 1, "app_name": "example-hello-world",
+        "function": "Embedder.embed", "status": "failure", "final": True, "ended_at": 1795647572.5,
+        "queue_seconds": 0.0005, "start_seconds": 0.15, "run_seconds": 1.5, "cpu_seconds": None, "memory_peak": None,
+        "container_id": "ta-SqQSmTJNKLJqulrf5u2l9B", "reason": "TypeError('not all arguments converted')",
+    }  # fmt: skip
+    words.show_records([record], as_json=False, apps=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= room for line in lines) and len(lines) < 12, "neither wrapped nor a letter a line"
+    assert any(title.strip() == kept for line in lines[1:3] for title in line.split("│"))
+    assert any(record["call_id"] in line for line in lines)
+    assert any("There is no room for CPU" in line for line in lines) == (room < 300)
+
+
 def test_what_is_known_of_a_function_says_how_it_takes_inputs_and_when_it_runs_by_itself():
     from windlass.cli import words
     from windlass.wire import parameters

@@ -5,6 +5,7 @@ import asyncio
 import json
 import pickle
 
+import fakes
 import pytest
 
 from windlass import exception
@@ -261,5 +262,31 @@ def test_arguments_of_a_failed_call_come_with_the_code_of_the_version_that_it_ra
         await client.outputs(call_id)
         specs = (await client.request("call.input", call_id=call_id, index=0))["app"]["functions"]
         assert {tag: spec["qualname"] for tag, spec in specs.items()} == {"f": "a", "g": "g of a"}
+
+    play(scene)
+
+
+def test_records_name_their_app_and_are_listed_for_one_environment(play):
+    async def scene(platform):
+        await platform.worker(fail)
+        client = await platform.client()
+        await client.request("environment.create", name="dev")
+        calls = {}
+        for environment in ("main", "dev"):
+            client.app_id, function = ids.new("ap"), ids.new("fu")
+            await client.request(
+                "app.create", app_id=client.app_id, name=None, description=f"in {environment}", state="ephemeral",
+                environment=environment,
+            )  # fmt: skip
+            await client.request("function.create", app_id=client.app_id, function_id=function, spec=fakes.SPEC)
+            await client.request("app.publish", app_id=client.app_id, functions={"f": function})
+            calls[environment] = await client.create(function, ["no good"])
+            await client.outputs(calls[environment])
+        for query, environment in (({}, "main"), ({"environment": "dev"}, "dev"), ({"call_id": calls["dev"]}, "dev")):
+            (record,) = await records(client, **query)
+            assert (record["call_id"], record["app_name"]) == (calls[environment], f"in {environment}")
+        assert record["app_id"] == client.app_id
+        with pytest.raises(exception.NotFoundError, match="nowhere"):
+            await records(client, environment="nowhere")
 
     play(scene)

@@ -33,6 +33,7 @@ def leave():
 
 def test_a_spawned_call_of_a_detached_run_finishes_and_then_the_app_stops(stage, program):
     ran = stage.cli("run", "-d", program("leaving.py", SOURCE) + "::leave", check=0)
+    assert "goes on until its last input has ended" in ran.text
     call = windlass.FunctionCall.from_id(re.search(r"CALL (fc-\w+)", ran.out).group(1))
     assert call.get(timeout=30) == 6
     until(lambda: stage.apps("test-detached")[0]["state"] == "stopped", 60, "it stops after its last input")
@@ -45,3 +46,4 @@ def test_a_function_run_detached_gives_its_result_too(stage, program, tmp_path):
     target = tmp_path / "result"
     ran = stage.cli("run", "-d", "-w", str(target), program("leaving.py", SOURCE) + "::say", "--text", "done", check=0)
     assert target.read_text() == "done" and "said on its own" in ran.text
+    assert "App completed." in ran.text and "goes on" not in ran.text, "nothing of it is left to go on"

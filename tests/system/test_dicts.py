@@ -7,7 +7,9 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
+import types
 
 import pytest
 
@@ -123,6 +125,18 @@ def test_an_interrupted_get_loses_nothing(stage):
         assert asyncio.run(scene(q)) == list(range(150)) and q.len() == 0
 
 
+@contextlib.contextmanager
+def of_a_module_that_only_we_have():
+    """A value that no other program can unpickle."""
+    module = types.ModuleType("only_here")
+    module.Odd = type("Odd", (), {"__module__": "only_here"})
+    sys.modules["only_here"] = module
+    try:
+        yield module.Odd()
+    finally:
+        del sys.modules["only_here"]
+
+
 def test_the_command_line_shows_and_clears(stage):
     stage.cli("dict", "create", "test-cli", check=0)
     stage.cli("dict", "create", "test-cli", check=0)
@@ -133,8 +147,12 @@ def test_the_command_line_shows_and_clears(stage):
     entries = sorted((one["key"], one["value"]) for one in stage.json("dict", "items", "test-cli", "-r"))
     assert entries == [("'a'", "1"), ("'b'", "'two'")]
     assert "…" in stage.cli("dict", "items", "test-cli", "1", check=0).out
+    with of_a_module_that_only_we_have() as odd:
+        d["odd"] = odd
+    shown = {one["key"]: one["value"] for one in stage.json("dict", "items", "test-cli")}
+    assert shown["b"] == "two" and "No module named 'only_here'" in shown["odd"]
     assert "test-cli" in [one["name"] for one in stage.json("dict", "list")]
-    assert "--yes" in stage.cli("dict", "clear", "test-cli", check=1).err and d.len() == 2
+    assert "--yes" in stage.cli("dict", "clear", "test-cli", check=1).err and d.len() == 3
     stage.cli("dict", "clear", "test-cli", "--yes", check=0)
     assert d.len() == 0
     stage.cli("dict", "delete", "test-cli", "--yes", check=0)
@@ -148,11 +166,16 @@ def test_the_command_line_shows_queues(stage):
     q.put_many(["a", "b"])
     q.put("p", partition="p")
     assert stage.cli("queue", "peek", "test-cli", "5", check=0).lines == ["a", "b"]
+    assert stage.cli("queue", "peek", "test-cli", "1", "-p", "p", check=0).lines == ["p"]
     assert stage.cli("queue", "len", "test-cli", "-t", check=0).out == "3\n"
     (row,) = [one for one in stage.json("queue", "list") if one["name"] == "test-cli"]
     assert (row["partitions"], row["total_size"]) == (2, 3)
     stage.cli("queue", "clear", "test-cli", "-p", "p", "-y", check=0)
-    assert q.len(total=True) == 2
+    with of_a_module_that_only_we_have() as odd:
+        q.put_many([odd, "last"])
+    peeked = stage.cli("queue", "peek", "test-cli", "4", check=0)
+    assert "No module named" in peeked.lines[2] and peeked.lines[3] == "last" and "never iterated" not in peeked.err
+    assert q.len(total=True) == 4
     assert stage.cli("queue", "clear", "test-cli", "-p", "p", "-a", "-y").code == 2
     stage.cli("queue", "delete", "test-cli", "-y", check=0)
     with pytest.raises(windlass.exception.NotFoundError):

@@ -44,6 +44,19 @@ async def asynchronous():
 """
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_told_to_end_stops_its_app_as_with_ctrl_c(stage, program, number):
+    path = program("sleepy.py", SOURCE)
+    with stage.background("run", f"{path}::remote") as process:
+        for line in process.stdout:
+            if "it sleeps" in line:
+                break
+        os.kill(process.pid, number)
+        said = process.communicate(timeout=30)[0]
+        assert process.returncode == 130 and "Traceback" not in said, said
+    assert stage.apps("test-interrupted")[0]["state"] == "stopped", "at once, not when its heartbeats are missed"
+
+
 @pytest.mark.parametrize("entrypoint", ["remote", "mapped", "here", "asynchronous"])
 def test_ctrl_c_exits_130_and_nothing_keeps_running(stage, program, entrypoint):
     path = program("sleepy.py", SOURCE)

@@ -475,9 +475,13 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("get", name, "/tree/file", str(tmp_path / "back/file"), code=2)
     cli("get", name, "/tree/file", str(tmp_path / "back/file"), "--force")
     assert "'missing'" in cli("get", name, "missing", code=1).err
-    cli("rm", name, "/tree", code=1)
+    assert "Pass -r" in cli("rm", name, "/tree", code=1).err, "the hint names the command's option"
     cli("rm", name, "/tree", "-r")
     assert cli("ls", name).lines == ["copy"]
+    cli("put", name, str(tmp_path / "tree"))
+    cli("put", name, str(tmp_path / "tree"), "/below/")
+    assert cli("ls", name).lines == ["below", "copy", "tree"], "a folder keeps its name, as a file does"
+    assert cli("ls", name, "/below/tree/sub").lines == ["below/tree/sub/file"]
     cli("rename", name, f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)

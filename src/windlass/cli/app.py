@@ -87,7 +87,7 @@ _FLAGS = {
 }
 
 
-@group.command(help="Figures of an app: how many inputs, how they ended, how long they took. APP is a name or an id.")
+@group.command(help="Figures of an app: inputs, failures, times, memory. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
 @function.span_options

@@ -14,7 +14,7 @@ def group() -> None:
     pass
 
 
-@group.command(name="list", help="Recent calls: each failed attempt, spawned and slow inputs, samples of the rest.")
+@group.command(name="list", help="Recent calls. Each failed attempt, spawned and slow inputs, samples of the rest.")
 @click.option("-a", "--app", "app", metavar="APP", help="Only of this app (name or id).")
 @click.option("--function", "name", metavar="FUNCTION", help="Only of this function (id or name).")
 @options.env_option
@@ -29,10 +29,12 @@ def list_calls(
         query["function_id"] = function.find(name, app, env)
     elif app:
         query["app_id"] = ask.find_app(app, env)["app_id"]
-    words.show_records(ask.request("call.records", query)["records"], as_json=as_json)
+    else:
+        query |= options.environment(env)
+    words.show_records(ask.request("call.records", query)["records"], as_json=as_json, apps=not (name or app))
 
 
-@group.command(help="What is known of a call: each attempt at its inputs, with times, container and reason.")
+@group.command(help="What is known of a call. Each attempt at its inputs, with times, container and reason.")
 @click.argument("call_id", metavar="ID")
 @options.json_option
 def info(call_id: str, as_json: bool) -> None:
@@ -51,7 +53,7 @@ def info(call_id: str, as_json: bool) -> None:
 
 
 @group.command(
-    help="""Run an input of a call again, as a new call: the same function with the same code, image and arguments, in a
+    help="""Run an input of a call again. A new call of the same function with the same code, image and arguments, in a
     container of its own. The original stays as it is. With --local it runs on this machine, in this Python, with the
     code as it was.""",
 )

@@ -1,12 +1,16 @@
 """What `windlass dict …` and `windlass queue …` have in common."""
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, TypeVar
 
 import click
 
 from windlass import exception, paths
 from windlass.cli import control, options
+
+T = TypeVar("T")
 
 
 def noun(kind: str) -> Any:
@@ -20,6 +24,32 @@ def noun(kind: str) -> Any:
 def found(kind: str, name: str, env: str | None) -> Any:
     """A handle of one that exists. Raises ``NotFoundError``."""
     return noun(kind).from_name(name, environment_name=env).hydrate()
+
+
+def taken(pages: AsyncGenerator[list[T], None], most: int | None) -> list[T]:
+    """The first of what comes in pages, or all of it."""
+    from windlass.client import bridge
+
+    async def take() -> list[T]:
+        found: list[T] = []
+        async with contextlib.aclosing(pages):
+            async for page in pages:
+                found += page
+                if most is not None and len(found) >= most:
+                    break
+        return found[:most]
+
+    return bridge.run(take())
+
+
+def readable(data: Any, form: Callable[[Any], str] = str) -> str:
+    """A pickled value as text; where it cannot be read here, why: one odd value must not hide the others."""
+    from windlass.client import unpickle
+
+    try:
+        return form(unpickle.loads(data, "value"))
+    except exception.DeserializationError as exc:
+        return f"<{exc}>"
 
 
 def add_common(group: click.Group, kind: str) -> None:

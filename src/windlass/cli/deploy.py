@@ -61,6 +61,8 @@ def command(
             click.echo(f"{title} is unchanged: deployment skipped, version {deployed.version} stays.")
         else:
             click.echo(f"{title} deployed in {time.time() - began:.1f} s: version {deployed.version}.")
+        if not app._functions:
+            click.echo("It has no functions: none was defined or imported by this module.", err=True)
         if stream_logs:
             _follow(deployed.app_id, began)
         else:

@@ -1,9 +1,6 @@
 """`windlass dict …`."""
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
 import click
 
 from windlass.cli import collections, listing, options
@@ -49,10 +46,12 @@ def get(name: str, key: str, env: str | None) -> None:
 @options.json_option
 @options.env_option
 def items(name: str, n: int, everything: bool, as_repr: bool, as_json: bool, env: str | None) -> None:
+    from windlass.client import table
+
     shown = repr if as_repr else str
-    entries = iter(collections.found("dict", name, env).items())
-    some = list(entries) if everything else list(itertools.islice(entries, n + 1))
-    rows: list[list[Any]] = [[shown(key), shown(value)] for key, value in (some if everything else some[:n])]
+    pages = table.scan(collections.found("dict", name, env).object_id, values=True)
+    some = collections.taken(pages, None if everything else n + 1)
+    rows = [[collections.readable(part, shown) for part in entry] for entry in (some if everything else some[:n])]
     if len(some) > len(rows) and not as_json:
         rows.append(["…", "…"])
     listing.show(["Key", "Value"], rows, as_json=as_json)

@@ -23,7 +23,7 @@ def create(name: str) -> None:
     click.echo(f"Created environment {name}.")
 
 
-@group.command(name="list", help="All environments; the one that is meant where none is named has a star.")
+@group.command(name="list", help="All environments. The one that is meant where none is named has a star.")
 @options.json_option
 def list_environments(as_json: bool) -> None:
     known = ask.request("environment.list", {})["environments"]
@@ -45,7 +45,7 @@ def _current(known: list[Any]) -> str:
     return chosen or next((one["name"] for one in known if one["default"]), "")
 
 
-@group.command(help="Rename an environment, or give it another suffix for web addresses.")
+@group.command(help="Rename an environment, or change its suffix in web addresses.")
 @click.argument("current_name", metavar="NAME")
 @click.option("--set-name", metavar="NAME", help="Its new name.")
 @click.option("--set-web-suffix", metavar="SUFFIX", help="Its new suffix; may be empty.")

@@ -45,7 +45,7 @@ def info(function: str, app: str | None, env: str | None, as_json: bool) -> None
         words.show_containers(found["containers"])
 
 
-@group.command(help="Figures of a function: how many inputs, how they ended, how long they waited and ran.")
+@group.command(help="Figures of a function: inputs, failures, times, memory.")
 @_chosen
 @span_options
 @options.json_option
@@ -89,7 +89,7 @@ def spans_of(since: str | None, until: str | None) -> Spans:
     return [(f"{listing.iso(begin)} to {listing.iso(end)}", begin, end)]
 
 
-@group.command(help="Recent calls of a function: each failed attempt, spawned and slow inputs, samples of the rest.")
+@group.command(help="Recent calls of a function. Each failed attempt, spawned and slow inputs, samples of the rest.")
 @_chosen
 @click.option("-n", "--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @click.option("--failed", is_flag=True, help="Only failures.")

@@ -36,7 +36,7 @@ def list_images(env: str | None, as_json: bool, everything: bool) -> None:
         for one in ask.request("image.list", query)["images"]
     ]  # fmt: skip
     titles = ["Image ID", "Last step", "Size", "Total", "Shared", "Created at", "Last used", "Names"]
-    listing.show(titles, rows, as_json=as_json)
+    listing.show(titles, rows, as_json=as_json, spare=["Shared", "Created at", "Total", "Last used"])
 
 
 @group.command(help="An image's steps, sizes, settings, names, and who uses it. IMAGE is an id or a name.")
@@ -134,7 +134,7 @@ def _print(event: Any) -> None:
         click.echo("It is still being built.", err=True)
 
 
-@group.command(help="Give an image a name, NAME[:TAG]; what it meant before is forgotten. IMAGE is an id or a name.")
+@group.command(help="Give an image a name, NAME[:TAG]. What it meant before is forgotten. IMAGE is an id or a name.")
 @click.argument("image", metavar="IMAGE")
 @click.argument("name", metavar="NAME")
 @options.env_option

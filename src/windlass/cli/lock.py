@@ -21,10 +21,10 @@ LOCKED = click.option("--locked", is_flag=True, help="Build images exactly as `w
 @click.option("-q", "--quiet", is_flag=True, help="Do not show builds.")
 @click.option("--json/--no-json", "as_json", default=False, help="One JSON object.")
 def command(ref: str, is_module: bool, quiet: bool, as_json: bool) -> None:
-    """Resolve the images of FILE's apps to exact versions, in a lock beside it.
+    """Write the exact versions in the images of FILE's apps to a lock.
 
-    Builds what is not built yet. `windlass run --locked FILE`, or `windlass deploy`, then builds exactly that, or fails
-    with the difference.
+    The lock lies beside FILE. What is not built yet is built. `windlass run --locked FILE`, and `windlass deploy
+    --locked FILE`, then build exactly that, or fail with the difference.
     """
     wanted = reference.parse(ref, is_module=is_module)
     from windlass import compat

@@ -39,12 +39,12 @@ def create(name: str, env: str | None) -> None:
     ask.request("nfs.get", {"name": name, "create": "new", **options.environment(env)})
     click.echo(f"Created network file system {name}. Functions mount it so:\n")
     click.echo(
-        f'    shared = windlass.NetworkFileSystem.from_name("{name}")\n\n'
+        f'    shared = modal.NetworkFileSystem.from_name("{name}")\n\n'
         '    @app.function(network_file_systems={"/shared": shared})'
     )
 
 
-@group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
+@group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")
@@ -55,7 +55,7 @@ def put(name: str, local_path: str, remote_path: str, env: str | None) -> None:
     click.echo(f"Uploaded {local_path} to {remote} of network file system {name}.", err=True)
 
 
-@group.command(help="Download a file, a folder, or what a glob matches; '-' as LOCAL writes to the standard output.")
+@group.command(help="Download a file, a folder, or what a glob matches. '-' as LOCAL writes to the standard output.")
 @click.argument("name", metavar="NAME")
 @click.argument("remote_path", metavar="REMOTE")
 @click.argument("local_destination", metavar="[LOCAL]", default=".")

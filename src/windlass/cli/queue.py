@@ -1,8 +1,6 @@
 """`windlass queue …`."""
 from __future__ import annotations
 
-import itertools
-
 import click
 
 from windlass.cli import ask, collections, listing, options
@@ -43,9 +41,11 @@ def list_queues(as_json: bool, env: str | None) -> None:
 @partition_option
 @options.env_option
 def peek(name: str, n: int, partition: str | None, env: str | None) -> None:
-    values = iter(collections.found("queue", name, env).iterate(partition=partition))
-    for value in itertools.islice(values, n):
-        click.echo(str(value))
+    from windlass.client import line
+
+    pages = line.look(collections.found("queue", name, env).object_id, partition or "", 0.0)
+    for value in collections.taken(pages, n):
+        click.echo(collections.readable(value))
 
 
 @group.command(name="len", help="How many values there are in a partition, or in all of them.")

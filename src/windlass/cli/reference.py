@@ -50,6 +50,11 @@ class Reference(NamedTuple):
     def __str__(self) -> str:
         return f"{self.source}::{self.name}" if self.name else self.source
 
+    @property
+    def place(self) -> str:
+        """The source as sentences call it."""
+        return "The script on stdin" if self.source == "-" else self.source
+
 
 def parse(text: str, *, is_module: bool = False) -> Reference:
     """Read a reference. Raises ``InvalidError`` for what cannot be one, with what was probably meant."""
@@ -58,7 +63,7 @@ def parse(text: str, *, is_module: bool = False) -> Reference:
         raise exception.InvalidError(f"{text!r} names no object behind '::'.", hint=f"Did you mean `{source}`?")
     if not separator and _has_single_colon(source):
         raise exception.InvalidError(
-            f"{text!r} has a single ':'.", hint=f"Did you mean `{source.replace(':', '::', 1)}`?"
+            f"{text!r} has a single ':'.", hint=f"Did you mean `{_doubled(source, is_module)}`?"
         )
     if source == "-":
         if is_module or name:
@@ -101,7 +106,7 @@ def _check_names(module: types.ModuleType, reference: Reference) -> None:
         variable = variables[id(app)]
         if app.name in known:
             raise exception.InvalidError(
-                f"{reference.source} has two apps named {app.name!r}: {known[app.name]} and {variable}.",
+                f"{reference.place} has two apps named {app.name!r}: {known[app.name]} and {variable}.",
                 hint="Give each a name of its own, or make one app of them with `include`.",
             )
         known[app.name] = variable
@@ -117,15 +122,17 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
         return winner
     if winners:
         raise exception.InvalidError(
-            f"{reference.source} has several candidates: {', '.join(sorted(winners))}.",
-            hint=f"Say which one: `windlass run {reference.source}::{sorted(winners)[0]}`.",
+            f"{reference.place} has several candidates: {', '.join(sorted(winners))}.",
+            hint="Give it one local entrypoint."
+            if reference.source == "-"
+            else f"Say which one: `windlass run {reference.source}::{sorted(winners)[0]}`.",
         )
     if not _apps(module):
         raise exception.NotFoundError(
-            f"{reference.source} defines no app.", hint='It needs `app = modal.App("name")` and a function of the app.'
+            f"{reference.place} defines no app.", hint='It needs `app = modal.App("name")` and a function of the app.'
         )
     raise exception.NotFoundError(
-        f"{reference.source} has nothing to run.",
+        f"{reference.place} has nothing to run.",
         hint="Decorate a function with `@app.function()` or `@app.local_entrypoint()`.",
     )
 
@@ -155,7 +162,7 @@ def choose_app(module: types.ModuleType, reference: Reference) -> apps_module.Ap
         )
     close = difflib.get_close_matches(wanted, known, n=1)
     raise exception.NotFoundError(
-        f"{reference.source} has no app {wanted!r}.",
+        f"{reference.place} has no app {wanted!r}.",
         hint=f"Did you mean `{reference.source}::{close[0] if close else sorted(known)[0]}`?"
         if known
         else 'It needs `app = modal.App("name")`.',
@@ -182,9 +189,21 @@ def _has_single_colon(source: str) -> bool:
     return ":" in source and not Path(source).exists()
 
 
+def _doubled(source: str, is_module: bool) -> str:
+    file, _, name = source.partition(":")
+    return f"{_with_suffix(file) if not is_module else file}::{name}"
+
+
+def _with_suffix(source: str) -> str:
+    """``hello`` is ``hello.py`` where there is such a file."""
+    return f"{source}.py" if Path(f"{source}.py").is_file() and not Path(source).exists() else source
+
+
 def _check_file_name(source: str) -> None:
     path = Path(source)
     if path.suffix != ".py" and not path.exists() and all(part.isidentifier() for part in source.split(".")):
+        if (file := _with_suffix(source)) != source:
+            raise exception.InvalidError(f"{source!r} is no file.", hint=f"Did you mean `{file}`?")
         raise exception.InvalidError(
             f"{source!r} is no file; it looks like a module.", hint=f"Did you mean `-m {source}`?"
         )
@@ -204,10 +223,10 @@ def _existing(source: str) -> Path:
             f"{source} is a folder.", hint="Name a file in it, or a module with `-m package.module`."
         )
     folder = path.parent
-    names = [entry.name for entry in folder.glob("*.py")] if folder.is_dir() else []
-    close = difflib.get_close_matches(path.name, names, n=1)
+    stems = [entry.stem for entry in folder.glob("*.py")] if folder.is_dir() else []
+    close = difflib.get_close_matches(path.stem, stems, n=1)  # not of names: all of them are alike in their ".py"
     raise exception.NotFoundError(
-        f"No such file: {source}", hint=f"Did you mean {folder / close[0]}?" if close else "Is the path right?"
+        f"No such file: {source}", hint=f"Did you mean {folder / close[0]}.py?" if close else "Is the path right?"
     )
 
 

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from windlass.cli import plain
+from windlass.cli import listing, plain
 from windlass.client import output
 
 if TYPE_CHECKING:
@@ -242,8 +242,8 @@ class TerminalOutput(plain.PlainOutput):
         return "✓" if os.environ.get("NO_COLOR") else "\x1b[32m✓\x1b[0m"
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under headers; columns separated by blanks where nobody draws."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()) -> None:
+    """Rows under headers; columns separated by blanks where nobody draws. ``spare`` as for ``listing.show``."""
     if not is_terminal():
         widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
         for row in [columns, *rows]:
@@ -253,12 +253,18 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     import rich.console
     import rich.table
 
+    console = rich.console.Console(highlight=False, markup=False)
+    shown = [[_TIME.sub(r"\1 \2", cell) for cell in row] for row in rows]
+    places, left_out = listing.fitting(columns, shown, spare, console.width)
     table = rich.table.Table(box=rich.box.ROUNDED)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column.endswith(" ID"))  # ids are there to be copied
-    for row in rows:
-        table.add_row(*[_TIME.sub(r"\1 \2", cell) for cell in row])
-    rich.console.Console(highlight=False, markup=False).print(table)
+    for place in places:
+        # Ids are there to be copied.
+        table.add_column(columns[place], overflow="fold", no_wrap=columns[place].endswith(" ID"))
+    for row in shown:
+        table.add_row(*[row[place] for place in places])
+    console.print(table)
+    if left_out:
+        console.print(f"There is no room for {', '.join(left_out)}; --json shows all.", style="dim")
 
 
 def _short(command: str) -> str:

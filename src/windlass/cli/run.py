@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, failure, lock, reference, signature
+from windlass.cli import control, failure, lock, reference, signals, signature
 
 if TYPE_CHECKING:
     from windlass import app as apps
@@ -66,6 +66,7 @@ def command(
     from windlass.client import output
 
     compat.install()
+    signals.end_orderly()
     with render.open_output(show_progress=not quiet, timestamps=timestamps) as shown, output.using(shown):
         with reference.load(wanted) as module, lock.keeping(module, locked=locked):
             call = _call(reference.choose(module, wanted), wanted, words, detach=detach)

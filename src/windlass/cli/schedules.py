@@ -9,7 +9,7 @@ import click
 from windlass.cli import ask, listing, options, words
 
 
-@click.command(help="Functions of an app that run by themselves: when next, when last. APP is a name or an id.")
+@click.command(help="Functions of an app that run by themselves. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
 @options.json_option
@@ -44,11 +44,15 @@ def run_now(app_identifier: str, function: str, env: str | None) -> None:
         close = difflib.get_close_matches(function, known, n=1)
         raise exception.NotFoundError(
             f"app {app['name'] or app['app_id']} has no function {function!r}.",
-            hint=f"Did you mean {close[0]}?" if close else f"With a schedule it has: {', '.join(known) or 'none'}.",
+            hint=f"Did you mean {close[0]}?" if close else _scheduled(known),
         )
     call_id = ids.new("fc")
     ask.request("schedule.fire", {"function_id": identity, "call_id": call_id})
     click.echo(f"Function {function} runs as call {call_id}.")
+
+
+def _scheduled(known: list[str]) -> str:
+    return f"With a schedule it has: {', '.join(known)}." if known else "None of its functions has a schedule."
 
 
 def _of_app(app: Any) -> list[Any]:

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +133,8 @@ def _given(keyvalues: tuple[str, ...]) -> dict[str, str]:
 
 
 def _edited(key: str) -> str:
+    if not sys.stdin.isatty() and not os.environ.get("VISUAL") and not os.environ.get("EDITOR"):
+        raise click.UsageError(f"There is no terminal to edit {key!r} in; pass it by --from-json or --from-dotenv.")
     text = click.edit(text="", extension=".txt")
     if text is None or not text.strip():
         raise click.UsageError(f"No value was given for {key!r} in the editor.")
@@ -142,6 +146,8 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
         found = parse(path)
     except OSError as exc:
         raise click.UsageError(f"{str(path)!r} cannot be read: {exc.strerror}.") from None
+    except json.JSONDecodeError as exc:
+        raise click.UsageError(f"{str(path)!r} is no JSON: line {exc.lineno}, column {exc.colno}.") from None
     except ValueError:  # whose message may show what is in the file
         raise click.UsageError(f"{str(path)!r} cannot be read: it has another form.") from None
     if not isinstance(found, dict):

@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, loader, reference
+from windlass.cli import control, loader, reference, signals
 
 _QUIET = 50  # ms without a change, then what changed is loaded
 _DEBOUNCE = 500  # ms after which it is loaded although files still change
@@ -48,6 +48,7 @@ def command(
     from windlass import config
     from windlass.client import names
 
+    signals.end_orderly()
     environment = names.environment(env)
     seconds = timeout or config.config["serve_timeout"]
     control.ensure(paths.home())

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, programs
+from windlass.cli import control, listing, programs
 
 
 @click.group(name="server", help="The platform on this machine: start, stop, look at it.")
@@ -17,7 +17,7 @@ def group() -> None:
     pass
 
 
-@group.command(help="Start server and worker in the background (any other command does it when needed).")
+@group.command(help="Start server and worker in the background. Any other command does it when needed.")
 def start() -> None:
     root = paths.home()
     if control.start(root):
@@ -44,11 +44,21 @@ def restart() -> None:
 def status(as_json: bool) -> None:
     report = control.report(paths.home())
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(_plain(report), indent=2))
     else:
         _print(report)
     if report["state"] != "running":
         raise SystemExit(1)
+
+
+def _plain(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with times as all lists have them."""
+    times = {
+        name: {**report[name], "started_at": listing.iso(report[name].get("started_at"))}
+        for name in programs.NAMES
+        if report[name]
+    }
+    return {**report, **times}
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -80,7 +90,7 @@ def _when(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
-@group.command(help="The platform's own logs (not those of functions: `windlass app logs`).")
+@group.command(help="The platform's own logs. Those of functions: `windlass app logs`.")
 @click.argument("program", required=False, type=click.Choice([*programs.NAMES, "supervisor"]))
 @click.option("-n", "--tail", default=100, show_default=True, help="Last lines of each log.")
 @click.option("-f", "--follow", is_flag=True, help="Stay and print what comes.")

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from windlass import exception
 from windlass.cli import listing
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ _TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
 
 @contextlib.contextmanager
 def usage() -> Iterator[None]:
-    """What is missing or in the way is the caller's mistake."""
+    """What is missing or in the way is the caller's mistake. Hints name the command's options, not the SDK's."""
     try:
         yield
     except FileExistsError as exc:
@@ -34,6 +35,8 @@ def usage() -> Iterator[None]:
         raise click.UsageError(f"{said} (--force replaces it)" if said.endswith("exists already") else said) from None
     except FileNotFoundError as exc:
         raise click.ClickException(str(exc)) from None
+    except exception.InvalidError as exc:
+        raise exception.InvalidError(str(exc), hint=exc.hint.replace("recursive=True", "-r")) from None
 
 
 def collected(found: AsyncIterator[Entry]) -> list[Entry]:
@@ -75,11 +78,12 @@ def local_source(text: str) -> Path:
 
 
 def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
-    """Upload a file or a folder; the path that it has there."""
+    """Upload a file or a folder; the path that it has there. Below a ``remote`` that ends with a slash it keeps its
+    name, whichever of the two it is."""
     from windlass.cli import render
     from windlass.client import bridge, volumes
 
-    remote += local.resolve().name if remote.endswith("/") and not local.is_dir() else ""
+    remote += local.resolve().name if remote.endswith("/") else ""
     with usage(), render.progress(f"Uploading {local}") as told:
         batch = volumes.Upload(force, told)
         if local.is_dir():

@@ -34,7 +34,7 @@ def size_in_bytes(text: str) -> int:
 
 
 @click.command(
-    help="Remove images that nothing uses: by default those not used for 7 days. Apps that have not stopped, builds "
+    help="Remove images that nothing uses. By default those not used for 7 days. Apps that have not stopped, builds "
     "and names keep theirs, and what those stand on."
 )
 @click.option("--older-than", metavar="AGE", type=seconds, help="Not used for so long (30m, 2h, 7d, 4w).")
@@ -87,7 +87,7 @@ def _images(number: int) -> str:
     return f"{number} image{'' if number == 1 else 's'}"
 
 
-@click.command(help="Is the store of images whole? Ends with exit code 1 where something is damaged.")
+@click.command(help="Compare each layer of the store with its seal. Ends with exit code 1 where something is damaged.")
 @click.option("--repair", is_flag=True, help="Remove what is damaged, and what stands on it: it is built anew.")
 @options.json_option
 def fsck(repair: bool, as_json: bool) -> None:
@@ -123,7 +123,7 @@ def _report(findings: list[Any], checked: int, removed: list[str], *, healthy: b
         click.echo("Run `windlass image fsck --repair` to remove what is damaged.")
 
 
-@click.command(help="Write an image to FILE ('-': stdout) as an OCI archive for podman, skopeo and others.")
+@click.command(help="Write an image to FILE as an OCI archive. FILE '-' is stdout; podman, skopeo and others read it.")
 @click.argument("image", metavar="IMAGE")
 @click.argument("file", metavar="FILE", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("--format", "form", type=click.Choice(["oci"]), default="oci", help="There is one: oci.")

@@ -46,7 +46,7 @@ def _number(ctx: click.Context, param: click.Parameter, value: str | None) -> in
     return int(match[1])
 
 
-@click.command(help="Publish an old version of a deployed app as a new one; without VERSION the one before.")
+@click.command(help="Publish an old version again, as a new one. Without VERSION the one before.")
 @click.argument("app_identifier", metavar="APP")
 @click.argument("version", metavar="[VERSION]", required=False, callback=_number)
 @options.env_option

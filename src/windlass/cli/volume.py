@@ -42,10 +42,10 @@ def create(name: str, env: str | None, version: str | None) -> None:
 
     volume.Volume.objects.create(name, environment_name=env, version=int(version) if version else None)
     click.echo(f"Created volume {name}. Functions mount it so:\n")
-    click.echo(f'    vol = windlass.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
+    click.echo(f'    vol = modal.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
 
 
-@group.command(help="Upload a file or a folder. A REMOTE that ends with a slash keeps the name.")
+@group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("local_path", metavar="LOCAL")
 @click.argument("remote_path", metavar="[REMOTE]", default="/")
@@ -57,7 +57,7 @@ def put(volume_name: str, local_path: str, remote_path: str, force: bool, env: s
     click.echo(f"Uploaded {local_path} to {remote} of volume {volume_name}.", err=True)
 
 
-@group.command(help="Download a file or a folder; '-' as LOCAL writes to the standard output.")
+@group.command(help="Download a file or a folder. '-' as LOCAL writes to the standard output.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("remote_path", metavar="REMOTE")
 @click.argument("local_destination", metavar="[LOCAL]", default=".")
@@ -69,7 +69,7 @@ def get(volume_name: str, remote_path: str, local_destination: str, force: bool,
         click.echo(f"Downloaded {remote_path} to {target}.", err=True)
 
 
-@group.command(help="Copy inside a volume: SOURCE... TARGET.")
+@group.command(help="Copy files inside a volume, the last path being the target.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("paths", metavar="PATHS...", nargs=-1, required=True)
 @click.option("-r", "--recursive", is_flag=True, help="Also folders.")
@@ -123,7 +123,7 @@ def quota(volume_name: str, size: str | None, as_json: bool, env: str | None) ->
 # -- versions ----------------------------------------------------------------------------------------------
 
 
-@group.command(help="Commits of a volume, newest first: each is a version that can be restored.")
+@group.command(help="Commits of a volume, newest first. Each is a version that can be restored.")
 @click.argument("volume_name", metavar="NAME")
 @options.json_option
 @options.env_option
@@ -164,7 +164,7 @@ def check(volume_name: str, version: int | None, as_json: bool, env: str | None)
         click.echo(f"Volume {volume_name} is whole: {listing.size(size)} compared.")
 
 
-@group.command(help="Let a volume be again as it was: a new version, which shows what an earlier one showed.")
+@group.command(help="Let a volume be as it was. Makes a new version, which shows what an earlier one showed.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("version", type=int)
 @options.yes_option

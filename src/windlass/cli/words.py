@@ -186,24 +186,26 @@ def call(call_id: str, known: Any | None, records: list[Any]) -> dict[str, Any]:
 
 _COLUMNS = ["Call ID", "Index", "Attempt", "Function", "Status", "Ended at", "Queue", "Start-up", "Run", "CPU",
             "Memory", "Container ID", "Reason"]  # fmt: skip
+_SPARE = ["CPU", "Memory", "Start-up", "Queue", "Attempt", "Index", "Container ID", "Run", "Ended at"]
 _MOST_REASON = 120
 
 
-def show_records(records: list[Any], *, as_json: bool) -> None:
-    """A table of attempts, or all that is known of them."""
+def show_records(records: list[Any], *, as_json: bool, apps: bool = False) -> None:
+    """A table of attempts, or all that is known of them. ``apps``: with the app of each."""
     if as_json:
         click.echo(json.dumps([{**one, "ended_at": listing.iso(one["ended_at"])} for one in records], indent=2))
         return
     rows = [
         [
-            one["call_id"], one["index"], one["attempt"], one["function"],
+            one["call_id"], one["index"], one["attempt"], *([one["app_name"]] if apps else []), one["function"],
             one["status"] if one["final"] else f"{one['status']}, again", listing.iso(one["ended_at"]),
             span(one["queue_seconds"]), span(one["start_seconds"] or None), span(one["run_seconds"]),
             span(one["cpu_seconds"]), size(one["memory_peak"]), one["container_id"] or "-", _short(one["reason"]),
         ]
         for one in records
     ]  # fmt: skip
-    listing.show(_COLUMNS, rows, as_json=False)
+    columns = [*_COLUMNS[:3], *(["App"] if apps else []), *_COLUMNS[3:]]
+    listing.show(columns, rows, as_json=False, spare=_SPARE)
 
 
 def _short(text: str) -> str:

@@ -33,7 +33,10 @@ def check_environment(name: object) -> None:
         raise exception.InvalidError(f"the environment's name must be a string, not {type(name).__name__}")
     good = 1 <= len(name) <= 64 and name[0] in _LETTERS and _ENVIRONMENT.issuperset(name)
     if not good or name.startswith("en-"):
-        raise exception.InvalidError(f"environment name {name!r} is not allowed")
+        raise exception.InvalidError(
+            f"the environment's name {name!r} is not allowed",
+            hint="Use 1 to 64 letters, digits, dashes and underscores, a letter or digit first, and not en-….",
+        )
 
 
 def environment(name: str | None) -> str:

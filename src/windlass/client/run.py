@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT = 15.0
 _GLANCE = 0.5  # seconds for logs that are under way
+_LAST_TRY = 5.0  # seconds to stop an app on a platform that has gone away; when it is back it misses the heartbeats
 
 
 class Running:
@@ -121,7 +122,7 @@ class Running:
 
     async def _finish(self, reason: str, exc: BaseException | None) -> None:
         """Stop the app, show its last logs, forget its functions. Must end even where the platform is gone."""
-        home = self._home
+        home, goes_on = self._home, self.detached
         try:
             if self._lender is not None:
                 await self._lender.end()
@@ -129,26 +130,27 @@ class Running:
                 body: apps.AppStop = {"app_id": self._app_id, "reason": reason}
                 if exc is not None:
                     body["message"] = repr(exc)[:1000]
-                await home.request("app.stop", body)
+                await asyncio.wait_for(home.request("app.stop", body), None if home.connected else _LAST_TRY)
+                goes_on = self.detached and await self._goes_on(home)
                 if self._logs is not None:
-                    await asyncio.wait([self._logs], timeout=await self._logs_patience(home, reason))
-        except exception.Error as failure:
-            self._show.notice(f"The app could not be stopped properly: {failure}")
+                    # Those of an app that goes on have no end, and who pressed Ctrl-C does not wait for them.
+                    brief = goes_on or (self.detached and reason != "done")
+                    await asyncio.wait([self._logs], timeout=_GLANCE if brief else self._patience)
+        except (exception.Error, asyncio.TimeoutError) as failure:
+            why = str(failure) or "the platform does not answer; it will end the app when it is back"
+            self._show.notice(f"The app could not be stopped properly: {why}")
         finally:
             await self._owner.close()
             self._app._running = None
             if not self.detached:
                 for function in self._app._functions.values():
                     function._unhydrate()
-            self._show.app_ended(self._app_id, "detached" if self.detached else reason)
+            self._show.app_ended(self._app_id, "detached" if goes_on else reason)
 
-    async def _logs_patience(self, home: session.Session, reason: str) -> float:
-        """How long to wait for the last logs: those of a detached app that goes on have no end."""
-        if self.detached:
-            info: apps.AppInfo = (await home.request("app.get", {"app": self._app_id, "any_state": True})).body
-            if reason != "done" or info["state"] not in ("stopping", "stopped"):
-                return _GLANCE
-        return self._patience
+    async def _goes_on(self, home: session.Session) -> bool:
+        """Whether a detached app has inputs that outlive this program."""
+        info: apps.AppInfo = (await home.request("app.get", {"app": self._app_id, "any_state": True})).body
+        return info["state"] not in ("stopping", "stopped")
 
     async def _beat(self) -> None:
         assert self._home is not None

@@ -26,6 +26,7 @@ START_PATIENCE = 60.0
 RESTART_PATIENCE = 120.0
 """Seconds for which a request survives a lost connection."""
 
+_SILENCE = 3.0  # seconds that a server may take to be started again before anybody is told
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
@@ -46,6 +47,8 @@ class Session:
         self._connecting = asyncio.Lock()
         self._started = False
         self._closed = False
+        self._absent: exception.ConnectionError | None = None  # why nothing was reached at last
+        self._absent_at = 0.0
         self.tasks = tasks.Tasks(on_failure=lambda name, exc: None)
         """Owner of what runs beside the user's calls; each reports its own failures."""
         self.hello: common.HelloReply | None = None
@@ -90,14 +93,22 @@ class Session:
     def closed(self) -> bool:
         return self._closed
 
+    @property
+    def connected(self) -> bool:
+        return self._peer is not None and self._peer.connected
+
     async def connect(self) -> peer.Peer:
         """A connection that has said hello. Starts the platform where that is allowed and nobody listens."""
+        began = time.monotonic()
         async with self._connecting:
             if self._closed:
                 raise exception.ClientClosed("the client was closed")
             if self._peer is not None and self._peer.connected:
                 return self._peer
-            link = await self._reach()
+            if self._absent is not None and began < self._absent_at:
+                # All who waited meanwhile have waited as long: one after the other they would wait for minutes.
+                raise exception.ConnectionError(str(self._absent), hint=self._absent.hint) from self._absent
+            link = await self._reach_or_note()
             try:
                 await self._greet(link)
             except BaseException:
@@ -112,13 +123,20 @@ class Session:
         if self._peer is not None:
             self._peer.close()
 
+    async def _reach_or_note(self) -> peer.Peer:
+        try:
+            return await self._reach()
+        except exception.ConnectionError as exc:
+            self._absent, self._absent_at = exc, time.monotonic()
+            raise
+
     async def _reach(self) -> peer.Peer:
-        patience = Patience(START_PATIENCE)
+        patience, told = Patience(START_PATIENCE), False
         while True:
             try:
                 loop = asyncio.get_running_loop()
                 _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
-                if self._started:
+                if self._started or told:
                     output.current().status("")
                 return link
             except PermissionError as exc:
@@ -128,6 +146,9 @@ class Session:
                 ) from exc
             except OSError as exc:
                 await self._start_platform()
+                if self.hello is not None and not told and patience.waited > _SILENCE:
+                    told = True
+                    output.current().status("The platform has stopped answering; waiting for it to come back")
                 await patience.wait(
                     exception.ConnectionError(
                         f"the platform does not answer at {self._address.socket}: {exc.strerror or exc}",
@@ -163,6 +184,11 @@ class Patience:
         self._limit = limit
         self._deadline = 0.0
         self._turn = 0
+
+    @property
+    def waited(self) -> float:
+        """Seconds since the first failure."""
+        return time.monotonic() - self._deadline + self._limit if self._deadline else 0.0
 
     async def wait(self, error: exception.Error) -> None:
         now = time.monotonic()

@@ -87,3 +87,19 @@ class Files(chain.Chain):
 
         leave_out = as_ignore(ignore)
         return self._add(mounts.Mount(*(mounts.Module(name, ignore=leave_out) for name in modules)), copy)
+
+    # -- removed --------------------------------------------------------------------------------------
+
+    def copy_local_file(self, *args: object, **kwargs: object) -> Self:
+        """Removed: use ``add_local_file``."""
+        raise exception.DeprecationError("Image.copy_local_file was removed; use Image.add_local_file(..., copy=True)")
+
+    def copy_local_dir(self, *args: object, **kwargs: object) -> Self:
+        """Removed: use ``add_local_dir``."""
+        raise exception.DeprecationError("Image.copy_local_dir was removed; use Image.add_local_dir(..., copy=True)")
+
+    def copy_mount(self, *args: object, **kwargs: object) -> Self:
+        """Removed: use ``add_local_file``, ``add_local_dir`` or ``add_local_python_source``."""
+        raise exception.DeprecationError(
+            "Image.copy_mount was removed; use Image.add_local_file, add_local_dir or add_local_python_source"
+        )

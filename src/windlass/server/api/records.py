@@ -9,6 +9,7 @@ from windlass import exception
 from windlass.server.api import calls as call_api
 from windlass.server.api import door, machines
 from windlass.server.apply import calls as call_actions
+from windlass.server.apply import environments
 from windlass.server.apply import records as record_actions
 from windlass.server.decide import figures
 from windlass.server.state import machines as machine_state
@@ -113,7 +114,10 @@ def listed(core: Core, who: door.Who, body: messages.RecordQuery, incoming: peer
     else:
         function = _past(core, body["function_id"]).n if "function_id" in body else None
         app = _app(core, body["app_id"]) if "app_id" in body else None
-        rows = store.listed(core.db, function=function, app=app, failed=body.get("failed", False), limit=limit)
+        rows = store.listed(
+            core.db, function=function, app=app, failed=body.get("failed", False), limit=limit,
+            environment=environments.named(core, body.get("environment")) if function is app is None else None,
+        )  # fmt: skip
     return {"records": [_record(core, row) for row in rows]}
 
 
@@ -130,6 +134,8 @@ def _record(core: Core, row: store.Listed) -> messages.AttemptRecord:
         "input_id": work.input_id(work.call_part(row.call), row.idx),
         "index": row.idx,
         "attempt": row.attempt,
+        "app_id": row.app_id or "",
+        "app_name": row.app_name or row.app_description or "",
         "function_id": row.function_id or "",
         "function": _name(row.tag or "", row.method),
         "kind": moves.Kind(row.kind).name.lower(),

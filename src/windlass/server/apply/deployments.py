@@ -152,7 +152,7 @@ def _no_version(app: machines.App, wanted: int | None) -> exception.NotFoundErro
         text = f"version {wanted} of app {app.name!r} is too old: it is not kept any more"
     else:
         text = f"app {app.name!r} has no version {wanted}"
-    return exception.NotFoundError(text, hint="`windlass app history` shows the versions there are.")
+    return exception.NotFoundError(text, hint=f"`windlass app history {app.name}` shows the versions there are.")
 
 
 def _parts_of(core: Core, row: deployments.Row) -> dict[str, versions.Part]:

@@ -17,6 +17,9 @@ class Listed(NamedTuple):
     call: str
     idx: int
     attempt: int
+    app_id: str | None
+    app_name: str | None
+    app_description: str | None
     function_id: str | None
     tag: str | None
     method: str
@@ -54,10 +57,10 @@ def insert(db: database.Database, rows: list[records.Record]) -> None:
 
 
 def listed(
-    db: database.Database, *, function: int | None, app: int | None, failed: bool, limit: int
+    db: database.Database, *, function: int | None, app: int | None, environment: str | None, failed: bool, limit: int
 ) -> list[Listed]:
     """Newest first."""
-    chosen = {"function": function, "app": app, "failed": failed, "limit": limit}
+    chosen = {"function": function, "app": app, "environment": environment, "failed": failed, "limit": limit}
     return [Listed(*row) for row in db.all(_SQL["listed"], chosen)]
 
 

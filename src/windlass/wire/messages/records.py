@@ -71,11 +71,15 @@ class Figures(TypedDict):
 
 
 class RecordQuery(TypedDict, total=False):
-    """The newest records, of a call (then in order), of a function, of an app, or of all. ``failed``: only failures."""
+    """The newest records, of a call (then in order), of a function, of an app, or else of an environment.
+
+    ``failed``: only failures.
+    """
 
     call_id: str
     function_id: str
     app_id: str
+    environment: str
     failed: bool
     limit: int
 
@@ -93,6 +97,8 @@ class AttemptRecord(TypedDict):
     input_id: str
     index: int
     attempt: int
+    app_id: str
+    app_name: str
     function_id: str
     function: str
     kind: str

@@ -3,17 +3,20 @@ INSERT INTO record (call, idx, attempt, function, method, kind, outcome, final, 
     ended_at, reason, size, blob, payload)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: listed
-SELECT r.call, r.idx, r.attempt, f.id, f.tag, r.method, r.kind, r.outcome, r.final, k.id, k.exit,
-    r.queue, r.start, r.run, r.cpu, r.peak, r.ended_at, r.reason, r.size
-FROM record r LEFT JOIN function f ON f.n = r.function LEFT JOIN container k ON k.n = r.container
+SELECT r.call, r.idx, r.attempt, a.id, a.name, a.description, f.id, f.tag, r.method, r.kind, r.outcome, r.final, k.id,
+    k.exit, r.queue, r.start, r.run, r.cpu, r.peak, r.ended_at, r.reason, r.size
+FROM record r LEFT JOIN function f ON f.n = r.function LEFT JOIN app a ON a.n = f.app
+    LEFT JOIN container k ON k.n = r.container
 WHERE (:function IS NULL OR r.function IN (SELECT n FROM function WHERE n = :function OR variant_of = :function))
   AND (:app IS NULL OR f.app = :app)
+  AND (:environment IS NULL OR a.environment = :environment)
   AND (NOT :failed OR r.outcome NOT IN (0, 3))
 ORDER BY r.n DESC LIMIT :limit;
 -- name: of_call
-SELECT r.call, r.idx, r.attempt, f.id, f.tag, r.method, r.kind, r.outcome, r.final, k.id, k.exit,
-    r.queue, r.start, r.run, r.cpu, r.peak, r.ended_at, r.reason, r.size
-FROM record r LEFT JOIN function f ON f.n = r.function LEFT JOIN container k ON k.n = r.container
+SELECT r.call, r.idx, r.attempt, a.id, a.name, a.description, f.id, f.tag, r.method, r.kind, r.outcome, r.final, k.id,
+    k.exit, r.queue, r.start, r.run, r.cpu, r.peak, r.ended_at, r.reason, r.size
+FROM record r LEFT JOIN function f ON f.n = r.function LEFT JOIN app a ON a.n = f.app
+    LEFT JOIN container k ON k.n = r.container
 WHERE r.call = :call ORDER BY r.idx, r.n LIMIT :limit;
 -- name: last_of_input
 SELECT r.function, r.method, r.kind, r.outcome, r.size, r.blob, r.payload, coalesce(k.created_at, r.ended_at)

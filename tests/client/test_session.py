@@ -1,0 +1,79 @@
+"""A connection whose platform goes away."""
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+import windlass
+from windlass import exception
+from windlass.client import output, run, session
+
+
+class Told(output.Output):
+    """Remembers what the person was told."""
+
+    def __init__(self) -> None:
+        self.statuses: list[str] = []
+        self.notices: list[str] = []
+
+    def status(self, text: str) -> None:
+        self.statuses.append(text)
+
+    def notice(self, text: str) -> None:
+        self.notices.append(text)
+
+
+def gone(served):
+    served.socket.unlink()
+    served.loop.call_soon_threadsafe(served.drop)
+
+
+def until(holds):
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    show = Told()
+    monkeypatch.setattr(output, "current", lambda: show)
+    return show
+
+
+def test_all_who_wait_for_a_platform_that_is_gone_hear_of_it_together_and_are_told_why_they_wait(
+    platform, monkeypatch, told
+):
+    served = platform(lambda x: x)
+    monkeypatch.setattr(session, "START_PATIENCE", 1.0)
+    monkeypatch.setattr(session, "_SILENCE", 0.1)
+
+    async def scene():
+        home = session.Session(session.address()._replace(autostart=False))
+        await home.request("node.list", {})
+        assert home.connected
+        gone(served)
+        began = time.monotonic()
+        ends = await asyncio.gather(*(home.request("node.list", {}) for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(end, exception.ConnectionError) for end in ends), ends
+        assert time.monotonic() - began < 4, "they do not wait one after the other"
+        assert len([text for text in told.statuses if "waiting" in text]) == 1
+        await home.close()
+
+    asyncio.run(scene())
+
+
+def test_an_app_whose_platform_has_gone_ends_all_the_same(platform, monkeypatch, told):
+    served = platform(lambda x: x)
+    served.on_app_create = lambda incoming, body: incoming.reply({"app_id": body["app_id"]})
+    monkeypatch.setattr(run, "_LAST_TRY", 0.5)
+    began = time.monotonic()
+    with pytest.raises(KeyError), windlass.App("a").run():
+        gone(served)
+        until(lambda: not session.current().connected)
+        raise KeyError
+    assert time.monotonic() - began < 10
+    assert any("does not answer" in text for text in told.notices), told.notices

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
     from windlass.partial_function import method as method
+    from windlass.partial_function import asgi_app as asgi_app
+    from windlass.partial_function import fastapi_endpoint as fastapi_endpoint
+    from windlass.partial_function import web_endpoint as web_endpoint
+    from windlass.partial_function import web_server as web_server
+    from windlass.partial_function import wsgi_app as wsgi_app
     from windlass.queue import Queue as Queue
     from windlass.retries import Retries as Retries
     from windlass.schedule import Cron as Cron
@@ -74,12 +79,16 @@ _WHERE = {
     "is_local": "execution",
     "method": "partial_function",
     "parameter": "cls",
+    "wsgi_app": "partial_function",
+    "web_server": "partial_function",
+    "web_endpoint": "partial_function",
+    "fastapi_endpoint": "partial_function",
+    "asgi_app": "partial_function",
 }
 
 _REMOVED = {
     "Stub": "App",
     "Mount": "Image.add_local_file, add_local_dir or add_local_python_source",
-    "web_endpoint": "fastapi_endpoint",
     "build": "Image.run_function or a Volume",
 }
 

@@ -102,6 +102,7 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.queues.clear()
     core.receipts.clear()
     core.collections.clear()
+    core.web.changed()
     for connection in list(links):
         connection.close()
         connection.identity = None
@@ -126,6 +127,11 @@ async def server(
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
         stack.callback(_close_links, links)
+        if settings.web_port >= 0:
+            from windlass.server.ingress import listener  # costly, and most tests have no edge
+
+            folder = paths.containers_socket(settings.home).parent
+            await stack.enter_async_context(listener.serve(made, folder, owner))
         for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:

@@ -19,6 +19,9 @@ class Settings:
     workspace: str = "local"
     environment: str = "main"
 
+    web_port: int = -1
+    """Where the edge listens for HTTP on loopback: 0 for any free port, -1 for no edge at all."""
+
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
 
@@ -125,6 +128,9 @@ class Settings:
     """Files of callers that nothing uses; they are made again from blobs."""
 
 
+WEB_PORT = 8640
+"""Where the edge of a real server listens, if nobody else does."""
+
 _KINDS = {"str": str, "int": int, "float": float}
 
 
@@ -136,4 +142,4 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
         if text is not None and field.name != "home":
             changes[field.name] = _KINDS[str(field.type)](text)
-    return dataclasses.replace(Settings(home=home), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]

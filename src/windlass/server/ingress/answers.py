@@ -1,0 +1,44 @@
+"""What the edge says by itself: plain text, a status, and no more than a stranger may know."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from windlass.server.state import moves
+
+
+class Refusal(Exception):
+    """The edge's own answer."""
+
+    def __init__(self, status: int, text: str, **headers: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+
+class Said(NamedTuple):
+    status: int
+    text: str
+
+
+_ENDED = {
+    moves.Status.SUCCESS: Said(502, "the app did not answer"),
+    moves.Status.FAILURE: Said(500, "the app failed; its log says why"),
+    moves.Status.TIMEOUT: Said(504, "the app did not answer within its timeout"),
+    moves.Status.TERMINATED: Said(503, "the request was stopped, because its app or container was"),
+    moves.Status.INIT_FAILURE: Said(503, "the app's containers cannot start; its log says why"),
+    moves.Status.CRASH: Said(502, "the app's container died"),
+}
+
+
+def ended(status: int) -> Refusal:
+    """For an input that ended without a response."""
+    said = _ENDED.get(moves.Status(status), Said(502, "the app did not answer"))
+    return Refusal(said.status, said.text)
+
+
+NOTHING_HERE = "there is nothing here"
+BUSY = "too many requests wait for this app"
+LOST = "the app's container closed the connection before it answered"
+EARLY = "the app did not take the request in time"

@@ -1,0 +1,122 @@
+"""The connections of runners to the edge. A container says who it is by its token, and answers only what it was leased."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import TYPE_CHECKING
+
+from windlass import exception
+from windlass.server.apply import core as core_module
+from windlass.server.ingress import exchanges
+from windlass.wire import web
+
+if TYPE_CHECKING:
+    from windlass.server.state import machines
+
+_log = logging.getLogger(__name__)
+_HELLO = 4096
+_PATIENCE = 10.0  # seconds to say hello
+
+
+class Carrier(asyncio.Protocol):
+    def __init__(self, core: core_module.Core, table: exchanges.Table) -> None:
+        self._core = core
+        self._table = table
+        self._transport: asyncio.Transport | None = None
+        self._container: machines.Container | None = None
+        self._hello = b""
+        self._timer: asyncio.TimerHandle | None = None
+        self._reader = web.Reader(self._frame)
+        self._mine: dict[int, exchanges.Exchange] = {}
+        self._out: list[bytes] = []
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self.close)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            if self._container is None:
+                data = self._greeted(data)
+            if data:
+                self._reader.feed(data)
+        except exception.Error as exc:
+            _log.warning("a web connection of a container was closed: %s", exc)
+            self.close()
+
+    def _greeted(self, data: bytes) -> bytes:
+        """Who it is; returned is what follows."""
+        self._hello += data
+        line, found, rest = self._hello.partition(b"\n")
+        if not found:
+            if len(self._hello) > _HELLO:
+                raise exception.InvalidError("no hello")
+            return b""
+        try:
+            body = json.loads(line)
+            identity, token = str(body["container_id"]), str(body["token"])
+        except (ValueError, KeyError, TypeError):
+            raise exception.InvalidError("malformed hello") from None
+        if not self._core.keyring.owns(identity, token):
+            raise exception.AuthError("wrong token for this container")
+        self._container = self._core.world.containers.get(identity)
+        if self._container is None:
+            raise exception.AuthError(f"container {identity} is no longer wanted")
+        if self._timer is not None:
+            self._timer.cancel()
+        return rest
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        mine, self._mine = self._mine, {}
+        for exchange in mine.values():
+            exchange.lost()
+
+    def _frame(self, kind: int, number: int, data: bytes) -> None:
+        exchange = self._mine.get(number)
+        if exchange is None:
+            exchange = self._bound(number)
+            if exchange is None:
+                return
+        exchange.take(kind, data)
+
+    def _bound(self, number: int) -> exchanges.Exchange | None:
+        """A request that this container was leased."""
+        exchange, container = self._table.find(number), self._container
+        if exchange is None or exchange.carrier is not None or exchange.call is None or container is None:
+            return None
+        if not any(item.call is exchange.call for item in _held(container, exchange)):
+            return None
+        exchange.carrier = self
+        self._mine[number] = exchange
+        return exchange
+
+    def unbind(self, exchange: exchanges.Exchange) -> None:
+        self._mine.pop(exchange.number, None)
+
+    def write(self, data: bytes) -> None:
+        """At the end of the loop's turn, together with what else there is."""
+        if self._transport is None:
+            return
+        if not self._out:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+def _held(container: machines.Container, exchange: exchanges.Exchange) -> list[exchanges.work.Input]:
+    assert exchange.call is not None
+    item = container.held.get(exchanges.work.input_id(exchange.call.part, 0))
+    return [] if item is None else [item]

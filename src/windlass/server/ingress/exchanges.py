@@ -1,0 +1,163 @@
+"""A request on its way: what has come back from its container, and how its input ended.
+
+An exchange is the watcher of its call (``apply.outputs``). It is bound to the carrier of the container that holds the
+lease, by the first frame that comes for it from there, and to no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+from typing import TYPE_CHECKING, Any
+
+from windlass import exception
+from windlass.server.apply import calls, cancel
+from windlass.server.apply import core as core_module
+from windlass.server.apply import web as actions
+from windlass.server.ingress import answers
+from windlass.server.state import web as state
+from windlass.server.state import work
+from windlass.wire import web
+
+if TYPE_CHECKING:
+    from windlass.server.ingress import carriers
+
+_log = logging.getLogger(__name__)
+LOST = -1
+"""Instead of a status: the connection to the container is gone."""
+
+
+class Exchange:
+    __slots__ = (
+        "arrived", "call", "carrier", "complete", "core", "credit", "number", "position", "status", "table", "waiter",
+    )  # fmt: skip
+
+    def __init__(self, table: Table, number: int) -> None:
+        self.table = table
+        self.core = table.core
+        self.number = number
+        self.call: work.Call | None = None
+        self.carrier: carriers.Carrier | None = None
+        self.arrived: collections.deque[tuple[int, bytes]] = collections.deque()
+        self.credit = 0
+        """Bytes that the runner still takes."""
+        self.complete = False
+        """Whether the whole response has arrived."""
+        self.status: int | None = None
+        """How the input ended."""
+        self.position = 0
+        self.waiter: asyncio.Future[None] | None = None
+
+    # -- from the call (``apply.outputs``) ----------------------------------------------------------------
+
+    def push(self, fresh: list[work.Output]) -> None:
+        for output in fresh:
+            self.position = output.seq
+            self.status = output.status
+        if self.call is not None and self.call.done_at is not None and self in self.call.watchers:
+            self.call.watchers.remove(self)
+        self._wake()
+
+    # -- from the carrier ---------------------------------------------------------------------------------
+
+    def take(self, kind: int, data: bytes) -> None:
+        if kind == web.CREDIT:
+            self.credit += int.from_bytes(data[:4], "big")
+        else:
+            self.arrived.append((kind, data))
+            self.complete = self.complete or kind == web.END
+        self._wake()
+
+    def lost(self) -> None:
+        if not self.complete and self.status is None:
+            self.status = LOST
+            self.cancel()
+        self._wake()
+
+    # -- for the one who answers --------------------------------------------------------------------------
+
+    async def next(self) -> tuple[int, bytes]:
+        """The next frame. ``(GONE, b"")``: no more will come, ``status`` says why."""
+        while not self.arrived:
+            if self.status is not None and (self.carrier is None or self.complete or self.status != 0):
+                return web.GONE, b""
+            await self.wait()
+        kind, data = self.arrived.popleft()
+        return kind, data
+
+    def taken(self, size: int) -> None:
+        """So many bytes have gone to the client."""
+        if self.carrier is not None and size:
+            self.carrier.write(web.credit(self.number, size))
+
+    def send(self, kind: int, data: bytes = b"") -> None:
+        if self.carrier is not None:
+            self.credit -= len(data)
+            self.carrier.write(web.pack(kind, self.number, data))
+
+    async def wait(self) -> None:
+        waiter = self.waiter
+        if waiter is None or waiter.done():
+            waiter = self.waiter = asyncio.get_running_loop().create_future()
+        await asyncio.shield(waiter)
+
+    def _wake(self) -> None:
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+    def gone(self) -> None:
+        """The client has gone: tell the app, and soon end its input."""
+        self.send(web.GONE)
+        if self.call is not None and self.call.done_at is None:
+            if self.carrier is None:
+                self.cancel()
+            else:
+                asyncio.get_running_loop().call_later(1.0, self.cancel)
+
+    def cancel(self) -> None:
+        if self.call is not None and self.call.done_at is None:
+            self.core.turn.begin()
+            cancel.cancel(self.core, self.call, why="the client has gone")
+
+    def close(self) -> None:
+        """Forget it; whatever still comes for it is dropped."""
+        self.table.forget(self)
+
+
+class Table:
+    """All requests under way, by their number."""
+
+    def __init__(self, core: core_module.Core) -> None:
+        self.core = core
+        self._exchanges: dict[int, Exchange] = {}
+        self._last = 0
+
+    def begin(self, route: state.Route, head: Any, body: bytes | None) -> Exchange:
+        """Make the input of a request. ``head(number)`` gives what its runner must know.
+
+        Raises ``Refusal``.
+        """
+        self._last = self._last % 0xFFFFFFFF + 1
+        made = Exchange(self, self._last)
+        payload = actions.payload(head(made.number), body)
+        data = work.Data(payload, None, len(payload))
+        try:
+            made.call = calls.transient(self.core, route.function, route.method, data, made)
+        except exception.ResourceExhaustedError:
+            raise answers.Refusal(429, answers.BUSY, retry_after="1") from None
+        except exception.Error:
+            raise answers.Refusal(404, answers.NOTHING_HERE) from None
+        self._exchanges[made.number] = made
+        return made
+
+    def find(self, number: int) -> Exchange | None:
+        return self._exchanges.get(number)
+
+    def forget(self, exchange: Exchange) -> None:
+        self._exchanges.pop(exchange.number, None)
+        if exchange.carrier is not None:
+            exchange.carrier.unbind(exchange)
+
+    def __len__(self) -> int:
+        return len(self._exchanges)

@@ -1,0 +1,158 @@
+"""The edge's sockets: HTTP on loopback, and the Unix socket of runners beside that of their other connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web as http
+from aiohttp import web_protocol
+
+from windlass import exception
+from windlass.kit import tasks
+from windlass.server.apply import core as core_module
+from windlass.server.ingress import answers, carriers, edge, exchanges
+from windlass.wire import web
+
+_HEAD = 20.0  # seconds for the head of a request to come
+_IDLE = 75.0  # seconds between requests on one connection
+_LINE, _FIELD = 16 * 1024, 64 * 1024
+_BUFFER = 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Connection(web_protocol.RequestHandler):  # type: ignore[type-arg]
+    """A connection of a client. A head that comes too slowly ends it."""
+
+    __slots__ = ("_head_timer",)
+    _head_timer: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._quick()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._quick()
+        elif self._head_timer is None:
+            self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def _quick(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _slow(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and self.transport is not None:
+            text = b"the request did not come in time\n"
+            self.transport.write(
+                b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(text), text)
+            )
+            self.force_close()
+
+    def handle_error(
+        self, request: http.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> http.StreamResponse:
+        if status >= 500:
+            _log.error("answering a request failed", exc_info=exc)
+        text = "this is no request that can be answered" if status < 500 else "the edge failed"
+        response = http.Response(status=status, text=text + "\n")
+        response.force_close()
+        return response
+
+
+class Server(http.Server):  # type: ignore[type-arg]
+    """Makes ``Connection``s."""
+
+    def __call__(self) -> Any:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+@contextlib.asynccontextmanager
+async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> AsyncIterator[None]:
+    """Answer until the block is left. ``folder``: where the socket of runners belongs."""
+    table = exchanges.Table(core)
+    answering = edge.Edge(core, table, owner)
+    server = Server(
+        answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
+        max_line_size=_LINE, max_field_size=_FIELD, max_headers=256, read_bufsize=_BUFFER, lingering_time=5.0,
+    )  # fmt: skip
+    with _access_log(core.settings.home):
+        async with _runners(core, table, folder):
+            listener = await _listen(core, server)
+            try:
+                yield
+            finally:
+                listener.close()
+                await server.shutdown(1.0)
+
+
+async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractServer:
+    """At the port that was asked for, else at the one of last time, else at any that is free."""
+    loop, remembered = asyncio.get_running_loop(), core.settings.home / "web.port"
+    last = remembered.read_text().strip() if remembered.exists() else ""
+    wanted = [core.settings.web_port, 0]
+    if last.isdigit() and 0 < int(last) < 65536:
+        wanted.insert(0, int(last))
+    for port in wanted:
+        try:
+            listener = await loop.create_server(server, "127.0.0.1", port, backlog=2048)
+        except OSError as exc:
+            _log.warning("cannot listen at port %d: %s", port, exc)
+            continue
+        core.web.port = listener.sockets[0].getsockname()[1]
+        remembered.write_text(f"{core.web.port}\n")
+        _log.info("answering HTTP at 127.0.0.1:%d", core.web.port)
+        return listener
+    raise exception.ConflictError("no port of loopback can be listened at")
+
+
+@contextlib.asynccontextmanager
+async def _runners(core: core_module.Core, table: exchanges.Table, folder: Path) -> AsyncIterator[None]:
+    path = folder / web.SOCKET
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listener = await asyncio.get_running_loop().create_unix_server(
+            lambda: carriers.Carrier(core, table), str(path), backlog=1024
+        )
+    finally:
+        os.umask(before)
+    path.chmod(0o666)
+    try:
+        yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _access_log(home: Path) -> Any:
+    folder = home / "log"
+    folder.mkdir(parents=True, exist_ok=True)
+    handler = logging.handlers.RotatingFileHandler(folder / "access.log", maxBytes=32 * 1024 * 1024, backupCount=3)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    edge._access.addHandler(handler)
+    edge._access.propagate = False
+    edge._access.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        edge._access.removeHandler(handler)
+        handler.close()
+
+
+_ = answers

@@ -1,0 +1,31 @@
+"""Web functions as the edge sees them: which host name leads where."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from windlass.server.state import machines
+from windlass.wire.messages import functions
+
+
+class Route(NamedTuple):
+    """What answers at a label."""
+
+    label: str
+    function: machines.Function
+    method: str
+    web: functions.WebSpec
+
+
+class Web:
+    """``port``: where the edge listens, 0 before it does, -1 where there is none."""
+
+    def __init__(self) -> None:
+        self.port = -1
+        self.routes: dict[str, Route] | None = None
+        """By label; None: to be made anew, because functions have come or gone."""
+        self.domains: dict[str, Route] = {}
+        """By custom domain."""
+
+    def changed(self) -> None:
+        self.routes = None

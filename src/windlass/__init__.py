@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from windlass.function_call import FunctionCall as FunctionCall
     from windlass.image import Image as Image
     from windlass.network_file_system import NetworkFileSystem as NetworkFileSystem
+    from windlass.partial_function import asgi_app as asgi_app
     from windlass.partial_function import batched as batched
     from windlass.partial_function import concurrent as concurrent
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
-    from windlass.partial_function import method as method
-    from windlass.partial_function import asgi_app as asgi_app
     from windlass.partial_function import fastapi_endpoint as fastapi_endpoint
+    from windlass.partial_function import method as method
     from windlass.partial_function import web_endpoint as web_endpoint
     from windlass.partial_function import web_server as web_server
     from windlass.partial_function import wsgi_app as wsgi_app

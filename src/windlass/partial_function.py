@@ -1,5 +1,4 @@
-"""Decorators below ``@app.cls`` and ``@app.function``: ``method``, ``enter``, ``exit``, ``concurrent``, ``batched``, and
-those of web functions."""
+"""Decorators below ``@app.cls`` and ``@app.function``: of methods, hooks, concurrency, batches and web functions."""
 from __future__ import annotations
 
 from windlass import exception, options
@@ -310,7 +309,7 @@ def web_endpoint(
     requires_proxy_auth: bool = False,
 ) -> Callable[[Any], Any]:
     """Removed: use ``fastapi_endpoint``."""
-    raise exception.DeprecationError("web_endpoint was removed; use fastapi_endpoint", hint="It takes the same.")
+    raise exception.DeprecationError("web_endpoint was removed; use fastapi_endpoint, which takes the same")
 
 
 def _web(name: str, asked: functions.WebSpec) -> Callable[[Any], Any]:

@@ -50,7 +50,7 @@ def credit(stream: int, size: int) -> bytes:
 
 
 class Reader:
-    """Takes bytes as they come and calls ``frame(kind, stream, data)``. Bodies are handed on in the pieces that came."""
+    """Takes bytes as they come and calls ``frame(kind, stream, data)``; bodies are handed on in pieces."""
 
     def __init__(self, frame: Callable[[int, int, bytes], None]) -> None:
         self._frame = frame

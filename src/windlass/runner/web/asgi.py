@@ -35,7 +35,7 @@ class App:
 
     async def startup(self) -> None:
         """Raises what the app raises, or ``ExecutionError`` when it says that it cannot start."""
-        self._lifespan = asyncio.get_running_loop().create_task(self._live())  # noqa: TID251 - lives with the app
+        self._lifespan = asyncio.get_running_loop().create_task(self._live())
         await self._events.put({"type": "lifespan.startup"})
         said = await self._said.get()
         if said is None:  # it knows no lifespan
@@ -163,8 +163,8 @@ class Exchange:
             if self._started:
                 raise exception.ExecutionError("the app began its response twice")
             self._started = True
-            head = {"status": event["status"], "headers": pairs(event.get("headers", ()))}
-            self._head = web.pack(web.HEAD, self._stream.number, json.dumps(head).encode())
+            described = {"status": event["status"], "headers": pairs(event.get("headers", ()))}
+            self._head = web.pack(web.HEAD, self._stream.number, json.dumps(described).encode())
             asyncio.get_running_loop().call_soon(self._flush)
         elif kind == "http.response.body":
             if not self._started or self._ended:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windlass import exception
 from windlass.wire import web
@@ -88,7 +88,7 @@ class Carrier(asyncio.Protocol):
         for stream in streams.values():
             stream.lost()
         if not self._closing:
-            self._again = asyncio.get_running_loop().create_task(self._reopen())  # noqa: TID251 - the runner has no kit.tasks
+            self._again = asyncio.get_running_loop().create_task(self._reopen())
 
     async def _reopen(self) -> None:
         while self._transport is None and not self._closing:
@@ -169,7 +169,8 @@ class Stream:
             await self._carrier.ready()
         if len(data) <= web.PIECE and self.credit > 0 and not self.gone:
             self.credit -= len(data)
-            self._carrier.write(before + (web.pack(kind, self.number, data) if data or kind != web.BODY else b"") + after)
+            frame = web.pack(kind, self.number, data) if data or kind != web.BODY else b""
+            self._carrier.write(before + frame + after)
             return
         view, at = memoryview(data), 0
         if before:

@@ -61,7 +61,9 @@ def url(core: Core, host_label: str) -> str:
     return f"http://{host_label}.localhost:{core.web.port}"
 
 
-def check(core: Core, app: machines.App | None, name: str, environment: str, parts: dict[str, functions.FunctionSpec]) -> None:
+def check(
+    core: Core, app: machines.App | None, name: str, environment: str, parts: dict[str, functions.FunctionSpec]
+) -> None:
     """Refuse a deployment that wants a label which another deployed app, or another of its own functions, has."""
     mine: dict[str, str] = {}
     for tag, spec in parts.items():

@@ -1,4 +1,4 @@
-"""The connections of runners to the edge. A container says who it is by its token, and answers only what it was leased."""
+"""The connections of runners to the edge. A container says who it is by its token, and answers what it was leased."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.ingress import exchanges
+from windlass.server.state import work
 from windlass.wire import web
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ class Carrier(asyncio.Protocol):
         exchange, container = self._table.find(number), self._container
         if exchange is None or exchange.carrier is not None or exchange.call is None or container is None:
             return None
-        if not any(item.call is exchange.call for item in _held(container, exchange)):
+        item = container.held.get(work.input_id(exchange.call.part, 0))
+        if item is None or item.call is not exchange.call:
             return None
         exchange.carrier = self
         self._mine[number] = exchange
@@ -114,9 +116,3 @@ class Carrier(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
-
-
-def _held(container: machines.Container, exchange: exchanges.Exchange) -> list[exchanges.work.Input]:
-    assert exchange.call is not None
-    item = container.held.get(exchanges.work.input_id(exchange.call.part, 0))
-    return [] if item is None else [item]

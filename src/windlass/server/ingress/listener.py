@@ -17,7 +17,7 @@ from aiohttp import web_protocol
 from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import answers, carriers, edge, exchanges
+from windlass.server.ingress import carriers, edge, exchanges
 from windlass.wire import web
 
 _HEAD = 20.0  # seconds for the head of a request to come
@@ -27,7 +27,7 @@ _BUFFER = 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-class Connection(web_protocol.RequestHandler):  # type: ignore[type-arg]
+class Connection(web_protocol.RequestHandler):
     """A connection of a client. A head that comes too slowly ends it."""
 
     __slots__ = ("_head_timer",)
@@ -74,7 +74,7 @@ class Connection(web_protocol.RequestHandler):  # type: ignore[type-arg]
         return response
 
 
-class Server(http.Server):  # type: ignore[type-arg]
+class Server(http.Server):
     """Makes ``Connection``s."""
 
     def __call__(self) -> Any:
@@ -154,5 +154,3 @@ def _access_log(home: Path) -> Any:
         edge._access.removeHandler(handler)
         handler.close()
 
-
-_ = answers

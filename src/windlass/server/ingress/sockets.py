@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -90,5 +89,3 @@ async def _to_client(exchange: exchanges.Exchange, socket: http.WebSocketRespons
             return
         exchange.taken(len(data))
 
-
-_ = asyncio

@@ -66,13 +66,11 @@ class App:
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
         request = json.loads(head)
         stream = self._carrier.stream(request["n"])
+        answer = Socket(stream) if request["kind"] == "websocket" else Exchange(stream, request, body)
         try:
-            if request["kind"] == "websocket":
-                await Socket(stream, request).run(self._app, self._scope(request))
-            else:
-                await Exchange(stream, request, body).run(self._app, self._scope(request))
+            await answer.run(self._app, self._scope(request))
         finally:
-            stream.close()
+            stream.close(whole=answer.ended)
 
     def _scope(self, request: dict[str, Any]) -> dict[str, Any]:
         kind = request["kind"]
@@ -130,13 +128,13 @@ class Exchange:
         self._body = body if body is not None else (None if request["body"] else b"")
         self._read = False
         self._head: bytes = b""
-        self._started = self._ended = False
+        self._started = self.ended = False
 
     async def run(self, app: Callable[..., Any], scope: dict[str, Any]) -> None:
         await app(scope, self.receive, self.send)
         if self._stream.gone:
             return
-        if not self._ended:
+        if not self.ended:
             raise exception.ExecutionError(
                 "the app returned in the middle of its response" if self._started else "the app did not answer"
             )
@@ -153,7 +151,7 @@ class Exchange:
             if kind == web.END:
                 return {"type": "http.request", "body": b"", "more_body": False}
             return {"type": "http.disconnect"}
-        while not self._stream.gone and not self._ended:
+        while not self._stream.gone and not self.ended:
             await self._stream.wait()
         return {"type": "http.disconnect"}
 
@@ -167,17 +165,17 @@ class Exchange:
             self._head = web.pack(web.HEAD, self._stream.number, json.dumps(described).encode())
             asyncio.get_running_loop().call_soon(self._flush)
         elif kind == "http.response.body":
-            if not self._started or self._ended:
+            if not self._started or self.ended:
                 raise exception.ExecutionError("the app sent a body out of its response")
             if self._stream.gone:
                 raise carriers.Gone("the client has gone")
             head, self._head = self._head, b""
             more = event.get("more_body", False)
-            self._ended = not more
+            self.ended = not more
             end = b"" if more else web.pack(web.END, self._stream.number)
             data = b"" if self._bodiless else event.get("body", b"")
             await self._stream.send(web.BODY, data, before=head, after=end)
-            if self._ended:
+            if self.ended:
                 self._stream._wake()
         else:
             raise exception.ExecutionError(f"unknown ASGI message {kind!r}")
@@ -192,10 +190,14 @@ class Exchange:
 class Socket:
     """One WebSocket."""
 
-    def __init__(self, stream: carriers.Stream, request: dict[str, Any]) -> None:
+    def __init__(self, stream: carriers.Stream) -> None:
         self._stream = stream
         self._connected = self._accepted = self._closed = False
         self._refusal: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self._closed
 
     async def run(self, app: Callable[..., Any], scope: dict[str, Any]) -> None:
         scope["extensions"]["websocket.http.response"] = {}

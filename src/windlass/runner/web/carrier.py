@@ -46,6 +46,10 @@ class Carrier(asyncio.Protocol):
         stream = self._streams[number] = Stream(self, number)
         return stream
 
+    @property
+    def up(self) -> bool:
+        return self._transport is not None
+
     async def ready(self) -> None:
         """Raises ``ServiceError`` when the edge stays away."""
         if self._transport is None:
@@ -165,7 +169,7 @@ class Stream:
 
         Raises ``Gone``.
         """
-        if self._carrier._transport is None and not self.gone:
+        if not self._carrier.up and not self.gone:
             await self._carrier.ready()
         if len(data) <= web.PIECE and self.credit > 0 and not self.gone:
             self.credit -= len(data)
@@ -192,5 +196,8 @@ class Stream:
         self.credit -= size
         self._carrier.write(data)
 
-    def close(self) -> None:
+    def close(self, *, whole: bool) -> None:
+        """Nothing more is said. ``whole``: the response was."""
         self._carrier.forget(self.number)
+        if not whole and not self.gone and self._carrier.up:
+            self._carrier.write(web.pack(web.GONE, self.number))

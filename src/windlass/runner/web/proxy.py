@@ -52,10 +52,11 @@ class Program:
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
         request = json.loads(head)
         stream = self._carrier.stream(request["n"])
+        passing = Passing(self, stream, request, body)
         try:
-            await Passing(self, stream, request, body).run()
+            await passing.run()
         finally:
-            stream.close()
+            stream.close(whole=passing.ended)
 
     async def connection(self, *, fresh: bool) -> _Pair:
         now = time.monotonic()
@@ -92,6 +93,7 @@ class Passing:
         self._request = request
         self._body = body
         self._upgrade = request["kind"] != "http"
+        self.ended = False
 
     async def run(self) -> None:
         repeatable = self._request["method"] in ("GET", "HEAD", "OPTIONS") and not self._request["body"]
@@ -128,6 +130,7 @@ class Passing:
             await self._stream.send(web.HEAD, json.dumps(described).encode())
             kept = await self._receive(reader, status, headers)
             await self._stream.send(web.END)
+            self.ended = True
             return kept and (sender is None or sender.done())
         finally:
             watcher.cancel()

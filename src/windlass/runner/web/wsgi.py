@@ -37,13 +37,13 @@ class App:
             raise exception.ExecutionError("WSGI apps cannot answer WebSockets")
         loop = asyncio.get_running_loop()
         stream = self._carrier.stream(request["n"])
+        call = Call(loop, stream, request)
         try:
-            call = Call(loop, stream, request)
             context = contextvars.copy_context()
             environ = self._environ(request, call.input(body))
             await loop.run_in_executor(self._threads, context.run, call.run, self._app, environ)
         finally:
-            stream.close()
+            stream.close(whole=call.ended)
 
     def _environ(self, request: dict[str, Any], body: io.BufferedIOBase) -> dict[str, Any]:
         environ: dict[str, Any] = {
@@ -111,6 +111,7 @@ class Call:
         self._bodiless = request["method"] == "HEAD"
         self._head: bytes | None = None
         self._sent = False
+        self.ended = False
 
     def input(self, body: bytes | None) -> io.BufferedIOBase:
         if self._streams and body is None:
@@ -151,3 +152,4 @@ class Call:
         self._sent = True
         after = web.pack(web.END, self.stream.number) if end else b""
         self.wait(self.stream.send(web.BODY, b"" if self._bodiless else data, before=before, after=after))
+        self.ended = end

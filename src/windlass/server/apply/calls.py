@@ -97,8 +97,8 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
     return call
 
 
-def transient(core: Core, function: machines.Function, method: str, data: work.Data, watcher: object) -> work.Call:
-    """A call with one input for a request that lives no longer than its connection: it has no rows."""
+def transient(core: Core, function: machines.Function, method: str, data: work.Data, watcher: object) -> work.Input:
+    """The one input of a call for a request that lives no longer than its connection: it has no rows."""
     if not function.app.alive or function.removed:
         raise _no_function(core, function.id)
     call = work.Call(
@@ -116,7 +116,7 @@ def transient(core: Core, function: machines.Function, method: str, data: work.D
     call.watchers.append(watcher)
     _remember(core, call)
     _add(core, call, [(0, data)], closed=True)
-    return call
+    return function.ready[-1]
 
 
 def _described(core: Core, request: call_messages.CallCreate) -> work.Call:

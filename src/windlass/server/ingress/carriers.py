@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.ingress import exchanges
-from windlass.server.state import work
 from windlass.wire import web
 
 if TYPE_CHECKING:
@@ -87,11 +86,10 @@ class Carrier(asyncio.Protocol):
 
     def _bound(self, number: int) -> exchanges.Exchange | None:
         """A request that this container was leased."""
-        exchange, container = self._table.find(number), self._container
-        if exchange is None or exchange.carrier is not None or exchange.call is None or container is None:
+        exchange = self._table.find(number)
+        if exchange is None or exchange.carrier is not None or exchange.item is None:
             return None
-        item = container.held.get(work.input_id(exchange.call.part, 0))
-        if item is None or item.call is not exchange.call:
+        if exchange.item.container is not self._container:  # it may have ended already, by the other connection
             return None
         exchange.carrier = self
         self._mine[number] = exchange

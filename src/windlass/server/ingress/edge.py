@@ -11,16 +11,14 @@ from aiohttp import web as http
 
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import answers, exchanges, requests, sockets
+from windlass.server.ingress import access, answers, exchanges, requests, sockets
 from windlass.wire import web
 
 PATIENCE = 150.0
 """Seconds for a response to begin, before the client is asked to come back for it."""
 _PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
-_LATE = 5.0  # seconds for the response of an input that has ended already
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
 _BODILESS = frozenset({204, 304})
-_access = logging.getLogger("windlass.access")
 _log = logging.getLogger(__name__)
 
 
@@ -31,6 +29,7 @@ class Edge:
         self.core = core
         self.table = table
         self.owner = owner
+        self.access = access.Log(core.settings.home / "log" / "access.log")
         self.parked: dict[str, exchanges.Exchange] = {}
         """Requests whose clients were asked to come back, by call."""
 
@@ -48,10 +47,7 @@ class Edge:
             return _refused(refusal)
         finally:
             seconds = asyncio.get_running_loop().time() - began
-            _access.info(
-                '%s %s "%s %s" %d %.1f ms', request.remote, label, request.method, _shown(request), status,
-                seconds * 1000,
-            )  # fmt: skip
+            self.access.add(request.remote, label, request.method, _shown(request), status, seconds)
 
     async def _answer(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:
         if (call_id := _result_of(target)) is not None:
@@ -107,12 +103,12 @@ class Edge:
     ) -> dict[str, Any] | None:
         """The head of the response; None when it does not come in time. Raises ``Refusal`` where none will come."""
         while True:
-            try:
-                kind, data = await asyncio.wait_for(exchange.next(), PATIENCE)
-            except (TimeoutError, asyncio.TimeoutError):
+            first = await exchange.first(PATIENCE)
+            if first is None:
                 if pump is not None and not pump.done():
                     continue  # the request itself is not through yet
                 return None
+            kind, data = first
             if kind == web.HEAD:
                 return _head(data)
             if kind == web.GONE:

@@ -16,21 +16,24 @@ from windlass.server.apply import calls, cancel
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.ingress import answers
+from windlass.server.state import moves, work
 from windlass.server.state import web as state
-from windlass.server.state import work
 from windlass.wire import web
 
 if TYPE_CHECKING:
     from windlass.server.ingress import carriers
 
 _log = logging.getLogger(__name__)
+_LATE = 5.0  # seconds for a response to arrive after its input has ended
+_ANSWERED = frozenset({moves.Status.SUCCESS, moves.Status.FAILURE, moves.Status.TIMEOUT})
 LOST = -1
 """Instead of a status: the connection to the container is gone."""
 
 
 class Exchange:
     __slots__ = (
-        "arrived", "call", "carrier", "complete", "core", "credit", "number", "position", "status", "table", "waiter",
+        "arrived", "call", "carrier", "complete", "core", "credit", "item", "number", "over", "position", "status",
+        "table", "waiters",
     )  # fmt: skip
 
     def __init__(self, table: Table, number: int) -> None:
@@ -38,6 +41,7 @@ class Exchange:
         self.core = table.core
         self.number = number
         self.call: work.Call | None = None
+        self.item: work.Input | None = None
         self.carrier: carriers.Carrier | None = None
         self.arrived: collections.deque[tuple[int, bytes]] = collections.deque()
         self.credit = 0
@@ -46,8 +50,10 @@ class Exchange:
         """Whether the whole response has arrived."""
         self.status: int | None = None
         """How the input ended."""
+        self.over = False
+        """Whether nothing comes any more."""
         self.position = 0
-        self.waiter: asyncio.Future[None] | None = None
+        self.waiters: list[asyncio.Future[None]] = []
 
     # -- from the call (``apply.outputs``) ----------------------------------------------------------------
 
@@ -57,6 +63,15 @@ class Exchange:
             self.status = output.status
         if self.call is not None and self.call.done_at is not None and self in self.call.watchers:
             self.call.watchers.remove(self)
+        if self.status in _ANSWERED and not self.complete and not self.over:
+            # The end came by another connection: what the app has said may still be on its way.
+            asyncio.get_running_loop().call_later(_LATE, self._late)
+        else:
+            self.over = True
+            self._wake()
+
+    def _late(self) -> None:
+        self.over = True
         self._wake()
 
     # -- from the carrier ---------------------------------------------------------------------------------
@@ -64,6 +79,8 @@ class Exchange:
     def take(self, kind: int, data: bytes) -> None:
         if kind == web.CREDIT:
             self.credit += int.from_bytes(data[:4], "big")
+        elif kind == web.GONE:
+            self.over = True  # the runner has said all; why it ended is said by the input's end
         else:
             self.arrived.append((kind, data))
             self.complete = self.complete or kind == web.END
@@ -73,6 +90,7 @@ class Exchange:
         if not self.complete and self.status is None:
             self.status = LOST
             self.cancel()
+        self.over = True
         self._wake()
 
     # -- for the one who answers --------------------------------------------------------------------------
@@ -80,11 +98,10 @@ class Exchange:
     async def next(self) -> tuple[int, bytes]:
         """The next frame. ``(GONE, b"")``: no more will come, ``status`` says why."""
         while not self.arrived:
-            if self.status is not None and (self.carrier is None or self.complete or self.status != 0):
+            if self.over and self.status is not None:
                 return web.GONE, b""
             await self.wait()
-        kind, data = self.arrived.popleft()
-        return kind, data
+        return self.arrived.popleft()
 
     def taken(self, size: int) -> None:
         """So many bytes have gone to the client."""
@@ -96,15 +113,37 @@ class Exchange:
             self.credit -= len(data)
             self.carrier.write(web.pack(kind, self.number, data))
 
+    async def first(self, seconds: float) -> tuple[int, bytes] | None:
+        """The same, or None when nothing comes for so long."""
+        late = False
+
+        def wake() -> None:
+            nonlocal late
+            late = True
+            self._wake()
+
+        timer = asyncio.get_running_loop().call_later(seconds, wake)
+        try:
+            while not self.arrived and not (self.over and self.status is not None):
+                if late:
+                    return None
+                await self.wait()
+            return await self.next()
+        finally:
+            timer.cancel()
+
     async def wait(self) -> None:
-        waiter = self.waiter
-        if waiter is None or waiter.done():
-            waiter = self.waiter = asyncio.get_running_loop().create_future()
-        await asyncio.shield(waiter)
+        """Until something has arrived."""
+        waiter = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        await waiter
 
     def _wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        if self.waiters:
+            waiters, self.waiters = self.waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def gone(self) -> None:
         """The client has gone: tell the app, and soon end its input."""
@@ -143,7 +182,8 @@ class Table:
         payload = actions.payload(head(made.number), body)
         data = work.Data(payload, None, len(payload))
         try:
-            made.call = calls.transient(self.core, route.function, route.method, data, made)
+            made.item = calls.transient(self.core, route.function, route.method, data, made)
+            made.call = made.item.call
         except exception.ResourceExhaustedError:
             raise answers.Refusal(429, answers.BUSY, retry_after="1") from None
         except exception.Error:

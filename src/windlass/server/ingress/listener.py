@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import logging.handlers
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -90,14 +89,14 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
         answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
         max_line_size=_LINE, max_field_size=_FIELD, max_headers=256, read_bufsize=_BUFFER, lingering_time=5.0,
     )  # fmt: skip
-    with _access_log(core.settings.home):
-        async with _runners(core, table, folder):
-            listener = await _listen(core, server)
-            try:
-                yield
-            finally:
-                listener.close()
-                await server.shutdown(1.0)
+    async with _runners(core, table, folder):
+        listener = await _listen(core, server)
+        try:
+            yield
+        finally:
+            listener.close()
+            await server.shutdown(1.0)
+            answering.access.flush()
 
 
 async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractServer:
@@ -137,20 +136,3 @@ async def _runners(core: core_module.Core, table: exchanges.Table, folder: Path)
     finally:
         listener.close()
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _access_log(home: Path) -> Any:
-    folder = home / "log"
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(folder / "access.log", maxBytes=32 * 1024 * 1024, backupCount=3)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    edge._access.addHandler(handler)
-    edge._access.propagate = False
-    edge._access.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        edge._access.removeHandler(handler)
-        handler.close()
-

@@ -35,6 +35,9 @@ COMMANDS: dict[str, Entry] = {
     "secret": Entry("Storage", "windlass.cli.secret", "group", "Secrets: environment variables, stored encrypted."),
     "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
     "nfs": Entry("Storage", "windlass.cli.nfs", "group", "Network file systems (deprecated).", hidden=True),
+    "curl": Entry("Compute", "windlass.cli.curl", "command", "Run curl on the URL of a web function."),
+    "workspace": Entry("Configuration", "windlass.cli.workspace", "group", "Proxy tokens, for web functions."),
+    "domain": Entry("Configuration", "windlass.cli.domain", "group", "Domains of your own, for web functions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

@@ -32,6 +32,7 @@ from windlass.server.api import terminals as _terminals
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
 from windlass.server.api import volumes as _volumes
+from windlass.server.api import web as _web
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
@@ -44,7 +45,7 @@ from windlass.server.store import database
 
 API = (
     _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues, _records,
-    _runners, _schedules, _secrets, _terminals, _upkeep, _variants, _volumes,
+    _runners, _schedules, _secrets, _terminals, _upkeep, _variants, _volumes, _web,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

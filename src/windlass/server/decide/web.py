@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import re
+from collections.abc import Container
 
 from windlass import exception
 from windlass.wire.messages import functions
@@ -12,6 +14,7 @@ _MOST = 63  # characters of one label of a host name
 _CUT = 56
 _OTHER = re.compile(r"[^a-z0-9-]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}\Z")
 _KINDS = frozenset({"fastapi", "asgi", "wsgi", "server"})
 
 
@@ -51,6 +54,28 @@ def host_label(
 
 def _plain(text: str) -> str:
     return _OTHER.sub("-", text.lower()).strip("-")
+
+
+def read_parameter(name: str, kind: str, text: str) -> str | int | bool | bytes:
+    """A class's parameter as a query writes it: integers in decimal, bytes in base64, booleans as words."""
+    try:
+        if kind == "int" and len(text) <= 4000:
+            return int(text)
+        if kind == "bytes":
+            return binascii.a2b_base64(text)
+    except ValueError:
+        pass
+    words = {"true": True, "1": True, "false": False, "0": False}
+    if kind == "bool" and text.lower() in words:
+        return words[text.lower()]
+    if kind == "str":
+        return text
+    raise exception.InvalidError(f"the query parameter {name!r} must be {kind}, not {text[:60]!r}")
+
+
+def registered(domain: str, known: Container[str]) -> bool:
+    """Whether a domain, or all below its parent, was registered."""
+    return domain in known or f"*.{domain.partition('.')[2]}" in known
 
 
 def taken(label: str, mine: str, theirs: str) -> exception.ConflictError:

@@ -11,7 +11,8 @@ from aiohttp import web as http
 
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import access, answers, exchanges, requests, sockets
+from windlass.server.ingress import access, answers, exchanges, requests, sockets, tokens
+from windlass.server.state import machines
 from windlass.wire import web
 
 PATIENCE = 150.0
@@ -50,6 +51,8 @@ class Edge:
             self.access.add(request.remote, label, request.method, _shown(request), status, seconds)
 
     async def _answer(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:
+        if target.route.web["requires_proxy_auth"]:
+            tokens.check(self.core, target.route, request)
         if (call_id := _result_of(target)) is not None:
             return await self._come_back(request, target, call_id)
         if "upgrade" in request.headers.get("Connection", "").lower() and request.headers.get("Upgrade"):
@@ -60,7 +63,7 @@ class Edge:
         body = await _small_body(request)
         streams = body is None
         head = requests.head(request, target, body=streams, kind="http")
-        exchange = self.table.begin(target.route, head, body or None)
+        exchange = self.table.begin(target.route, target.query, head, body or None)
         pump = self.owner.start(_pump(request, exchange), "web.body") if streams else None
         return await self.respond(request, target, exchange, pump)
 
@@ -71,7 +74,7 @@ class Edge:
         if request.method not in ("GET", "HEAD"):
             raise answers.Refusal(400, "the answer of an earlier request can only be fetched by GET")
         exchange = self.parked.pop(call_id, None)
-        if exchange is None or exchange.call is None or exchange.call.function is not target.route.function:
+        if exchange is None or exchange.call is None or _base(exchange.call.function) is not target.route.function:
             raise answers.Refusal(404, "there is no such answer, or it was fetched already")
         return await self.respond(request, target, exchange, None)
 
@@ -132,6 +135,10 @@ class Edge:
             del self.parked[call_id]
             exchange.gone()
             exchange.close()
+
+
+def _base(function: machines.Function) -> machines.Function:
+    return function.variant_of or function
 
 
 def _result_of(target: requests.Target) -> str | None:

@@ -16,7 +16,7 @@ from windlass.server.apply import calls, cancel
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.ingress import answers
-from windlass.server.state import moves, work
+from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
 from windlass.wire import web
 
@@ -172,17 +172,18 @@ class Table:
         self._exchanges: dict[int, Exchange] = {}
         self._last = 0
 
-    def begin(self, route: state.Route, head: Any, body: bytes | None) -> Exchange:
+    def begin(self, route: state.Route, query: str, head: Any, body: bytes | None) -> Exchange:
         """Make the input of a request. ``head(number)`` gives what its runner must know.
 
         Raises ``Refusal``.
         """
+        function = self._pool(route, query)
         self._last = self._last % 0xFFFFFFFF + 1
         made = Exchange(self, self._last)
         payload = actions.payload(head(made.number), body)
         data = work.Data(payload, None, len(payload))
         try:
-            made.item = calls.transient(self.core, route.function, route.method, data, made)
+            made.item = calls.transient(self.core, function, route.method, data, made)
             made.call = made.item.call
         except exception.ResourceExhaustedError:
             raise answers.Refusal(429, answers.BUSY, retry_after="1") from None
@@ -190,6 +191,14 @@ class Table:
             raise answers.Refusal(404, answers.NOTHING_HERE) from None
         self._exchanges[made.number] = made
         return made
+
+    def _pool(self, route: state.Route, query: str) -> machines.Function:
+        try:
+            return actions.pool(self.core, route, query)
+        except exception.InvalidError as exc:
+            raise answers.Refusal(400, str(exc)) from None
+        except exception.ResourceExhaustedError:
+            raise answers.Refusal(429, answers.BUSY, retry_after="1") from None
 
     def find(self, number: int) -> Exchange | None:
         return self._exchanges.get(number)

@@ -72,10 +72,15 @@ def hostname(request: http.BaseRequest) -> str:
     return host.partition(":")[0].rstrip(".")
 
 
-def headers(request: http.BaseRequest, *, upgrade: bool) -> list[list[str]]:
-    """As the app sees them: what belongs to one connection is left out, what says who asks is ours to say."""
+def headers(request: http.BaseRequest, *, upgrade: bool, secret: bool) -> list[list[str]]:
+    """As the app sees them: what belongs to one connection is left out, what says who asks is ours to say.
+
+    ``secret``: a proxy token, which opened the door, is not the app's to see.
+    """
     named = {token.strip().lower() for value in request.headers.getall("Connection", []) for token in value.split(",")}
     dropped = (_HOP | _FORGED | named) - {"host", "content-length", "cookie", "authorization"}
+    if secret:
+        dropped |= {"modal-secret"}
     raw = [
         [name.decode("latin-1").lower(), value.decode("latin-1")]
         for name, value in request.raw_headers
@@ -105,7 +110,7 @@ def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) ->
         "query": target.query,
         "version": f"{request.version.major}.{request.version.minor}",
         "scheme": request.scheme,
-        "headers": headers(request, upgrade=kind != "http"),
+        "headers": headers(request, upgrade=kind != "http", secret=target.route.web["requires_proxy_auth"]),
         "client": _address(request),
         "server": [host or port, int(port) if port.isdigit() and host else 80],
         "body": body,

@@ -28,7 +28,7 @@ class Upgraded:
         if request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET":
             raise answers.Refusal(501, "this app only upgrades to WebSockets")
         head = requests.head(request, target, body=False, kind="websocket")
-        exchange = edge.table.begin(target.route, head, None)
+        exchange = edge.table.begin(target.route, target.query, head, None)
         try:
             said = await edge.first_frame(exchange, None)
             if said is None:

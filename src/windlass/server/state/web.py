@@ -24,6 +24,8 @@ class Web:
         self.port = -1
         self.routes: dict[str, Route] | None = None
         """By label; None: to be made anew, because functions have come or gone."""
+        self.tokens: dict[str, tuple[str, list[str]]] | None = None
+        """Digest and environments of each proxy token; None: to be read again."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

@@ -1,0 +1,50 @@
+"""What people arrange for the web edge: proxy tokens and domains."""
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ProxyTokenCreate(TypedDict, total=False):
+    """``environments``: those that it is valid for; absent or empty for all."""
+
+    name: str
+    environments: list[str]
+    by: str
+
+
+class ProxyTokenCreated(TypedDict):
+    """``secret`` is told once and kept by nobody."""
+
+    token_id: str
+    secret: str
+
+
+class ProxyTokenInfo(TypedDict):
+    token_id: str
+    name: str
+    environments: list[str]
+    created_at: float
+    by: str
+
+
+class ProxyTokenList(TypedDict):
+    """Newest first."""
+
+    tokens: list[ProxyTokenInfo]
+
+
+class ProxyTokenRef(TypedDict):
+    token_id: str
+
+
+class DomainRef(TypedDict):
+    domain: str
+
+
+class DomainInfo(TypedDict):
+    domain: str
+    created_at: float
+
+
+class DomainList(TypedDict):
+    domains: list[DomainInfo]

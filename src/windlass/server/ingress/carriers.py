@@ -66,12 +66,15 @@ class Carrier(asyncio.Protocol):
             raise exception.AuthError(f"container {identity} is no longer wanted")
         if self._timer is not None:
             self._timer.cancel()
+        self._table.carriers[identity] = self
         return rest
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
+        if self._container is not None and self._table.carriers.get(self._container.id) is self:
+            del self._table.carriers[self._container.id]
         mine, self._mine = self._mine, {}
         for exchange in mine.values():
             exchange.lost()

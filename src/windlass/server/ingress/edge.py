@@ -243,6 +243,7 @@ def _copy(head: dict[str, Any], response: http.StreamResponse) -> None:
     for name, value in head["headers"]:
         if name.lower() not in _HOP:
             response.headers.add(name, value)
+    response.headers.setdefault("Server", "windlass")
 
 
 async def _stream(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from windlass.server.ingress import carriers
 
 _log = logging.getLogger(__name__)
+_FAREWELL = 1.0  # seconds for an app to end by itself when its client has gone
 _LATE = 5.0  # seconds for a response to arrive after its input has ended
 _ANSWERED = frozenset({moves.Status.SUCCESS, moves.Status.FAILURE, moves.Status.TIMEOUT})
 LOST = -1
@@ -147,12 +148,15 @@ class Exchange:
 
     def gone(self) -> None:
         """The client has gone: tell the app, and soon end its input."""
-        self.send(web.GONE)
-        if self.call is not None and self.call.done_at is None:
-            if self.carrier is None:
-                self.cancel()
-            else:
-                asyncio.get_running_loop().call_later(1.0, self.cancel)
+        if self.call is None or self.item is None or self.call.done_at is not None:
+            return
+        container = self.item.container
+        carrier = self.table.carriers.get(container.id) if container is not None else None
+        if carrier is None:
+            self.cancel()
+        else:
+            carrier.write(web.pack(web.GONE, self.number))
+            asyncio.get_running_loop().call_later(_FAREWELL, self.cancel)
 
     def cancel(self) -> None:
         if self.call is not None and self.call.done_at is None:
@@ -170,6 +174,8 @@ class Table:
     def __init__(self, core: core_module.Core) -> None:
         self.core = core
         self._exchanges: dict[int, Exchange] = {}
+        self.carriers: dict[str, carriers.Carrier] = {}
+        """By container."""
         self._last = 0
 
     def begin(self, route: state.Route, query: str, head: Any, body: bytes | None) -> Exchange:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from windlass.wire import web
 if TYPE_CHECKING:
     from windlass.server.ingress import edge as edge_module
 
+_REASON = "Switching Protocols"
+
 
 class Upgraded:
     """One request that asks for another protocol."""
@@ -25,7 +29,8 @@ class Upgraded:
 
     async def run(self) -> http.StreamResponse:
         edge, request, target = self._edge, self._request, self._target
-        if request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET":
+        raw = target.route.web["kind"] == "server"
+        if not raw and (request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET"):
             raise answers.Refusal(501, "this app only upgrades to WebSockets")
         head = requests.head(request, target, body=False, kind="websocket")
         exchange = edge.table.begin(target.route, target.query, head, None)
@@ -37,10 +42,32 @@ class Upgraded:
                 from windlass.server.ingress import edge as answering
 
                 return await answering._respond(request, exchange, said)
-            return await self._talk(exchange, said)
+            return await (self._pass(exchange, said) if raw else self._talk(exchange, said))
         finally:
             exchange.gone()
             exchange.close()
+
+    async def _pass(self, exchange: exchanges.Exchange, said: dict[str, Any]) -> http.StreamResponse:
+        """Bytes, whatever they mean."""
+        transport, client = self._request.transport, Bytes()
+        if transport is None:
+            raise answers.Refusal(400, "the client has gone")
+        self._request.protocol.set_parser(client)  # type: ignore[arg-type]
+        head = [f"HTTP/1.1 101 {_REASON}", *(f"{name}: {value}" for name, value in said["headers"]), "", ""]
+        transport.write("\r\n".join(head).encode("latin-1"))
+        sender = self._edge.owner.start(_bytes_to_app(exchange, client), "web.upgrade")
+        try:
+            while True:
+                kind, data = await exchange.next()
+                if kind != web.BODY:
+                    break
+                transport.write(data)
+                await _drained(self._request)
+                exchange.taken(len(data))
+        finally:
+            sender.cancel()
+            transport.close()
+        return Sent()
 
     async def _talk(self, exchange: exchanges.Exchange, said: dict[str, Any]) -> http.StreamResponse:
         chosen = said.get("subprotocol")
@@ -56,6 +83,60 @@ class Upgraded:
         finally:
             sender.cancel()
         return socket
+
+
+class Bytes:
+    """Takes the place of the parser of a connection that does not speak HTTP any more."""
+
+    def __init__(self) -> None:
+        self._arrived: collections.deque[bytes] = collections.deque()
+        self._over = False
+        self._wake = asyncio.Event()
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._arrived.append(data)
+        self._wake.set()
+        return False, b""
+
+    def feed_eof(self) -> None:
+        self._over = True
+        self._wake.set()
+
+    def set_exception(self, *_: Any) -> None:
+        self.feed_eof()
+
+    async def next(self) -> bytes:
+        """b"" at the end."""
+        while not self._arrived:
+            if self._over:
+                return b""
+            self._wake.clear()
+            await self._wake.wait()
+        return self._arrived.popleft()
+
+
+class Sent(http.StreamResponse):
+    """A response that was written already."""
+
+    async def prepare(self, request: http.BaseRequest) -> Any:
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        return None
+
+
+async def _drained(request: http.BaseRequest) -> None:
+    drain = getattr(request.protocol, "_drain_helper", None)
+    if drain is not None:
+        await drain()
+
+
+async def _bytes_to_app(exchange: exchanges.Exchange, client: Bytes) -> None:
+    while data := await client.next():
+        while exchange.credit <= 0 and exchange.status is None:
+            await exchange.wait()
+        exchange.send(web.BODY, data)
+    exchange.send(web.END)
 
 
 async def _to_app(exchange: exchanges.Exchange, socket: http.WebSocketResponse) -> None:

@@ -337,7 +337,8 @@ def test_no_request_fails_while_its_app_is_deployed_ten_times(port, stage, tmp_p
 
     async def load(client: aiohttp.ClientSession) -> None:
         while not stop.is_set():
-            async with client.get(f"http://127.0.0.1:{port}/", headers={"Host": "local--web-busy-page.localhost"}) as got:
+            named = {"Host": "local--web-busy-page.localhost"}
+            async with client.get(f"http://127.0.0.1:{port}/", headers=named) as got:
                 seen.add((got.status, await got.read()))
 
     async def scene() -> None:

@@ -19,6 +19,7 @@ PATIENCE = 150.0
 """Seconds for a response to begin, before the client is asked to come back for it."""
 _PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
+_ENDING = frozenset({400, 408, 413})  # after these nobody knows where the next request would begin
 _BODILESS = frozenset({204, 304})
 _log = logging.getLogger(__name__)
 
@@ -157,7 +158,10 @@ def _shown(request: http.BaseRequest) -> str:
 
 def _refused(refusal: answers.Refusal) -> http.Response:
     headers = {name.replace("_", "-").title(): value for name, value in refusal.headers.items()}
-    return http.Response(status=refusal.status, text=refusal.text + "\n", headers=headers)
+    response = http.Response(status=refusal.status, text=refusal.text + "\n", headers=headers)
+    if refusal.status in _ENDING:
+        response.force_close()
+    return response
 
 
 async def _small_body(request: http.BaseRequest) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The web edge beside uvicorn: requests a second, latency, streams, WebSockets, the first request of a function at zero.
+"""The web edge beside uvicorn: requests a second, latency, streams, WebSockets, first requests of functions at zero.
 
     python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, fastapi and uvicorn
 
@@ -240,7 +240,7 @@ def main() -> None:
         edge, alone = wrk(url, host, chosen.seconds, chosen.connections), direct(chosen.seconds, chosen.connections)
         print("| what | figure |\n|---|---|")
         for name, one in (("through the edge", edge), ("uvicorn alone", alone)):
-            figures = f"{one['rate']:,.0f}/s, p50 {one['p50']:.2f} ms, p99 {one['p99']:.2f} ms, {one['failed']:.0f} failed"
+            figures = f"{one['rate']:,.0f}/s, p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms, {one['failed']:.0f} failed"
             print(f"| FastAPI hello, {chosen.connections} connections, {name} | {figures} |")
         print(f"| share of uvicorn | {edge['rate'] / alone['rate']:.0%} |")
         few, fewer = wrk(url, host, chosen.seconds, 1), direct(chosen.seconds, 1)

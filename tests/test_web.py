@@ -128,3 +128,24 @@ def test_a_web_function_still_runs_here_but_cannot_be_called():
     for verb in (square.remote, square.spawn):
         with pytest.raises(exception.InvalidError, match="web function"):
             verb()
+
+
+@pytest.mark.parametrize("port", [0, 65536, "80", True])
+def test_only_ports_are_forwarded(port):
+    with pytest.raises(exception.InvalidError, match="port"):
+        windlass.forward(port)
+
+
+def test_ports_are_forwarded_in_containers_only():
+    with pytest.raises(exception.InvalidError, match="containers"):
+        windlass.forward(80)
+    with pytest.raises(exception.InvalidError, match="together"):
+        windlass.forward(80, unencrypted=True, h2_enabled=True)
+
+
+def test_a_tunnel_says_where_it_is():
+    tunnel = windlass.Tunnel("127.0.0.1", 80)
+    assert tunnel.url == "http://127.0.0.1:80" and tunnel.tls_socket == ("127.0.0.1", 80)
+    with pytest.raises(exception.InvalidError, match="plain TCP"):
+        _ = tunnel.tcp_socket
+    assert windlass.Tunnel("h", 1, "u", 2).tcp_socket == ("u", 2)

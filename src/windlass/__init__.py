@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
+    from windlass.tunnel import Tunnel as Tunnel
+    from windlass.tunnel import forward as forward
     from windlass.volume import Volume as Volume
 
 _WHERE = {
@@ -67,6 +69,8 @@ _WHERE = {
     "Queue": "queue",
     "Retries": "retries",
     "Secret": "secret",
+    "Tunnel": "tunnel",
+    "forward": "tunnel",
     "Volume": "volume",
     "batched": "partial_function",
     "concurrent": "partial_function",

@@ -314,3 +314,59 @@ def test_a_call_of_a_web_function_is_refused(play):
             await client.run(function, [1])
 
     play(scene, web_port=0)
+
+
+def test_a_body_that_turns_out_malformed_is_a_400(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+        head = b"POST /keep HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+        writer.write(head)
+        while len(site.heads) < 2:
+            await asyncio.sleep(0.01)
+        site.writer.write(web.credit(site.heads[-1]["n"], web.WINDOW))
+        await asyncio.sleep(0.05)
+        writer.write(b"nonsense\r\n")
+        assert status(await asyncio.wait_for(reader.read(), 5)) == 400
+        writer.close()
+
+    play(scene, web_port=0)
+
+
+def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        plan = site.worker.plans[-1]["runner"]
+        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        visits = inside.stream("tunnel.open", {"port": 8000})
+        tunnel = (await visits.__anext__()).body
+        visitor_reader, visitor = await asyncio.open_connection(tunnel["host"], tunnel["port"])
+        visitor.write(b"early ")
+        number = (await visits.__anext__()).body["visitor"]
+        strange = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number + 1)
+        assert await asyncio.wait_for(site.reader.read(), 5) == b""
+        strange.close()
+        program = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number)
+        visitor.write(b"x" * 3_000_000)
+        got = await asyncio.wait_for(site.reader.readexactly(3_000_006), 5)
+        assert got.startswith(b"early x")
+        program.write(b"answer")
+        program.write_eof()
+        assert await asyncio.wait_for(visitor_reader.read(), 5) == b"answer"
+        visitor.close()
+        program.close()
+        await visits.aclose()
+        for _ in range(100):
+            try:
+                _, writer = await asyncio.open_connection(tunnel["host"], tunnel["port"])
+            except OSError:
+                break
+            writer.close()
+            await asyncio.sleep(0.02)
+        else:
+            raise AssertionError("the port stayed open")
+
+    play(scene, web_port=0)

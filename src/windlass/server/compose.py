@@ -29,6 +29,7 @@ from windlass.server.api import runners as _runners
 from windlass.server.api import schedules as _schedules
 from windlass.server.api import secrets as _secrets
 from windlass.server.api import terminals as _terminals
+from windlass.server.api import tunnels as _tunnels
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
 from windlass.server.api import volumes as _volumes
@@ -45,7 +46,7 @@ from windlass.server.store import database
 
 API = (
     _apps, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues, _records,
-    _runners, _schedules, _secrets, _terminals, _upkeep, _variants, _volumes, _web,
+    _runners, _schedules, _secrets, _terminals, _tunnels, _upkeep, _variants, _volumes, _web,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

@@ -41,4 +41,4 @@ def ended(status: int) -> Refusal:
 NOTHING_HERE = "there is nothing here"
 BUSY = "too many requests wait for this app"
 LOST = "the app's container closed the connection before it answered"
-EARLY = "the app did not take the request in time"
+BAD_BODY = "the request's body is malformed or too large"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from windlass import exception
 from windlass.server.apply import core as core_module
@@ -66,8 +66,20 @@ class Carrier(asyncio.Protocol):
             raise exception.AuthError(f"container {identity} is no longer wanted")
         if self._timer is not None:
             self._timer.cancel()
+        if "tunnel_id" in body:
+            self._hand_over(identity, body, rest)
+            return b""
         self._table.carriers[identity] = self
         return rest
+
+    def _hand_over(self, identity: str, body: dict[str, Any], rest: bytes) -> None:
+        """It is for a visitor of a tunnel, and ours no more."""
+        transport, self._transport = self._transport, None
+        tunnel, visitor = str(body["tunnel_id"]), body.get("visitor")
+        if transport is None:
+            return
+        if not isinstance(visitor, int) or not self._table.tunnels.join(identity, tunnel, visitor, transport, rest):
+            transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

@@ -7,6 +7,7 @@ import logging
 from typing import Any
 
 import msgspec
+from aiohttp import http_exceptions
 from aiohttp import web as http
 
 from windlass.kit import tasks
@@ -113,6 +114,8 @@ class Edge:
                     continue  # the request itself is not through yet
                 return None
             kind, data = first
+            if exchange.refused:
+                raise answers.Refusal(exchange.refused, answers.BAD_BODY)
             if kind == web.HEAD:
                 return _head(data)
             if kind == web.GONE:
@@ -196,12 +199,12 @@ async def _pump(request: http.BaseRequest, exchange: exchanges.Exchange) -> None
                 break
             total += len(data)
             if total > requests.MAX_BODY:
-                exchange.gone()
+                exchange.refuse(413)
                 return
             exchange.send(web.BODY, data)
         exchange.send(web.END)
-    except http.RequestPayloadError:
-        exchange.gone()
+    except (http.RequestPayloadError, http_exceptions.HttpProcessingError, ConnectionError):
+        exchange.refuse(400)
 
 
 def _head(data: bytes) -> dict[str, Any]:

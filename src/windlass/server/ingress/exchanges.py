@@ -15,7 +15,7 @@ from windlass import exception
 from windlass.server.apply import calls, cancel
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
-from windlass.server.ingress import answers
+from windlass.server.ingress import answers, tunnels
 from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
 from windlass.wire import web
@@ -33,8 +33,8 @@ LOST = -1
 
 class Exchange:
     __slots__ = (
-        "arrived", "call", "carrier", "complete", "core", "credit", "item", "number", "over", "position", "status",
-        "table", "waiters",
+        "arrived", "call", "carrier", "complete", "core", "credit", "item", "number", "over", "position", "refused",
+        "status", "table", "waiters",
     )  # fmt: skip
 
     def __init__(self, table: Table, number: int) -> None:
@@ -51,6 +51,8 @@ class Exchange:
         """Whether the whole response has arrived."""
         self.status: int | None = None
         """How the input ended."""
+        self.refused = 0
+        """The edge's own answer to a request that turned out to be bad."""
         self.over = False
         """Whether nothing comes any more."""
         self.position = 0
@@ -158,6 +160,13 @@ class Exchange:
             carrier.write(web.pack(web.GONE, self.number))
             asyncio.get_running_loop().call_later(_FAREWELL, self.cancel)
 
+    def refuse(self, status: int) -> None:
+        """The request itself is bad: this is its answer, if none has begun."""
+        self.refused = status
+        self.arrived.appendleft((web.GONE, b""))
+        self.gone()
+        self._wake()
+
     def cancel(self) -> None:
         if self.call is not None and self.call.done_at is None:
             self.core.turn.begin()
@@ -176,6 +185,7 @@ class Table:
         self._exchanges: dict[int, Exchange] = {}
         self.carriers: dict[str, carriers.Carrier] = {}
         """By container."""
+        self.tunnels = tunnels.Tunnels()
         self._last = 0
 
     def begin(self, route: state.Route, query: str, head: Any, body: bytes | None) -> Exchange:

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from aiohttp import http_exceptions, web_protocol
 from aiohttp import web as http
-from aiohttp import web_protocol
 
 from windlass import exception
 from windlass.kit import tasks
@@ -44,8 +44,17 @@ class Connection(web_protocol.RequestHandler):
         super().data_received(data)
         if self._messages or self._current_request is not None:
             self._quick()
+            self._tell_bad_body()
         elif self._head_timer is None:
             self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def _tell_bad_body(self) -> None:
+        """The parser keeps an error in the middle of a body to itself; whoever reads it would wait for ever."""
+        request = self._current_request
+        if request is None or not self._messages or not isinstance(self._messages[-1][0], web_protocol._ErrInfo):
+            return
+        if not request.content.is_eof() and request.content.exception() is None:
+            request.content.set_exception(http_exceptions.TransferEncodingError("malformed body"))
 
     def _quick(self) -> None:
         if self._head_timer is not None:
@@ -84,6 +93,7 @@ class Server(http.Server):
 async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> AsyncIterator[None]:
     """Answer until the block is left. ``folder``: where the socket of runners belongs."""
     table = exchanges.Table(core)
+    core.web.tunnels = table.tunnels
     answering = edge.Edge(core, table, owner)
     server = Server(
         answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,

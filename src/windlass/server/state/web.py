@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from windlass.server.state import machines
 from windlass.wire.messages import functions
@@ -26,6 +26,8 @@ class Web:
         """By label; None: to be made anew, because functions have come or gone."""
         self.tokens: dict[str, tuple[str, list[str]]] | None = None
         """Digest and environments of each proxy token; None: to be read again."""
+        self.tunnels: Any = None
+        """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

@@ -154,6 +154,7 @@ METHODS: dict[str, Method] = {
     "proxy_token.create": Method("request", USER, web.ProxyTokenCreate, web.ProxyTokenCreated),
     "proxy_token.list": Method("request", USER, common.Empty, web.ProxyTokenList),
     "proxy_token.revoke": Method("request", USER, web.ProxyTokenRef, common.Empty),
+    "tunnel.open": Method("stream", CALLER, web.TunnelOpen, web.TunnelItem),
     "domain.add": Method("request", USER, web.DomainRef, common.Empty),
     "domain.list": Method("request", USER, common.Empty, web.DomainList),
     "domain.remove": Method("request", USER, web.DomainRef, common.Empty),

@@ -37,6 +37,21 @@ class ProxyTokenRef(TypedDict):
     token_id: str
 
 
+class TunnelOpen(TypedDict):
+    """From a container, for a port of it. Open as long as the stream."""
+
+    port: int
+
+
+class TunnelItem(TypedDict, total=False):
+    """First where the tunnel is, then the number of each ``visitor``, for whom the container connects to the edge."""
+
+    tunnel_id: str
+    host: str
+    port: int
+    visitor: int
+
+
 class DomainRef(TypedDict):
     domain: str
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _MOST_THREADS = 1000
+_SPARE = 16  # threads beyond those that requests may have, for those that do not stop
 
 
 class App:
@@ -29,7 +30,8 @@ class App:
         self._app: Callable[..., Any] = app
         self._carrier = carrier
         self._most = most
-        self._threads = futures.ThreadPoolExecutor(min(most, _MOST_THREADS), "windlass-wsgi")
+        self._abandoned = 0
+        self._threads = futures.ThreadPoolExecutor(min(most, _MOST_THREADS) + _SPARE, "windlass-wsgi")
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
         request = json.loads(head)
@@ -41,9 +43,28 @@ class App:
         try:
             context = contextvars.copy_context()
             environ = self._environ(request, call.input(body))
-            await loop.run_in_executor(self._threads, context.run, call.run, self._app, environ)
+            work = loop.run_in_executor(self._threads, context.run, call.run, self._app, environ)
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                self._abandon(work)
+                raise
         finally:
             stream.close(whole=call.ended)
+
+    def _abandon(self, work: asyncio.Future[None]) -> None:
+        """A thread cannot be stopped: it goes on without anybody, and in the place of a spare one."""
+        if work.done():
+            return
+        self._abandoned += 1
+        work.add_done_callback(self._came_back)
+        if self._abandoned > _SPARE:
+            raise SystemExit("too many requests did not stop when they were interrupted")
+
+    def _came_back(self, work: asyncio.Future[None]) -> None:
+        self._abandoned -= 1
+        if not work.cancelled():
+            work.exception()  # nobody is interested any more
 
     def _environ(self, request: dict[str, Any], body: io.BufferedIOBase) -> dict[str, Any]:
         environ: dict[str, Any] = {

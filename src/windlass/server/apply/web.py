@@ -170,6 +170,7 @@ def add_domain(core: Core, name: str) -> None:
         raise exception.InvalidError(f"{name[:80]!r} is no domain", hint="Like api.example.org, or *.example.org.")
     core.turn.begin()
     store.insert_domain(core.db, name, core.clock.now())
+    core.web.changed()
 
 
 def remove_domain(core: Core, name: str) -> None:

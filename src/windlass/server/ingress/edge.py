@@ -93,6 +93,8 @@ class Edge:
             if head is None:
                 parked = True
                 return self._park(request, target, exchange)
+            if head["status"] == 101:
+                raise answers.Refusal(502, "the app switched protocols, which nobody asked for")
             return await _respond(request, exchange, head)
         except BaseException:
             exchange.gone()
@@ -211,7 +213,7 @@ def _head(data: bytes) -> dict[str, Any]:
     try:
         head: dict[str, Any] = msgspec.json.decode(data)
         status = head["status"]
-        if not isinstance(status, int) or not 100 <= status <= 999:
+        if not isinstance(status, int) or not (200 <= status <= 999 or status == 101):
             raise answers.Refusal(502, "the app answered with a status that is none")
         for name, value in head["headers"]:
             if any(character in name + value for character in "\r\n\0") or not name:
@@ -246,10 +248,19 @@ async def _respond(
     return response
 
 
+def _text(value: str) -> str:
+    """What aiohttp writes as the bytes that the app sent: it encodes as UTF-8."""
+    raw = value.encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return value
+
+
 def _copy(head: dict[str, Any], response: http.StreamResponse) -> None:
     for name, value in head["headers"]:
         if name.lower() not in _HOP:
-            response.headers.add(name, value)
+            response.headers.add(name, value if value.isascii() else _text(value))
     response.headers.setdefault("Server", "windlass")
 
 

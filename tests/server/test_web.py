@@ -4,6 +4,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import ssl
 
 import fakes
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from windlass import exception, paths
 from windlass.kit import ids
 from windlass.server.ingress import edge, listener
+from windlass.server.objects import authority
 from windlass.wire import web
 
 ASGI = {"kind": "asgi", "label": "here", "custom_domains": [], "requires_proxy_auth": False}
@@ -370,3 +372,45 @@ def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(pla
             raise AssertionError("the port stayed open")
 
     play(scene, web_port=0)
+
+
+def test_https_is_answered_with_certificates_of_a_local_authority(play, home):
+    async def scene(platform):
+        site, client = await standing(platform)
+        made = await client.request("edge.trust")
+        assert (home / "tls/authority.key").stat().st_mode & 0o777 == 0o600
+        trusting = ssl.create_default_context(cafile=made["certificate"])
+
+        async def secure(name: str) -> bytes:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", made["port"], ssl=trusting, server_hostname=name
+            )
+            writer.write(request())
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return answer
+
+        assert (await secure("local--here-dev.localhost")).endswith(b"hello")
+        assert site.heads[-1]["scheme"] == "https"
+        assert ["x-forwarded-proto", "https"] in site.heads[-1]["headers"]
+        for stranger in ("local--nobody.localhost", "example.org", "a/../../b"):
+            with pytest.raises((ssl.SSLError, ConnectionError, ValueError)):
+                await secure(stranger)
+        again = await client.request("edge.trust")
+        assert again == made
+        await platform.stop()
+        await platform.start()
+        assert platform.core.web.tls_port == made["port"]
+
+    play(scene, web_port=0)
+
+
+def test_a_given_certificate_is_shown_for_its_domain(home):
+    keeper = authority.Authority(home / "tls")
+    keeper.make()
+    made = keeper._made("shop.localhost")
+    (home / "tls/given").mkdir()
+    made.rename(home / "tls/given/_.example.org.pem")
+    assert keeper.choose("shop.example.org", known=False) is not None
+    assert keeper.choose("example.org", known=False) is None
+    assert keeper.choose("../../etc/passwd", known=True) is None

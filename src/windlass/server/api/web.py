@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from windlass import exception
 from windlass.server.api import door
 from windlass.server.apply import web as actions
 from windlass.server.store import web
@@ -38,6 +39,22 @@ def _info(token: web.Token) -> messages.ProxyTokenInfo:
 def revoke(core: Core, who: door.Who, body: messages.ProxyTokenRef, incoming: peer.Incoming) -> Any:
     actions.revoke_token(core, body["token_id"])
     return {}
+
+
+@door.handler("edge.trust")
+def trust(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> None:
+    if core.web.trust is None:
+        raise exception.ConflictError("this platform has no web edge")
+    core.tasks.start(_trust(core, incoming), "edge.trust")
+
+
+async def _trust(core: Core, incoming: peer.Incoming) -> None:
+    try:
+        certificate = await core.web.trust()
+    except OSError as exc:
+        incoming.fail(exception.PermissionDeniedError(f"the local authority cannot be kept: {exc}"))
+        return
+    incoming.reply({"certificate": str(certificate), "port": core.web.tls_port})
 
 
 @door.handler("domain.add")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from aiohttp import web as http
 from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
+from windlass.server.apply import web as actions
 from windlass.server.ingress import carriers, edge, exchanges
+from windlass.server.objects import authority
 from windlass.wire import web
 
 _HEAD = 20.0  # seconds for the head of a request to come
@@ -101,10 +104,14 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
     )  # fmt: skip
     async with _runners(core, table, folder):
         listener = await _listen(core, server)
+        secure = Secure(core, server)
+        core.web.trust = secure.trust
+        await secure.open()
         try:
             yield
         finally:
             listener.close()
+            secure.close()
             await server.shutdown(1.0)
             answering.access.flush()
 
@@ -127,6 +134,59 @@ async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractSer
         _log.info("answering HTTP at 127.0.0.1:%d", core.web.port)
         return listener
     raise exception.ConflictError("no port of loopback can be listened at")
+
+
+class Secure:
+    """HTTPS beside it, from when there are certificates."""
+
+    def __init__(self, core: core_module.Core, server: Server) -> None:
+        self._core = core
+        self._server = server
+        self._authority = authority.Authority(core.settings.home / "tls")
+        self._listener: asyncio.AbstractServer | None = None
+
+    async def open(self) -> None:
+        """Where there is anything to show; the port is remembered, too."""
+        if self._listener is not None or not self._authority.wanted:
+            return
+        context = self._authority.context()
+        context.sni_callback = self._choose
+        if (default := self._authority.choose("localhost", known=True)) is not None:
+            context = default
+            context.sni_callback = self._choose
+        loop, remembered = asyncio.get_running_loop(), self._core.settings.home / "web.tls.port"
+        last = remembered.read_text().strip() if remembered.exists() else ""
+        for port in (int(last) if last.isdigit() else self._core.web.port + 1, 0):
+            try:
+                self._listener = await loop.create_server(self._server, "127.0.0.1", port, ssl=context, backlog=1024)
+            except OSError as exc:
+                _log.warning("cannot listen at port %d: %s", port, exc)
+                continue
+            self._core.web.tls_port = self._listener.sockets[0].getsockname()[1]
+            remembered.write_text(f"{self._core.web.tls_port}\n")
+            _log.info("answering HTTPS at 127.0.0.1:%d", self._core.web.tls_port)
+            return
+
+    async def trust(self) -> Path:
+        """Make the local authority, and answer with its certificates from now on. Returned: its own certificate."""
+        self._authority.make()
+        await self.open()
+        return self._authority.certificate
+
+    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+        if not name:
+            return None
+        label, _, rest = name.lower().partition(".")
+        known = rest == "localhost" and label in actions.routes(self._core)
+        chosen = self._authority.choose(name, known=known or name.lower() == "localhost")
+        if chosen is None:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        connection.context = chosen
+        return None
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
 
 
 @contextlib.asynccontextmanager

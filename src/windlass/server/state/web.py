@@ -26,6 +26,10 @@ class Web:
         """By label; None: to be made anew, because functions have come or gone."""
         self.tokens: dict[str, tuple[str, list[str]]] | None = None
         """Digest and environments of each proxy token; None: to be read again."""
+        self.tls_port = 0
+        """Where it answers HTTPS, 0 where it does not."""
+        self.trust: Any = None
+        """Makes the local authority (``ingress.listener``), where there is an edge."""
         self.tunnels: Any = None
         """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
         self.domains: dict[str, Route] = {}

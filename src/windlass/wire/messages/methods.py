@@ -155,6 +155,7 @@ METHODS: dict[str, Method] = {
     "proxy_token.list": Method("request", USER, common.Empty, web.ProxyTokenList),
     "proxy_token.revoke": Method("request", USER, web.ProxyTokenRef, common.Empty),
     "tunnel.open": Method("stream", CALLER, web.TunnelOpen, web.TunnelItem),
+    "edge.trust": Method("request", USER, common.Empty, web.EdgeTrusted),
     "domain.add": Method("request", USER, web.DomainRef, common.Empty),
     "domain.list": Method("request", USER, common.Empty, web.DomainList),
     "domain.remove": Method("request", USER, web.DomainRef, common.Empty),

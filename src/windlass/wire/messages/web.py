@@ -52,6 +52,13 @@ class TunnelItem(TypedDict, total=False):
     visitor: int
 
 
+class EdgeTrusted(TypedDict):
+    """``certificate``: the file of the local authority's. ``port``: where the edge answers HTTPS."""
+
+    certificate: str
+    port: int
+
+
 class DomainRef(TypedDict):
     domain: str
 

@@ -91,7 +91,7 @@ class Authority:
         path = self._folder / "made" / f"{name}.pem"
         if path.exists():
             kept = x509.load_pem_x509_certificate(path.read_bytes())
-            if kept.not_valid_after > datetime.datetime.utcnow() + _RENEW:
+            if kept.not_valid_after_utc > datetime.datetime.now(datetime.timezone.utc) + _RENEW:
                 return path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         issuer = x509.load_pem_x509_certificate(self.certificate.read_bytes())

@@ -18,8 +18,6 @@ import sys
 import time
 from pathlib import Path
 
-import aiohttp
-
 import windlass
 from windlass import paths
 
@@ -178,6 +176,8 @@ def streams(port: int) -> None:
 
 
 async def sockets(port: int, count: int, seconds: int) -> None:
+    import aiohttp  # here alone: containers import this file, too
+
     url, host = f"http://127.0.0.1:{port}/", {"Host": "local--bench-raw-dev.localhost"}
     times: list[float] = []
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
+
+from aiohttp import web as http
 
 from windlass.server.state import moves
 
@@ -22,6 +25,7 @@ class Said(NamedTuple):
     text: str
 
 
+_ENDING = frozenset({400, 408, 413})
 _ENDED = {
     moves.Status.SUCCESS: Said(502, "the app did not answer"),
     moves.Status.FAILURE: Said(500, "the app failed; its log says why"),
@@ -36,6 +40,14 @@ def ended(status: int) -> Refusal:
     """For an input that ended without a response."""
     said = _ENDED.get(moves.Status(status), Said(502, "the app did not answer"))
     return Refusal(said.status, said.text)
+
+
+def response(status: int, text: str, headers: Mapping[str, str] | None = None) -> http.Response:
+    """The edge's own words. After some of them nobody knows where the next request would begin."""
+    made = http.Response(status=status, text=text + "\n", headers={"Server": "windlass", **(headers or {})})
+    if status in _ENDING:
+        made.force_close()
+    return made
 
 
 NOTHING_HERE = "there is nothing here"

@@ -20,7 +20,6 @@ PATIENCE = 150.0
 """Seconds for a response to begin, before the client is asked to come back for it."""
 _PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
 _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
-_ENDING = frozenset({400, 408, 413})  # after these nobody knows where the next request would begin
 _BODILESS = frozenset({204, 304})
 _log = logging.getLogger(__name__)
 
@@ -134,7 +133,7 @@ class Edge:
         asyncio.get_running_loop().call_later(_PARKED, self._forget, call_id, exchange)
         query = "&".join(part for part in (target.query, f"{requests.RESULT}={call_id}") if part)
         where = f"{target.root}{target.path}?{query}"
-        return http.Response(status=303, headers={"Location": where}, text="come back for the answer\n")
+        return answers.response(303, "come back for the answer", {"Location": where})
 
     def _forget(self, call_id: str, exchange: exchanges.Exchange) -> None:
         if self.parked.get(call_id) is exchange:
@@ -163,10 +162,7 @@ def _shown(request: http.BaseRequest) -> str:
 
 def _refused(refusal: answers.Refusal) -> http.Response:
     headers = {name.replace("_", "-").title(): value for name, value in refusal.headers.items()}
-    response = http.Response(status=refusal.status, text=refusal.text + "\n", headers=headers)
-    if refusal.status in _ENDING:
-        response.force_close()
-    return response
+    return answers.response(refusal.status, refusal.text, headers)
 
 
 async def _small_body(request: http.BaseRequest) -> bytes | None:

@@ -18,7 +18,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
-from windlass.server.ingress import carriers, edge, exchanges
+from windlass.server.ingress import answers, carriers, edge, exchanges
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -80,7 +80,7 @@ class Connection(web_protocol.RequestHandler):
         if status >= 500:
             _log.error("answering a request failed", exc_info=exc)
         text = "this is no request that can be answered" if status < 500 else "the edge failed"
-        response = http.Response(status=status, text=text + "\n")
+        response = answers.response(status, text)
         response.force_close()
         return response
 
@@ -119,21 +119,25 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
 async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractServer:
     """At the port that was asked for, else at the one of last time, else at any that is free."""
     loop, remembered = asyncio.get_running_loop(), core.settings.home / "web.port"
-    last = remembered.read_text().strip() if remembered.exists() else ""
-    wanted = [core.settings.web_port, 0]
-    if last.isdigit() and 0 < int(last) < 65536:
-        wanted.insert(0, int(last))
-    for port in wanted:
+    for port in _wanted(core.settings.web_port, remembered):
         try:
             listener = await loop.create_server(server, "127.0.0.1", port, backlog=2048)
         except OSError as exc:
             _log.warning("cannot listen at port %d: %s", port, exc)
             continue
         core.web.port = listener.sockets[0].getsockname()[1]
-        remembered.write_text(f"{core.web.port}\n")
+        remembered.write_text(f"{core.settings.web_port} {core.web.port}\n")
         _log.info("answering HTTP at 127.0.0.1:%d", core.web.port)
         return listener
     raise exception.ConflictError("no port of loopback can be listened at")
+
+
+def _wanted(asked: int, remembered: Path) -> list[int]:
+    """Ports to try. That of last time comes first as long as the same is asked for."""
+    last = remembered.read_text().split() if remembered.exists() else []
+    if len(last) == 2 and last[0] == str(asked) and last[1].isdigit() and 0 < int(last[1]) < 65536:
+        return [int(last[1]), asked, 0]
+    return [asked, 0]
 
 
 class Secure:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -23,6 +24,9 @@ _HOP = frozenset({
 })  # fmt: skip
 _FORGED = frozenset({"forwarded", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
                      "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server"})  # fmt: skip
+_NEVER = _HOP | _FORGED
+_USUAL = frozenset({"close", "keep-alive", "upgrade"})
+_KEPT = frozenset({"host", "content-length", "cookie", "authorization"})
 _encode = msgspec.json.encode
 
 
@@ -77,15 +81,14 @@ def headers(request: http.BaseRequest, *, upgrade: bool, secret: bool) -> list[l
 
     ``secret``: a proxy token, which opened the door, is not the app's to see.
     """
-    named = {token.strip().lower() for value in request.headers.getall("Connection", []) for token in value.split(",")}
-    dropped = (_HOP | _FORGED | named) - {"host", "content-length", "cookie", "authorization"}
+    dropped = _dropped(request.headers.getall("Connection", ()))
     if secret:
-        dropped |= {"modal-secret"}
-    raw = [
-        [name.decode("latin-1").lower(), value.decode("latin-1")]
-        for name, value in request.raw_headers
-        if name.decode("latin-1").lower() not in dropped
-    ]
+        dropped = dropped | {"modal-secret"}
+    raw = []
+    for name, value in request.raw_headers:
+        small = name.decode("latin-1").lower()
+        if small not in dropped:
+            raw.append([small, value.decode("latin-1")])
     host = request.headers.get("Host", "")
     raw += [
         ["x-forwarded-for", request.remote or ""],
@@ -97,6 +100,12 @@ def headers(request: http.BaseRequest, *, upgrade: bool, secret: bool) -> list[l
     elif request.headers.get("Transfer-Encoding"):
         raw.append(["transfer-encoding", "chunked"])
     return raw
+
+
+def _dropped(connection: Iterable[str]) -> frozenset[str]:
+    """Names of headers that end here; a client may name more, but none that the app lives by."""
+    named = {token.strip().lower() for value in connection for token in value.split(",")}
+    return _NEVER if named <= _USUAL else _NEVER | (named - _KEPT)
 
 
 def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) -> Any:

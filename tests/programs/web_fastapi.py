@@ -1,7 +1,5 @@
 """Web functions with FastAPI in their image, one without, and a function that forwards a port."""
 
-from __future__ import annotations
-
 import socket
 import threading
 import time

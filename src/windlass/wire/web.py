@@ -6,6 +6,9 @@
     HEAD BODY… END ◄──  CREDIT ──►                      the response
     TEXT, BINARY, CLOSE ◄──►                            messages of a WebSocket
 
+Where inputs run side by side even the lease (LEASE) and a success (DONE) come by this connection: one wake of one
+thread at each end, in the place of three. All else that is said of inputs goes the ordinary way.
+
 Each frame is a header (length, kind, stream) and so many bytes. A stream is one request; its number comes with the
 lease. Bytes of bodies and messages are sent as far as the receiver has given credit, so that neither end holds more
 than ``WINDOW`` of a stream. Nothing is sent twice: when the connection is lost, so are its streams (ADR 0016).
@@ -20,7 +23,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HEAD, BODY, END, CREDIT, GONE, TEXT, BINARY, CLOSE = range(1, 9)
+HEAD, BODY, END, CREDIT, GONE, TEXT, BINARY, CLOSE, LEASE, DONE = range(1, 11)
 
 WINDOW = 1024 * 1024
 """Bytes of one stream that may be on their way in one direction."""
@@ -47,6 +50,33 @@ def header(kind: int, stream: int, size: int) -> bytes:
 
 def credit(stream: int, size: int) -> bytes:
     return _HEADER.pack(4, CREDIT, stream) + size.to_bytes(4, "big")
+
+
+_DONE = struct.Struct("!Id?")
+
+
+def lease(stream: int, described: bytes, payload: bytes) -> bytes:
+    """An input: what ``RunnerLease`` says of one, and its arguments."""
+    data = len(described).to_bytes(4, "big") + described + payload
+    return _HEADER.pack(len(data), LEASE, stream) + data
+
+
+def leased(data: bytes) -> tuple[bytes, bytes]:
+    size = int.from_bytes(data[:4], "big")
+    return data[4 : 4 + size], data[4 + size :]
+
+
+def done(stream: int, attempt: int, seconds: float, success: bool) -> bytes:
+    """An input ended; unless it was a ``success``, how it did is said elsewhere."""
+    return pack(DONE, stream, _DONE.pack(attempt, seconds, success))
+
+
+def read_done(data: bytes) -> tuple[int, float, bool]:
+    """Attempt, seconds, success. Raises ``InvalidError``."""
+    if len(data) != _DONE.size:
+        raise exception.InvalidError("malformed end of an input")
+    attempt, seconds, success = _DONE.unpack(data)
+    return attempt, seconds, success
 
 
 class Reader:
@@ -78,7 +108,7 @@ class Reader:
                 at += _HEADER.size
                 self._left, self._stream = length, stream
                 continue
-            if length > MAX_FRAME or not HEAD <= kind <= CLOSE:
+            if length > MAX_FRAME or not HEAD <= kind <= DONE:
                 raise exception.InvalidError("malformed frame of a web connection")
             if size - at < _HEADER.size + length:
                 break

@@ -7,9 +7,12 @@ import json
 from typing import TYPE_CHECKING
 
 from windlass import exception
+from windlass.runner import work
 from windlass.wire import web
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from windlass.wire.messages import containers
 
 _PATIENCE = 10.0  # seconds for a lost connection to come back before what needs it fails
@@ -33,6 +36,7 @@ class Carrier(asyncio.Protocol):
         self._closing = False
         self._up = asyncio.Event()
         self._again: asyncio.Task[None] | None = None
+        self._take: Callable[[work.Lease], None] | None = None
 
     async def open(self) -> None:
         """Raises ``ServiceError`` when the edge cannot be reached."""
@@ -41,6 +45,24 @@ class Carrier(asyncio.Protocol):
             await loop.create_unix_connection(lambda: self, self._path)
         except OSError as exc:
             raise exception.ServiceError(f"the web edge cannot be reached: {exc}") from exc
+
+    def lend(self, take: Callable[[work.Lease], None]) -> None:
+        """From now on inputs may come by this connection; ``take`` gets them."""
+        self._take = take
+        if self._transport is not None:
+            self.write(web.pack(web.LEASE, 0))
+
+    def _leased(self, number: int, data: bytes) -> None:
+        described, payload = web.leased(data)
+        lease = work.Lease(json.loads(described), [payload])
+
+        def ended(seconds: float, success: bool) -> None:
+            if self._transport is not None:
+                self.write(web.done(number, lease.attempt, seconds, success))
+
+        lease.ended = ended
+        assert self._take is not None
+        self._take(lease)
 
     def stream(self, number: int) -> Stream:
         stream = self._streams[number] = Stream(self, number)
@@ -80,6 +102,8 @@ class Carrier(asyncio.Protocol):
         self._reader = web.Reader(self._frame)
         hello = {"container_id": self._plan["container_id"], "token": self._plan["token"]}
         self.write(json.dumps(hello).encode() + b"\n")
+        if self._take is not None:
+            self.write(web.pack(web.LEASE, 0))
         self._up.set()
 
     def data_received(self, data: bytes) -> None:
@@ -105,6 +129,8 @@ class Carrier(asyncio.Protocol):
         stream = self._streams.get(number)
         if stream is not None:
             stream.take(kind, data)
+        elif kind == web.LEASE:
+            self._leased(number, data)
 
 
 class Stream:

@@ -11,6 +11,7 @@ from windlass.runner.web import asgi, carrier, endpoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from windlass.runner import work
     from windlass.wire.messages import containers, functions
 
 
@@ -70,6 +71,10 @@ class Site(served_module.Served):
         await app.startup()
         self._apps.append(app)
         return app
+
+    def leases(self, take: Callable[[work.Lease], None]) -> None:
+        if self._carrier is not None:
+            self._carrier.lend(take)
 
     def _most(self) -> int:
         """Requests at once."""

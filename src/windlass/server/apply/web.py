@@ -14,8 +14,10 @@ from windlass.kit import ids
 from windlass.server.apply import core as core_module
 from windlass.server.apply import environments as environment_actions
 from windlass.server.apply import variants
+from windlass.server.apply import work as work_actions
+from windlass.server.decide import attempts
 from windlass.server.decide import web as decisions
-from windlass.server.state import machines, moves
+from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
 from windlass.server.store import environments
 from windlass.server.store import web as store
@@ -211,6 +213,18 @@ def _values(schema: list[functions.ParameterSpec], given: dict[str, str]) -> dic
         else:
             raise exception.InvalidError(f"the query parameter {name!r} is missing")
     return values
+
+
+def succeeded(core: Core, container: machines.Container, item: work.Input, seconds: float) -> None:
+    """A request was answered, as its runner said by the connection of the edge."""
+    core.turn.begin()
+    function, container.seen_at = container.function, core.clock.now()
+    function.seconds = attempts.smooth(function.seconds, seconds)
+    item.usage = (seconds, None, None)
+    container.served += 1
+    work_actions.finish(core, item, moves.Status.SUCCESS)
+    if container.state == moves.ContainerState.DRAINING and not container.held:
+        container.kill_at = core.clock.now() + core.settings.stop_grace
 
 
 def payload(head: bytes, body: bytes | None) -> bytes:

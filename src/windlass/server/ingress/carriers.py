@@ -7,15 +7,20 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from windlass import exception
+from windlass.server.apply import cancel
 from windlass.server.apply import core as core_module
+from windlass.server.apply import web as actions
 from windlass.server.ingress import exchanges
 from windlass.wire import web
 
 if TYPE_CHECKING:
-    from windlass.server.state import machines
+    from windlass.server.state import machines, work
 
 _log = logging.getLogger(__name__)
+_encode = msgspec.json.Encoder().encode
 _HELLO = 4096
 _PATIENCE = 10.0  # seconds to say hello
 
@@ -30,6 +35,8 @@ class Carrier(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._reader = web.Reader(self._frame)
         self._mine: dict[int, exchanges.Exchange] = {}
+        self._leased: dict[int, work.Input] = {}
+        """Inputs whose leases went this way, until their runner has said how they ended."""
         self._out: list[bytes] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -87,11 +94,49 @@ class Carrier(asyncio.Protocol):
             self._timer.cancel()
         if self._container is not None and self._table.carriers.get(self._container.id) is self:
             del self._table.carriers[self._container.id]
+        if self._container is not None and self._container.direct is self:
+            self._container.direct = None
+        leased, self._leased = self._leased, {}
+        for item in leased.values():
+            if item.call.done_at is None and item.container is self._container:
+                self._core.turn.begin()
+                cancel.cancel(self._core, item.call, why="the container's connection was lost")
         mine, self._mine = self._mine, {}
         for exchange in mine.values():
             exchange.lost()
 
+    def lease(self, item: work.Input) -> None:
+        """Send a lease; if it is lost, so is this connection, and the request with it."""
+        exchange = next((one for one in item.call.watchers if isinstance(one, exchanges.Exchange)), None)
+        if exchange is None or item.data.inline is None:
+            return  # it has ended in the very same turn
+        described: dict[str, Any] = {
+            "input_id": item.id,
+            "call_id": item.call.id,
+            "attempt": item.attempt,
+            "payload": {"at": 0, "size": item.data.size},
+        }
+        if item.call.method:
+            described["method"] = item.call.method
+        self._leased[exchange.number] = item
+        self.write(web.lease(exchange.number, _encode(described), item.data.inline))
+
+    def _done(self, number: int, data: bytes) -> None:
+        attempt, seconds, success = web.read_done(data)
+        item, container = self._leased.pop(number, None), self._container
+        if item is None or container is None or not success:
+            return
+        if container.held.get(item.id) is item and item.attempt == attempt:
+            actions.succeeded(self._core, container, item, seconds)
+
     def _frame(self, kind: int, number: int, data: bytes) -> None:
+        if kind == web.DONE:
+            self._done(number, data)
+            return
+        if kind == web.LEASE:
+            if self._container is not None:
+                self._container.direct = self
+            return
         exchange = self._mine.get(number)
         if exchange is None:
             exchange = self._bound(number)

@@ -414,3 +414,75 @@ def test_a_given_certificate_is_shown_for_its_domain(home):
     assert keeper.choose("shop.example.org", known=False) is not None
     assert keeper.choose("example.org", known=False) is None
     assert keeper.choose("../../etc/passwd", known=True) is None
+
+
+async def direct(platform) -> tuple[Site, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A container whose leases come by the edge's own connection."""
+    site, _ = await standing(platform)
+    assert status(await sent(platform, request())) == 200  # there is a container now
+    site.writer.close()
+    writer = await site.open()
+    writer.write(web.pack(web.LEASE, 0))
+    (container,) = platform.core.world.containers.values()
+    for _ in range(200):
+        if container.direct is not None:
+            break
+        await asyncio.sleep(0.01)
+    return site, site.reader, writer
+
+
+async def leased(reader: asyncio.StreamReader) -> tuple[int, dict, bytes]:
+    frames: list[tuple[int, int, bytes]] = []
+    taking = web.Reader(lambda *frame: frames.append(frame))
+    while not frames:
+        taking.feed(await asyncio.wait_for(reader.read(65536), 5))
+    kind, number, data = frames[0]
+    assert kind == web.LEASE
+    described, payload = web.leased(data)
+    return number, json.loads(described), payload
+
+
+def test_where_inputs_run_side_by_side_leases_and_successes_come_by_the_edges_connection(play):
+    async def scene(platform):
+        _, reader, writer = await direct(platform)
+        waiting = asyncio.create_task(sent(platform, request(b"/there")))
+        number, described, payload = await leased(reader)
+        assert b'"/there"' in payload
+        said = json.dumps({"status": 202, "headers": []}).encode()
+        writer.write(web.pack(web.HEAD, number, said) + web.pack(web.BODY, number, b"hi") + web.pack(web.END, number))
+        assert status(await waiting) == 202
+        (container,) = platform.core.world.containers.values()
+        assert described["input_id"] in container.held
+        writer.write(web.done(number, described["attempt"] + 1, 0.1, True))  # of another attempt
+        writer.write(web.done(number + 1, described["attempt"], 0.1, True))
+        again = asyncio.create_task(sent(platform, request(b"/again")))
+        second, more, _ = await leased(reader)
+        assert len(container.held) == 2
+        writer.write(web.pack(web.HEAD, second, said) + web.pack(web.END, second))
+        writer.write(web.done(second, more["attempt"], 0.1, True))
+        assert status(await again) == 202
+        for _ in range(100):
+            if more["input_id"] not in container.held:
+                break
+            await asyncio.sleep(0.01)
+        assert list(container.held) == [described["input_id"]]
+        writer.close()
+
+    play(scene, web_port=0)
+
+
+def test_a_request_whose_connection_to_its_container_is_lost_is_a_502_and_never_runs_twice(play):
+    async def scene(platform):
+        site, reader, writer = await direct(platform)
+        waiting = asyncio.create_task(sent(platform, request(b"/once", method=b"POST")))
+        number, _, _ = await leased(reader)
+        writer.write(web.credit(number, 1))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        assert status(await waiting) in (502, 503)
+        await asyncio.sleep(0.2)
+        assert not any(head["path"] == "/once" for head in site.heads)
+        assert not any(item.state == 0 for item in platform.core.world.functions_by_n[1].ready)
+
+    play(scene, web_port=0)

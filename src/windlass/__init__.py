@@ -32,16 +32,23 @@ if TYPE_CHECKING:
     from windlass.function_call import FunctionCall as FunctionCall
     from windlass.image import Image as Image
     from windlass.network_file_system import NetworkFileSystem as NetworkFileSystem
+    from windlass.partial_function import asgi_app as asgi_app
     from windlass.partial_function import batched as batched
     from windlass.partial_function import concurrent as concurrent
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
+    from windlass.partial_function import fastapi_endpoint as fastapi_endpoint
     from windlass.partial_function import method as method
+    from windlass.partial_function import web_endpoint as web_endpoint
+    from windlass.partial_function import web_server as web_server
+    from windlass.partial_function import wsgi_app as wsgi_app
     from windlass.queue import Queue as Queue
     from windlass.retries import Retries as Retries
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
+    from windlass.tunnel import Tunnel as Tunnel
+    from windlass.tunnel import forward as forward
     from windlass.volume import Volume as Volume
 
 _WHERE = {
@@ -62,6 +69,8 @@ _WHERE = {
     "Queue": "queue",
     "Retries": "retries",
     "Secret": "secret",
+    "Tunnel": "tunnel",
+    "forward": "tunnel",
     "Volume": "volume",
     "batched": "partial_function",
     "concurrent": "partial_function",
@@ -74,12 +83,16 @@ _WHERE = {
     "is_local": "execution",
     "method": "partial_function",
     "parameter": "cls",
+    "wsgi_app": "partial_function",
+    "web_server": "partial_function",
+    "web_endpoint": "partial_function",
+    "fastapi_endpoint": "partial_function",
+    "asgi_app": "partial_function",
 }
 
 _REMOVED = {
     "Stub": "App",
     "Mount": "Image.add_local_file, add_local_dir or add_local_python_source",
-    "web_endpoint": "fastapi_endpoint",
     "build": "Image.run_function or a Volume",
     "gpu": 'strings, such as gpu="A100:2"',
 }

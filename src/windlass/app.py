@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import faces, here, names, partial, source
+from windlass.client import faces, here, names, partial, source, web
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -444,6 +444,9 @@ class App:
             chosen = options.Options(asked, is_generator=origin.is_generator)
             if chosen.schedule is not None:
                 source.check_callable_alone(raw_f, "schedule=")
+            if "web" in marks:
+                web.check(raw_f, marks["web"])
+                web.check_options(True, retries=chosen.retries, marks=marks)
             chosen.include_source = self._include_source if include_source is None else include_source
             tag = origin.qualname if name is None else name
             if name is not None:
@@ -540,6 +543,8 @@ class App:
                     hint="Write @app.cls(enable_memory_snapshot=True).",
                 )
             chosen = options.Options(asked, is_generator=False)
+            answers = any("web" in method.asked for method in found.methods.values())
+            web.check_options(answers, retries=chosen.retries, marks=found.asked)
             chosen.include_source = self._include_source if include_source is None else include_source
             origin = source.Source(user_cls, serialized=serialized, is_generator=False)
             service = Function._describing(self, f"{user_cls.__name__}.*", origin, chosen)

@@ -70,6 +70,10 @@ class Method(_Function):
     def _shown(self) -> str:
         return f"obj.{self._method}"
 
+    @property
+    def _info(self) -> dict[str, Any]:
+        return self._obj._cls._service._info
+
     def _describe(self) -> str:
         return f"Method {self._tag!r}"
 

@@ -61,6 +61,8 @@ class Function(_Base[P, R, O]):
     """Of a method: its name. Then the function is the class's."""
     _asked: dict[str, Any] = {}
     """Fields of its spec that other decorators ask for."""
+    _web_urls: dict[str, str] = {}
+    """Where it answers requests, once it is hydrated."""
     _anatomy: anatomy.Anatomy | None = None
     """Of a class that is defined here."""
     _class_info: dict[str, Any] | None = None
@@ -325,6 +327,11 @@ class Function(_Base[P, R, O]):
 
     def _expect(self, *, generator: bool, verb: str = "") -> None:
         """Refuse to call it in the wrong way, as soon as it is known what it is."""
+        if self._answers_requests:
+            raise exception.InvalidError(
+                f"{self._describe()} is a web function: it answers HTTP requests, and cannot be {verb or 'called'}",
+                hint=f"Ask {self._shown}.get_web_url(), or use {self._shown}.local(...).",
+            )
         if self._is_generator is None or self._is_generator == generator:
             return
         if verb:
@@ -496,7 +503,11 @@ class Function(_Base[P, R, O]):
     @faces.method
     async def get_web_url(self) -> str | None:
         """The public URL of a web function; None for others."""
-        return None
+        from windlass.client import session
+
+        reply = await session.current().request("function.get", {"function_id": await self._ready()})
+        urls: dict[str, str] = reply.body.get("web_urls", {})
+        return urls.get(self._method)
 
     # -- removed --------------------------------------------------------------------------------------
 
@@ -532,16 +543,24 @@ class Function(_Base[P, R, O]):
         """In code that hints write."""
         return self._tag
 
+    @property
+    def _answers_requests(self) -> bool:
+        """Whether it is known to be a web function."""
+        if self._method:
+            return "web" in self._info.get("methods", {}).get(self._method, {})
+        return "web" in self._asked or "" in self._web_urls
+
     def _describe(self) -> str:
         return f"Class {self._class_name!r}" if self._tag.endswith(".*") else f"Function {self._tag!r}"
 
     def _metadata(self) -> dict[str, Any]:
         common = {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
-        return {**common, **self._info}
+        return {**common, **self._info, "web_urls": self._web_urls}
 
     def _apply_metadata(self, metadata: dict[str, Any]) -> None:
         self._tag, self._app_id = metadata["tag"], metadata["app_id"]
         self._is_generator = metadata["is_generator"]
+        self._web_urls = metadata.get("web_urls", {})
         if metadata.get("class_name"):
             self._class_info = {name: metadata[name] for name in ("class_name", "methods", "parameters")}
 

@@ -1,17 +1,18 @@
-"""Decorators below ``@app.cls`` and ``@app.function``: ``method``, ``enter``, ``exit``, ``concurrent``, ``batched``."""
+"""Decorators below ``@app.cls`` and ``@app.function``: of methods, hooks, concurrency, batches and web functions."""
 from __future__ import annotations
 
-from windlass import options
-from windlass.client import partial, source
+from windlass import exception, options
+from windlass.client import partial, source, web
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
     from typing_extensions import Self
 
     from windlass.function import Function
+    from windlass.wire.messages import functions
 
     S = TypeVar("S", contravariant=True)
     P = ParamSpec("P")
@@ -158,6 +159,164 @@ def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Callable[..., Any
     def decorate(raw_f: Any) -> Any:
         marked = partial.mark(raw_f, "batched", role=partial.METHOD, asked=asked)
         source.columns(marked.raw_f)
+        return marked
+
+    return decorate
+
+
+def fastapi_endpoint(
+    _warn_parentheses_missing: object = None,
+    *,
+    method: str = "GET",
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    docs: bool = False,
+    requires_proxy_auth: bool = False,
+) -> Callable[[Any], Any]:
+    """Answer HTTP requests with a function: its parameters are what FastAPI makes of query and body.
+
+    FastAPI must be in the image. The function may be async. Any web page may ask (CORS is open).
+
+    Args:
+        method: the HTTP method that it answers.
+        label: in the URL, in the place of the names of app and function.
+        custom_domains: domains of your own that lead here, too.
+        docs: whether there are interactive docs at ``/docs``.
+        requires_proxy_auth: answer only who has a proxy token.
+
+    Example:
+        >>> @app.function(image=windlass.Image.debian_slim().pip_install("fastapi"))
+        ... @windlass.fastapi_endpoint()
+        ... def square(x: int) -> dict[str, int]:
+        ...     return {"square": x * x}
+
+    Raises:
+        InvalidError: an argument is wrong, or it does not stand on a function below the app's decorator.
+    """
+    partial.bare(fastapi_endpoint, _warn_parentheses_missing, "fastapi_endpoint")
+    if not isinstance(docs, bool):
+        raise exception.InvalidError(f"docs must be True or False, not {docs!r}")
+    asked = web.spec(
+        "fastapi", label=label, custom_domains=custom_domains, requires_proxy_auth=requires_proxy_auth,
+        method=web.method(method), docs=docs,
+    )  # fmt: skip
+    return _web("fastapi_endpoint", asked)
+
+
+def asgi_app(
+    _warn_parentheses_missing: object = None,
+    *,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> Callable[[Any], Any]:
+    """Serve an ASGI app (FastAPI, Starlette, …), which the function returns. It is called once in each container.
+
+    No server package is needed in the image. Let containers take many requests at once with ``@concurrent``.
+
+    Args:
+        label: in the URL, in the place of the names of app and function.
+        custom_domains: domains of your own that lead here, too.
+        requires_proxy_auth: answer only who has a proxy token.
+
+    Example:
+        >>> @app.function(image=image)
+        ... @windlass.concurrent(max_inputs=100)
+        ... @windlass.asgi_app()
+        ... def site():
+        ...     import fastapi
+        ...     api = fastapi.FastAPI()
+        ...     return api
+
+    Raises:
+        InvalidError: an argument is wrong, or the function is async or has parameters.
+    """
+    partial.bare(asgi_app, _warn_parentheses_missing, "asgi_app")
+    shared = {"label": label, "custom_domains": custom_domains, "requires_proxy_auth": requires_proxy_auth}
+    return _web("asgi_app", web.spec("asgi", **shared))  # type: ignore[arg-type]
+
+
+def wsgi_app(
+    _warn_parentheses_missing: object = None,
+    *,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> Callable[[Any], Any]:
+    """Serve a WSGI app (Flask, Django, …), which the function returns; each request runs in a thread.
+
+    The arguments are those of ``asgi_app``.
+
+    Example:
+        >>> @app.function(image=image)
+        ... @windlass.wsgi_app()
+        ... def site():
+        ...     import flask
+        ...     return flask.Flask(__name__)
+
+    Raises:
+        InvalidError: an argument is wrong, or the function is async or has parameters.
+    """
+    partial.bare(wsgi_app, _warn_parentheses_missing, "wsgi_app")
+    shared = {"label": label, "custom_domains": custom_domains, "requires_proxy_auth": requires_proxy_auth}
+    return _web("wsgi_app", web.spec("wsgi", **shared))  # type: ignore[arg-type]
+
+
+def web_server(
+    port: int,
+    *,
+    startup_timeout: float = 5.0,
+    label: str | None = None,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> Callable[[Any], Any]:
+    """Serve whatever program the function starts: it listens on all addresses of the container, at ``port``.
+
+    Args:
+        port: where it listens.
+        startup_timeout: seconds after the function's return in which it must accept connections.
+        label: in the URL, in the place of the names of app and function.
+        custom_domains: domains of your own that lead here, too.
+        requires_proxy_auth: answer only who has a proxy token.
+
+    Example:
+        >>> @app.function()
+        ... @windlass.concurrent(max_inputs=100)
+        ... @windlass.web_server(8000)
+        ... def files():
+        ...     import subprocess
+        ...     subprocess.Popen(["python3", "-m", "http.server", "8000"])
+
+    Raises:
+        InvalidError: an argument is wrong, or the function is async or has parameters.
+    """
+    if callable(port):
+        partial.bare(web_server, port, "web_server")
+    asked = web.spec(
+        "server", label=label, custom_domains=custom_domains, requires_proxy_auth=requires_proxy_auth,
+        port=web.port(port), startup_timeout=web.startup_timeout(startup_timeout),
+    )  # fmt: skip
+    return _web("web_server", asked)
+
+
+def web_endpoint(
+    _warn_parentheses_missing: object = None,
+    *,
+    method: str = "GET",
+    label: str | None = None,
+    docs: bool = False,
+    custom_domains: Iterable[str] | None = None,
+    requires_proxy_auth: bool = False,
+) -> Callable[[Any], Any]:
+    """Removed: use ``fastapi_endpoint``."""
+    raise exception.DeprecationError("web_endpoint was removed; use fastapi_endpoint, which takes the same")
+
+
+def _web(name: str, asked: functions.WebSpec) -> Callable[[Any], Any]:
+    def decorate(raw_f: Any) -> Any:
+        marked = partial.mark(raw_f, name, role=partial.WEB, asked={"web": asked})
+        if source.kind(marked.raw_f)[1] and asked["kind"] != "fastapi":
+            raise exception.InvalidError(f"{marked.__qualname__!r} is async, which @{name} cannot be")
         return marked
 
     return decorate

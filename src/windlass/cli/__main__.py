@@ -36,6 +36,9 @@ COMMANDS: dict[str, Entry] = {
     "volume": Entry("Storage", "windlass.cli.volume", "group", "Volumes: list, files, put, get, versions."),
     "nfs": Entry("Storage", "windlass.cli.nfs", "group", "Network file systems (deprecated).", hidden=True),
     "storage": Entry("Storage", "windlass.cli.storage", "group", "What is stored: usage, removal of garbage."),
+    "curl": Entry("Compute", "windlass.cli.curl", "command", "Run curl on the URL of a web function."),
+    "workspace": Entry("Configuration", "windlass.cli.workspace", "group", "Proxy tokens, for web functions."),
+    "domain": Entry("Configuration", "windlass.cli.domain", "group", "Domains of your own, for web functions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),

@@ -129,6 +129,9 @@ class PlainOutput(output.Output):
     def function_created(self, tag: str, function_id: str) -> None:
         self._say(f"Created function {tag}.")
 
+    def web_created(self, name: str, url: str) -> None:
+        self._say(f"Created web function {name} => {url}")
+
     def mount_created(self, description: str) -> None:
         self._say(f"Created mount {description}.")
 

@@ -124,6 +124,9 @@ class TerminalOutput(plain.PlainOutput):
     def function_created(self, tag: str, function_id: str) -> None:
         self._set(f"function {tag}", f"Created function {tag}.")
 
+    def web_created(self, name: str, url: str) -> None:
+        self._set(f"web {name}", f"Created web function {name} => {url}")
+
     def map_started(self, map_id: str, name: str) -> None:
         if not self._show_progress:
             return

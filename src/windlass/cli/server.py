@@ -3,13 +3,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import click
 
 from windlass import exception, paths
 from windlass.cli import control, listing, programs
+
+_TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 
 
 @click.group(name="server", help="The platform on this machine: start, stop, look at it.")
@@ -125,3 +130,28 @@ def _print_new(name: str, place: int) -> int:
     for line in whole.decode("utf-8", "replace").splitlines():
         click.echo(f"{name}: {line}")
     return place + (len(whole) + 1 if whole else 0)
+
+
+@group.command(help="Answer HTTPS as well, with certificates of a local authority, and let this machine trust it.")
+def trust() -> None:
+    from windlass.cli import ask
+
+    made = ask.request("edge.trust", {})
+    certificate = Path(made["certificate"])
+    click.echo(f"HTTPS is answered at port {made['port']}, with certificates of {certificate}.")
+    if not _trusted_here(certificate):
+        click.echo(f"Let this machine trust it: copy it to {_TRUSTED} and run update-ca-certificates as root.")
+    click.echo("Browsers with certificates of their own (Firefox, Chrome on Linux) import it in their settings.")
+
+
+def _trusted_here(certificate: Path) -> bool:
+    """Whether it could be installed; only root can, and only where Debian's way is known."""
+    program = shutil.which("update-ca-certificates")
+    if os.geteuid() != 0 or program is None or not _TRUSTED.parent.exists():
+        return False
+    _TRUSTED.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(certificate, _TRUSTED)
+    done = subprocess.run([program], env={"PATH": os.defpath}, capture_output=True, check=False)
+    if done.returncode == 0:
+        click.echo("Programs of this machine trust it now.")
+    return done.returncode == 0

@@ -5,7 +5,7 @@ Read twice by the same rules: where the class is decorated, and in the container
 from __future__ import annotations
 
 from windlass import exception
-from windlass.client import partial, source
+from windlass.client import partial, source, web
 from windlass.wire import parameters as values
 
 TYPE_CHECKING = False
@@ -39,6 +39,8 @@ class Anatomy:
         for name, method in self.methods.items():
             is_generator, is_async = source.kind(method.raw_f, method.is_generator)
             specs[name] = {"is_generator": is_generator, "is_async": is_async}
+            if "web" in method.asked:
+                specs[name]["web"] = method.asked["web"]
         return specs
 
 
@@ -70,9 +72,9 @@ def _members(user_cls: type) -> dict[str, Any]:
 
 
 def _sort_in(found: Anatomy, name: str, value: Partial) -> None:
-    if partial.METHOD in value.roles:
+    if value.roles & partial.SERVED:
         found.methods[name] = value
-        found.asked.update(value.asked)
+        found.asked.update({key: asked for key, asked in value.asked.items() if key != "web"})
     if partial.SNAP_ENTER in value.roles:
         found.snap_enter.append(value)
     if partial.ENTER in value.roles:
@@ -111,6 +113,8 @@ def _check_hooks(user_cls: type, found: Anatomy) -> None:
         code = getattr(method.raw_f, "__code__", None)
         if code is not None and not code.co_argcount and not code.co_flags & source.VARIADIC:
             raise exception.InvalidError(f"the method {name!r} of {user_cls.__name__!r} does not take self")
+        if "web" in method.asked:
+            web.check(method.raw_f, method.asked["web"], own=1)
         if "batching" in method.asked and sum(map(len, source.columns(method.raw_f))) < 2:
             raise exception.InvalidError(
                 f"the method {name!r} of {user_cls.__name__!r} is batched, so it needs a parameter beside self: "

@@ -5,7 +5,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, buckets, resolver, source, volumes
+from windlass.client import blobs, buckets, output, resolver, source, volumes
 from windlass.wire.messages import functions
 
 if TYPE_CHECKING:
@@ -31,6 +31,13 @@ async def function(handle: Function[..., Any, Any], context: resolver.Context) -
     info = await context.create(body)
     handle._hydrate_from(info)
     context.output.function_created(handle._tag, info["function_id"])
+    say_urls(info, context.output)
+
+
+def say_urls(info: functions.FunctionInfo, show: output.Output) -> None:
+    """Where a function answers requests."""
+    for method, url in info.get("web_urls", {}).items():
+        show.web_created(f"{info['class_name']}.{method}" if method else info["tag"], url)
 
 
 async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> functions.FunctionSpec:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import windlass
 from windlass import exception
-from windlass.client import commit, here, names, output, resolver, run, session
+from windlass.client import commit, create, here, names, output, resolver, run, session
 from windlass.kit import ids, tasks
 from windlass.wire import kinds
 from windlass.wire.messages import apps, deployments, environments, functions
@@ -190,6 +190,7 @@ async def publish(app: App, body: deployments.AppDeploy, home: session.Session) 
     app._app_id = reply["app_id"]
     for tag, function in app._functions.items():
         function._hydrate_from(reply["functions"][tag])
+        create.say_urls(reply["functions"][tag], output.current())
     return reply
 
 

@@ -67,6 +67,9 @@ class Output:
     def function_created(self, tag: str, function_id: str) -> None:
         """A function exists."""
 
+    def web_created(self, name: str, url: str) -> None:
+        """A web function answers at ``url``."""
+
     def map_started(self, map_id: str, name: str) -> None:
         """A map over the function ``name`` began."""
 

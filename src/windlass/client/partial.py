@@ -17,6 +17,9 @@ OWNER = "_windlass_obj"
 """Name of the attribute by which an instance knows its handle."""
 
 METHOD, ENTER, SNAP_ENTER, EXIT = "method", "enter", "enter before the snapshot", "exit"
+WEB = "web function"
+SERVED = frozenset({METHOD, WEB})
+"""Roles of what inputs run."""
 HOOKS = frozenset({ENTER, SNAP_ENTER, EXIT})
 
 NO_DEFAULT: Any = type("NO_DEFAULT", (), {"__repr__": lambda self: "<no default>"})()
@@ -45,7 +48,7 @@ class Partial:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        obj = None if METHOD not in self.roles else getattr(instance, OWNER, None)
+        obj = None if not self.roles & SERVED else getattr(instance, OWNER, None)
         if obj is None:
             return self.raw_f.__get__(instance, owner)
         return obj._method_handle(self.__name__, self)
@@ -84,6 +87,11 @@ def mark(raw_f: Any, name: str, *, role: str = "", asked: dict[str, Any] | None 
             hint="Leave one @enter out, or make two methods of it.",
         )
     roles = known.roles | ({role} if role else frozenset())
+    if roles >= SERVED:
+        raise exception.InvalidError(
+            f"{known.__qualname__!r} cannot be called and answer web requests at the same time",
+            hint="Make two functions or methods of it.",
+        )
     if roles & HOOKS and (METHOD in roles or known.asked or asked):
         raise exception.InvalidError(
             f"{known.__qualname__!r} cannot be a hook (@enter, @exit) and something to call at the same time",
@@ -98,7 +106,7 @@ def taken(decorated: Any) -> tuple[Any, dict[str, Any]]:
     """The function or class below the decorators, and what they ask for. For ``@app.function`` and ``@app.cls``."""
     if not isinstance(decorated, Partial):
         return decorated, {}
-    if not decorated.asked or (METHOD in decorated.roles and "batching" not in decorated.asked):
+    if not decorated.asked or (decorated.roles & SERVED and not decorated.asked.keys() & {"batching", "web"}):
         raise exception.InvalidError(
             f"{decorated.__qualname__!r} is marked as a method of a class",
             hint="Put @app.cls on the class; functions with @app.function need no @method, @enter or @exit.",

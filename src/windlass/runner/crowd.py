@@ -100,6 +100,8 @@ class Crowd(service.Service):
             self._tasks = self._made_tasks(self._served.loop)
         work.interrupt, work.news = self._interrupt, self._news
         self._serving = True
+        if self._gathering is None:
+            self._served.leases(self.take)
         self._news()  # what came before
         try:
             while True:
@@ -241,6 +243,15 @@ class Crowd(service.Service):
         self._keeper.die()
 
     # -- any thread ---------------------------------------------------------------------------------------
+
+    def take(self, lease: work_module.Lease) -> None:
+        """An input that came another way than by the link. On the main thread's loop."""
+        if lease.key not in self._work.held:
+            self._work.held[lease.key] = lease
+            self._work.queue.append(lease)
+        if self._work.stopping:
+            self._work.release()
+        self._news()
 
     def _expect(self, at: float) -> None:
         if at < self._look_at:

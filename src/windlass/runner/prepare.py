@@ -52,8 +52,14 @@ def served(plan: containers.RunnerPlan, fetch: Callable[[str], bytes]) -> served
     """Import the user's code, find what was decorated, make the instance if it is a class."""
     spec = plan["spec"]
     if spec.get("class_name"):
-        return _instance(plan, _decorated(spec, fetch))
-    return served_module.function(function(spec, fetch), spec)
+        found: served_module.Served = _instance(plan, _decorated(spec, fetch))
+    else:
+        found = served_module.function(function(spec, fetch), spec)
+    if "web" not in spec and not any("web" in method for method in spec.get("methods", {}).values()):
+        return found
+    from windlass.runner.web import site  # few functions answer requests
+
+    return site.Site(found, site.of(spec), plan)
 
 
 def _decorated(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> Any:

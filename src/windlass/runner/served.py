@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from windlass.client import anatomy, local, partial
+    from windlass.runner import work
     from windlass.wire.messages import functions
 
 
@@ -55,6 +56,9 @@ class Served:
 
     def leave(self) -> None:
         """Run the exit hooks. What they raise is only told."""
+
+    def leases(self, take: Callable[[work.Lease], None]) -> None:
+        """``take`` may be called with inputs that come another way than by the link, on the loop."""
 
     def needs_loop(self) -> invoke.Loop:
         if self.loop is None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ class Tasks:
         leave: Callable[[units.Run, BaseException], None],
     ) -> None:
         self._loop = loop
+        self._thread = threading.get_ident()
+        """The loop's own: whoever makes this."""
         self._work = work
         self._outcomes = outcomes
         self._context = context
@@ -48,7 +51,10 @@ class Tasks:
 
     def start(self, runs: list[units.Run]) -> None:
         """Any thread."""
-        self._loop.call_soon_threadsafe(self._start, runs)
+        if threading.get_ident() == self._thread:
+            self._start(runs)
+        else:
+            self._loop.call_soon_threadsafe(self._start, runs)
 
     def read(self) -> None:
         """Any thread: the server has answered; who waits for that may go on."""
@@ -78,6 +84,8 @@ class Tasks:
             self._leave(run, exc)
         finally:
             run.finish()
+            if run.leases[0].ended is not None:
+                run.leases[0].ended(0.0, False)
             self._done(run)
             self._flush_soon()
 
@@ -95,11 +103,21 @@ class Tasks:
         if run.callee.is_generator:
             self._outcomes.end(run.leases[0], "success", seconds, items=value)
             return
+        if run.leases[0].ended is not None:
+            self._answered(run.leases[0], seconds)
+            return
         for lease, data in run.answers(value, seconds, self._outcomes):
             if len(data) > payload.INLINE_LIMIT:
                 await self._aside(self._outcomes.value, lease, data, seconds)
             else:
                 self._outcomes.value(lease, data, seconds)
+
+    def _answered(self, lease: work_module.Lease, seconds: float) -> None:
+        """A success that is told the way that the lease came."""
+        ended, lease.ended = lease.ended, None
+        self._work.settled(lease.key)
+        if ended is not None:
+            ended(seconds, True)
 
     async def _call(self, run: units.Run, args: Any, kwargs: Any, start: float) -> tuple[Any, float]:
         task = asyncio.current_task()

@@ -33,8 +33,8 @@ class Lease:
     """One attempt at one input."""
 
     __slots__ = (
-        "attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "input_id", "key", "method", "size",
-        "stream",
+        "attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "ended", "input_id", "key", "method",
+        "size", "stream",
     )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
@@ -55,6 +55,8 @@ class Lease:
         """No longer ours: its result interests nobody."""
         self.stream: outputs_module.Outputs | None = None
         """Its own way for outputs, where a generator must not hold up others."""
+        self.ended: Callable[[float, bool], None] | None = None
+        """Says that it has ended, and whether it succeeded, where a lease came another way than by the link."""
 
     @property
     def held(self) -> dict[str, Any]:

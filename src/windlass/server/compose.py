@@ -31,9 +31,11 @@ from windlass.server.api import schedules as _schedules
 from windlass.server.api import secrets as _secrets
 from windlass.server.api import storage as _storage
 from windlass.server.api import terminals as _terminals
+from windlass.server.api import tunnels as _tunnels
 from windlass.server.api import upkeep as _upkeep
 from windlass.server.api import variants as _variants
 from windlass.server.api import volumes as _volumes
+from windlass.server.api import web as _web
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import load, outputs, schedule
@@ -46,7 +48,8 @@ from windlass.server.store import database
 
 API = (
     _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
-    _records, _runners, _schedules, _secrets, _storage, _terminals, _upkeep, _variants, _volumes, _workers,
+    _records, _runners, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes, _web,
+    _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 
@@ -112,6 +115,7 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.queues.clear()
     core.receipts.clear()
     core.collections.clear()
+    core.web.changed()
     for connection in list(links):
         connection.close()
         connection.identity = None
@@ -136,6 +140,11 @@ async def server(
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
         stack.callback(_close_links, links)
+        if settings.web_port >= 0:
+            from windlass.server.ingress import listener  # costly, and most tests have no edge
+
+            folder = paths.containers_socket(settings.home).parent
+            await stack.enter_async_context(listener.serve(made, folder, owner))
         for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:

@@ -19,6 +19,9 @@ class Settings:
     workspace: str = "local"
     environment: str = "main"
 
+    web_port: int = -1
+    """Where the edge listens for HTTP on loopback: 0 for any free port, -1 for no edge at all."""
+
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
 
@@ -138,6 +141,9 @@ class Settings:
     """Files of callers that nothing uses; they are made again from blobs."""
 
 
+WEB_PORT = 8640
+"""Where the edge of a real server listens, if nobody else does."""
+
 _KINDS = {"str": str, "int": int, "float": float}
 
 
@@ -150,4 +156,4 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
         if text is not None and field.name not in ("home", "aws"):
             changes[field.name] = _KINDS[str(field.type)](text)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
-    return dataclasses.replace(Settings(home=home), **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]

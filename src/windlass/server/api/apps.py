@@ -15,7 +15,7 @@ from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import capacity, gpus, place
+from windlass.server.decide import capacity, gpus, place, web
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, records, secrets
 from windlass.wire import peer, schedules
@@ -191,13 +191,14 @@ def function_create(core: Core, who: door.Who, body: function_messages.FunctionC
         check_spec(core, spec)
         core.turn.begin()
         function = actions.add_function(core, app, body["function_id"], spec)
-    return actions.handle(function)
+    return actions.handle(core, function)
 
 
 def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
     capacity.check(spec)
+    web.check(spec)
     if machines_now := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],
@@ -232,7 +233,7 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
         if row is None:
             raise exception.NotFoundError(f"no function {body['function_id']}")
         live = core.world.functions.get(row.id)
-        return actions.about(row.id, row.app_id, row.spec) if live is None else actions.handle(live)
+        return actions.about(row.id, row.app_id, row.spec) if live is None else actions.handle(core, live)
     name, tag = body.get("app_name", ""), body.get("tag", "")
     environment = environments.named(core, body.get("environment"))
     app = apps.by_name(core.db, name, environment, any_state=False)
@@ -242,9 +243,9 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
         what = f"{named} in app {name!r}" if app is not None else f"deployed app {name!r}"
         raise exception.NotFoundError(f"no {what} in environment {environment!r}", hint="Deploy it first.")
     if (version := body.get("version")) is not None:
-        return actions.handle(deployments.pinned(core, living(core, app.id), tag, version))
+        return actions.handle(core, deployments.pinned(core, living(core, app.id), tag, version))
     assert identity is not None
-    return actions.handle(function_of(core, identity))
+    return actions.handle(core, function_of(core, identity))
 
 
 @door.handler("function.stats")

@@ -26,4 +26,4 @@ def bind(core: Core, who: door.Who, body: messages.FunctionBind, incoming: peer.
         apps.check_spec(core, found.spec)
         core.turn.begin()
         found = actions.make(core, found)
-    return app_actions.handle(found)
+    return app_actions.handle(core, found)

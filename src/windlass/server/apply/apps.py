@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import builds, cancel, containers, firings, records, variants
+from windlass.server.apply import builds, cancel, containers, firings, records, variants, web
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
@@ -57,12 +57,15 @@ def add_function(
     )
     apps.insert_function(core.db, function)
     variants.remember(core, function)
+    core.web.changed()
     return function
 
 
-def handle(function: machines.Function) -> function_messages.FunctionInfo:
+def handle(core: Core, function: machines.Function) -> function_messages.FunctionInfo:
     """What callers and containers need to know of a function."""
     info = about(function.id, function.app.id, function.spec)
+    if urls := web.urls(core, function):
+        info["web_urls"] = urls
     if function.variant_of is not None:
         info["variant_of"] = function.variant_of.id
     return info
@@ -121,6 +124,7 @@ def stop(core: Core, app: machines.App, *, reason: str, message: str) -> None:
         return
     app.state, app.reason, app.message = moves.AppState.STOPPING, reason, message[:1000]
     apps.stopping(core.db, app)
+    core.web.changed()
     for function in functions_of(core, app):
         firings.end(core, function)
         cancel.cancel_function(core, function, "the app was stopped")

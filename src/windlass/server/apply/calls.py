@@ -97,6 +97,28 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
     return call
 
 
+def transient(core: Core, function: machines.Function, method: str, data: work.Data, watcher: object) -> work.Input:
+    """The one input of a call for a request that lives no longer than its connection: it has no rows."""
+    if not function.app.alive or function.removed:
+        raise _no_function(core, function.id)
+    call = work.Call(
+        n=core.counters.call,
+        identity=ids.new("fc"),
+        function=function,
+        kind=moves.Kind.REMOTE,
+        created_at=core.clock.now(),
+    )
+    call.transient, call.method = True, method
+    _admit(core, call, 1)
+    core.turn.begin()
+    core.counters.call += 1
+    call.closed = True
+    call.watchers.append(watcher)
+    _remember(core, call)
+    _add(core, call, [(0, data)], closed=True)
+    return function.ready[-1]
+
+
 def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
     """A new call, not yet recorded."""
     call_id = request["call_id"]
@@ -114,6 +136,11 @@ def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
     call = work.Call(n=0, identity=call_id, function=function, kind=kind, created_at=core.clock.now())
     call.method = _method(function, request.get("method", ""))
     call.parent = _input_key(core, parent) if parent else None
+    if "web" in function.spec or "web" in function.spec.get("methods", {}).get(call.method, {}):
+        raise exception.InvalidError(
+            f"{call.name!r} is a web function: it answers HTTP requests and cannot be called",
+            hint="Ask its URL: get_web_url() says it.",
+        )
     return call
 
 
@@ -238,8 +265,9 @@ def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, clo
         if index != call.next_index:
             call.gaps = True
         call.next_index = max(call.next_index, index + 1)
-        inserted.append(new)
-        if function.spilled or len(ready) >= limit:
+        if not call.transient:
+            inserted.append(new)
+        if not call.transient and (function.spilled or len(ready) >= limit):
             function.spilled += 1
         else:
             call.in_memory += 1

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from windlass import exception
 from windlass.kit import ids
-from windlass.server.apply import apps, containers, environments, firings, pending, variants
+from windlass.server.apply import apps, containers, environments, firings, pending, variants, web
 from windlass.server.apply import core as core_module
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import variants as variant_decisions
@@ -58,7 +58,7 @@ def answer(core: Core, app: machines.App, leaving: list[str], *, skipped: bool) 
 
 def parts(core: Core, app: machines.App) -> dict[str, function_messages.FunctionInfo]:
     known = core.world.functions
-    return {tag: apps.handle(known[i]) for tag, i in app.layout.items() if i in known}
+    return {tag: apps.handle(core, known[i]) for tag, i in app.layout.items() if i in known}
 
 
 def deploy(core: Core, body: messages.AppDeploy, client: str) -> messages.AppDeployed:
@@ -76,6 +76,9 @@ def deploy(core: Core, body: messages.AppDeploy, client: str) -> messages.AppDep
     for tag in changes.added:
         _check_id(core, app, new[tag].function_id)
     tags, local_name = body.get("tags") or {}, body.get("local_name")
+    name = app.name if app is not None else body.get("name")
+    environment = app.environment if app is not None else environments.named(core, body.get("environment"))
+    web.check(core, app, name or "", environment, {tag: part.spec for tag, part in new.items()})
     if app is None:
         app = _made(core, body, client)
     elif app.version and not changes and tags == apps.tags(core, app) and local_name == app.local_name:
@@ -185,6 +188,7 @@ def _release(
             _renew(core, function, function.spec)
         _reset(core, function)
     apps.publish(core, app, {tag: part.function_id for tag, part in new.items()})
+    core.web.changed()
     if not recreate:
         return []
     for identity in before:
@@ -304,4 +308,4 @@ def layout_of(core: Core, function: machines.Function) -> dict[str, function_mes
         return parts(core, function.app)
     row = deployments.by_version(core.db, function.app.n, function.pin)
     tags = list(row.layout) if row is not None else []
-    return {tag: apps.handle(pinned(core, function.app, tag, function.pin)) for tag in tags}
+    return {tag: apps.handle(core, pinned(core, function.app, tag, function.pin)) for tag in tags}

@@ -73,6 +73,7 @@ def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> 
     new = old._replace(name=name, web_suffix=web_suffix)
     core.turn.begin()
     environments.update(core.db, old, new)
+    core.web.changed()
     collections.rename_environment(core.db, old.name, new.name)
     core.collections.clear()
     secrets.rename_environment(core.db, old.name, new.name)

@@ -149,6 +149,9 @@ def send_leases(container: machines.Container, items: list[work.Input]) -> None:
     attachments: list[bytes] = []
     for item in items:
         data = item.data
+        if item.call.transient and container.direct is not None:
+            container.direct.lease(item)
+            continue
         if data.inline is not None:
             payload: dict[str, Any] = {"at": len(attachments), "size": data.size}
             attachments.append(data.inline)
@@ -164,5 +167,5 @@ def send_leases(container: machines.Container, items: list[work.Input]) -> None:
         if item.call.method:
             lease["method"] = item.call.method
         leases.append(lease)
-    if container.peer is not None:
+    if leases and container.peer is not None:
         container.peer.notify("runner.lease", {"leases": leases}, attachments)

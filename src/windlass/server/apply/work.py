@@ -34,7 +34,7 @@ def finish(
     call = item.call
     call.in_memory -= 1
     record_end(core, call, item.index, status, retries=item.retries, body=body, data=data)
-    if item.data.blob is None and item.data.size > work.LARGE:
+    if item.data.blob is None and item.data.size > work.LARGE and not call.transient:
         core.turn.ended_large.append(item.key)
 
 
@@ -50,8 +50,9 @@ def record_end(
         call.function.open_spawned -= 1
     else:
         call.function.open_sync -= 1
-    turn.outputs.append((call.n, output))
-    turn.ended.append((status, output.seq, call.key(index)))
+    if not call.transient:
+        turn.outputs.append((call.n, output))
+        turn.ended.append((status, output.seq, call.key(index)))
     fresh = turn.fresh.get(call)
     if fresh is None:
         turn.fresh[call] = [output]
@@ -77,7 +78,8 @@ def check_done(core: Core, call: work.Call) -> None:
     """Close the books of a call whose inputs have all ended."""
     if call.finished and call.done_at is None:
         call.done_at = core.clock.now()
-        core.turn.done_calls.append(call)
+        if not call.transient:
+            core.turn.done_calls.append(call)
         core.turn.fresh.setdefault(call, [])
         call.function.last_active = call.done_at
         if call.function.app.draining:
@@ -158,7 +160,7 @@ def attempt_failed(core: Core, item: work.Input, status: moves.Status, body: byt
 def _say(core: Core, item: work.Input, body: bytes | None, delay: float | None) -> None:
     """Failures that no caller sees, or not yet, are seen in the log."""
     call = item.call
-    waited_for = call.kind != moves.Kind.SPAWN or call.cancelled
+    waited_for = call.cancelled or (call.kind != moves.Kind.SPAWN and not call.transient)
     if delay is None and waited_for:
         return
     policy = call.function.spec["retries"]

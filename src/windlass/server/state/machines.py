@@ -194,6 +194,7 @@ class Container:
     __slots__ = (
         "created_at",
         "deadline",
+        "direct",
         "draining_why",
         "failed",
         "function",
@@ -244,6 +245,8 @@ class Container:
         """When patience with a stopping container ends."""
         self.held: dict[str, work.Input] = {}
         self.peer: Any = None
+        self.direct: Any = None
+        """Takes leases of web requests (``ingress.carriers``), where the runner wants them that way."""
         self.want = "run"
         self.failed: tuple[bytes | None, work.Data] | None = None
         """What the runner said about why the user's code did not start."""

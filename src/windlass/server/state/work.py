@@ -78,6 +78,7 @@ class Call:
         "parent",
         "part",
         "recorded",
+        "transient",
         "watchers",
     )
 
@@ -107,6 +108,8 @@ class Call:
         self.next_item = 0
         self.in_memory = 0
         """Inputs of it that are queued in the window, delayed or leased."""
+        self.transient = False
+        """A web request: it has no rows, because it ends with the connection that it came by."""
         self.recorded = 0
         """Failed attempts of it that have a record."""
         self.watchers: list[Any] = []
@@ -168,7 +171,7 @@ class Input:
 
     def forget_large(self) -> None:
         """Do not hold a large payload while it waits: its row has it."""
-        if self.data.size > LARGE and self.data.blob is None:
+        if self.data.size > LARGE and self.data.blob is None and not self.call.transient:
             self.data = Data(None, None, self.data.size)
 
     @property

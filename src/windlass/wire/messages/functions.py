@@ -48,11 +48,34 @@ class ScheduleSpec(TypedDict, total=False):
     period: dict[str, float]
 
 
+class _WebSpec(TypedDict):
+    """The part of ``WebSpec`` that each web function has."""
+
+    kind: str
+    label: str
+    custom_domains: list[str]
+    requires_proxy_auth: bool
+
+
+class WebSpec(_WebSpec, total=False):
+    """How a function answers HTTP requests instead of calls.
+
+    ``kind``: "fastapi" (with ``method`` and ``docs``), "asgi", "wsgi" or "server" (with ``port`` and
+    ``startup_timeout``). ``label`` is "" where the name of app and function makes it.
+    """
+
+    method: str
+    docs: bool
+    port: int
+    startup_timeout: float
+
+
 class MethodSpec(TypedDict, total=False):
-    """One remotely callable method of a class. A missing key means False."""
+    """One method of a class that can be called, or that answers requests (``web``). A missing key means False."""
 
     is_generator: bool
     is_async: bool
+    web: WebSpec
 
 
 class ParameterSpec(TypedDict, total=False):
@@ -121,6 +144,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``max_inputs`` counts batches.
     ``schedule`` is absent for what only runs when it is called. Such a function needs no arguments.
     ``gpus`` are alternatives, the best first; absent or empty means none.
+    ``web``: it answers requests; of a class its methods say so.
     """
 
     class_name: str
@@ -134,6 +158,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     buckets: list[BucketMount]
     nfs: list[NfsMount]
     gpus: list[GpuSpec]
+    web: WebSpec
 
 
 class FunctionCreate(TypedDict):
@@ -170,13 +195,15 @@ class _FunctionInfo(TypedDict):
 class FunctionInfo(_FunctionInfo, total=False):
     """What a handle needs to know of its function. The rest is there for classes, as in ``FunctionSpec``.
 
-    ``variant_of``: id of the function that this one is a variant of.
+    ``variant_of``: id of the function that this one is a variant of. ``web_urls``: where it answers requests, by
+    method; "" for functions.
     """
 
     class_name: str
     methods: dict[str, MethodSpec]
     parameters: list[ParameterSpec]
     variant_of: str
+    web_urls: dict[str, str]
 
 
 class FunctionOverrides(TypedDict, total=False):

@@ -30,6 +30,7 @@ from windlass.wire.messages import (
     terminals,
     upkeep,
     volumes,
+    web,
     work,
     workers,
 )
@@ -156,6 +157,14 @@ METHODS: dict[str, Method] = {
     "volume.edit": Method("request", CALLER, volumes.VolumeEdit, volumes.VolumeEdited),
     "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),
     # network file systems
+    "proxy_token.create": Method("request", USER, web.ProxyTokenCreate, web.ProxyTokenCreated),
+    "proxy_token.list": Method("request", USER, common.Empty, web.ProxyTokenList),
+    "proxy_token.revoke": Method("request", USER, web.ProxyTokenRef, common.Empty),
+    "tunnel.open": Method("stream", CALLER, web.TunnelOpen, web.TunnelItem),
+    "edge.trust": Method("request", USER, common.Empty, web.EdgeTrusted),
+    "domain.add": Method("request", USER, web.DomainRef, common.Empty),
+    "domain.list": Method("request", USER, common.Empty, web.DomainList),
+    "domain.remove": Method("request", USER, web.DomainRef, common.Empty),
     "nfs.get": Method("request", CALLER, nfs.NfsGet, nfs.NfsInfo),
     "nfs.list": Method("request", CALLER, nfs.NfsList, nfs.NfsListReply),
     "nfs.delete": Method("request", CALLER, volumes.VolumeRef, common.Empty),

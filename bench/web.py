@@ -1,0 +1,254 @@
+"""The web edge beside uvicorn: requests a second, latency, streams, WebSockets, first requests of functions at zero.
+
+    python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, fastapi and uvicorn
+
+The same app is served by both; wrk runs on loopback, so all of them share the processors of this machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import http.client
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import windlass
+from windlass import paths
+
+app = windlass.App("bench-web")
+image = windlass.Image.debian_slim().pip_install("fastapi")
+MIB = 1024 * 1024
+
+
+def hello():
+    import fastapi
+
+    site = fastapi.FastAPI()
+
+    @site.get("/")
+    async def root():
+        return {"hello": "world"}
+
+    return site
+
+
+@app.function(image=image)
+@windlass.concurrent(max_inputs=1000)
+@windlass.asgi_app(label="bench-hello")
+def through_the_edge():
+    return hello()
+
+
+@app.function()
+@windlass.concurrent(max_inputs=3000)
+@windlass.asgi_app(label="bench-raw")
+def raw():
+    async def serve(scope, receive, send):
+        if scope["type"] == "lifespan":
+            raise NotImplementedError
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (event := await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": event["text"]})
+            return
+        size = 0
+        while True:
+            event = await receive()
+            size += len(event.get("body", b""))
+            if not event.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        left, piece = int(scope["query_string"] or b"0"), b"x" * (256 * 1024)
+        while left > 0:
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            left -= len(piece)
+        await send({"type": "http.response.body", "body": b"%d" % size})
+
+    return serve
+
+
+@app.function(scaledown_window=2)
+@windlass.wsgi_app(label="bench-cold")
+def cold():
+    def serve(environ, start_response):
+        start_response("200 OK", [])
+        return [b"hello"]
+
+    return serve
+
+
+@app.function(scaledown_window=2)
+def plain() -> None:
+    return None
+
+
+def wrk(url: str, host: str, seconds: int, connections: int) -> dict[str, float]:
+    out = subprocess.run(
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-H", f"Host: {host}", url],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    found = {"rate": float(re.search(r"Requests/sec:\s*([\d.]+)", out)[1])}  # type: ignore[index]
+    for name, share in (("p50", "50%"), ("p99", "99%")):
+        number, unit = re.search(rf"{share}\s+([\d.]+)(us|ms|s)", out).groups()  # type: ignore[union-attr]
+        found[name] = float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+    found["failed"] = float(match[1]) if (match := re.search(r"Non-2xx or 3xx responses: (\d+)", out)) else 0.0
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def direct(seconds: int, connections: int) -> dict[str, float]:
+    port = free_port()
+    program = [sys.executable, "-m", "uvicorn", "--factory", "web:hello", "--port", str(port), "--log-level", "warning"]
+    server = subprocess.Popen(program, cwd=Path(__file__).parent)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        wrk(f"http://127.0.0.1:{port}/", "x", 1, connections)
+        return wrk(f"http://127.0.0.1:{port}/", "x", seconds, connections)
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(port: int, label: str, path: str = "/") -> tuple[int, int, float]:
+    """Status, bytes of the response, seconds."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    begun = time.perf_counter()
+    connection.request("GET", path, headers={"Host": f"local--{label}-dev.localhost"})
+    response = connection.getresponse()
+    size, buffer = 0, bytearray(MIB)
+    while count := response.readinto(buffer):
+        size += count
+    connection.close()
+    return response.status, size, time.perf_counter() - begun
+
+
+def resident() -> int:
+    """Bytes of the server."""
+    pid = (paths.run(paths.home()) / "server.pid").read_text().strip()
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+
+class Zeros:
+    """A body of so many bytes, sent in large pieces."""
+
+    def __init__(self, size: int) -> None:
+        self.left, self.piece = size, b"\0" * (256 * 1024)
+
+    def __iter__(self):
+        while self.left > 0:
+            yield self.piece[: self.left]
+            self.left -= len(self.piece)
+
+
+def streams(port: int) -> None:
+    ask(port, "bench-raw")
+    before = resident()
+    _, size, seconds = ask(port, "bench-raw", f"/?{1024 * MIB}")
+    down = size / seconds / 1e6
+    grown = resident() - before
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    begun = time.perf_counter()
+    head = {"Host": "local--bench-raw-dev.localhost", "Content-Length": str(1024 * MIB)}
+    connection.request("POST", "/", body=iter(Zeros(1024 * MIB)), headers=head)
+    assert connection.getresponse().read() == str(1024 * MIB).encode()
+    up = 1024 * MIB / (time.perf_counter() - begun) / 1e6
+    grown = max(grown, resident() - before)
+    print(f"| 1 GiB streamed, down / up | {down:,.0f} / {up:,.0f} MB/s; the server grew by {grown / MIB:.0f} MiB |")
+
+
+async def sockets(port: int, count: int, seconds: int) -> None:
+    import aiohttp  # here alone: containers import this file, too
+
+    url, host = f"http://127.0.0.1:{port}/", {"Host": "local--bench-raw-dev.localhost"}
+    times: list[float] = []
+
+    async def one(client: aiohttp.ClientSession, gate: asyncio.Semaphore, number: int) -> None:
+        async with gate:
+            ws = await client.ws_connect(url, headers=host)
+        opened.append(ws)
+        await everybody.wait()
+        await asyncio.sleep(number / count)
+        for _ in range(seconds):
+            begun = time.perf_counter()
+            await ws.send_str("hello")
+            assert await ws.receive_str() == "hello"
+            times.append(time.perf_counter() - begun)
+            await asyncio.sleep(1)
+        await ws.close()
+
+    opened: list[object] = []
+    everybody, gate = asyncio.Event(), asyncio.Semaphore(50)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+        tasks = [asyncio.create_task(one(client, gate, number)) for number in range(count)]
+        while len(opened) < count:
+            await asyncio.sleep(0.05)
+            for task in tasks:
+                if task.done():
+                    task.result()
+        everybody.set()
+        await asyncio.gather(*tasks)
+    times.sort()
+    p50, p99 = times[len(times) // 2] * 1000, times[len(times) * 99 // 100] * 1000
+    print(f"| {count:,} WebSockets, an echo each second | p50 {p50:.1f} ms, p99 {p99:.1f} ms (n={len(times):,}) |")
+
+
+def first_requests(port: int, times: int) -> None:
+    """Each waits until the container of the one before is gone."""
+    asked, called = [], []
+    for _ in range(times):
+        time.sleep(6)
+        asked.append(ask(port, "bench-cold")[2] * 1000)
+        begun = time.perf_counter()
+        plain.remote()
+        called.append((time.perf_counter() - begun) * 1000)
+    print(
+        f"| first request to a function at zero; a call of one | {statistics.median(asked):.0f} ms; "
+        f"{statistics.median(called):.0f} ms (n={times}) |"
+    )
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--seconds", type=int, default=8)
+    options.add_argument("--connections", type=int, default=32)
+    options.add_argument("--sockets", type=int, default=2000)
+    chosen = options.parse_args()
+    with app.run():
+        port = int(through_the_edge.get_web_url().rpartition(":")[2])
+        ask(port, "bench-hello")
+        url, host = f"http://127.0.0.1:{port}/", "local--bench-hello-dev.localhost"
+        wrk(url, host, 2, chosen.connections)
+        edge, alone = wrk(url, host, chosen.seconds, chosen.connections), direct(chosen.seconds, chosen.connections)
+        print("| what | figure |\n|---|---|")
+        for name, one in (("through the edge", edge), ("uvicorn alone", alone)):
+            figures = f"{one['rate']:,.0f}/s, p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms, {one['failed']:.0f} failed"
+            print(f"| FastAPI hello, {chosen.connections} connections, {name} | {figures} |")
+        print(f"| share of uvicorn | {edge['rate'] / alone['rate']:.0%} |")
+        few, fewer = wrk(url, host, chosen.seconds, 1), direct(chosen.seconds, 1)
+        print(f"| p50 at one connection: edge; uvicorn | {few['p50']:.2f} ms; {fewer['p50']:.2f} ms |")
+        streams(port)
+        asyncio.run(sockets(port, chosen.sockets, 5))
+        first_requests(port, 5)
+
+
+if __name__ == "__main__":
+    main()

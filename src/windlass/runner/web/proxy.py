@@ -1,0 +1,227 @@
+"""``@web_server``: requests go on to a program at a port of the container, as HTTP/1.1."""
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from windlass import exception
+from windlass.wire import web
+
+if TYPE_CHECKING:
+    from windlass.runner.web import carrier as carriers
+
+_AGAIN = 0.010
+_LIMIT = 64 * 1024
+_IDLE = 4.0  # seconds that a connection is kept for the next request: programs close theirs after five
+_Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Program:
+    """What listens at the port."""
+
+    def __init__(self, port: int, carrier: carriers.Carrier) -> None:
+        self._host = _outside()
+        self._port = port
+        self._carrier = carrier
+        self._kept: list[tuple[float, _Pair]] = []
+
+    async def wait(self, seconds: float) -> None:
+        """Until it accepts connections. Raises ``TimeoutError``."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                pair = await self._connect()
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise exception.TimeoutError(
+                        f"nothing listens at port {self._port} after {seconds:g} s",
+                        hint="It must listen on all addresses (0.0.0.0), not on localhost alone; "
+                        "give it more time with startup_timeout=.",
+                    ) from None
+                await asyncio.sleep(_AGAIN)
+            else:
+                pair[1].close()
+                return
+
+    async def _connect(self) -> _Pair:
+        return await asyncio.open_connection(self._host, self._port, limit=web.PIECE)
+
+    async def __call__(self, head: bytes, body: bytes | None = None) -> None:
+        request = json.loads(head)
+        stream = self._carrier.stream(request["n"])
+        passing = Passing(self, stream, request, body)
+        try:
+            await passing.run()
+        finally:
+            stream.close(whole=passing.ended)
+
+    async def connection(self, *, fresh: bool) -> _Pair:
+        now = time.monotonic()
+        while self._kept and not fresh:
+            since, pair = self._kept.pop()
+            if now - since < _IDLE and not pair[0].at_eof() and not pair[1].is_closing():
+                return pair
+            pair[1].close()
+        try:
+            return await self._connect()
+        except OSError as exc:
+            raise SystemExit(f"the program at port {self._port} takes no connections any more: {exc}") from None
+
+    def keep(self, pair: _Pair) -> None:
+        self._kept.append((time.monotonic(), pair))
+
+
+def _outside() -> str:
+    """The address by which others see the container."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            return "127.0.0.1"  # it has no network
+        return str(probe.getsockname()[0])
+
+
+class Passing:
+    """One request."""
+
+    def __init__(self, program: Program, stream: carriers.Stream, request: dict[str, Any], body: bytes | None) -> None:
+        self._program = program
+        self._stream = stream
+        self._request = request
+        self._body = body
+        self._upgrade = request["kind"] != "http"
+        self.ended = False
+
+    async def run(self) -> None:
+        repeatable = self._request["method"] in ("GET", "HEAD", "OPTIONS") and not self._request["body"]
+        pair = await self._program.connection(fresh=self._upgrade or not repeatable)
+        try:
+            kept = await self._pass(pair)
+        except (ConnectionError, asyncio.IncompleteReadError) as exc:
+            if self._stream.gone:
+                return
+            raise exception.ExecutionError(f"the program closed the connection: {exc}") from None
+        except BaseException:
+            pair[1].close()
+            raise
+        if kept:
+            self._program.keep(pair)
+        else:
+            pair[1].close()
+
+    async def _pass(self, pair: _Pair) -> bool:
+        """Returns whether the connection can be used again."""
+        reader, writer = pair
+        writer.write(self._head())
+        if self._body:
+            writer.write(self._body)
+        sender: asyncio.Task[None] | None = None
+        if self._request["body"] or self._upgrade:
+            sender = asyncio.get_running_loop().create_task(self._send(writer))
+        watcher = asyncio.get_running_loop().create_task(self._watch(writer))
+        try:
+            status, headers = await _response_head(reader)
+            while 100 <= status < 200 and status != 101:
+                status, headers = await _response_head(reader)
+            described = {"status": status, "headers": headers, "raw": status == 101}
+            await self._stream.send(web.HEAD, json.dumps(described).encode())
+            kept = await self._receive(reader, status, headers)
+            await self._stream.send(web.END)
+            self.ended = True
+            return kept and (sender is None or sender.done())
+        finally:
+            watcher.cancel()
+            if sender is not None:
+                sender.cancel()
+
+    async def _watch(self, writer: asyncio.StreamWriter) -> None:
+        """The client's end is the program's, too."""
+        while not self._stream.gone:
+            await self._stream.wait()
+        writer.transport.abort()
+
+    def _head(self) -> bytes:
+        request = self._request
+        target = request["path"] + (f"?{request['query']}" if request["query"] else "")
+        lines = [f"{request['method']} {target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in request["headers"]]
+        if request["root"]:
+            lines.append(f"x-forwarded-prefix: {request['root']}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        chunked = any(name == "transfer-encoding" for name, _ in self._request["headers"])
+        while True:
+            kind, data = await self._stream.next()
+            if kind == web.BODY and data:
+                writer.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+                await writer.drain()
+            elif kind == web.END:
+                if chunked:
+                    writer.write(b"0\r\n\r\n")
+                elif self._upgrade and writer.can_write_eof():
+                    writer.write_eof()
+                return
+            else:
+                return
+
+    async def _receive(self, reader: asyncio.StreamReader, status: int, headers: list[list[str]]) -> bool:
+        found = {name.lower(): value for name, value in headers}
+        if status == 101:
+            await self._until_closed(reader)
+            return False
+        closes = found.get("connection", "").lower() == "close"
+        if self._request["method"] == "HEAD" or status in (204, 304):
+            return not closes
+        if "chunked" in found.get("transfer-encoding", "").lower():
+            await self._chunks(reader)
+        elif "content-length" in found:
+            await self._exactly(reader, int(found["content-length"]))
+        else:
+            await self._until_closed(reader)
+            return False
+        return not closes
+
+    async def _exactly(self, reader: asyncio.StreamReader, left: int) -> None:
+        while left:
+            data = await reader.read(min(left, web.PIECE))
+            if not data:
+                raise ConnectionResetError("in the middle of a response")
+            left -= len(data)
+            await self._stream.send(web.BODY, data)
+
+    async def _chunks(self, reader: asyncio.StreamReader) -> None:
+        while True:
+            line = await reader.readline()
+            try:
+                size = int(line.split(b";")[0].strip() or b"x", 16)
+            except ValueError:
+                raise ConnectionResetError("malformed chunk") from None
+            if size == 0:
+                while (await reader.readline()).strip():
+                    pass
+                return
+            await self._exactly(reader, size)
+            await reader.readexactly(2)
+
+    async def _until_closed(self, reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(web.PIECE):
+            await self._stream.send(web.BODY, data)
+
+
+async def _response_head(reader: asyncio.StreamReader) -> tuple[int, list[list[str]]]:
+    try:
+        text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+    except asyncio.LimitOverrunError:
+        raise exception.ExecutionError("the program's response has headers of more than 64 KiB") from None
+    if len(text) > _LIMIT:
+        raise exception.ExecutionError("the program's response has headers of more than 64 KiB")
+    first, *lines = text.split("\r\n")
+    parts = first.split(" ", 2)
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
+        raise exception.ExecutionError("the program at the port does not speak HTTP/1.1")
+    headers = [[name.strip(), value.strip()] for name, found, value in (line.partition(":") for line in lines) if found]
+    return int(parts[1]), headers

@@ -1,0 +1,56 @@
+"""What the edge says by itself: plain text, a status, and no more than a stranger may know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from aiohttp import web as http
+
+from windlass.server.state import moves
+
+
+class Refusal(Exception):
+    """The edge's own answer."""
+
+    def __init__(self, status: int, text: str, **headers: str) -> None:
+        super().__init__(status, text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+
+class Said(NamedTuple):
+    status: int
+    text: str
+
+
+_ENDING = frozenset({400, 408, 413})
+_ENDED = {
+    moves.Status.SUCCESS: Said(502, "the app did not answer"),
+    moves.Status.FAILURE: Said(500, "the app failed; its log says why"),
+    moves.Status.TIMEOUT: Said(504, "the app did not answer within its timeout"),
+    moves.Status.TERMINATED: Said(503, "the request was stopped, because its app or container was"),
+    moves.Status.INIT_FAILURE: Said(503, "the app's containers cannot start; its log says why"),
+    moves.Status.CRASH: Said(502, "the app's container died"),
+}
+
+
+def ended(status: int) -> Refusal:
+    """For an input that ended without a response."""
+    said = _ENDED.get(moves.Status(status), Said(502, "the app did not answer"))
+    return Refusal(said.status, said.text)
+
+
+def response(status: int, text: str, headers: Mapping[str, str] | None = None) -> http.Response:
+    """The edge's own words. After some of them nobody knows where the next request would begin."""
+    made = http.Response(status=status, text=text + "\n", headers={"Server": "windlass", **(headers or {})})
+    if status in _ENDING:
+        made.force_close()
+    return made
+
+
+NOTHING_HERE = "there is nothing here"
+BUSY = "too many requests wait for this app"
+LOST = "the app's container closed the connection before it answered"
+BAD_BODY = "the request's body is malformed or too large"

@@ -1,0 +1,286 @@
+"""Answering: from an HTTP request to an exchange, and from what comes back to the response."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import msgspec
+from aiohttp import http_exceptions
+from aiohttp import web as http
+
+from windlass.kit import tasks
+from windlass.server.apply import core as core_module
+from windlass.server.ingress import access, answers, exchanges, requests, sockets, tokens
+from windlass.server.state import machines
+from windlass.wire import web
+
+PATIENCE = 150.0
+"""Seconds for a response to begin, before the client is asked to come back for it."""
+_PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
+_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
+_BODILESS = frozenset({204, 304})
+_log = logging.getLogger(__name__)
+
+
+class Edge:
+    """Answers each request of the listener."""
+
+    def __init__(self, core: core_module.Core, table: exchanges.Table, owner: tasks.Tasks) -> None:
+        self.core = core
+        self.table = table
+        self.owner = owner
+        self.access = access.Log(core.settings.home / "log" / "access.log")
+        self.parked: dict[str, exchanges.Exchange] = {}
+        """Requests whose clients were asked to come back, by call."""
+
+    async def handle(self, request: http.BaseRequest) -> http.StreamResponse:
+        began = asyncio.get_running_loop().time()
+        status, label = 499, "-"
+        try:
+            target = requests.target(self.core, request)
+            label = target.route.label
+            response = await self._answer(request, target)
+            status = response.status
+            return response
+        except answers.Refusal as refusal:
+            status = refusal.status
+            return _refused(refusal)
+        finally:
+            seconds = asyncio.get_running_loop().time() - began
+            self.access.add(request.remote, label, request.method, _shown(request), status, seconds)
+
+    async def _answer(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:
+        if target.route.web["requires_proxy_auth"]:
+            tokens.check(self.core, target.route, request)
+        if (call_id := _result_of(target)) is not None:
+            return await self._come_back(request, target, call_id)
+        if "upgrade" in request.headers.get("Connection", "").lower() and request.headers.get("Upgrade"):
+            return await sockets.Upgraded(self, request, target).run()
+        return await self._first(request, target)
+
+    async def _first(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:
+        body = await _small_body(request)
+        streams = body is None
+        head = requests.head(request, target, body=streams, kind="http")
+        exchange = self.table.begin(target.route, target.query, head, body or None)
+        pump = self.owner.start(_pump(request, exchange), "web.body") if streams else None
+        return await self.respond(request, target, exchange, pump)
+
+    async def _come_back(
+        self, request: http.BaseRequest, target: requests.Target, call_id: str
+    ) -> http.StreamResponse:
+        """The answer of an earlier request."""
+        if request.method not in ("GET", "HEAD"):
+            raise answers.Refusal(400, "the answer of an earlier request can only be fetched by GET")
+        exchange = self.parked.pop(call_id, None)
+        if exchange is None or exchange.call is None or _base(exchange.call.function) is not target.route.function:
+            raise answers.Refusal(404, "there is no such answer, or it was fetched already")
+        return await self.respond(request, target, exchange, None)
+
+    async def respond(
+        self,
+        request: http.BaseRequest,
+        target: requests.Target,
+        exchange: exchanges.Exchange,
+        pump: asyncio.Task[None] | None,
+    ) -> http.StreamResponse:
+        parked = False
+        try:
+            head = await self.first_frame(exchange, pump)
+            if head is None:
+                parked = True
+                return self._park(request, target, exchange)
+            if head["status"] == 101:
+                raise answers.Refusal(502, "the app switched protocols, which nobody asked for")
+            return await _respond(request, exchange, head)
+        except BaseException:
+            exchange.gone()
+            raise
+        finally:
+            if not parked:
+                exchange.close()
+            if pump is not None:
+                pump.cancel()
+
+    async def first_frame(
+        self, exchange: exchanges.Exchange, pump: asyncio.Task[None] | None
+    ) -> dict[str, Any] | None:
+        """The head of the response; None when it does not come in time. Raises ``Refusal`` where none will come."""
+        while True:
+            first = await exchange.first(PATIENCE)
+            if first is None:
+                if pump is not None and not pump.done():
+                    continue  # the request itself is not through yet
+                return None
+            kind, data = first
+            if exchange.refused:
+                raise answers.Refusal(exchange.refused, answers.BAD_BODY)
+            if kind == web.HEAD:
+                return _head(data)
+            if kind == web.GONE:
+                if exchange.status == exchanges.LOST:
+                    raise answers.Refusal(502, answers.LOST)
+                raise answers.ended(exchange.status or 0)
+
+    def _park(
+        self, request: http.BaseRequest, target: requests.Target, exchange: exchanges.Exchange
+    ) -> http.StreamResponse:
+        assert exchange.call is not None
+        call_id = exchange.call.id
+        self.parked[call_id] = exchange
+        asyncio.get_running_loop().call_later(_PARKED, self._forget, call_id, exchange)
+        query = "&".join(part for part in (target.query, f"{requests.RESULT}={call_id}") if part)
+        where = f"{target.root}{target.path}?{query}"
+        return answers.response(303, "come back for the answer", {"Location": where})
+
+    def _forget(self, call_id: str, exchange: exchanges.Exchange) -> None:
+        if self.parked.get(call_id) is exchange:
+            del self.parked[call_id]
+            exchange.gone()
+            exchange.close()
+
+
+def _base(function: machines.Function) -> machines.Function:
+    return function.variant_of or function
+
+
+def _result_of(target: requests.Target) -> str | None:
+    if requests.RESULT not in target.query:
+        return None
+    for part in target.query.split("&"):
+        name, _, value = part.partition("=")
+        if name == requests.RESULT:
+            return value
+    return None
+
+
+def _shown(request: http.BaseRequest) -> str:
+    return request.raw_path.partition("?")[0][:200].encode("ascii", "backslashreplace").decode()
+
+
+def _refused(refusal: answers.Refusal) -> http.Response:
+    headers = {name.replace("_", "-").title(): value for name, value in refusal.headers.items()}
+    return answers.response(refusal.status, refusal.text, headers)
+
+
+async def _small_body(request: http.BaseRequest) -> bytes | None:
+    """The whole body where it is short and says so; None where it is to be streamed."""
+    if not request.can_read_body:
+        return b""
+    length = request.content_length
+    if length is not None and length > requests.MAX_BODY:
+        raise answers.Refusal(413, "a request's body may have 4 GiB")
+    if length is None or length > web.INLINE or "Expect" in request.headers:
+        return None
+    try:
+        return await asyncio.wait_for(request.content.read(), 60.0)
+    except (TimeoutError, asyncio.TimeoutError):
+        raise answers.Refusal(408, "the body did not come in time") from None
+
+
+async def _pump(request: http.BaseRequest, exchange: exchanges.Exchange) -> None:
+    """The body, as fast as the app reads it."""
+    sent, total = 100 if "Expect" not in request.headers else 0, 0
+    try:
+        while True:
+            while exchange.credit <= 0:
+                if exchange.status is not None:
+                    return
+                await exchange.wait()
+            if not sent and request.transport is not None:
+                request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                sent = 100
+            data = await request.content.readany()
+            if not data:
+                break
+            total += len(data)
+            if total > requests.MAX_BODY:
+                exchange.refuse(413)
+                return
+            exchange.send(web.BODY, data)
+        exchange.send(web.END)
+    except (http.RequestPayloadError, http_exceptions.HttpProcessingError, ConnectionError):
+        exchange.refuse(400)
+
+
+def _head(data: bytes) -> dict[str, Any]:
+    try:
+        head: dict[str, Any] = msgspec.json.decode(data)
+        status = head["status"]
+        if not isinstance(status, int) or not (200 <= status <= 999 or status == 101):
+            raise answers.Refusal(502, "the app answered with a status that is none")
+        for name, value in head["headers"]:
+            if any(character in name + value for character in "\r\n\0") or not name:
+                raise answers.Refusal(502, "the app answered with a malformed header")
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        raise answers.Refusal(502, "the app answered with what is no response") from None
+    return head
+
+
+async def _respond(
+    request: http.BaseRequest, exchange: exchanges.Exchange, head: dict[str, Any]
+) -> http.StreamResponse:
+    status = head["status"]
+    if exchange.complete and sum(len(data) for _, data in exchange.arrived) <= web.PIECE:
+        body = b"".join(data for kind, data in exchange.arrived if kind == web.BODY)
+        exchange.arrived.clear()
+        whole = http.Response(status=status, body=body)
+        whole.headers.clear()
+        _copy(head, whole)
+        length = whole.headers.get("Content-Length")
+        if length is not None and length != str(len(body)) and request.method != "HEAD" and status not in _BODILESS:
+            raise answers.Refusal(502, "the app's response is not as long as it said")
+        return whole
+    response = http.StreamResponse(status=status)
+    _copy(head, response)
+    if "Content-Length" not in response.headers and request.version >= (1, 1):
+        response.enable_chunked_encoding()
+    elif "Content-Length" not in response.headers:
+        response.force_close()
+    await response.prepare(request)
+    await _stream(request, exchange, response)
+    return response
+
+
+def _text(value: str) -> str:
+    """What aiohttp writes as the bytes that the app sent: it encodes as UTF-8."""
+    raw = value.encode("latin-1")
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return value
+
+
+def _copy(head: dict[str, Any], response: http.StreamResponse) -> None:
+    for name, value in head["headers"]:
+        if name.lower() not in _HOP:
+            response.headers.add(name, value if value.isascii() else _text(value))
+    response.headers.setdefault("Server", "windlass")
+
+
+async def _stream(
+    request: http.BaseRequest, exchange: exchanges.Exchange, response: http.StreamResponse
+) -> None:
+    length = response.headers.get("Content-Length")
+    left = int(length) if length is not None and length.isdigit() else None
+    while True:
+        kind, data = await exchange.next()
+        if kind == web.BODY:
+            if left is not None:
+                left -= len(data)
+                if left < 0:
+                    break
+            await response.write(data)
+            exchange.taken(len(data))
+        elif kind == web.END:
+            if left:
+                break
+            await response.write_eof()
+            return
+        elif kind == web.GONE:
+            break
+    # What was begun cannot be taken back: the client must see that it is not whole.
+    if request.transport is not None:
+        request.transport.abort()

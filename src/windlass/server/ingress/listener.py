@@ -1,0 +1,212 @@
+"""The edge's sockets: HTTP on loopback, and the Unix socket of runners beside that of their other connections."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import http_exceptions, web_protocol
+from aiohttp import web as http
+
+from windlass import exception
+from windlass.kit import tasks
+from windlass.server.apply import core as core_module
+from windlass.server.apply import web as actions
+from windlass.server.ingress import answers, carriers, edge, exchanges
+from windlass.server.objects import authority
+from windlass.wire import web
+
+_HEAD = 20.0  # seconds for the head of a request to come
+_IDLE = 75.0  # seconds between requests on one connection
+_LINE, _FIELD = 16 * 1024, 64 * 1024
+_BUFFER = 1024 * 1024
+_log = logging.getLogger(__name__)
+
+
+class Connection(web_protocol.RequestHandler):
+    """A connection of a client. A head that comes too slowly ends it."""
+
+    __slots__ = ("_head_timer",)
+    _head_timer: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._quick()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._quick()
+            self._tell_bad_body()
+        elif self._head_timer is None:
+            self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def _tell_bad_body(self) -> None:
+        """The parser keeps an error in the middle of a body to itself; whoever reads it would wait for ever."""
+        request = self._current_request
+        if request is None or not self._messages or not isinstance(self._messages[-1][0], web_protocol._ErrInfo):
+            return
+        if not request.content.is_eof() and request.content.exception() is None:
+            request.content.set_exception(http_exceptions.TransferEncodingError("malformed body"))
+
+    def _quick(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _slow(self) -> None:
+        self._head_timer = None
+        if self._current_request is None and self.transport is not None:
+            text = b"the request did not come in time\n"
+            self.transport.write(
+                b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(text), text)
+            )
+            self.force_close()
+
+    def handle_error(
+        self, request: http.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> http.StreamResponse:
+        if status >= 500:
+            _log.error("answering a request failed", exc_info=exc)
+        text = "this is no request that can be answered" if status < 500 else "the edge failed"
+        response = answers.response(status, text)
+        response.force_close()
+        return response
+
+
+class Server(http.Server):
+    """Makes ``Connection``s."""
+
+    def __call__(self) -> Any:
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+@contextlib.asynccontextmanager
+async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> AsyncIterator[None]:
+    """Answer until the block is left. ``folder``: where the socket of runners belongs."""
+    table = exchanges.Table(core)
+    core.web.tunnels = table.tunnels
+    answering = edge.Edge(core, table, owner)
+    server = Server(
+        answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
+        max_line_size=_LINE, max_field_size=_FIELD, max_headers=256, read_bufsize=_BUFFER, lingering_time=5.0,
+    )  # fmt: skip
+    async with _runners(core, table, folder):
+        listener = await _listen(core, server)
+        secure = Secure(core, server)
+        core.web.trust = secure.trust
+        await secure.open()
+        try:
+            yield
+        finally:
+            listener.close()
+            secure.close()
+            await server.shutdown(1.0)
+            answering.access.flush()
+
+
+async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractServer:
+    """At the port that was asked for, else at the one of last time, else at any that is free."""
+    loop, remembered = asyncio.get_running_loop(), core.settings.home / "web.port"
+    for port in _wanted(core.settings.web_port, remembered):
+        try:
+            listener = await loop.create_server(server, "127.0.0.1", port, backlog=2048)
+        except OSError as exc:
+            _log.warning("cannot listen at port %d: %s", port, exc)
+            continue
+        core.web.port = listener.sockets[0].getsockname()[1]
+        remembered.write_text(f"{core.settings.web_port} {core.web.port}\n")
+        _log.info("answering HTTP at 127.0.0.1:%d", core.web.port)
+        return listener
+    raise exception.ConflictError("no port of loopback can be listened at")
+
+
+def _wanted(asked: int, remembered: Path) -> list[int]:
+    """Ports to try. That of last time comes first as long as the same is asked for."""
+    last = remembered.read_text().split() if remembered.exists() else []
+    if len(last) == 2 and last[0] == str(asked) and last[1].isdigit() and 0 < int(last[1]) < 65536:
+        return [int(last[1]), asked, 0]
+    return [asked, 0]
+
+
+class Secure:
+    """HTTPS beside it, from when there are certificates."""
+
+    def __init__(self, core: core_module.Core, server: Server) -> None:
+        self._core = core
+        self._server = server
+        self._authority = authority.Authority(core.settings.home / "tls")
+        self._listener: asyncio.AbstractServer | None = None
+
+    async def open(self) -> None:
+        """Where there is anything to show; the port is remembered, too."""
+        if self._listener is not None or not self._authority.wanted:
+            return
+        context = self._authority.context()
+        context.sni_callback = self._choose
+        if (default := self._authority.choose("localhost", known=True)) is not None:
+            context = default
+            context.sni_callback = self._choose
+        loop, remembered = asyncio.get_running_loop(), self._core.settings.home / "web.tls.port"
+        last = remembered.read_text().strip() if remembered.exists() else ""
+        for port in (int(last) if last.isdigit() else self._core.web.port + 1, 0):
+            try:
+                self._listener = await loop.create_server(self._server, "127.0.0.1", port, ssl=context, backlog=1024)
+            except OSError as exc:
+                _log.warning("cannot listen at port %d: %s", port, exc)
+                continue
+            self._core.web.tls_port = self._listener.sockets[0].getsockname()[1]
+            remembered.write_text(f"{self._core.web.tls_port}\n")
+            _log.info("answering HTTPS at 127.0.0.1:%d", self._core.web.tls_port)
+            return
+
+    async def trust(self) -> Path:
+        """Make the local authority, and answer with its certificates from now on. Returned: its own certificate."""
+        self._authority.make()
+        await self.open()
+        return self._authority.certificate
+
+    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+        if not name:
+            return None
+        label, _, rest = name.lower().partition(".")
+        known = rest == "localhost" and label in actions.routes(self._core)
+        chosen = self._authority.choose(name, known=known or name.lower() == "localhost")
+        if chosen is None:
+            return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+        connection.context = chosen
+        return None
+
+    def close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+
+
+@contextlib.asynccontextmanager
+async def _runners(core: core_module.Core, table: exchanges.Table, folder: Path) -> AsyncIterator[None]:
+    path = folder / web.SOCKET
+    path.unlink(missing_ok=True)
+    before = os.umask(0o177)
+    try:
+        listener = await asyncio.get_running_loop().create_unix_server(
+            lambda: carriers.Carrier(core, table), str(path), backlog=1024
+        )
+    finally:
+        os.umask(before)
+    path.chmod(0o666)
+    try:
+        yield
+    finally:
+        listener.close()
+        path.unlink(missing_ok=True)

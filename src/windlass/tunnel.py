@@ -1,0 +1,157 @@
+"""``forward``: a port of a function's container that others can reach, and ``Tunnel``, which says where."""
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+
+from windlass import exception
+from windlass.client import faces, here
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncGenerator, AsyncIterator
+    from contextlib import AbstractAsyncContextManager
+    from typing import Any
+
+    from windlass.wire import peer
+
+_PIECE = 256 * 1024
+_FIRST = 10.0  # seconds for the platform to open a port
+_forwarded: set[int] = set()
+
+
+@dataclasses.dataclass(frozen=True)
+class Tunnel:
+    """Where a forwarded port is reached.
+
+    Attributes:
+        host: of the tunnel.
+        port: of the tunnel.
+        unencrypted_host: the same for plain TCP; "" where it was not asked for.
+        unencrypted_port: 0 where it was not asked for.
+    """
+
+    host: str
+    port: int
+    unencrypted_host: str = ""
+    unencrypted_port: int = 0
+
+    @property
+    def url(self) -> str:
+        """For HTTP. On this machine it is not encrypted."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def tls_socket(self) -> tuple[str, int]:
+        """Host and port."""
+        return self.host, self.port
+
+    @property
+    def tcp_socket(self) -> tuple[str, int]:
+        """Host and port for plain TCP.
+
+        Raises:
+            InvalidError: it was opened without ``unencrypted=True``.
+        """
+        if not self.unencrypted_host:
+            raise exception.InvalidError(
+                "this tunnel is not for plain TCP", hint="Open it with forward(port, unencrypted=True)."
+            )
+        return self.unencrypted_host, self.unencrypted_port
+
+
+@faces.context_function
+def forward(
+    port: int, *, unencrypted: bool = False, h2_enabled: bool = False, client: object = None
+) -> AbstractAsyncContextManager[Tunnel]:
+    """Let others reach a port of this container, until the end of the ``with`` block.
+
+    Args:
+        port: where a program in the container listens.
+        unencrypted: for plain TCP as well (``Tunnel.tcp_socket``).
+        h2_enabled: for HTTP/2; not together with ``unencrypted``.
+        client: accepted for compatibility.
+
+    Example:
+        >>> @app.function()
+        ... def share():
+        ...     with windlass.forward(8000) as tunnel:
+        ...         print(tunnel.url)
+        ...         serve_at(8000)
+
+    Raises:
+        InvalidError: it is no port, it is forwarded already, or this is no container.
+    """
+    if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
+        raise exception.InvalidError(f"port must be a number from 1 to 65535, not {port!r}")
+    if unencrypted and h2_enabled:
+        raise exception.InvalidError("h2_enabled and unencrypted cannot be used together")
+    if not here.in_container():
+        raise exception.InvalidError("forward() works inside of containers only", hint="Call it in a function.")
+    if port in _forwarded:
+        raise exception.InvalidError(f"port {port} is forwarded already")
+    return _forward(port, unencrypted)
+
+
+@contextlib.asynccontextmanager
+async def _forward(port: int, unencrypted: bool) -> AsyncIterator[Tunnel]:
+    import asyncio
+
+    from windlass.client import session
+    from windlass.kit import tasks
+
+    _forwarded.add(port)
+    visits: AsyncGenerator[peer.Reply, None] = session.current().stream("tunnel.open", {"port": port})
+    try:
+        async with tasks.Tasks(on_failure=lambda name, exc: None) as owner:
+            try:
+                first = (await asyncio.wait_for(visits.__anext__(), _FIRST)).body
+            except StopAsyncIteration:
+                raise exception.RemoteError("the platform did not open a tunnel") from None
+            owner.start(_welcome(visits, first["tunnel_id"], port, owner), "tunnel")
+            host, number = first["host"], first["port"]
+            yield Tunnel(host, number, host, number) if unencrypted else Tunnel(host, number)
+    finally:
+        _forwarded.discard(port)
+        await visits.aclose()
+
+
+async def _welcome(visits: AsyncGenerator[peer.Reply, None], tunnel_id: str, port: int, owner: Any) -> None:
+    async for visit in visits:
+        owner.start(_visit(tunnel_id, visit.body["visitor"], port), "visitor")
+
+
+async def _visit(tunnel_id: str, visitor: int, port: int) -> None:
+    """Bytes between the platform and the program, both ways."""
+    import asyncio
+    import json
+
+    from windlass.wire import web
+
+    plan = here.plan
+    assert plan is not None
+    path = plan["socket"].rpartition("/")[0] + "/" + web.SOCKET
+    try:
+        inside = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return  # nobody listens; the visitor is told so by the end of its connection
+    outside = await asyncio.open_unix_connection(path)
+    hello = {
+        "container_id": plan["container_id"], "token": plan["token"], "tunnel_id": tunnel_id, "visitor": visitor,
+    }  # fmt: skip
+    outside[1].write(json.dumps(hello).encode() + b"\n")
+    try:
+        await asyncio.gather(_copy(inside[0], outside[1]), _copy(outside[0], inside[1]))
+    finally:
+        inside[1].close()
+        outside[1].close()
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await source.read(_PIECE):
+            target.write(data)
+            await target.drain()
+        if target.can_write_eof():
+            target.write_eof()

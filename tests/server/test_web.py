@@ -1,0 +1,488 @@
+"""The edge: what it does with requests of any kind, with a real server and fake runners."""
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import ssl
+
+import fakes
+import pytest
+
+from windlass import exception, paths
+from windlass.kit import ids
+from windlass.server.ingress import edge, listener
+from windlass.server.objects import authority
+from windlass.wire import web
+
+ASGI = {"kind": "asgi", "label": "here", "custom_domains": [], "requires_proxy_auth": False}
+HOST = b"Host: local--here-dev.localhost\r\n"
+
+
+class Site:
+    """Answers for the fake runners, by the connection that containers have to the edge."""
+
+    def __init__(self) -> None:
+        self.worker: fakes.Worker | None = None
+        self.writer: asyncio.StreamWriter | None = None
+        self.heads: list[dict] = []
+        self.paths: dict[str, object] = {}
+
+    async def open(self, **wrong) -> asyncio.StreamWriter:
+        home, plan = self.worker.home, self.worker.plans[-1]["runner"]
+        path = paths.containers_socket(home).parent / web.SOCKET
+        self.reader, writer = await asyncio.open_unix_connection(str(path))
+        hello = {"container_id": plan["container_id"], "token": plan["token"], **wrong}
+        writer.write(json.dumps(hello).encode() + b"\n")
+        return writer
+
+    async def work(self, args, kwargs, lease):
+        if self.writer is None:
+            self.writer = await self.open()
+        head = json.loads(args[0])
+        self.heads.append(head)
+        number, path = head["n"], head["path"]
+        if path == "/fail":
+            raise ValueError("no")
+        if path == "/keep":
+            return NotImplemented
+        if path == "/slow":
+            await asyncio.sleep(0.4)
+        if path == "/strange":
+            self.writer.write(web.pack(web.HEAD, number, b"{nonsense"))
+            return None
+        if path == "/frame":
+            self.writer.write(b"\xff" * 100)
+            return NotImplemented
+        body = args[1] if len(args) > 1 else b"hello"
+        said = json.dumps({"status": 200, "headers": [["content-length", str(len(body))]]}).encode()
+        frames = ((web.HEAD, said), (web.BODY, body), (web.END, b""))
+        self.writer.write(b"".join(web.pack(kind, number, data) for kind, data in frames))
+        return None
+
+
+async def standing(platform) -> tuple[Site, fakes.Client]:
+    site = Site()
+    site.worker = await platform.worker(site.work)
+    client = await platform.client()
+    await client.app(web=ASGI, concurrency={"max_inputs": 100, "target_inputs": 100})
+    return site, client
+
+
+async def sent(platform, *pieces: bytes, pause: float = 0.0, seconds: float = 8.0) -> bytes:
+    """What comes back for these bytes, until the edge closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            await asyncio.sleep(pause)
+        return await asyncio.wait_for(reader.read(), seconds)
+    finally:
+        writer.close()
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.") else 0
+
+
+def request(path: bytes = b"/", more: bytes = b"", body: bytes = b"", method: bytes = b"GET") -> bytes:
+    return method + b" " + path + b" HTTP/1.1\r\n" + HOST + more + b"Connection: close\r\n\r\n" + body
+
+
+def test_a_request_is_an_input_and_its_answer_the_response(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        answer = await sent(platform, request(b"/a%2Fb?c=d"))
+        assert status(answer) == 200 and answer.endswith(b"\r\n\r\nhello")
+        assert site.heads[0]["path"] == "/a%2Fb" and site.heads[0]["query"] == "c=d"
+        answer = await sent(platform, request(b"/", b"Content-Length: 3\r\n", b"abc", b"POST"))
+        assert answer.endswith(b"\r\n\r\nabc")
+
+    play(scene, web_port=0)
+
+
+def test_failures_are_told_by_status_and_nothing_else(play):
+    async def scene(platform):
+        await standing(platform)
+        answer = await sent(platform, request(b"/fail"))
+        assert status(answer) == 500 and b"ValueError" not in answer
+        assert status(await sent(platform, request(b"/strange"))) == 502
+
+    play(scene, web_port=0)
+
+
+def test_a_connection_of_a_container_that_talks_nonsense_is_closed_and_the_request_gets_502(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        site.paths["/"] = None
+        assert status(await sent(platform, request(b"/"))) == 200
+        waiting = asyncio.create_task(sent(platform, request(b"/keep")))
+        while len(site.heads) < 2:
+            await asyncio.sleep(0.01)
+        site.writer.write(web.credit(site.heads[-1]["n"], 1) + b"\xff" * 100)
+        assert status(await waiting) == 502
+
+    play(scene, web_port=0)
+
+
+def test_a_container_without_its_token_or_lease_answers_nothing(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        other = await site.open(token="0" * 64)
+        assert await asyncio.wait_for(site.reader.read(), 5) == b""
+        other.close()
+        strange = await site.open()
+        strange.write(web.pack(web.HEAD, 4_000_000_000, b'{"status":200,"headers":[]}'))
+        assert status(await sent(platform, request())) == 200
+
+    play(scene, web_port=0)
+
+
+def test_who_waits_too_long_is_asked_to_come_back_and_gets_the_answer_once(play, monkeypatch):
+    monkeypatch.setattr(edge, "PATIENCE", 0.15)
+
+    async def scene(platform):
+        site, _ = await standing(platform)
+        await sent(platform, request())
+        answer = await sent(platform, request(b"/slow?a=b", method=b"POST"))
+        assert status(answer) == 303
+        where = next(line for line in answer.split(b"\r\n") if line.startswith(b"Location: ")).partition(b": ")[2]
+        assert where.startswith(b"/slow?a=b&__modal_function_call_id=fc-")
+        assert status(await sent(platform, request(where, method=b"POST"))) == 400
+        for _ in range(10):
+            answer = await sent(platform, request(where))
+            if status(answer) != 303:
+                break
+        assert status(answer) == 200 and answer.endswith(b"hello")
+        assert status(await sent(platform, request(where))) == 404
+        assert sum(head["path"] == "/slow" for head in site.heads) == 1
+
+    play(scene, web_port=0)
+
+
+def test_too_many_waiting_requests_are_refused_with_429(play):
+    async def scene(platform):
+        client = await platform.client()
+        await client.app(web=ASGI)  # without a worker all wait
+        waiting = [asyncio.create_task(sent(platform, request())) for _ in range(3)]
+        done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
+        assert [status(one.result()) for one in done] == [429]
+        for one in waiting:
+            one.cancel()
+
+    play(scene, web_port=0, sync_waiting=2)
+
+
+def test_a_head_that_comes_too_slowly_ends_with_408(play, monkeypatch):
+    monkeypatch.setattr(listener, "_HEAD", 0.3)
+
+    async def scene(platform):
+        await standing(platform)
+        assert status(await sent(platform)) == 408
+        answer = await sent(platform, b"GET / HTTP/1.1\r\n", *(b"X-A: b\r\n" for _ in range(4)), pause=0.05)
+        assert status(answer) == 408
+
+    play(scene, web_port=0)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\n" + HOST + b"\r\n",
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"b" * 70_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"Host: local--other.localhost\r\n\r\n",
+        b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"Bad Header: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b" folded: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\x00b\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 0x5\r\n\r\nabcde",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+    ],
+)
+def test_malformed_requests_are_refused_and_reach_no_app(play, bad):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        answer = await sent(platform, bad)
+        assert 400 <= status(answer) < 500, answer[:200]
+        assert all(head["body"] for head in site.heads)  # at most one whose streamed body turned out to be bad
+        assert status(await sent(platform, request())) == 200
+
+    play(scene, web_port=0)
+
+
+def test_a_body_above_the_limit_is_refused_before_it_comes(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        answer = await sent(platform, request(b"/", b"Content-Length: 4294967297\r\n", method=b"POST"), seconds=12)
+        assert status(answer) == 413 and not site.heads
+
+    play(scene, web_port=0)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"", b"local--here-dev.localhost.evil.org", b"LOCAL--nobody.localhost", b"\xc3\xa9.localhost", b"a" * 5000,
+     b"here-dev.localhost", b"..localhost", b"[::1", b"local--here-dev.localhost@evil", b"local--here-dev%2elocalhost"],
+)  # fmt: skip
+def test_a_forged_host_leads_nowhere(play, host):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        answer = await sent(platform, b"GET / HTTP/1.1\r\nConnection: close\r\nHost: " + host + b"\r\n\r\n")
+        assert status(answer) in (400, 404) and not site.heads
+
+    play(scene, web_port=0)
+
+
+def test_paths_are_passed_on_as_they_are(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        tricks = [b"/../../etc/passwd", b"//double//", b"/%00", b"/a;b=c", b"/%2e%2e/", b"/?", b"/??", b"/%zz", b"*"]
+        for trick in tricks:
+            answer = await sent(platform, request(trick))
+            assert status(answer) in (200, 400), (trick, answer)
+        assert {"/../../etc/passwd", "//double//", "/%00", "/%2e%2e/"} <= {head["path"] for head in site.heads}
+
+    play(scene, web_port=0)
+
+
+def test_random_bytes_neither_stop_nor_confuse_the_edge(play):
+    async def scene(platform):
+        await standing(platform)
+        chance = random.Random(6)
+        good = request(b"/x?y=z", b"X-A: b\r\nContent-Length: 4\r\n", b"body", b"POST")
+        for _ in range(150):
+            bad = bytearray(good)
+            for _ in range(chance.randrange(1, 6)):
+                at = chance.randrange(len(bad))
+                if chance.random() < 0.5:
+                    bad[at] = chance.randrange(256)
+                else:
+                    bad[at:at] = chance.choice([b"\r\n", b"\0", b" ", b":", b"\r\n\r\n", b"Host: a\r\n", b"0\r\n\r\n"])
+            reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+            writer.write(bytes(bad))
+            writer.write_eof()
+            await asyncio.wait_for(reader.read(), 10)
+            writer.close()
+        assert status(await sent(platform, request())) == 200
+
+    play(scene, web_port=0)
+
+
+def test_an_edge_that_finds_its_port_taken_takes_another_and_keeps_it(play, home):
+    async def scene(platform):
+        first = platform.core.web.port
+        assert first > 0
+        await platform.stop()
+        await platform.start()
+        assert platform.core.web.port == first
+        await platform.stop()
+        taken = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", first)
+        await platform.start()
+        assert platform.core.web.port not in (first, 0, -1)
+        taken.close()
+
+    play(scene, web_port=0)
+
+
+def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play):
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: None)
+        client = await platform.client()
+        labelled = {"web": {**ASGI, "label": "shared"}}
+        await client.deploy(ids.new("ap"), "one", f=(ids.new("fu"), labelled))
+        with pytest.raises(exception.ConflictError, match=r"'two'.*'one'"):
+            await client.deploy(ids.new("ap"), "two", g=(ids.new("fu"), labelled))
+        with pytest.raises(exception.ConflictError, match=r"'g'.*'f'|'f'.*'g'"):
+            await client.deploy(
+                ids.new("ap"), "three", f=(ids.new("fu"), {"web": {**ASGI, "label": "twice"}}),
+                g=(ids.new("fu"), {"web": {**ASGI, "label": "twice"}}),
+            )  # fmt: skip
+
+    play(scene, web_port=0)
+
+
+def test_a_call_of_a_web_function_is_refused(play):
+    async def scene(platform):
+        client = await platform.client()
+        function = await client.app(web=ASGI)
+        with pytest.raises(exception.InvalidError, match="web function"):
+            await client.run(function, [1])
+
+    play(scene, web_port=0)
+
+
+def test_a_body_that_turns_out_malformed_is_a_400(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+        head = b"POST /keep HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n"
+        writer.write(head)
+        while len(site.heads) < 2:
+            await asyncio.sleep(0.01)
+        site.writer.write(web.credit(site.heads[-1]["n"], web.WINDOW))
+        await asyncio.sleep(0.05)
+        writer.write(b"nonsense\r\n")
+        assert status(await asyncio.wait_for(reader.read(), 5)) == 400
+        writer.close()
+
+    play(scene, web_port=0)
+
+
+def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        plan = site.worker.plans[-1]["runner"]
+        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        visits = inside.stream("tunnel.open", {"port": 8000})
+        tunnel = (await visits.__anext__()).body
+        visitor_reader, visitor = await asyncio.open_connection(tunnel["host"], tunnel["port"])
+        visitor.write(b"early ")
+        number = (await visits.__anext__()).body["visitor"]
+        strange = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number + 1)
+        assert await asyncio.wait_for(site.reader.read(), 5) == b""
+        strange.close()
+        program = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number)
+        visitor.write(b"x" * 3_000_000)
+        got = await asyncio.wait_for(site.reader.readexactly(3_000_006), 5)
+        assert got.startswith(b"early x")
+        program.write(b"answer")
+        program.write_eof()
+        assert await asyncio.wait_for(visitor_reader.read(), 5) == b"answer"
+        visitor.close()
+        program.close()
+        await visits.aclose()
+        for _ in range(100):
+            try:
+                _, writer = await asyncio.open_connection(tunnel["host"], tunnel["port"])
+            except OSError:
+                break
+            writer.close()
+            await asyncio.sleep(0.02)
+        else:
+            raise AssertionError("the port stayed open")
+
+    play(scene, web_port=0)
+
+
+def test_https_is_answered_with_certificates_of_a_local_authority(play, home):
+    async def scene(platform):
+        site, client = await standing(platform)
+        made = await client.request("edge.trust")
+        assert (home / "tls/authority.key").stat().st_mode & 0o777 == 0o600
+        trusting = ssl.create_default_context(cafile=made["certificate"])
+
+        async def secure(name: str) -> bytes:
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", made["port"], ssl=trusting, server_hostname=name
+            )
+            writer.write(request())
+            answer = await asyncio.wait_for(reader.read(), 5)
+            writer.close()
+            return answer
+
+        assert (await secure("local--here-dev.localhost")).endswith(b"hello")
+        assert site.heads[-1]["scheme"] == "https"
+        assert ["x-forwarded-proto", "https"] in site.heads[-1]["headers"]
+        for stranger in ("local--nobody.localhost", "example.org", "a/../../b"):
+            with pytest.raises((ssl.SSLError, ConnectionError, ValueError)):
+                await secure(stranger)
+        again = await client.request("edge.trust")
+        assert again == made
+        await platform.stop()
+        await platform.start()
+        assert platform.core.web.tls_port == made["port"]
+
+    play(scene, web_port=0)
+
+
+def test_a_given_certificate_is_shown_for_its_domain(home):
+    keeper = authority.Authority(home / "tls")
+    keeper.make()
+    made = keeper._made("shop.localhost")
+    (home / "tls/given").mkdir()
+    made.rename(home / "tls/given/_.example.org.pem")
+    assert keeper.choose("shop.example.org", known=False) is not None
+    assert keeper.choose("example.org", known=False) is None
+    assert keeper.choose("../../etc/passwd", known=True) is None
+
+
+async def direct(platform) -> tuple[Site, asyncio.StreamReader, asyncio.StreamWriter]:
+    """A container whose leases come by the edge's own connection."""
+    site, _ = await standing(platform)
+    assert status(await sent(platform, request())) == 200  # there is a container now
+    site.writer.close()
+    writer = await site.open()
+    writer.write(web.pack(web.LEASE, 0))
+    (container,) = platform.core.world.containers.values()
+    for _ in range(200):
+        if container.direct is not None:
+            break
+        await asyncio.sleep(0.01)
+    return site, site.reader, writer
+
+
+async def leased(reader: asyncio.StreamReader) -> tuple[int, dict, bytes]:
+    frames: list[tuple[int, int, bytes]] = []
+    taking = web.Reader(lambda *frame: frames.append(frame))
+    while not frames:
+        taking.feed(await asyncio.wait_for(reader.read(65536), 5))
+    kind, number, data = frames[0]
+    assert kind == web.LEASE
+    described, payload = web.leased(data)
+    return number, json.loads(described), payload
+
+
+def test_where_inputs_run_side_by_side_leases_and_successes_come_by_the_edges_connection(play):
+    async def scene(platform):
+        _, reader, writer = await direct(platform)
+        waiting = asyncio.create_task(sent(platform, request(b"/there")))
+        number, described, payload = await leased(reader)
+        assert b'"/there"' in payload
+        said = json.dumps({"status": 202, "headers": []}).encode()
+        writer.write(web.pack(web.HEAD, number, said) + web.pack(web.BODY, number, b"hi") + web.pack(web.END, number))
+        assert status(await waiting) == 202
+        (container,) = platform.core.world.containers.values()
+        assert described["input_id"] in container.held
+        writer.write(web.done(number, described["attempt"] + 1, 0.1, True))  # of another attempt
+        writer.write(web.done(number + 1, described["attempt"], 0.1, True))
+        again = asyncio.create_task(sent(platform, request(b"/again")))
+        second, more, _ = await leased(reader)
+        assert len(container.held) == 2
+        writer.write(web.pack(web.HEAD, second, said) + web.pack(web.END, second))
+        writer.write(web.done(second, more["attempt"], 0.1, True))
+        assert status(await again) == 202
+        for _ in range(100):
+            if more["input_id"] not in container.held:
+                break
+            await asyncio.sleep(0.01)
+        assert list(container.held) == [described["input_id"]]
+        writer.close()
+
+    play(scene, web_port=0)
+
+
+def test_a_request_whose_connection_to_its_container_is_lost_is_a_502_and_never_runs_twice(play):
+    async def scene(platform):
+        site, reader, writer = await direct(platform)
+        waiting = asyncio.create_task(sent(platform, request(b"/once", method=b"POST")))
+        number, _, _ = await leased(reader)
+        writer.write(web.credit(number, 1))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.close()
+        assert status(await waiting) in (502, 503)
+        await asyncio.sleep(0.2)
+        assert not any(head["path"] == "/once" for head in site.heads)
+        assert not any(item.state == 0 for item in platform.core.world.functions_by_n[1].ready)
+
+    play(scene, web_port=0)

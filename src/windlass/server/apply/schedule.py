@@ -6,7 +6,7 @@ import math
 
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
-from windlass.server.decide import capacity, place, reclaim, rollout, scale, share
+from windlass.server.decide import capacity, place, reclaim, rollout, sandboxes, scale, share
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -57,6 +57,8 @@ def scale_all(core: Core, now: float) -> None:
     wishes = []
     for function in list(core.world.functions.values()):
         function.owes = 0
+        if function.tag == sandboxes.POOL:
+            continue
         if function.queued or function.running or function.containers or _minimum(function):
             missing = scale_function(core, function, now)
             if missing:
@@ -160,7 +162,7 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
-    nodes = _nodes(core, now)
+    nodes = nodes_now(core, now)
     pools = _pools(core, now)
     room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))
     placement = place.assign(nodes, wishes, share.of_apps(pools, room))
@@ -179,7 +181,7 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
             containers.send_templates(core, worker.node, but={function.id for function in spare})
             core.scheduler.set()
     leaving = sum(c.state > moves.ContainerState.READY for c in core.world.containers.values())
-    taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
+    taken = reclaim.take(nodes_now(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
     for function_id, count in taken.owes.items():
@@ -201,7 +203,8 @@ def _give_way(core: Core, function: machines.Function) -> None:
 
 
 def _pools(core: Core, now: float) -> list[share.Pool]:
-    return [_pool(function, now) for function in core.world.functions.values() if function.containers]
+    pools = [f for f in core.world.functions.values() if f.containers and f.tag != sandboxes.POOL]
+    return [_pool(function, now) for function in pools]
 
 
 def _pool(function: machines.Function, now: float) -> share.Pool:
@@ -215,7 +218,7 @@ def _idle(core: Core) -> list[reclaim.Idle]:
     """Containers that their functions could do without now."""
     found = []
     for function in core.world.functions.values():
-        if function.queued or not function.containers:
+        if function.queued or not function.containers or function.tag == sandboxes.POOL:
             continue
         counted = _counted(function)
         idle = sorted(
@@ -232,7 +235,7 @@ def _idle(core: Core) -> list[reclaim.Idle]:
     return found
 
 
-def _nodes(core: Core, now: float) -> list[place.Node]:
+def nodes_now(core: Core, now: float) -> list[place.Node]:
     """One pass over the containers, whatever the number of nodes."""
     here: dict[str, list[int]] = {node: [0, 0, 0] for node in core.world.workers}
     for container in core.world.containers.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes
+from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes, sandboxes
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -29,6 +29,7 @@ def look(core: Core) -> None:
     core.low_disk = _low_disk(core)
     deadlines.check(core, now)
     apps.silent(core, now)
+    sandboxes.look(core, now)
     _clients(core, now)
     _nodes(core, now)
     builds.give_up(core, now)

@@ -12,11 +12,14 @@ from windlass.wire.messages.images import Recipe
 
 
 class ContainerReality(TypedDict, total=False):
-    """``state``: "starting", "running", "exited" (with ``exit``). ``log_end``: bytes of log already sent."""
+    """``state``: "starting", "running", "exited" (with ``exit``). ``log_end``: bytes of log already sent.
+    ``execs``: of a sandbox, how many commands run in it. ``ready``: its probe succeeded."""
 
     container_id: str
     state: str
     exit: ContainerExit
+    execs: int
+    ready: bool
 
 
 class WorkerHello(TypedDict, total=False):

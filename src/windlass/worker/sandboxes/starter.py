@@ -3,8 +3,8 @@
     python -m windlass.worker.sandboxes.starter SOCKET EXITS
 
 It listens at SOCKET for packets of JSON with descriptors (see ``Starter``), writes the exit status of sandboxes into
-the folder EXITS, and outlives the worker as each container's monitor does: it goes when nobody is connected and its last
-sandbox has ended. It is small, so that a fork of it is fast, and has one thread, so that a fork is safe.
+the folder EXITS, and outlives the worker as each container's monitor does: it goes when nobody is connected and its
+last sandbox has ended. It is small, so that a fork of it is fast, and has one thread, so that a fork is safe.
 
     cell     namespaces and mounts of one sandbox, each with a user namespace of its own (``snapshots.cell``)
     start    the command of a sandbox: its output becomes the log, as a monitor would write it

@@ -1,6 +1,8 @@
 """``StreamReader`` and ``StreamWriter``: the ends of a sandbox's commands."""
 from __future__ import annotations
 
+import functools
+
 from windlass import exception
 from windlass.client import faces
 
@@ -106,8 +108,8 @@ class StreamReader(_Reader["T"]):
             raise ValueError("this output is dropped, so it cannot be read")
 
     async def _items(self) -> AsyncGenerator[Callable[[], T], None]:
-        async for item in self._parts():
-            yield lambda item=item: item  # type: ignore[misc]
+        async for part in self._parts():
+            yield functools.partial(_same, part)
 
     async def _parts(self) -> AsyncGenerator[Any, None]:
         """Pieces or lines, from the shared position on."""
@@ -156,6 +158,10 @@ class StreamReader(_Reader["T"]):
         if self._feed is not None:
             feed, self._feed = self._feed, None
             await feed.aclose()
+
+
+def _same(value: T) -> T:
+    return value
 
 
 class StreamWriter:

@@ -186,7 +186,7 @@ class Sandbox(handles.Object):
             ImageBuildError: its image cannot be built.
             UnimplementedError: this version, or this machine, cannot do what is asked for.
         """
-        from windlass.client import options_of_sandboxes as checks
+        from windlass import sandbox_options as checks
         from windlass.client import sandboxes
 
         asked = dict(locals())
@@ -450,7 +450,7 @@ class Sandbox(handles.Object):
             >>> process = sandbox.exec("ls", "/")
             >>> print(process.stdout.read())
         """
-        from windlass.client import options_of_sandboxes as checks
+        from windlass import sandbox_options as checks
         from windlass.kit import ids
 
         asked = checks.execution(args, {

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, cast
 
 from windlass import exception
-from windlass.client import buckets, here, resolver, session, volumes
+from windlass.client import buckets, resolver, session, volumes
 from windlass.kit import ids
 from windlass.wire.messages import sandboxes as messages
 
@@ -47,23 +47,6 @@ def folder(workdir: Any) -> str:
     if not isinstance(workdir, str) or not workdir.startswith("/") or "\0" in workdir:
         raise exception.InvalidError(f"workdir must be an absolute path, not {workdir!r}")
     return workdir
-
-
-def app_id(app: Any) -> str:
-    """The app that a sandbox belongs to."""
-    from windlass import app as apps
-
-    if app is None:
-        if here.plan is not None:
-            return here.plan["app"]["app_id"]
-        raise exception.InvalidError(
-            "a sandbox belongs to an app", hint='Pass app=windlass.App.lookup("name", create_if_missing=True).'
-        )
-    if not isinstance(app, apps.App):
-        raise exception.InvalidError(f"app must be an App, not {type(app).__name__}")
-    if app._app_id is None:
-        raise ValueError("this app has never been run, deployed or looked up, so no sandbox can belong to it")
-    return app._app_id
 
 
 class Wish:

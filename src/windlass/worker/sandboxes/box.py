@@ -11,7 +11,7 @@ from windlass import exception
 from windlass.wire.messages import containers
 from windlass.worker import folder as folders
 from windlass.worker import network, spec
-from windlass.worker.images import cache, rooted
+from windlass.worker.images import cache, rooted, slim
 from windlass.worker.sandboxes import starter
 
 STDIN = "stdin"
@@ -53,7 +53,8 @@ class Home(NamedTuple):
 def words(plan: containers.ContainerPlan, image: cache.Record) -> list[str]:
     """The whole command. Raises ``InvalidError`` where there is none."""
     asked = plan["sandbox"].get("command", [])
-    found = [*image["entrypoint"], *(asked or image.get("cmd", []))]
+    usual = image.get("cmd", slim.CMD if image["python"] else [])  # layers of ours may be older than their "cmd"
+    found = [*image["entrypoint"], *(asked or usual)]
     if not found:
         raise exception.InvalidError(_NOTHING)
     return found

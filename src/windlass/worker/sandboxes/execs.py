@@ -270,7 +270,8 @@ class Execs:
 
 async def _let_go(one: Exec) -> None:
     """Children may hold its output open for ever: what they write is not its output any more."""
-    await asyncio.wait(one.pumps, timeout=_GRACE)
+    if one.pumps:
+        await asyncio.wait(one.pumps, timeout=_GRACE)
     for spool in one.spools.values():
         if not spool.over:
             spool.over = True

@@ -38,6 +38,8 @@ _BACKLOG = 64
 _OPEN_FILES = 65536
 _PR_SET_DUMPABLE = 4
 _NO_SUCH = 127
+_CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
+_MOST = 65535
 _PATIENCE = 30.0  # seconds that it waits for whoever began it
 _libc = ctypes.CDLL(None, use_errno=True)
 _CAPABILITIES = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
@@ -107,6 +109,7 @@ class Starter:
         self._places: list[_Place] = []
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
         self._connected = False
+        self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> None:
@@ -135,7 +138,7 @@ class Starter:
     def _asked(self, talk: socket.socket) -> None:
         descriptors: list[int] = []
         try:
-            data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS)
+            data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS, _CLOSE_ON_EXEC)
             if not data:
                 raise OSError
             request = json.loads(data)
@@ -241,6 +244,7 @@ class Starter:
             pid = os.fork()
             if pid == 0:
                 _become(inside, ends, opened, heard, self._program)
+            linux.setns(self._own, linux.NEWPID)  # a sandbox that has ended has no place for more
             os.close(heard)
             heard = -1
             if trouble := os.read(say, 4096):  # it is empty once the command has begun
@@ -296,6 +300,8 @@ def _become(inside: Inside, ends: list[int], opened: list[int], heard: int, prog
         for descriptor in opened[: len(keeper.KINDS) - 1]:
             linux.setns(descriptor, 0)
         _descriptors(ends, inside)
+        linux.close_range(3, heard - 1)  # nothing of ours goes along, whatever it was
+        linux.close_range(heard + 1, _MOST)
         if "hostname" in inside:
             socket.sethostname(inside["hostname"])
         step = "its user"
@@ -327,7 +333,7 @@ def _descriptors(ends: list[int], inside: Inside) -> None:
     if inside.get("pty"):
         fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
         ends = [ends[0]] * 3
-    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # none of them may be 0, 1 or 2
     for number, end in enumerate(high):
         os.dup2(end, number)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windlass import exception, options
-from windlass.client import sandboxes
+from windlass.client import here, sandboxes
 
 MOST_TIME = 86400
 _LATER = {
@@ -25,9 +25,7 @@ _default: list[Any] = []
 
 def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     """The parts of ``sandboxes.Wish``. Raises ``InvalidError``."""
-    from windlass import sandbox
-
-    app = sandboxes.app_id(asked["app"])
+    app = _app(asked["app"])
     _refuse(asked)
     cpu_request, cpu_limit = options._cpu(asked["cpu"])
     memory_request, memory_limit = options._memory(asked["memory"])
@@ -41,7 +39,7 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
         spec["idle_timeout"] = _seconds("idle_timeout", asked["idle_timeout"])
     probe = asked["readiness_probe"]
     if probe is not None:
-        if not isinstance(probe, sandbox.Probe):
+        if not hasattr(probe, "_spec"):
             raise exception.InvalidError(f"readiness_probe must be a Probe, not {type(probe).__name__}")
         spec["probe"] = probe._spec()
     mounted = options.volumes(asked["volumes"])
@@ -50,6 +48,23 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     name = "" if asked["name"] is None else sandboxes.check_name(asked["name"])
     image = options._image(asked["image"]) or _standard()
     return app, image, secrets, mounted, shared, spec, name, sandboxes.check_tags(asked["tags"] or {})
+
+
+def _app(app: Any) -> str:
+    """The app that a sandbox belongs to."""
+    from windlass import app as apps
+
+    if app is None:
+        if here.plan is not None:
+            return here.plan["app"]["app_id"]
+        raise exception.InvalidError(
+            "a sandbox belongs to an app", hint='Pass app=windlass.App.lookup("name", create_if_missing=True).'
+        )
+    if not isinstance(app, apps.App):
+        raise exception.InvalidError(f"app must be an App, not {type(app).__name__}")
+    if app._app_id is None:
+        raise ValueError("this app has never been run, deployed or looked up, so no sandbox can belong to it")
+    return app._app_id
 
 
 def _standard() -> Any:

@@ -529,9 +529,10 @@ class Sandbox(handles.Object):
         """See what others have committed to its volumes since it began.
 
         Raises:
-            UnimplementedError: in this version, always.
+            ConflictError: a program in it has files of a volume open, or the sandbox has ended.
+            TimeoutError: it took longer.
         """
-        await _request("sandbox.reload", {"sandbox_id": self._usable()})
+        await _request("sandbox.reload", {"sandbox_id": self._usable(), "seconds": float(timeout)})
 
     @faces.method
     async def snapshot_filesystem(self, timeout: int = 55, *, ttl: int | None = 30 * 86400) -> Image:
@@ -543,14 +544,47 @@ class Sandbox(handles.Object):
 
         Raises:
             TimeoutError: it took longer.
-            UnimplementedError: in this version, always.
+            ConflictError: the sandbox has ended.
+
+        Example:
+            >>> image = sandbox.snapshot_filesystem()
+            >>> another = windlass.Sandbox.create(app=app, image=image)
         """
-        raise _later("file system snapshots")
+        return await self._snapshot("", timeout, ttl)
 
     @faces.method
     async def snapshot_directory(self, path: str, *, timeout: int = 55, ttl: int | None = 30 * 86400) -> Image:
-        """One folder as an image. Not in this version."""
-        raise _later("directory snapshots")
+        """One folder as an image.
+
+        Args:
+            path: of the folder.
+            timeout: seconds that it may take.
+            ttl: seconds that it is kept; None: for ever.
+
+        Raises:
+            InvalidError: the path is not absolute.
+            SandboxFilesystemNotFoundError: there is no such folder.
+            TimeoutError: it took longer.
+        """
+        if not isinstance(path, str) or not path.startswith("/"):
+            raise exception.InvalidError(f"{path!r} is no absolute path in the sandbox")
+        return await self._snapshot(path, timeout, ttl)
+
+    async def _snapshot(self, path: str, timeout: float, ttl: float | None) -> Image:
+        from windlass import image
+
+        for name, given in (("timeout", timeout), ("ttl", ttl)):
+            if given is not None and (
+                isinstance(given, bool) or not isinstance(given, (int, float)) or given <= 0
+            ):
+                raise exception.InvalidError(f"{name} must be a positive number of seconds, not {given!r}")
+        body: dict[str, Any] = {"sandbox_id": self._usable(), "path": path, "seconds": float(timeout)}
+        if ttl is not None:
+            body["ttl"] = float(ttl)
+        made = await _request("sandbox.snapshot", body)
+        found = image.Image.from_id(made["image_id"])
+        found._hydrate(made["image_id"], {"python": made["python"], "mounts": made["mounts"]})
+        return found
 
     @faces.method
     async def mount_image(self, path: str, image: Image) -> None:

@@ -492,7 +492,8 @@ def test_changes_of_files_are_seen(shared):
     async def watch() -> list[Any]:
         seen = []
         events = shared.filesystem.watch.aio("/seen", recursive=True, timeout=10)
-        await shared.exec.aio("sh", "-c", "sleep 1; echo x > /seen/deep/f; mv /seen/deep/f /seen/deep/g; rm /seen/deep/g")
+        script = "sleep 1; cd /seen/deep; echo x > f; mv f g; rm g"
+        await shared.exec.aio("sh", "-c", script)
         async for event in events:
             seen.append(event)
             if event.type == file_io.FileWatchEventType.Remove:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Coroutine
 from typing import Any
 
 from windlass import exception
@@ -23,7 +24,9 @@ from windlass.server.decide import sandboxes as decisions
 from windlass.server.state import machines, moves
 from windlass.server.state import sandboxes as state
 from windlass.server.store import apps, sandboxes, secrets
+from windlass.server.store import images as image_rows
 from windlass.wire import peer
+from windlass.wire.messages import common
 from windlass.wire.messages import sandboxes as messages
 
 Core = door.Core
@@ -241,7 +244,7 @@ def _handed_on(method: str, *needs: str, used: bool = True) -> None:
         incoming.on_cancel = functools.partial(_give_up, task)
 
 
-for _method in ("stdin", "exec", "exec_write", "file", "reload"):
+for _method in ("stdin", "exec", "exec_write", "file"):
     _handed_on(f"sandbox.{_method}", "sandbox_id")
 for _method in ("exec_wait", "exec_read", "exec_kill", "watch"):
     _handed_on(f"sandbox.{_method}", "sandbox_id", used=False)
@@ -296,3 +299,77 @@ async def _place_of(
     if worker is None:
         raise exception.ServiceError(f"the worker of node {node} is not connected")
     return worker, container_id
+
+
+@door.handler("sandbox.snapshot", "sandbox_id")
+def snapshot(core: Core, who: door.Who, body: messages.SnapshotRequest, incoming: peer.Incoming) -> None:
+    _begun(core, body["sandbox_id"], _snapshot(core, body, incoming), incoming)
+
+
+@door.handler("sandbox.reload", "sandbox_id")
+def reload(core: Core, who: door.Who, body: messages.SandboxReload, incoming: peer.Incoming) -> None:
+    _begun(core, body["sandbox_id"], _reload(core, body, incoming), incoming)
+
+
+def _begun(core: Core, identity: str, work: Coroutine[Any, Any, Any], incoming: peer.Incoming) -> None:
+    if (one := core.world.sandboxes.get(identity)) is not None:
+        actions.used(core, one)
+    task = core.tasks.start(_answered(work, incoming), f"{incoming.method} of {identity}")
+    incoming.on_cancel = functools.partial(_give_up, task)
+
+
+async def _answered(work: Coroutine[Any, Any, Any], incoming: peer.Incoming) -> None:
+    try:
+        incoming.reply(await work)
+    except asyncio.TimeoutError:
+        incoming.fail(exception.TimeoutError("it took longer than its timeout"))
+    except exception.Error as exc:
+        incoming.fail(exc)
+
+
+async def _snapshot(core: Core, body: messages.SnapshotRequest, incoming: peer.Incoming) -> messages.SnapshotReply:
+    one = core.world.sandboxes.get(body["sandbox_id"])
+    where, container_id = await _place_of(core, one, body["sandbox_id"], ended=False)
+    assert one is not None
+    path, image_id, parent = body.get("path", ""), ids.new("im"), one.spec["image_id"]
+    plan: messages.SnapshotPlan = {
+        "sandbox_id": container_id, "path": path, "image_id": image_id, "parent": parent
+    }  # fmt: skip
+    taken = where.peer.request("sandbox.snapshot", plan)
+    reply = await asyncio.wait_for(taken, body.get("seconds", _LONGEST_WAIT))
+    meta = reply.body["meta"]
+    recipe: Any = {"op": "snapshot", "commands": [one.id, *([path] if path else [])]}
+    now, ttl = core.clock.now(), body.get("ttl")
+    core.turn.begin()
+    image_rows.insert(
+        core.db, image_id=image_id, key=f"snapshot {image_id}", parent=None if path else parent, recipe=recipe,
+        meta=meta, now=now, current=False,
+    )  # fmt: skip
+    sandboxes.add_snapshot(core.db, image_id, None if ttl is None else now + ttl)
+    where.images.add(image_id)
+    await _committed(core)
+    return {"image_id": image_id, "python": meta["python"], "mounts": [] if path else one.spec["mounts"]}
+
+
+async def _committed(core: Core) -> None:
+    """Until what was changed in this turn is durable."""
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    core.turn.after.append(lambda: done.set_result(None))
+    try:
+        await asyncio.wait_for(done, _LONGEST_WAIT)
+    except asyncio.TimeoutError:
+        raise exception.InternalError("the snapshot could not be recorded") from None
+
+
+async def _reload(core: Core, body: messages.SandboxReload, incoming: peer.Incoming) -> common.Empty:
+    one = core.world.sandboxes.get(body["sandbox_id"])
+    where, container_id = await _place_of(core, one, body["sandbox_id"], ended=False)
+    assert one is not None
+
+    async def all_of_them() -> None:
+        for mount in one.spec.get("volumes", []):
+            take = {"container_id": container_id, "volume_id": mount["volume_id"], "reload": True}
+            await where.peer.request("volume.take", take)
+
+    await asyncio.wait_for(all_of_them(), body.get("seconds", _LONGEST_WAIT))
+    return {}

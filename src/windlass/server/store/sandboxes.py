@@ -77,6 +77,19 @@ def forget(db: database.Database, before: float) -> bool:
     return db.run(_SQL["forget"], (before,)).rowcount >= 1000
 
 
+def add_snapshot(db: database.Database, image_id: str, expires_at: float | None) -> None:
+    db.run(_SQL["insert_snapshot"], (image_id, expires_at))
+
+
+def snapshot_expired(db: database.Database, image_id: str, now: float) -> bool:
+    return db.one(_SQL["snapshot_expired"], (image_id, now)) is not None
+
+
+def snapshots_kept(db: database.Database, now: float) -> list[str]:
+    """Images that are snapshots and whose time is not over."""
+    return [row[0] for row in db.all(_SQL["snapshots_kept"], (now,))]
+
+
 def _row(row: tuple[Any, ...]) -> Row:
     found = Row(*row)
     return found._replace(tags=json.loads(row[4]), spec=json.loads(row[5]))

@@ -10,6 +10,7 @@ from typing import TypedDict
 from windlass.wire.messages.buckets import BucketMount
 from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import VolumeMount
+from windlass.wire.messages.workers import ImageMeta
 
 
 class ProbeSpec(TypedDict, total=False):
@@ -267,17 +268,35 @@ class WatchEvent(TypedDict):
 
 class SnapshotRequest(TypedDict, total=False):
     """``path``: "" for the whole file system, as a layer on the sandbox's image; else a folder, as an image of its
-    own. ``ttl``: seconds that it is kept; absent means for ever. ``image_id`` is filled in by the server."""
+    own. ``ttl``: seconds that it is kept; absent means for ever. ``seconds``: that it may take."""
 
     sandbox_id: str
     path: str
     ttl: float
-    image_id: str
+    seconds: float
 
 
 class SnapshotReply(TypedDict):
+    """``mounts``: what lay over the image as in ``FunctionSpec``; a folder's snapshot has none."""
+
     image_id: str
+    python: str
+    mounts: list[str]
 
 
-class SandboxReload(TypedDict):
+class SnapshotPlan(TypedDict):
+    """What the worker is asked for: the layer ``image_id``, on ``parent`` unless ``path`` names a folder."""
+
     sandbox_id: str
+    path: str
+    image_id: str
+    parent: str
+
+
+class SnapshotTaken(TypedDict):
+    meta: ImageMeta
+
+
+class SandboxReload(TypedDict, total=False):
+    sandbox_id: str
+    seconds: float

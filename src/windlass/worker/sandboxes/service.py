@@ -12,8 +12,9 @@ from windlass.kit import clock, descriptors, tasks
 from windlass.wire import peer as peers
 from windlass.wire.messages import sandboxes as messages
 from windlass.wire.messages import workers
+from windlass.worker.images import build, cache
 from windlass.worker.runtime import base
-from windlass.worker.sandboxes import box, execs, files, probing, starting
+from windlass.worker.sandboxes import box, execs, files, probing, snapshots, starting
 
 _LONGEST_WAIT = 60.0
 _WATCH_STEP = 1.0
@@ -36,14 +37,15 @@ class Service:
             "sandbox.exec": self._exec, "sandbox.exec_wait": self._exec_wait, "sandbox.exec_read": self._exec_read,
             "sandbox.exec_write": self._exec_write, "sandbox.exec_kill": self._exec_kill,
             "sandbox.stdin": self._stdin, "sandbox.file": self._file, "sandbox.watch": self._watch,
-            "sandbox.reload": self._reload,
+            "sandbox.snapshot": self._snapshot,
         }  # fmt: skip
 
     def add(self, container_id: str, real: workers.ContainerReality) -> workers.ContainerReality:
         """What the server is told of a container, with what only sandboxes have."""
         if real["state"] == "exited":
             self.probes.forget(container_id)
-            self._inputs.pop(container_id, None)
+            if (kept := self._inputs.pop(container_id, None)) is not None:
+                kept.close()
         elif real["state"] == "running" and self._is_sandbox(container_id):
             real["execs"] = self.execs.running(container_id)
             real["ready"] = self.probes.ready(container_id)
@@ -130,7 +132,9 @@ class Service:
     async def _stdin(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxInput = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        kept = self._inputs.setdefault(request["sandbox_id"], _Input(home))
+        kept = self._inputs.get(request["sandbox_id"])
+        if kept is None:
+            kept = self._inputs[request["sandbox_id"]] = _Input(home)
         async with kept.lock:
             if incoming.attachments:
                 await kept.write(incoming.attachments[0], request.get("offset", 0))
@@ -168,8 +172,15 @@ class Service:
             loop.call_later(2 * _WATCH_STEP, watch.close)  # a thread may still look at it
         incoming.end()
 
-    async def _reload(self, incoming: peers.Incoming) -> None:
-        raise exception.UnimplementedError("volumes of sandboxes cannot be reloaded yet")
+    async def _snapshot(self, incoming: peers.Incoming) -> None:
+        request: messages.SnapshotPlan = incoming.body
+        home = self._runtime.sandbox(request["sandbox_id"])
+        layers = cache.Layers(self._runtime.store.home)
+        with self._runtime.store.held.of(request["parent"]):
+            record = await snapshots.publish(
+                home, layers, request["image_id"], parent=request["parent"], path=request["path"]
+            )
+        incoming.reply({"meta": build._meta(record)})
 
     # -- probes ----------------------------------------------------------------------------------------------
 
@@ -215,5 +226,6 @@ class _Input:
             data, self._written = data[count:], self._written + count
 
     def close(self) -> None:
-        self.over = True
-        os.close(self._descriptor)
+        if not self.over:
+            self.over = True
+            os.close(self._descriptor)

@@ -15,6 +15,11 @@ CREATE TABLE sandbox (
     why TEXT NOT NULL DEFAULT '',
     message TEXT NOT NULL DEFAULT ''
 );
+-- Images that are snapshots, and until when; NULL: for ever.
+CREATE TABLE snapshot (
+    image TEXT PRIMARY KEY,
+    expires_at REAL
+);
 CREATE INDEX sandbox_app ON sandbox (app, n);
 CREATE INDEX sandbox_living ON sandbox (state) WHERE state < 3;
 CREATE INDEX sandbox_ended ON sandbox (ended_at) WHERE ended_at IS NOT NULL;

@@ -29,3 +29,9 @@ WHERE (:app IS NULL OR a.id = :app) AND (:environment IS NULL OR a.environment =
 ORDER BY s.n DESC LIMIT :limit;
 -- name: forget
 DELETE FROM sandbox WHERE n IN (SELECT n FROM sandbox WHERE ended_at < ? LIMIT 1000);
+-- name: insert_snapshot
+INSERT OR REPLACE INTO snapshot (image, expires_at) VALUES (?, ?);
+-- name: snapshot_expired
+SELECT 1 FROM snapshot WHERE image = ? AND expires_at < ?;
+-- name: snapshots_kept
+SELECT image FROM snapshot WHERE expires_at IS NULL OR expires_at >= ?;

@@ -627,6 +627,22 @@ class Sandbox(handles.Object):
         raise exception.ExecutionError("a sandbox exists as soon as there is a handle of it")
 
 
+class Sandboxes:
+    """The sandboxes of one app, see ``App.sandboxes``."""
+
+    def __init__(self, app_id: str) -> None:
+        self._app_id = app_id
+
+    @faces.stream
+    async def list(self, *, tags: dict[str, str] | None = None) -> AsyncGenerator[Callable[[], Sandbox], None]:
+        """Those that run, newest first; with ``tags`` only those that have at least these."""
+        from windlass.client import sandboxes
+
+        query: dict[str, Any] = {"app_id": self._app_id, "tags": sandboxes.check_tags(tags or {})}
+        async for info in sandboxes.listed(query):
+            yield lambda info=info: _made(info)  # type: ignore[misc]
+
+
 class SandboxSnapshot(handles.Object):
     """The memory of a sandbox at one moment. Not in this version: no mechanism for it is kept here."""
 

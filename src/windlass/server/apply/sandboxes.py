@@ -6,6 +6,7 @@ which they came.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Callable, Iterable
 
@@ -33,6 +34,11 @@ def create(core: Core, app: machines.App, body: messages.SandboxCreate) -> state
     if name and any(one.name == name and one.app is app for one in core.world.sandboxes.values()):
         raise exception.AlreadyExistsError(
             f"a sandbox named {name!r} runs in this app already", hint="Terminate it first, or use Sandbox.from_name()."
+        )
+    if len(of_app(core, app.id)) >= core.settings.app_sandboxes:
+        raise exception.ResourceExhaustedError(
+            f"this app has {core.settings.app_sandboxes:,} sandboxes already, which is the most it may have",
+            hint="Terminate some, or raise WINDLASS_SERVER_APP_SANDBOXES.",
         )
     one = state.Sandbox(
         n=core.counters.sandbox, identity=body["sandbox_id"], app=app, name=name, tags=body.get("tags", {}),
@@ -68,14 +74,19 @@ def place(core: Core, now: float) -> None:
     waiting = [one for one in core.world.sandboxes.values() if one.state == moves.SandboxState.QUEUED]
     if not waiting:
         return
-    nodes = {node.name: node for node in schedule.nodes_now(core, now)}
+    nodes = {node.name: node._replace(containers=0) for node in schedule.nodes_now(core, now)}
+    here = collections.Counter(one.container.node for one in core.world.sandboxes.values() if one.container)
     for one in waiting:
         memory = one.spec["memory_request"] or decisions.MEMORY
-        fitting = [node for node in nodes.values() if places.fits(node, memory)]
+        fitting = [
+            node for name, node in nodes.items()
+            if places.fits(node, memory) and here[name] < core.settings.max_sandboxes
+        ]  # fmt: skip
         if not fitting:
             return
         best = min(fitting, key=lambda node: node.promised / (node.memory or 1))
-        nodes[best.name] = best._replace(promised=best.promised + memory, containers=best.containers + 1)
+        nodes[best.name] = best._replace(promised=best.promised + memory)
+        here[best.name] += 1
         core.turn.begin()
         one.container = containers.start(core, pool(core, one.app), core.world.workers[best.name], one)
         _move(core, one, moves.SandboxState.STARTING)

@@ -241,7 +241,7 @@ def nodes_now(core: Core, now: float) -> list[place.Node]:
     for container in core.world.containers.values():
         if (counts := here.get(container.node)) is not None:
             counts[0] += containers.memory_of(container)
-            counts[1] += 1
+            counts[1] += container.sandbox is None  # they have a limit of their own
             counts[2] += container.starting and now - container.created_at < _STARTING
     for name, counts in here.items():
         counts[0] += _templates(core, core.world.workers[name])

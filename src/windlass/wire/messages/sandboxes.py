@@ -10,7 +10,6 @@ from typing import TypedDict
 from windlass.wire.messages.buckets import BucketMount
 from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import VolumeMount
-from windlass.wire.messages.workers import ImageMeta
 
 
 class ProbeSpec(TypedDict, total=False):
@@ -291,10 +290,6 @@ class SnapshotPlan(TypedDict):
     path: str
     image_id: str
     parent: str
-
-
-class SnapshotTaken(TypedDict):
-    meta: ImageMeta
 
 
 class SandboxReload(TypedDict, total=False):

@@ -108,6 +108,12 @@ class ImageMeta(_ImageMore):
     size: int
 
 
+class SnapshotTaken(TypedDict):
+    """The worker's answer to ``sandboxes.SnapshotPlan``."""
+
+    meta: ImageMeta
+
+
 class BuildResult(TypedDict, total=False):
     """``error`` is None when the layer is published, else what failed, with the command."""
 

@@ -29,6 +29,7 @@ _BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader
 _PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
+_MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
 _SET_PIPE_SIZE, _GET_PEER = 1031, 0x5441
 _NO_KEEP = 0x1 | 0x2  # fallocate: keep the size, punch a hole
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -69,6 +70,8 @@ class Spool:
         finally:
             self.over = True
             os.close(self._source)
+            if not self._size:
+                self.close()
             self._tell()
 
     def _take(self, splice: Callable[..., int] | None) -> tuple[int, Callable[..., int] | None]:
@@ -98,7 +101,8 @@ class Spool:
         if self._size <= offset and not self.over and seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wait(offset), seconds)
-        data = os.pread(self._file, max(0, min(most, _PIECE, self._size - offset)), offset)
+        size = max(0, min(most, _PIECE, self._size - offset))
+        data = os.pread(self._file, size, offset) if size else b""
         return data, self.over and offset + len(data) >= self._size
 
     async def _wait(self, offset: int) -> None:
@@ -116,7 +120,10 @@ class Spool:
             _libc.fallocate(self._file, _NO_KEEP, ctypes.c_long(start), ctypes.c_long(end - start))
 
     def close(self) -> None:
-        os.close(self._file)
+        """Drop what was written."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file, self._size = -1, 0
 
 
 def _splice(source: int, target: int, offset: int) -> int:
@@ -264,6 +271,9 @@ class Execs:
     def _ended(self, one: Exec, code: int) -> None:
         one.code = _TIMED_OUT if one.late else code
         one.ended.set()
+        finished = [known for known in self._known.values() if known.code is not None]
+        for known in finished[: max(0, len(finished) - _MOST_KEPT)]:
+            known.forgotten.set()
         self._owner.start(_let_go(one), "output that stays open")
         self._changed(one.container_id)
 

@@ -11,10 +11,8 @@ import ctypes
 import errno
 import os
 import posixpath
-import select
 import stat
 import struct
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -245,33 +243,33 @@ _ACCESS, _MODIFY, _ATTRIB, _MOVED_FROM, _MOVED_TO, _CREATE, _DELETE = 0x1, 0x2, 
 _ALL = _ACCESS | _MODIFY | _ATTRIB | _MOVED_FROM | _MOVED_TO | _CREATE | _DELETE
 _ONLY_FOLDERS, _IS_FOLDER, _HEADER = 0x01000000, 0x40000000, struct.Struct("iIII")
 _MOST_WATCHES = 1000
-_SETTLE = 0.02  # seconds for both halves of a move to arrive
+SETTLE = 0.02  # seconds for both halves of a move to arrive
 
 
 class Watch:
-    """Changes below a folder. ``events`` blocks for a while; close it at the end."""
+    """Changes below a folder, to be read when ``descriptor`` can be; close it at the end."""
 
     def __init__(self, root: Path, path: str, *, recursive: bool) -> None:
         self._root, self._path, self._recursive = root, path, recursive
         self._folders: dict[int, str] = {}
-        self._descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
-        if self._descriptor < 0:
+        self.descriptor = _libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.descriptor < 0:
             raise exception.ResourceExhaustedError("no more folders can be watched on this machine")
         try:
             self._add(path)
         except OSError as exc:
-            os.close(self._descriptor)
+            os.close(self.descriptor)
             raise _translated(exc, path) from None
 
     def close(self) -> None:
-        os.close(self._descriptor)
+        os.close(self.descriptor)
 
     def _add(self, path: str) -> None:
         if len(self._folders) >= _MOST_WATCHES:
             return
         with rooted.at(self._root) as tree, tree.opened(path, os.O_PATH) as named:
             folder = stat.S_ISDIR(os.fstat(named).st_mode)
-            number = _libc.inotify_add_watch(self._descriptor, f"/proc/self/fd/{named}".encode(), _ALL)
+            number = _libc.inotify_add_watch(self.descriptor, f"/proc/self/fd/{named}".encode(), _ALL)
             if number < 0:
                 code = ctypes.get_errno()
                 raise OSError(code, os.strerror(code))
@@ -283,12 +281,12 @@ class Watch:
                 with contextlib.suppress(OSError):
                     self._add(posixpath.join(path, name))
 
-    def events(self, seconds: float) -> list[messages.WatchEvent]:
-        """What happened, once something has; nothing after ``seconds``."""
-        if not select.select([self._descriptor], [], [], seconds)[0]:
+    def events(self) -> list[messages.WatchEvent]:
+        """What has happened until now."""
+        try:
+            data = os.read(self.descriptor, 65536)
+        except BlockingIOError:
             return []
-        time.sleep(_SETTLE)
-        data = os.read(self._descriptor, 65536)
         found: list[messages.WatchEvent] = []
         moved: dict[int, str] = {}
         start = 0

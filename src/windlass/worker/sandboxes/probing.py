@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -59,7 +60,7 @@ class Probes:
 
     async def _yes(self, home: box.Home, probe: messages.ProbeSpec) -> bool:
         if port := probe.get("port"):
-            return await asyncio.to_thread(_accepts, home.record["pid"], port)
+            return await _in_a_thread(home.record["pid"], port)
         try:
             return await self._run(home.folder.container_id, probe.get("argv", []), ids.new("ex")) == 0
         except exception.Error:
@@ -77,23 +78,23 @@ def load(folder: Path) -> messages.ProbeSpec | None:
     return None
 
 
+async def _in_a_thread(pid: int, port: int) -> bool:
+    """In one of its own, which ends then: it has entered the sandbox's network and must never do anything else."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as alone:
+        return await asyncio.get_running_loop().run_in_executor(alone, _accepts, pid, port)
+
+
 def _accepts(pid: int, port: int) -> bool:
-    """Whether somebody listens there on loopback or on any address. In a thread: only that one enters the namespace,
-    and it ends outside again."""
+    """Whether somebody listens there on loopback or on any address."""
     try:
-        own, its = (os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in (
-            "/proc/thread-self/ns/net", f"/proc/{pid}/ns/net"))  # fmt: skip
+        its = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         linux.setns(its, linux.NEWNET)
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=_CONNECT):
-                return True
-        except OSError:
-            return False
-        finally:
-            linux.setns(own, linux.NEWNET)
+        with socket.create_connection(("127.0.0.1", port), timeout=_CONNECT):
+            return True
+    except OSError:
+        return False
     finally:
-        os.close(own)
         os.close(its)

@@ -164,12 +164,15 @@ class Service:
         incoming.item({"kind": "", "paths": []})  # from now on nothing is missed
         try:
             while (left := end - loop.time()) > 0 and incoming.open:
-                for event in await asyncio.shield(asyncio.to_thread(watch.events, min(left, _WATCH_STEP))):
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(descriptors.ready(watch.descriptor), min(left, _WATCH_STEP))
+                    await asyncio.sleep(files.SETTLE)
+                for event in watch.events():
                     incoming.item(event)
                 await incoming.peer.drain()
                 self._runtime.sandbox(request["sandbox_id"])
         finally:
-            loop.call_later(2 * _WATCH_STEP, watch.close)  # a thread may still look at it
+            watch.close()
         incoming.end()
 
     async def _snapshot(self, incoming: peers.Incoming) -> None:

@@ -106,7 +106,7 @@ def _platform(root: Path) -> Finding:
 
 
 def _sandboxes() -> Finding:
-    """How they can be isolated, by the names of ``Sandbox.create(runtime=…)``; what this version has, not the machine."""
+    """How they can be isolated, by the names of ``Sandbox.create(runtime=…)``: what this version has."""
     lacking = 'runtime="gvisor", runtime="vm" and memory snapshots are not in this version'
     return Finding("sandboxes", GOOD, f'isolated as runtime="container"; {lacking}')
 

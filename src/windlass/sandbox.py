@@ -606,6 +606,19 @@ class Sandbox(handles.Object):
         """A token for HTTP requests to it. Not in this version."""
         raise _later("connect tokens")
 
+    @faces.method
+    async def _experimental_snapshot(self) -> SandboxSnapshot:
+        """Its memory and its files at this moment. Not in this version."""
+        raise _later("memory snapshots of sandboxes")
+
+    @staticmethod
+    @faces.function
+    async def _experimental_from_snapshot(
+        snapshot: SandboxSnapshot, client: object = None, *, name: str | None = None
+    ) -> Sandbox:
+        """A sandbox that goes on where another one was. Not in this version."""
+        raise _later("memory snapshots of sandboxes")
+
     # -- life cycle --------------------------------------------------------------------------------------
 
     def _usable(self) -> str:

@@ -38,6 +38,7 @@ _BACKLOG = 64
 _OPEN_FILES = 65536
 _PR_SET_DUMPABLE = 4
 _NO_SUCH = 127
+_CALM = 0.02  # seconds without a request after which it does what nobody waits for
 _CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
 _MOST = 65535
 _PATIENCE = 30.0  # seconds that it waits for whoever began it
@@ -114,18 +115,15 @@ class Starter:
 
     def run(self) -> None:
         while not self._connected or self._talks or any(child.talk is None for child in self._children.values()):
-            ready = self._selector.select(None if self._connected else _PATIENCE)
-            if not ready:
+            stocked = len(self._places) >= _READY
+            ready = self._selector.select(_PATIENCE if not self._connected else None if stocked else _CALM)
+            if not ready and not self._connected:
                 return  # whoever wanted us is gone
+            if not ready:
+                self._places.append(_Place())  # what the next sandbox needs, made while nobody waits
             for key, _ in ready:
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
-            self._stock()
-
-    def _stock(self) -> None:
-        """Make what the next sandbox needs while nobody waits."""
-        while len(self._places) < _READY and not self._selector.select(0):
-            self._places.append(_Place())
 
     # -- conversations ---------------------------------------------------------------------------------------
 

@@ -73,7 +73,9 @@ ATTEMPTS = {
     "write core_pattern": "refused(lambda: open('/proc/sys/kernel/core_pattern', 'w').write('|/x'))",
     "write modprobe": "refused(lambda: open('/proc/sys/kernel/modprobe', 'w').write('/x'))",
     "write /sys": "refused(lambda: open('/sys/kernel/uevent_helper', 'w').write('/x'))",
-    "memory of the kernel": "b = open('/proc/kcore', 'rb').read(16); print('held' if not b else 'ESCAPED')",
+    "memory of the kernel": (
+        "b = os.path.exists('/proc/kcore') and open('/proc/kcore', 'rb').read(16); print('ESCAPED' if b else 'held')"
+    ),
     "keys of others": "b = open('/proc/keys', 'rb').read(16); print('held' if not b else 'ESCAPED')",
     "control groups": "print('held' if not os.listdir('/sys/fs/cgroup') else 'ESCAPED')",
     "release_agent": "refused(lambda: open('/sys/fs/cgroup/release_agent', 'w').write('/x'))",

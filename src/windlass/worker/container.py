@@ -174,7 +174,8 @@ class Containers:
                 **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
                 "stdin": str(folder.path / box.STDIN),
             })  # fmt: skip
-            folder.write({**record, "process": process, "process_start": folders.start_time(process)})
+            record = {**record, "process": process, "process_start": folders.start_time(process)}
+            folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
                 await held.enter_async_context(parts.volumes.following(name, folder, first))

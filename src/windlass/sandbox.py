@@ -588,13 +588,42 @@ class Sandbox(handles.Object):
 
     @faces.method
     async def mount_image(self, path: str, image: Image) -> None:
-        """An image over a folder, while it runs. Not in this version."""
-        raise _later("mounted images")
+        """Show an image at a folder, and hide what is there until ``unmount_image``. It can be written to.
+
+        Args:
+            path: of the folder, which is made where it is missing; not the root.
+            image: one that is built, such as a snapshot.
+
+        Raises:
+            InvalidError: the path is not allowed, or the image is not built or has files that are attached at a start.
+            NotFoundError: there is no such image, or the time of the snapshot is over.
+            ConflictError: an image is mounted there already, or the sandbox has ended.
+
+        Example:
+            >>> tools = sandbox.snapshot_directory("/opt/tools")
+            >>> another.mount_image("/opt/tools", tools)
+        """
+        from windlass import image as images
+
+        if not isinstance(image, images.Image):
+            raise exception.InvalidError(f"image must be an Image, not {type(image).__name__}")
+        if not image._lazy and not image.is_hydrated:
+            raise exception.InvalidError("the image is not built yet", hint="Call image.build() first.")
+        identity = await image._ready()
+        if image._mounts or image._mount_digests:
+            raise exception.InvalidError(
+                "the image has local files that are attached when a container starts", hint="Add them with copy=True."
+            )
+        await _request("sandbox.mount", {"sandbox_id": self._usable(), "path": path, "image_id": identity})
 
     @faces.method
     async def unmount_image(self, path: str) -> None:
-        """The reverse of ``mount_image``. Not in this version."""
-        raise _later("mounted images")
+        """The reverse of ``mount_image``. Programs that use its files keep them.
+
+        Raises:
+            NotFoundError: no image is mounted there.
+        """
+        await _request("sandbox.unmount", {"sandbox_id": self._usable(), "path": path})
 
     @faces.method
     async def tunnels(self, timeout: int = 50) -> dict[int, Any]:

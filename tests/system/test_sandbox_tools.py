@@ -81,6 +81,31 @@ def test_a_snapshot_whose_time_is_over_is_not_found(app, shared):
     until(gone, what="the end of the snapshot")
 
 
+def test_an_image_is_mounted_over_a_folder_and_taken_away_again(app, shared):
+    shared.exec("sh", "-c", "mkdir -p /tools/bin /hidden; echo tool > /tools/bin/one; echo below > /hidden/file").wait()
+    image = shared.snapshot_directory("/tools")
+    shared.mount_image("/hidden", image)
+    assert shared.exec("sh", "-c", "cat /hidden/bin/one; ls /hidden").stdout.read() == "tool\nbin\n"
+    assert shared.exec("sh", "-c", "echo new > /hidden/bin/two && rm /hidden/bin/one").wait() == 0
+    assert shared.filesystem.read_text("/hidden/bin/two") == "new\n"
+    with pytest.raises(exception.ConflictError):
+        shared.mount_image("/hidden", image)
+    shared.unmount_image("/hidden")
+    assert shared.exec("ls", "/hidden").stdout.read() == "file\n"
+    shared.mount_image("/fresh/place", image)
+    assert shared.exec("cat", "/fresh/place/bin/one").stdout.read() == "tool\n"
+    with pytest.raises(exception.NotFoundError):
+        shared.unmount_image("/hidden")
+    for path in ("/", "relative", "/proc", "/proc/sys", "/sys/x", "/dev", "/a/../.."):
+        with pytest.raises(exception.InvalidError):
+            shared.mount_image(path, image)
+    with pytest.raises(exception.InvalidError):
+        shared.mount_image("/hidden", windlass.Image.debian_slim().run_commands("true"))
+    shared.exec("ln", "-s", "/proc", "/way").wait()
+    with pytest.raises(exception.Error):
+        shared.mount_image("/way/sys", image)
+
+
 def test_volumes_are_reloaded_when_asked(app):
     with windlass.Volume.ephemeral() as volume:
         sandbox = windlass.Sandbox.create(app=app, volumes={"/data": volume})

@@ -244,10 +244,19 @@ def _handed_on(method: str, *needs: str, used: bool = True) -> None:
         incoming.on_cancel = functools.partial(_give_up, task)
 
 
-for _method in ("stdin", "exec", "exec_write", "file"):
+for _method in ("stdin", "exec", "exec_write", "file", "unmount"):
     _handed_on(f"sandbox.{_method}", "sandbox_id")
 for _method in ("exec_wait", "exec_read", "exec_kill", "watch"):
     _handed_on(f"sandbox.{_method}", "sandbox_id", used=False)
+
+
+@door.handler("sandbox.mount", "sandbox_id", "path", "image_id")
+def mount(core: Core, who: door.Who, body: messages.SandboxMount, incoming: peer.Incoming) -> None:
+    image_actions.existing(core, body["image_id"])
+    image_actions.touch(core, body["image_id"])
+    one = core.world.sandboxes.get(body["sandbox_id"])
+    task = core.tasks.start(_pass_on(core, one, "sandbox.mount", body, incoming), f"mount in {body['sandbox_id']}")
+    incoming.on_cancel = functools.partial(_give_up, task)
 
 
 async def _pass_on(

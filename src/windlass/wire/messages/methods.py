@@ -124,6 +124,8 @@ METHODS: dict[str, Method] = {
     "sandbox.file": Method("request", CALLER, sandboxes.FileRequest, sandboxes.FileReply),
     "sandbox.watch": Method("stream", CALLER, sandboxes.WatchRequest, sandboxes.WatchEvent),
     "sandbox.snapshot": Method("request", CALLER, sandboxes.SnapshotRequest, sandboxes.SnapshotReply),
+    "sandbox.mount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
+    "sandbox.unmount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
     "sandbox.reload": Method("request", CALLER, sandboxes.SandboxReload, common.Empty),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),

@@ -292,6 +292,14 @@ class SnapshotPlan(TypedDict):
     parent: str
 
 
+class SandboxMount(TypedDict, total=False):
+    """Show the image at ``path``, or take away what is shown there."""
+
+    sandbox_id: str
+    path: str
+    image_id: str
+
+
 class SandboxReload(TypedDict, total=False):
     sandbox_id: str
     seconds: float

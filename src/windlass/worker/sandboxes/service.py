@@ -14,7 +14,7 @@ from windlass.wire.messages import sandboxes as messages
 from windlass.wire.messages import workers
 from windlass.worker.images import build, cache
 from windlass.worker.runtime import base
-from windlass.worker.sandboxes import box, execs, files, probing, snapshots, starting
+from windlass.worker.sandboxes import box, execs, files, overlaid, probing, snapshots, starting
 
 _LONGEST_WAIT = 60.0
 _WATCH_STEP = 1.0
@@ -37,7 +37,7 @@ class Service:
             "sandbox.exec": self._exec, "sandbox.exec_wait": self._exec_wait, "sandbox.exec_read": self._exec_read,
             "sandbox.exec_write": self._exec_write, "sandbox.exec_kill": self._exec_kill,
             "sandbox.stdin": self._stdin, "sandbox.file": self._file, "sandbox.watch": self._watch,
-            "sandbox.snapshot": self._snapshot,
+            "sandbox.snapshot": self._snapshot, "sandbox.mount": self._mount, "sandbox.unmount": self._unmount,
         }  # fmt: skip
 
     def add(self, container_id: str, real: workers.ContainerReality) -> workers.ContainerReality:
@@ -184,6 +184,20 @@ class Service:
                 home, layers, request["image_id"], parent=request["parent"], path=request["path"]
             )
         incoming.reply({"meta": build._meta(record)})
+
+    async def _mount(self, incoming: peers.Incoming) -> None:
+        request: messages.SandboxMount = incoming.body
+        home, image_id = self._runtime.sandbox(request["sandbox_id"]), request["image_id"]
+        with self._runtime.store.held.of(image_id):  # from then on the sandbox's record says so
+            root = self._runtime.store.home
+            await asyncio.to_thread(overlaid.mount, home, root, image_id, request["path"])
+        incoming.reply({})
+
+    async def _unmount(self, incoming: peers.Incoming) -> None:
+        request: messages.SandboxMount = incoming.body
+        home = self._runtime.sandbox(request["sandbox_id"])
+        await asyncio.to_thread(overlaid.unmount, home, request.get("path", ""))
+        incoming.reply({})
 
     # -- probes ----------------------------------------------------------------------------------------------
 

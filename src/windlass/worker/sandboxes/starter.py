@@ -22,13 +22,14 @@ import resource
 import selectors
 import signal
 import socket
+import struct
 import sys
 import termios
 from pathlib import Path
 from typing import Any, NoReturn, TypedDict
 
 from windlass.worker import linux, seccomp, spec
-from windlass.worker.snapshots import cell, enter, keeper
+from windlass.worker.snapshots import cell, keeper, mounting
 from windlass.worker.snapshots import filter as filters
 
 _PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 4, 65536
@@ -36,7 +37,8 @@ _IDS = 65535
 _READY = 2  # user namespaces that wait to be used
 _BACKLOG = 64
 _OPEN_FILES = 65536
-_PR_SET_DUMPABLE = 4
+_PR_SET_DUMPABLE, _DROP, _NO_NEW_PRIVILEGES, _CAP_VERSION = 4, 24, 38, 0x20080522
+_PRCTL, _CAPSET = mounting._PRCTL, mounting._CAPSET
 _NO_SUCH = 127
 _CALM = 0.02  # seconds without a request after which it does what nobody waits for
 _CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
@@ -110,6 +112,7 @@ class Starter:
         self._places: list[_Place] = []
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
         self._connected = False
+        self._reducing = _reducing()
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
@@ -241,7 +244,7 @@ class Starter:
             linux.setns(opened[len(keeper.KINDS) - 1], linux.NEWPID)  # of children, not of ours
             pid = os.fork()
             if pid == 0:
-                _become(inside, ends, opened, heard, self._program)
+                _become(inside, ends, opened, heard, self._program, self._reducing)
             linux.setns(self._own, linux.NEWPID)  # a sandbox that has ended has no place for more
             os.close(heard)
             heard = -1
@@ -284,7 +287,24 @@ class Starter:
         keeper._write_exit(self._exits, child.name, code)
 
 
-def _become(inside: Inside, ends: list[int], opened: list[int], heard: int, program: bytes) -> NoReturn:
+def _reducing() -> list[mounting.Ready]:
+    """The calls that leave a process what containers may do, prepared: in a new one each page that Python touches is
+    copied first."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    low, high = _CAPABILITIES & 0xFFFFFFFF, _CAPABILITIES >> 32
+    header, sets = struct.pack("=Ii", _CAP_VERSION, 0), struct.pack("=6I", low, low, 0, high, high, 0)
+    drops = [number for number in range(last + 1) if not _CAPABILITIES >> number & 1]
+    calls = [
+        *(mounting.Call(f"drop of capability {number}", _PRCTL, (_DROP, number, 0, 0, 0)) for number in drops),
+        mounting.Call("capset", _CAPSET, (header, sets)),
+        mounting.Call("no new privileges", _PRCTL, (_NO_NEW_PRIVILEGES, 1, 0, 0, 0)),
+    ]
+    return [call.ready() for call in calls]
+
+
+def _become(
+    inside: Inside, ends: list[int], opened: list[int], heard: int, program: bytes, reducing: list[mounting.Ready]
+) -> NoReturn:
     """The new process: into its place, without its rights, and then the command."""
     step = ""
     try:
@@ -305,7 +325,9 @@ def _become(inside: Inside, ends: list[int], opened: list[int], heard: int, prog
         step = "its user"
         os.setgroups(inside.get("groups", []))
         os.setresgid(*[inside.get("gid", 0)] * 3)
-        enter._reduce(_CAPABILITIES)
+        for what, function, arguments, _ in reducing:
+            if function(*arguments):
+                raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
         os.setresuid(*[inside.get("uid", 0)] * 3)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         os.umask(0o022)

@@ -4,6 +4,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
+import platform
 import socket
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from windlass.worker import folder as folders
 from windlass.worker.sandboxes import starter
 from windlass.worker.snapshots import cell, families
 
+_log = logging.getLogger(__name__)
 _PACKET = 256 * 1024
 _BEGIN_TIME, _ANSWER_TIME = 20.0, 30.0
 _LOOK = 0.01
@@ -31,7 +34,7 @@ class Starting:
         self._talk: socket.socket | None = None
         self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._told: dict[str, Callable[[int], None]] = {}
-        self._tasks = tasks.Tasks()
+        self._tasks = tasks.Tasks(_failed)
         self._time = clock.SystemClock()
         self._ready: asyncio.Task[None] | None = None
         self.pid = 0
@@ -89,6 +92,8 @@ class Starting:
                 raise exception.ConflictError(f"the sandbox's input cannot be reached: {exc}") from None
 
     async def _begin(self) -> None:
+        if platform.machine() != "x86_64":
+            raise exception.UnimplementedError("sandboxes need an x86-64 processor in this version of Windlass")
         process = await asyncio.to_thread(self._spawn)
         deadline = self._time.monotonic() + _BEGIN_TIME
         self.path = self._folder / f"{process.pid}"
@@ -162,6 +167,11 @@ class Starting:
         told, self._told = self._told, {}
         for ended in told.values():
             ended(137)
+
+
+def _failed(name: str, exc: BaseException) -> None:
+    """Whoever wants a sandbox hears of it, and it is tried again then."""
+    _log.warning("%s: %s", name, exc)
 
 
 class Refused(exception.ExecutionError):

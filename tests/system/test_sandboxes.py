@@ -388,26 +388,26 @@ def test_ids_that_nobody_has_are_not_found(stage):
 
 def test_files_are_written_read_listed_and_removed(shared, tmp_path):
     files = shared.filesystem
-    files.write_bytes(b"\0\1", "/work/a/one")
-    files.write_text("zwei\u00fc", "/work/a/two")
-    assert files.read_bytes("/work/a/one") == b"\0\1" and files.read_text("/work/a/two") == "zwei\u00fc"
-    shared.exec("ln", "-s", "one", "/work/a/link").wait()
-    found = files.list_files("/work/a")
+    files.write_bytes(b"\0\1", "/job/a/one")
+    files.write_text("zwei\u00fc", "/job/a/two")
+    assert files.read_bytes("/job/a/one") == b"\0\1" and files.read_text("/job/a/two") == "zwei\u00fc"
+    shared.exec("ln", "-s", "one", "/job/a/link").wait()
+    found = files.list_files("/job/a")
     assert [(one.name, one.type, one.symlink_target) for one in found] == [
         ("link", "symlink", "one"), ("one", "file", None), ("two", "file", None)
     ]  # fmt: skip
     assert found[1].size == 2 and found[1].owner == "0" and found[1].permissions == "-rw-r--r--"
-    assert files.stat("/work/a/link").is_symlink() and files.stat("/work").is_dir()
-    assert files.read_bytes("/work/a/link") == b"\0\1"
+    assert files.stat("/job/a/link").is_symlink() and files.stat("/job").is_dir()
+    assert files.read_bytes("/job/a/link") == b"\0\1"
     with pytest.raises(exception.SandboxFilesystemDirectoryNotEmptyError):
-        files.remove("/work/a")
-    files.remove("/work/a", recursive=True)
+        files.remove("/job/a")
+    files.remove("/job/a", recursive=True)
     with pytest.raises(exception.SandboxFilesystemNotFoundError):
-        files.stat("/work/a")
+        files.stat("/job/a")
     local = tmp_path / "local"
     local.write_bytes(b"z" * 9_000_000)
-    files.copy_from_local(local, "/work/copied")
-    files.copy_to_local("/work/copied", tmp_path / "new/back")
+    files.copy_from_local(local, "/job/copied")
+    files.copy_to_local("/job/copied", tmp_path / "new/back")
     assert (tmp_path / "new/back").read_bytes() == local.read_bytes()
 
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
     from windlass.partial_function import wsgi_app as wsgi_app
     from windlass.queue import Queue as Queue
     from windlass.retries import Retries as Retries
+    from windlass.sandbox import Probe as Probe
+    from windlass.sandbox import Sandbox as Sandbox
+    from windlass.sandbox import SandboxSnapshot as SandboxSnapshot
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
     from windlass.secret import Secret as Secret
@@ -66,8 +69,11 @@ _WHERE = {
     "Image": "image",
     "NetworkFileSystem": "network_file_system",
     "Period": "schedule",
+    "Probe": "sandbox",
     "Queue": "queue",
     "Retries": "retries",
+    "Sandbox": "sandbox",
+    "SandboxSnapshot": "sandbox",
     "Secret": "secret",
     "Tunnel": "tunnel",
     "forward": "tunnel",
@@ -99,9 +105,10 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "dict", "environment", "exception",
-        "experimental", "functions", "image", "network_file_system", "partial_function", "queue", "schedule", "secret",
-        "types", "volume",
+        "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
+        "environment", "exception", "experimental", "file_io", "functions", "image", "io_streams",
+        "network_file_system", "partial_function", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
+        "stream_type", "types", "volume",
     }
 )  # fmt: skip
 

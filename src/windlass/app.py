@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import dataclass_transform
 
-    from windlass import about
+    from windlass import about, sandbox
     from windlass.client import figures, logs
     from windlass.client import run as running
     from windlass.cls import Cls, parameter
@@ -614,6 +614,18 @@ class App:
         from windlass.client import logs
 
         return logs.Logs(self._own_logs)
+
+    @property
+    def sandboxes(self) -> sandbox.Sandboxes:
+        """Its sandboxes: those that run, with ``list``.
+
+        Example:
+            >>> for one in app.sandboxes.list():
+            ...     one.terminate()
+        """
+        from windlass import sandbox
+
+        return sandbox.Sandboxes(self._known_id())
 
     async def _own_logs(self) -> messages.LogQuery:
         return {"app_id": self._known_id()}

@@ -39,6 +39,42 @@ class VolumeMountInfo:
         self.sub_path = sub_path
 
 
+class FileInfo:
+    """A file of a sandbox. ``type``: "file", "directory", "symlink" or "other". ``owner``, ``group``: numbers, as text.
+    ``modified_time``: seconds since the epoch."""
+
+    __slots__ = (
+        "group", "mode", "modified_time", "name", "owner", "path", "permissions", "size", "symlink_target", "type",
+    )  # fmt: skip
+
+    def __init__(
+        self, name: str, path: str, type: str, size: int, mode: int, permissions: str, owner: str, group: str,
+        modified_time: float, symlink_target: str | None,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.path = path
+        self.type = type
+        self.size = size
+        self.mode = mode
+        self.permissions = permissions
+        self.owner = owner
+        self.group = group
+        self.modified_time = modified_time
+        self.symlink_target = symlink_target
+
+    def is_file(self) -> bool:
+        return self.type == "file"
+
+    def is_dir(self) -> bool:
+        return self.type == "directory"
+
+    def is_symlink(self) -> bool:
+        return self.type == "symlink"
+
+    def __repr__(self) -> str:
+        return f"FileInfo({self.permissions} {self.size} {self.path!r})"
+
+
 class CloudBucketMountInfo:
     """How a bucket is mounted. ``bucket_type``: "s3", "r2" or "gcp"."""
 
@@ -52,6 +88,6 @@ class CloudBucketMountInfo:
 
 
 __all__ = [
-    "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FunctionInfo", "FunctionStats", "InputInfo",
-    "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
+    "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FileInfo", "FunctionInfo", "FunctionStats",
+    "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip

@@ -29,6 +29,8 @@ COMMANDS: dict[str, Entry] = {
     "function": Entry("Compute", "windlass.cli.function", "group", "Functions: what they are, figures, calls, logs."),
     "call": Entry("Compute", "windlass.cli.call", "group", "Calls of the past: list, look at, run again."),
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
+    "sandbox": Entry("Compute", "windlass.cli.sandbox", "group", "Sandboxes: list, logs, run a command, terminate."),
+    "shell": Entry("Commands", "windlass.cli.shell", "command", "A shell on an image, or in something that runs."),
     "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
     "dict": Entry("Storage", "windlass.cli.dict", "group", "Dicts: dictionaries that programs share."),
     "queue": Entry("Storage", "windlass.cli.queue", "group", "Queues: lines of values that programs share."),

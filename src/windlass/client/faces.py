@@ -305,6 +305,11 @@ class stream(_Typed3[S, P, R], _Descriptor):
         def __get__(self, obj: Any, owner: Any) -> Any: ...
 
 
+def stream_function(function: Callable[P, AsyncGenerator[Callable[[], R], None]]) -> BoundStream[P, R]:
+    """``stream`` for what is no method."""
+    return BoundStream(function)
+
+
 class BoundPaged(_Typed2[P, R], _Face):
     """Like ``BoundStream``, but what comes from the library's loop are pages, whose parts are handed out one by one."""
 

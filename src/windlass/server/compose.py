@@ -27,6 +27,7 @@ from windlass.server.api import nfs as _nfs
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
+from windlass.server.api import sandboxes as _sandboxes
 from windlass.server.api import schedules as _schedules
 from windlass.server.api import secrets as _secrets
 from windlass.server.api import storage as _storage
@@ -48,7 +49,8 @@ from windlass.server.store import database
 
 API = (
     _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
-    _records, _runners, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes, _web,
+    _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
+    _web,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

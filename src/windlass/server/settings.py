@@ -46,6 +46,10 @@ class Settings:
 
     max_containers: int = 200
     """Containers on one node, of all functions."""
+    max_sandboxes: int = 1000
+    """On one node, beside its containers of functions; more wait."""
+    app_sandboxes: int = 5000
+    """That one app may have, those that wait with them; more are refused."""
     starting_per_cpu: int = 3
     """Containers that may be starting at once, for each processor of the node: more only wait for each other."""
 

@@ -103,7 +103,8 @@ class Decoder:
             if end < stop:
                 break
             header = decode_header(bytes(buffer[begin : begin + head]), self._decode)
-            body = bytes(buffer[begin + head : stop])
+            with memoryview(buffer) as view:  # a slice of the buffer itself would be one copy more
+                body = bytes(view[begin + head : stop])
             frames.append(Frame(header, split(header, body) if tail or "a" in header else []))
             start = stop
         if start:

@@ -24,6 +24,7 @@ from windlass.wire.messages import common
 
 Body = Any
 Attachments = Sequence[codec.Bytes]
+_LARGE = 256 * 1024
 
 
 class Reply(NamedTuple):
@@ -235,7 +236,10 @@ class Peer(asyncio.Protocol):
     def _flush(self) -> None:
         out, self._out = self._out, []
         if out and self._transport is not None:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            if len(out) > 1 and max(map(len, out)) >= _LARGE and all(type(piece) is bytes for piece in out):
+                self._transport.writelines(out)  # what is large, and cannot change any more, need not be copied
+            else:
+                self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def _loop_or_fail(self) -> asyncio.AbstractEventLoop:
         if self._transport is None:

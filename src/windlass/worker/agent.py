@@ -18,6 +18,7 @@ from windlass.wire import peer as peers
 from windlass.wire.messages import containers, workers
 from windlass.worker import builds, exec, inotify, life, link, upkeep
 from windlass.worker.runtime import base
+from windlass.worker.sandboxes import service as sandboxes
 from windlass.worker.volumes import answers
 
 _TICK = 10.0
@@ -36,6 +37,7 @@ class Agent:
         self._builds = builds.Builds(runtime, call=self._link.call, owner=self._tasks)
         self._sessions = exec.Sessions(runtime, self._tasks)
         self._upkeep = upkeep.Upkeep(runtime.store, self._tasks)
+        self._sandboxes = sandboxes.Service(runtime, self._tasks, self._note, run=paths.run(root), time=time)
         self._volumes = None
         if runtime.volumes is not None:
             runtime.volumes.connect(self._link.call)
@@ -88,7 +90,10 @@ class Agent:
             self._want(early)
 
     def _reality(self) -> list[workers.ContainerReality]:
-        return [known.reality() for known in self._lives.values()]
+        return [self._real(known) for known in self._lives.values()]
+
+    def _real(self, known: life.Life) -> workers.ContainerReality:
+        return self._sandboxes.add(known.container_id, known.reality())
 
     def _note(self, container_id: str) -> None:
         self._changed.add(container_id)
@@ -108,7 +113,7 @@ class Agent:
                 last = self._time.monotonic()
                 report = self._reality()
             else:
-                report = [self._lives[name].reality() for name in sorted(changed) if name in self._lives]
+                report = [self._real(self._lives[name]) for name in sorted(changed) if name in self._lives]
             if report or whole:
                 told: workers.WorkerReport = {
                     "containers": report, "whole": whole, "templates": self._runtime.templates()
@@ -128,6 +133,8 @@ class Agent:
             self._sessions.input(incoming)
         elif incoming.method == "image.contents":
             self._tasks.start(self._contents(incoming), "image.contents")
+        elif self._sandboxes.serve(incoming):
+            pass
         elif not (self._volumes is not None and self._volumes.serve(incoming)) and not self._upkeep.serve(incoming):
             incoming.fail(exception.UnimplementedError(f"a worker does not answer {incoming.method}"))
 

@@ -31,6 +31,7 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
+from windlass.worker.sandboxes import box, probing, starting
 from windlass.worker.snapshots import cell, families
 from windlass.worker.volumes import service as volume_service
 
@@ -74,6 +75,7 @@ class Parts(NamedTuple):
     volumes: volume_service.Volumes
     buckets: bucket_service.Buckets
     gpus: gpus.Gpus
+    starter: starting.Starting
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -113,6 +115,9 @@ class Containers:
     async def _opened(self, plan: containers.ContainerPlan, uses: list[str]) -> AsyncIterator[base.Running]:
         async with contextlib.AsyncExitStack() as held:
             note = ""
+            if "sandbox" in plan:
+                yield await held.enter_async_context(self._sandbox(plan, uses))
+                return
             if plan.get("snapshot") and not _forkable(plan):
                 note = f"started without a memory snapshot: it {_own(plan)}"
             if _forkable(plan):
@@ -129,6 +134,65 @@ class Containers:
                 following = self._parts.volumes.following(folder.container_id, folder, record["pid"])
                 await held.enter_async_context(following)
             yield _Contained(running, group)
+
+    @contextlib.asynccontextmanager
+    async def _sandbox(
+        self, plan: containers.ContainerPlan, uses: list[str]
+    ) -> AsyncIterator[base.Running]:
+        """The same walls around the user's own command, which our starter starts: no runner, no library, no token."""
+        parts, name = self._parts, plan["container_id"]
+        folder = folders.Folder(parts.root, name)
+        image = self._layers.read(plan["image_id"])
+        argv, asked = box.words(plan, image), box.asked(plan, image)
+        trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
+        async with contextlib.AsyncExitStack() as held:
+            await held.enter_async_context(_removed(folder))
+            net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
+            box.fill(folder, net)
+            held.enter_context(_stacked(folder, [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]))
+            limit = plan["memory_limit"] * _MIB or parts.memory
+            group = held.enter_context(self._limited(plan, limit))
+            box.keep(folder, asked)
+            if probe := plan["sandbox"].get("probe"):
+                probing.keep(folder.path, probe)
+            ended = held.enter_context(parts.exits.expect(name))
+            alien = await held.enter_async_context(parts.buckets.open(plan, folder))
+            async with parts.volumes.open(plan, folder) as own:
+                box.workplace(folder.rootfs, asked["cwd"])
+                binds = box.targets(folder.rootfs, _by_depth([], [*own, *alien]))
+                first = await parts.starter.cell(name, _cell(self._walls(plan, image, folder, binds, limit)))
+                held.enter_context(_killed(first))
+                if not plan["block_network"]:
+                    await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
+            doors = [str(door) for door in group.doors]
+            record: folders.Record = {
+                "container_id": name, "pid": first, "pid_start": folders.start_time(first),
+                "monitor": parts.starter.pid, "monitor_start": folders.start_time(parts.starter.pid),
+                "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
+            }  # fmt: skip
+            home = box.Home(folder, record, asked, doors)
+            process = await parts.starter.start(name, {
+                **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
+                "stdin": str(folder.path / box.STDIN),
+            })  # fmt: skip
+            record = {**record, "process": process, "process_start": folders.start_time(process)}
+            folder.write(record)
+            running = held.enter_context(handle.Handle(folder, ended).watch(record))
+            if plan.get("volumes"):
+                await held.enter_async_context(parts.volumes.following(name, folder, first))
+            yield _Contained(running, group)
+
+    def sandbox(self, container_id: str) -> box.Home:
+        folder = folders.Folder(self._parts.root, container_id)
+        record = folder.read()
+        if record is None or not folders.alive(record["pid"], record["pid_start"]):
+            raise exception.ConflictError(f"sandbox {container_id} does not run")
+        doors = [str(door) for door in self._parts.cgroups.find(container_id).doors]
+        return box.Home(folder, record, box.load(folder), doors)
+
+    @property
+    def starter(self) -> starting.Starting:
+        return self._parts.starter
 
     @contextlib.asynccontextmanager
     async def template(
@@ -162,16 +226,16 @@ class Containers:
         limit = plan["memory_limit"] * _MIB or parts.memory
         weight = plan if family is None else {**plan, "cpu_request": max(_TEMPLATE_CPU, plan["cpu_request"])}
         group = held.enter_context(self._limited(weight, limit))
-        box = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
+        walls = self._box(plan, image, folder=folder, shared=shared, limit=limit)._replace(sys=net.sys)
         if family is not None:
-            box = _for_template(box, family)
+            walls = _for_template(walls, family)
         ended = held.enter_context(parts.exits.expect(folder.container_id))
         held.enter_context(self._forgotten(folder))
         created = None if family is None else lambda pid: family.keep(pid, parts.exits.path)
         alien = await held.enter_async_context(parts.buckets.open(plan, folder))
         async with parts.volumes.open(plan, folder) as binds:
             (folder.bundle / "config.json").touch(0o600)  # holds the secrets
-            text = json.dumps(spec.document(box._replace(binds=_by_depth(box.binds, [*binds, *alien]))))
+            text = json.dumps(spec.document(walls._replace(binds=_by_depth(walls.binds, [*binds, *alien]))))
             (folder.bundle / "config.json").write_text(text)
             record = await _launched(parts.runtime, folder, group, net.path, created)
         folder.write({
@@ -200,9 +264,9 @@ class Containers:
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
             limit = plan["memory_limit"] * _MIB or parts.memory
-            box = self._box(plan, image, folder=folder, shared=shared, limit=limit)
+            walls = self._box(plan, image, folder=folder, shared=shared, limit=limit)
             group = held.enter_context(self._limited(plan, limit, name))
-            first = await family.furnish(name, _cell(box))
+            first = await family.furnish(name, _cell(walls))
             held.enter_context(_killed(first))
             link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
             _, process = await asyncio.gather(link, family.fork(name, group.doors))
@@ -324,6 +388,16 @@ class Containers:
     def contents(self, image_id: str) -> image_messages.Contents:
         digest = self._layers.read(image_id).get("digest", "")
         return {"installed": inventory.read(stack.lowers(self._parts.root, image_id)), "digest": str(digest)}
+
+    def _walls(
+        self, plan: containers.ContainerPlan, image: cache.Record, folder: folders.Folder, binds: Sequence[Bind],
+        limit: int,
+    ) -> spec.Box:  # fmt: skip
+        """Of a sandbox; the command and its environment are the starter's business."""
+        return spec.Box(
+            name=folder.container_id, argv=[], env={}, cwd="/", rootfs=folder.rootfs, binds=binds, memory=limit,
+            open_files=self._open_files, seccomp=None,
+        )  # fmt: skip
 
     def _box(
         self, plan: containers.ContainerPlan, image: cache.Record, *,

@@ -128,6 +128,11 @@ def give_way() -> None:
         _libc.syscall(number, 1, 0, 3 << 13)  # this thread, class "idle"; it is no harm where that fails
 
 
+def unmount_here(name: str) -> None:
+    """Take the mount at ``name`` away, which must be no link; who still uses it keeps it."""
+    _check(_libc.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {name}")
+
+
 def open_tree(path: str | Path) -> int:
     """A descriptor of a copy of the mounts at ``path``, which hangs nowhere yet."""
     flags = 0x1 | 0x8000 | os.O_CLOEXEC  # clone, recursive

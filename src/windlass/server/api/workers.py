@@ -17,7 +17,7 @@ from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
 from windlass.server.bus import link
 from windlass.server.decide import storage
-from windlass.server.state import machines
+from windlass.server.state import machines, sandboxes
 from windlass.wire import peer
 from windlass.wire.messages import containers as container_messages
 from windlass.wire.messages import workers as messages
@@ -108,27 +108,14 @@ def _when_here(
 
 def _plan(core: Core, container: machines.Container) -> container_messages.ContainerPlan:
     function, spec = container.function, container.spec
+    if container.sandbox is not None:
+        planned: container_messages.ContainerPlan = _sandbox_plan(core, container, container.sandbox)
+        return planned
     token = core.keyring.token(container.id)
-    return {
-        "container_id": container.id,
-        "app_id": function.app.id,
-        "function_id": function.id,
-        "image_id": spec["image_id"],
+    made: Any = {
+        **_walls(core, container),
         "token": token,
-        "mounts": spec["mounts"],
-        "env": secrets.environment_of(core, spec["secrets"]),
-        "cpu_request": spec["cpu_request"] or 0.125,
-        "cpu_limit": spec["cpu_limit"],
-        "memory_request": containers.memory_of(container),
-        "memory_limit": spec["memory_limit"],
-        "pids_limit": _PIDS,
-        "block_network": spec["block_network"],
-        "restrict_access": spec["restrict_access"],
         "snapshot": spec.get("snapshot", False),
-        "gpus": list(container.gpus),
-        "volumes": volume_actions.mounts(core, spec.get("volumes", [])),
-        "buckets": bucket_actions.mounts(core, spec.get("buckets", [])),
-        "nfs": nfs_actions.mounts(core, spec.get("nfs", [])),
         "runner": {
             "container_id": container.id,
             "token": token,
@@ -141,6 +128,38 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
             "app": _layout(core, function),
         },
     }
+    return made  # type: ignore[no-any-return]
+
+
+def _walls(core: Core, container: machines.Container) -> Any:
+    """The part of a plan that does not depend on what runs inside."""
+    spec = container.spec
+    return {
+        "container_id": container.id,
+        "app_id": container.function.app.id,
+        "function_id": container.function.id,
+        "image_id": spec["image_id"],
+        "mounts": spec["mounts"],
+        "env": secrets.environment_of(core, spec["secrets"]),
+        "cpu_request": spec["cpu_request"] or 0.125,
+        "cpu_limit": spec["cpu_limit"],
+        "memory_request": containers.memory_of(container),
+        "memory_limit": spec["memory_limit"],
+        "pids_limit": _PIDS,
+        "block_network": spec["block_network"],
+        "restrict_access": spec["restrict_access"],
+        "volumes": volume_actions.mounts(core, spec.get("volumes", [])),
+        "buckets": bucket_actions.mounts(core, spec.get("buckets", [])),
+        "nfs": nfs_actions.mounts(core, spec.get("nfs", [])),
+        "gpus": list(container.gpus),
+    }
+
+
+def _sandbox_plan(core: Core, container: machines.Container, one: sandboxes.Sandbox) -> Any:
+    """Without a token, and without anything else of ours: what runs there is not trusted."""
+    words = ("command", "workdir", "pty", "probe")
+    plan = {name: value for name, value in one.spec.items() if name in words}
+    return {**_walls(core, container), "token": "", "snapshot": False, "runner": {}, "sandbox": plan}
 
 
 def _layout(core: Core, function: machines.Function) -> container_messages.AppLayout:

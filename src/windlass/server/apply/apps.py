@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from windlass import exception
-from windlass.server.apply import builds, cancel, containers, firings, records, variants, web
+from windlass.server.apply import builds, cancel, containers, firings, records, sandboxes, variants, web
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
@@ -114,6 +114,8 @@ def leave(core: Core, app: machines.App) -> None:
 
 
 def stop_if_drained(core: Core, app: machines.App) -> None:
+    if sandboxes.of_app(core, app.id):
+        return
     if app.alive and app.draining and not any(calls.any_open(core.db, f.n) for f in functions_of(core, app)):
         stop(core, app, reason="done", message="")
 
@@ -125,6 +127,7 @@ def stop(core: Core, app: machines.App, *, reason: str, message: str) -> None:
     app.state, app.reason, app.message = moves.AppState.STOPPING, reason, message[:1000]
     apps.stopping(core.db, app)
     core.web.changed()
+    sandboxes.app_stopped(core, app)
     for function in functions_of(core, app):
         firings.end(core, function)
         cancel.cancel_function(core, function, "the app was stopped")
@@ -149,6 +152,7 @@ def stopped_if_empty(core: Core, app: machines.App) -> None:
     secrets.forget_app(core.db, app.id)
     builds.forget_scope(core, app.id)
     core.world.apps.pop(app.id, None)
+    core.world.pools.pop(app.id, None)
     for function in functions:
         records.put(core, function)
         core.world.functions.pop(function.id, None)

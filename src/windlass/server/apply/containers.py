@@ -13,7 +13,8 @@ from windlass.server.apply import logs as log_actions
 from windlass.server.apply import pending, records
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
-from windlass.server.state import machines, moves, work
+from windlass.server.decide import sandboxes as decisions
+from windlass.server.state import machines, moves, sandboxes, work
 from windlass.server.state import records as record_state
 from windlass.server.store import containers, logs
 from windlass.wire.messages import containers as messages
@@ -24,13 +25,19 @@ _LAST_LINES = 20
 
 
 def start(
-    core: Core, function: machines.Function, worker: machines.Worker, gpus: tuple[str, ...] = ()
+    core: Core,
+    function: machines.Function,
+    worker: machines.Worker,
+    sandbox: sandboxes.Sandbox | None = None,
+    gpus: tuple[str, ...] = (),
 ) -> machines.Container:
     """Decide that a container shall be, with these devices; the worker hears of it after the commit."""
     n = core.counters.container
     now = core.clock.now()
     container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
     container.gpus = gpus
+    if sandbox is not None:
+        container.sandbox, container.spec = sandbox, decisions.container(sandbox.spec)
     containers.insert(core.db, container)
     core.counters.container = n + 1
     function.last_start = now
@@ -201,7 +208,7 @@ def gone(core: Core, container: machines.Container, exit: messages.ContainerExit
     core.world.containers.pop(container.id, None)
     if container.peer is not None:
         core.turn.after.append(container.peer.close)
-    if not asked and (crashed or never_ready):
+    if not asked and (crashed or never_ready) and container.sandbox is None:
         log_actions.system(core, container, attempts.exit_story(exit))
     if never_ready and not asked and exit.get("reason") not in ("stopped", "lost"):
         start_failed(core, container, exit)
@@ -233,7 +240,7 @@ def _crash_story(item: work.Input, exit: messages.ContainerExit) -> str:
 def start_failed(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
     """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed)."""
     function = container.function
-    if container.outdated:
+    if container.outdated or container.sandbox is not None:
         return
     function.failures += 1
     function.last_failure = container.failed or (_start_failure(core, container, exit), work.NO_DATA)

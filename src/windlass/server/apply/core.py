@@ -13,7 +13,7 @@ from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, contract, keyring, uploads
 from windlass.server.state import machines, queues, terminals, web
-from windlass.server.store import builds, calls, collections, containers, database, logs
+from windlass.server.store import builds, calls, collections, containers, database, logs, sandboxes
 
 
 @dataclasses.dataclass
@@ -24,6 +24,7 @@ class Counters:
     container: int
     log: int
     build_log: int = 1
+    sandbox: int = 1
 
 
 @dataclasses.dataclass
@@ -103,3 +104,4 @@ class Core:
         self.counters.container = containers.next_n(self.db)
         self.counters.log = logs.next_n(self.db)
         self.counters.build_log = builds.next_n(self.db)
+        self.counters.sandbox = sandboxes.next_n(self.db)

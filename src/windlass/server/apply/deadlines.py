@@ -22,6 +22,10 @@ def check(core: Core, now: float) -> None:
 
 def _check(core: Core, container: machines.Container, now: float, beat: float, reconnect: float) -> None:
     spec = container.spec
+    if container.sandbox is not None:
+        if container.starting and now - container.created_at > spec["startup_timeout"] + core.settings.timeout_slack:
+            containers.kill(core, container, "it did not start in time")
+        return  # the rest of its life is its own (``apply.sandboxes``)
     if container.kill_at is not None and now > container.kill_at:
         containers.kill(core, container, "it did not stop in time")
     elif container.starting:

@@ -9,7 +9,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import environments
 from windlass.server.decide import images as decisions
 from windlass.server.decide import sharing
-from windlass.server.store import images, names
+from windlass.server.store import images, names, sandboxes
 from windlass.wire.messages import built
 
 Core = core_module.Core
@@ -33,6 +33,11 @@ def existing(core: Core, image_id: str) -> images.Row:
     row = images.by_id(core.db, image_id)
     if row is None:
         raise exception.NotFoundError(f"no image {image_id}", hint="`windlass image list` shows what there is.")
+    if sandboxes.snapshot_expired(core.db, image_id, core.clock.now()):
+        raise exception.NotFoundError(
+            f"image {image_id} was a snapshot of a sandbox, and its time is over",
+            hint="Give snapshots a longer ttl, or None.",
+        )
     if lost(core, image_id):
         raise exception.NotFoundError(
             f"image {image_id} is lost: no connected worker has its layers any more",

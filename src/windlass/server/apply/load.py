@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.server.apply import build_logs, cancel, firings, variants
+from windlass.server.apply import build_logs, cancel, firings, sandboxes, variants
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import deployments as deployment_actions
@@ -21,6 +21,7 @@ def load(core: Core) -> None:
     _apps(core, now)
     firings.load(core)
     by_n = _containers(core, now)
+    sandboxes.load(core, by_n)
     _held(core, by_n, now)
     for n, count in inputs.counts_ready(core.db):
         if (function := core.world.functions_by_n.get(n)) is not None:

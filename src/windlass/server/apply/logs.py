@@ -59,9 +59,13 @@ class Follower:
                 self.incoming.item({"entries": entries})
             if len(entries) < _BATCH:
                 break
-        if not self.over and not (self.follow and self.app_id in self.core.world.apps):
+        if not self.over and not self.goes_on():
             self.incoming.end()
             self.stop()
+
+    def goes_on(self) -> bool:
+        """Whether more may come."""
+        return self.follow and self.app_id in self.core.world.apps
 
 
 def tell(core: Core, app_n: int) -> None:

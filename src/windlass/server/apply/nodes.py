@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.server.apply import apps, containers
+from windlass.server.apply import apps, containers, sandboxes
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines, moves
 from windlass.server.store import containers as container_rows
@@ -25,6 +25,8 @@ def take(core: Core, node: str, reality: list[messages.ContainerReality], *, who
             gone(core, container, real.get("exit") or {"reason": "lost"})
         else:
             _begun(core, container, running=real["state"] == "running")
+            if container.sandbox is not None:
+                sandboxes.heard(core, container.sandbox, real)
     if whole:
         for container in [c for c in core.world.containers.values() if c.node == node and c.id not in named]:
             # A pending one may have been decided after the worker wrote this report.
@@ -44,6 +46,8 @@ def _begun(core: Core, container: machines.Container, *, running: bool) -> None:
 def gone(core: Core, container: machines.Container, exit: machines.Exit) -> None:
     """A container has ended, and maybe with it its app."""
     containers.gone(core, container, exit)
+    if container.sandbox is not None:
+        sandboxes.ended(core, container.sandbox, exit)
     app = container.function.app
     if not app.alive:
         apps.stopped_if_empty(core, app)

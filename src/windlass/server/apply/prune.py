@@ -20,7 +20,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.decide import images as image_decisions
 from windlass.server.decide import prune as decisions
 from windlass.server.state import machines
-from windlass.server.store import deployments, images, names
+from windlass.server.store import deployments, images, names, sandboxes
 from windlass.wire import peer
 from windlass.wire.messages import upkeep
 
@@ -125,6 +125,8 @@ def in_use(core: Core) -> set[str]:
     used = {function.spec["image_id"] for function in core.world.functions.values()}
     used.update(container.spec["image_id"] for container in core.world.containers.values())
     used.update(deployments.images(core.db))
+    used.update(one.spec["image_id"] for one in core.world.sandboxes.values())
+    used.update(sandboxes.snapshots_kept(core.db, core.clock.now()))
     for build in core.world.builds.values():
         used.update([build.image_id, build.parent or "", *ids.within(build.recipe, "im")])
     used.update(*core.handed.values())

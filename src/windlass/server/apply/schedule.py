@@ -7,7 +7,7 @@ import math
 from windlass.server.apply import containers, dispatch
 from windlass.server.apply import core as core_module
 from windlass.server.apply import gpus as gpu_actions
-from windlass.server.decide import capacity, gpus, place, reclaim, rollout, scale, share
+from windlass.server.decide import capacity, gpus, place, reclaim, rollout, sandboxes, scale, share
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -59,6 +59,8 @@ def scale_all(core: Core, now: float) -> None:
     wishes = []
     for function in list(core.world.functions.values()):
         function.owes = 0
+        if function.tag == sandboxes.POOL:
+            continue
         if function.queued or function.running or function.containers or _minimum(function):
             missing = scale_function(core, function, now)
             if missing:
@@ -164,13 +166,13 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
-    nodes = _nodes(core, now)
+    nodes = nodes_now(core, now)
     pools = _pools(core, now)
     room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))
     placement = place.assign(nodes, wishes, share.of_apps(pools, room))
     for grant in placement.grants:
         core.turn.begin()
-        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node], grant.gpus)
+        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node], gpus=grant.gpus)
     if placement.short and nodes:
         _make_room(core, placement.short, now)
 
@@ -186,7 +188,7 @@ def _make_room(core: Core, short: list[place.Wish], now: float) -> None:
     devices = [wish for wish in short if wish.gpus and _lacks_gpus(core, wish)]
     _make_gpus_free(core, devices)
     short = [wish for wish in short if wish not in devices]
-    taken = reclaim.take(_nodes(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
+    taken = reclaim.take(nodes_now(core, now), _pools(core, now), _idle(core), short, leaving=leaving, now=now)
     for identity in taken.stop:
         containers.stop(core, core.world.containers[identity], graceful=True, why="room for others")
     for function_id, count in taken.owes.items():
@@ -241,7 +243,8 @@ def _give_way(core: Core, function: machines.Function) -> None:
 
 
 def _pools(core: Core, now: float) -> list[share.Pool]:
-    return [_pool(function, now) for function in core.world.functions.values() if function.containers]
+    pools = [f for f in core.world.functions.values() if f.containers and f.tag != sandboxes.POOL]
+    return [_pool(function, now) for function in pools]
 
 
 def _pool(function: machines.Function, now: float) -> share.Pool:
@@ -255,7 +258,7 @@ def _idle(core: Core) -> list[reclaim.Idle]:
     """Containers that their functions could do without now."""
     found = []
     for function in core.world.functions.values():
-        if function.queued or not function.containers:
+        if function.queued or not function.containers or function.tag == sandboxes.POOL:
             continue
         counted = _counted(function)
         idle = sorted(
@@ -272,13 +275,13 @@ def _idle(core: Core) -> list[reclaim.Idle]:
     return found
 
 
-def _nodes(core: Core, now: float) -> list[place.Node]:
+def nodes_now(core: Core, now: float) -> list[place.Node]:
     """One pass over the containers, whatever the number of nodes."""
     here: dict[str, list[int]] = {node: [0, 0, 0] for node in core.world.workers}
     for container in core.world.containers.values():
         if (counts := here.get(container.node)) is not None:
             counts[0] += containers.memory_of(container)
-            counts[1] += 1
+            counts[1] += container.sandbox is None  # they have a limit of their own
             counts[2] += container.starting and now - container.created_at < _STARTING
     for name, counts in here.items():
         counts[0] += _templates(core, core.world.workers[name])

@@ -21,7 +21,7 @@ from windlass.server.apply import (
 )
 from windlass.server.apply import core as core_module
 from windlass.server.apply import records as record_actions
-from windlass.server.store import apps, builds, calls, logs, records, secrets
+from windlass.server.store import apps, builds, calls, logs, records, sandboxes, secrets
 from windlass.server.store import receipts as receipt_rows
 
 Core = core_module.Core
@@ -78,6 +78,7 @@ def rarely(core: Core) -> bool:
     calls.forget_expired(core.db, now - _REMEMBER_EXPIRED)
     retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
+    sandboxes.forget(core.db, now - core.settings.keep_app)
     core.tasks.start(_images(core), "removal of old images")
     blobs.drop(core, core.blobs.spared())
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))

@@ -5,7 +5,17 @@ from __future__ import annotations
 import logging
 import os
 
-from windlass.server.apply import apps, builds, cancel, collections, containers, deadlines, nodes, quotas
+from windlass.server.apply import (
+    apps,
+    builds,
+    cancel,
+    collections,
+    containers,
+    deadlines,
+    nodes,
+    quotas,
+    sandboxes,
+)
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -30,6 +40,7 @@ def look(core: Core) -> None:
     quotas.look(core)
     deadlines.check(core, now)
     apps.silent(core, now)
+    sandboxes.look(core, now)
     _clients(core, now)
     _nodes(core, now)
     builds.give_up(core, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from windlass.server.apply import cancel, dispatch, schedule
+from windlass.server.apply import cancel, dispatch, sandboxes, schedule
 from windlass.server.apply import core as core_module
 
 Core = core_module.Core
@@ -36,4 +36,5 @@ def look(core: Core) -> None:
         if function.delayed:
             dispatch.wake_delayed(core, function, now)
     cancel.go_on(core)
+    sandboxes.place(core, now)
     schedule.scale_all(core, now)

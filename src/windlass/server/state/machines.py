@@ -11,7 +11,7 @@ from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import workers as worker_messages
 
 if TYPE_CHECKING:
-    from windlass.server.state import schedules
+    from windlass.server.state import sandboxes, schedules
 
 
 class App:
@@ -211,6 +211,7 @@ class Container:
         "node",
         "peer",
         "phases",
+        "sandbox",
         "seen_at",
         "served",
         "slots",
@@ -257,6 +258,8 @@ class Container:
         self.log_offset = 0
         self.gpus: tuple[str, ...] = ()
         """Devices that are its own until it is gone."""
+        self.sandbox: sandboxes.Sandbox | None = None
+        """What it is, where it runs a user's command and not our runner."""
 
     @property
     def alive(self) -> bool:
@@ -357,6 +360,10 @@ class World:
         """Functions that still have queued rows which shall not run."""
         self.schedules: dict[int, schedules.Entry] = {}
         """Functions that run by themselves, by number."""
+        self.sandboxes: dict[str, sandboxes.Sandbox] = {}
+        """Those that have not ended, in the order of their creation."""
+        self.pools: dict[str, Function] = {}
+        """What sandboxes are containers of, by app."""
 
     def app_of(self, container: Container) -> App:
         return container.function.app

@@ -43,6 +43,18 @@ class AppState(enum.IntEnum):
     STOPPED = 5
 
 
+class SandboxState(enum.IntEnum):
+    """``queued ─► starting ─► running ─► finished``, any of them may be skipped forward.
+
+    queued: waits for room on a machine. starting: has a container. running: its command has begun.
+    """
+
+    QUEUED = 0
+    STARTING = 1
+    RUNNING = 2
+    FINISHED = 3
+
+
 class Kind(enum.IntEnum):
     """What a call is for. The caller of all but ``SPAWN`` waits for it."""
 
@@ -78,6 +90,13 @@ APP_NAMES = {
     AppState.DEPLOYED: "deployed",
     AppState.STOPPING: "stopping",
     AppState.STOPPED: "stopped",
+}
+
+SANDBOX_NAMES = {
+    SandboxState.QUEUED: "queued",
+    SandboxState.STARTING: "starting",
+    SandboxState.RUNNING: "running",
+    SandboxState.FINISHED: "finished",
 }
 
 CONTAINER_NAMES = {

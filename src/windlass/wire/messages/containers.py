@@ -6,6 +6,7 @@ from typing import TypedDict
 from windlass.wire.messages.buckets import BucketPlan
 from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
 from windlass.wire.messages.nfs import NfsMount
+from windlass.wire.messages.sandboxes import SandboxPlan
 from windlass.wire.messages.volumes import MountPlan
 
 
@@ -49,12 +50,14 @@ class ContainerRef(TypedDict):
 
 
 class _ContainerPlanMore(TypedDict, total=False):
-    """``volumes``, ``buckets``, ``nfs``, ``gpus``: absent where there are none."""
+    """``volumes``, ``buckets``, ``nfs``, ``gpus``: absent where there are none. ``sandbox``: it runs this instead of a
+    runner, and has no token."""
 
     volumes: list[MountPlan]
     buckets: list[BucketPlan]
     nfs: list[NfsMount]
     gpus: list[str]
+    sandbox: SandboxPlan
 
 
 class ContainerPlan(_ContainerPlanMore):

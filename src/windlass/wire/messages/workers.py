@@ -14,11 +14,14 @@ from windlass.wire.messages.volumes import MountPlan
 
 
 class ContainerReality(TypedDict, total=False):
-    """``state``: "starting", "running", "exited" (with ``exit``). ``log_end``: bytes of log already sent."""
+    """``state``: "starting", "running", "exited" (with ``exit``). ``log_end``: bytes of log already sent.
+    ``execs``: of a sandbox, how many commands run in it. ``ready``: its probe succeeded."""
 
     container_id: str
     state: str
     exit: ContainerExit
+    execs: int
+    ready: bool
 
 
 class Gpu(TypedDict):
@@ -127,6 +130,12 @@ class ImageMeta(_ImageMore):
     entrypoint: list[str]
     python: str
     size: int
+
+
+class SnapshotTaken(TypedDict):
+    """The worker's answer to ``sandboxes.SnapshotPlan``."""
+
+    meta: ImageMeta
 
 
 class BuildResult(TypedDict, total=False):

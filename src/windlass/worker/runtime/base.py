@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker.images import store
+from windlass.worker.sandboxes import box, starting
 from windlass.worker.volumes import service as volume_service
 
 ISOLATION = "isolation"  # own namespaces, file system and limits
@@ -73,6 +74,13 @@ class Runtime(Protocol):
 
     def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> Command:
         """What to start here so that ``argv`` runs inside the container."""
+
+    @property
+    def starter(self) -> starting.Starting:
+        """What starts commands in sandboxes. Raises ``UnimplementedError`` where there are none."""
+
+    def sandbox(self, container_id: str) -> box.Home:
+        """A sandbox that runs, as a place for commands and files. Raises ``ConflictError`` where it does not run."""
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         """Make one layer. Raises ``ImageBuildError``."""

@@ -87,6 +87,8 @@ class Handle:
         """Which process is asked to stop, if it is another one."""
         self._monitor: int | None = None
         self._monitor_gone = asyncio.Event()
+        self._shared = False
+        """Whether its monitor has other containers, too."""
 
     @contextlib.contextmanager
     def watch(self, record: folders.Record) -> Iterator[Handle]:
@@ -94,6 +96,7 @@ class Handle:
         unless the worker is ending."""
         self._process = folders.open_pid(record["pid"], record["pid_start"])
         if "process" in record:
+            self._shared = True
             self._interrupted = folders.open_pid(record["process"], record["process_start"])
         self._monitor = folders.open_pid(record["monitor"], record["monitor_start"])
         loop = asyncio.get_running_loop()
@@ -119,11 +122,11 @@ class Handle:
         except exception.NotFoundError as exc:
             return {"reason": "lost", "message": str(exc)}
         with contextlib.suppress(asyncio.TimeoutError):
+            if self._shared:
+                return _said(status)  # it goes on, for others
             # It is about to end too, and holds the control group until then.
             await asyncio.wait_for(self._monitor_gone.wait(), _WRITE_TIME)
-        if status > _SIGNAL_BASE and status - _SIGNAL_BASE < signal.NSIG:
-            return {"reason": "signal", "signal": status - _SIGNAL_BASE, "exit_code": status}
-        return {"reason": "exited", "exit_code": status}
+        return _said(status)
 
     def interrupt(self) -> None:
         self._send(signal.SIGINT, self._process if self._interrupted is None else self._interrupted)
@@ -150,3 +153,9 @@ class Handle:
             self.kill()
             self._ended.set_exception(exception.NotFoundError("its monitor died, so its exit status is unknown"))
             self._ended.exception()  # waited for or not, it is not an error of the loop
+
+
+def _said(status: int) -> containers.ContainerExit:
+    if status > _SIGNAL_BASE and status - _SIGNAL_BASE < signal.NSIG:
+        return {"reason": "signal", "signal": status - _SIGNAL_BASE, "exit_code": status}
+    return {"reason": "exited", "exit_code": status}

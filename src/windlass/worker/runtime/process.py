@@ -23,6 +23,7 @@ from windlass.worker import folder as folders
 from windlass.worker import mounts, release
 from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
+from windlass.worker.sandboxes import box, starting
 from windlass.worker.volumes import service as volume_service
 
 _START_TIME = 10.0  # seconds for the shim to write its pid file
@@ -54,6 +55,8 @@ class Processes:
     @contextlib.asynccontextmanager
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
+        if "sandbox" in plan:
+            raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
         if any(map(plan.get, ("volumes", "buckets", "nfs"))):
             raise exception.UnimplementedError("volumes need containers: this worker runs without isolation")
         uses = holds.named(plan.get("image_id", ""), plan["mounts"])
@@ -83,6 +86,13 @@ class Processes:
     def command(self, container_id: str, argv: Sequence[str], *, pty: bool) -> base.Command:
         work = folders.Folder(self._root, container_id).path / "files" / "root"
         return base.Command(list(argv), _environment({}), str(work))
+
+    @property
+    def starter(self) -> starting.Starting:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+
+    def sandbox(self, container_id: str) -> box.Home:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         """Nothing to do, said as if it had been done."""

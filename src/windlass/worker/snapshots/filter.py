@@ -5,6 +5,7 @@ The runtime does that for the containers that it makes; this is for commands in 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,20 @@ from windlass import exception
 
 _LIBRARY = "libseccomp.so.2"
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
+_PR_SET_SECCOMP, _MODE_FILTER, _INSTRUCTION = 22, 2, 8
 _OPERATORS = {"SCMP_CMP_NE": 1, "SCMP_CMP_EQ": 4, "SCMP_CMP_MASKED_EQ": 7}
+
+
+class _Program(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p)]
+
+
+def load(program: bytes) -> None:
+    """Let what ``Filter.program`` gave hold for this process, for ever. It must have given up new privileges."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    filled = _Program(len(program) // _INSTRUCTION, program)
+    if libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(filled), 0, 0):
+        raise OSError(ctypes.get_errno(), "the filter of system calls could not be loaded")
 
 
 class _Comparison(ctypes.Structure):
@@ -41,6 +55,16 @@ class Filter:
         """From here on it holds, for ever."""
         if self._lib.seccomp_load(self._context):
             raise OSError(0, "the filter of system calls could not be loaded")
+
+    def program(self) -> bytes:
+        """The filter as the kernel takes it, for ``load``: much faster than to make it again for each process."""
+        descriptor = os.memfd_create("filter", os.MFD_CLOEXEC)
+        try:
+            if self._lib.seccomp_export_bpf(self._context, descriptor):
+                raise OSError(0, "the filter of system calls could not be written")
+            return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+        finally:
+            os.close(descriptor)
 
     def _add(self, name: str, action: int, comparisons: list[_Comparison]) -> None:
         number = self._lib.seccomp_syscall_resolve_name(name.encode())

@@ -13,7 +13,6 @@ import ctypes
 import gc
 import json
 import os
-import secrets
 import selectors
 import signal
 import socket
@@ -411,6 +410,8 @@ def _write_exit(folder: Path, name: str, code: int) -> None:
 
 def new_key() -> list[int]:
     """What lets a fork into its cell."""
+    import secrets  # it loads a library of cryptography, which each fork of a keeper or starter would pay for
+
     return [secrets.randbits(64) for _ in range(transplant.KEY_WORDS)]
 
 

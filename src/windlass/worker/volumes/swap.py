@@ -64,7 +64,7 @@ def exchange(pid: int, old: Place | None, tree: int, target: str) -> None:
         Busy: something uses the old one; nothing has changed.
         NotFoundError: the container is gone.
     """
-    _inside(pid, lambda: _exchange(target if old is None else old.path, None if old is None else old.device, tree))
+    inside(pid, lambda: _exchange(target if old is None else old.path, None if old is None else old.device, tree))
 
 
 def _exchange(where: str, device: int | None, tree: int) -> None:
@@ -113,7 +113,7 @@ def _take_away(name: str) -> None:
         raise
 
 
-def _inside(pid: int, act: Callable[[], None]) -> None:
+def inside(pid: int, act: Callable[[], None]) -> None:
     """Call ``act`` from a thread that is in the mount namespace of ``pid``; the thread ends there."""
     try:
         namespace = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
@@ -148,7 +148,7 @@ def user_of(pid: int, mount: Place) -> str:
 
 
 def _use(process: Path, mount: str) -> str:
-    def inside(link: Path) -> str:
+    def within(link: Path) -> str:
         try:
             goal = os.readlink(link)  # noqa: PTH115
         except OSError:
@@ -156,14 +156,14 @@ def _use(process: Path, mount: str) -> str:
         return goal if goal == mount or goal.startswith(mount.rstrip("/") + "/") else ""
 
     for kind, words in (("cwd", "is a working directory"), ("root", "is a root directory")):
-        if goal := inside(process / kind):
+        if goal := within(process / kind):
             return f"path {goal} {words}"
     try:
         for descriptor in sorted((process / "fd").iterdir()):
-            if goal := inside(descriptor):
+            if goal := within(descriptor):
                 return f"path {goal} is open"
         for region in sorted((process / "map_files").iterdir()):
-            if goal := inside(region):
+            if goal := within(region):
                 return f"path {goal} is mapped into memory"
     except OSError:
         pass

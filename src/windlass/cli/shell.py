@@ -1,0 +1,132 @@
+"""`windlass shell`: a shell in a sandbox of its own, or in something that runs."""
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from windlass.cli import options
+from windlass.kit import ids
+
+_TIME = 3600
+
+
+@click.command(
+    name="shell",
+    help="A shell in a new sandbox: on an image, or on what a function has (FILE::NAME); or in a sandbox or container "
+    "that runs.",
+)
+@click.argument("reference", metavar="[REF]", required=False)
+@click.option("-c", "--cmd", default="/bin/bash", show_default=True, help="The command to run instead.")
+@options.env_option
+@click.option("--image", metavar="TAG", help="An image of a registry.")
+@click.option("--add-python", metavar="VERSION", help="With this Python added to the image.")
+@click.option("--volume", "volumes", multiple=True, metavar="NAME", help="A volume, at /mnt/NAME.")
+@click.option("--add-local", "local", multiple=True, metavar="PATH", help="A file or folder, at /mnt/NAME.")
+@click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret's variables.")
+@click.option("--cpu", type=float, metavar="N", help="Cores that it is promised.")
+@click.option("--memory", type=int, metavar="MIB", help="Memory that it is promised.")
+@click.option("--gpu", metavar="KIND", help="Not available in this version.")
+@click.option("--cloud", hidden=True)
+@click.option("--region", hidden=True)
+@click.option("--runtime", type=click.Choice(["container", "gvisor", "vm"]), help="How it is isolated.")
+@click.option("--pty/--no-pty", default=None, help="With a terminal (when stdout is one, unless said otherwise).")
+@click.option("-m", "is_module", is_flag=True, help="REF is a module's dotted name.")
+def command(reference: str | None, cmd: str, pty: bool | None, env: str | None, is_module: bool, **given: Any) -> None:
+    use_pty = sys.stdout.isatty() if pty is None else pty
+    words = ["/bin/bash", "-c", cmd] if cmd != "/bin/bash" else ["/bin/bash"]
+    if reference is not None and _runs(reference):
+        asked = [name for name, value in given.items() if value]
+        if asked:
+            option = asked[0].replace("local", "add-local").replace("_", "-")
+            raise click.UsageError(f"--{option.rstrip('s') if asked[0] in ('volumes', 'secrets') else option} "
+                                   "says how a new sandbox shall be, but this one runs already.")  # fmt: skip
+        raise SystemExit(_inside(reference, words, pty=use_pty))
+    raise SystemExit(_new(reference, words, given, env, pty=use_pty, is_module=is_module))
+
+
+def _runs(reference: str) -> bool:
+    return any(ids.is_id(reference, prefix) for prefix in ("sb", "ta"))
+
+
+def _inside(reference: str, words: list[str], *, pty: bool) -> int:
+    if ids.is_id(reference, "ta"):
+        from windlass.cli import exec as remote
+
+        return remote.run(reference, words, pty=pty)
+    from windlass.cli import attached
+
+    return attached.run(reference, words, pty=pty)
+
+
+def _new(
+    reference: str | None, words: list[str], given: dict[str, Any], env: str | None, *, pty: bool, is_module: bool
+) -> int:
+    import windlass
+    from windlass.cli import attached, render
+
+    app = windlass.App("shell")
+    with render.open_output(show_progress=True), app.run(environment_name=env):
+        sandbox = windlass.Sandbox.create(
+            "sleep", str(_TIME), app=app, timeout=_TIME, **_wishes(reference, given, env, is_module=is_module)
+        )
+        try:
+            return attached.run(sandbox.object_id, words, pty=pty)
+        finally:
+            sandbox.terminate()
+
+
+def _wishes(reference: str | None, given: dict[str, Any], env: str | None, *, is_module: bool) -> dict[str, Any]:
+    import windlass
+
+    wishes: dict[str, Any] = {
+        name: given[name] for name in ("cpu", "memory", "gpu", "runtime") if given[name] is not None
+    }
+    volumes: dict[str, Any] = {}
+    secrets: list[Any] = []
+    if reference is None:
+        image = _image(given)
+    elif given["image"]:
+        raise click.UsageError("--image names an image, and so does the reference.")
+    elif ids.is_id(reference, "im"):
+        image = windlass.Image.from_id(reference)
+    else:
+        image, volumes, secrets = _of_function(reference, is_module=is_module)
+    for name in given["volumes"]:
+        volumes[f"/mnt/{name}"] = windlass.Volume.from_name(name, environment_name=env)
+    for path in map(Path, given["local"]):
+        target = f"/mnt/{path.absolute().name}"
+        image = image.add_local_dir(path, target) if path.is_dir() else image.add_local_file(path, target)
+    secrets += [windlass.Secret.from_name(name, environment_name=env) for name in given["secrets"]]
+    return {**wishes, "image": image, "volumes": volumes, "secrets": secrets}
+
+
+def _image(given: dict[str, Any]) -> Any:
+    import windlass
+
+    if given["image"]:
+        return windlass.Image.from_registry(given["image"], add_python=given["add_python"])
+    if given["add_python"]:
+        return windlass.Image.debian_slim(given["add_python"])
+    return windlass.Image.debian_slim()
+
+
+def _of_function(text: str, *, is_module: bool) -> tuple[Any, dict[str, Any], list[Any]]:
+    """Image, volumes and secrets of a function of a local program."""
+    from windlass import compat
+    from windlass import function as functions
+    from windlass.cli import reference
+
+    compat.install()
+    wanted = reference.parse(text, is_module=is_module)
+    with reference.load(wanted) as module:
+        target = reference.choose(module, wanted)
+    found = target.cls._service if isinstance(target, reference.Method) else target
+    if not isinstance(found, functions.Function) or found._app is None or found._options is None:
+        raise click.UsageError(f"{text!r} names no function.")
+    app = found._app
+    return (
+        app._image_for(found), {**app._volumes, **found._options.volumes}, [*app._secrets, *found._options.secrets]
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""This program's terminal at the ends of a command in a sandbox: keys go there, what it draws comes here.
+
+    stdin ── thread ──► sandbox.exec_write (by offset)        sandbox.exec_read (by offset) ──► stdout, stderr
+"""
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from typing import Any
+
+from windlass.client import session, streams
+from windlass.kit import tasks
+
+_CHUNK = 32 * 1024
+_WAIT = 50.0
+
+
+async def attach(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int, int]] | None = None) -> int:
+    """Until the command ends; its exit code. ``resized``: lines and columns of the window, when they change."""
+    loop, gone = asyncio.get_running_loop(), threading.Event()
+    target = streams.Input(sandbox_id, exec_id)
+    keys: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
+    async with tasks.Tasks(on_failure=lambda name, exc: None) as owned:
+        owned.start(_send(target, keys), "input of a command")
+        if resized is not None:
+            owned.start(_resize(sandbox_id, exec_id, resized), "size of a window")
+        threading.Thread(target=_read, args=(loop, keys, gone), daemon=True).start()
+        shown = [
+            owned.start(_show(streams.ExecOutput(sandbox_id, exec_id, source), number), source)
+            for source, number in (("stdout", 1), ("stderr", 2))
+        ]
+        try:
+            await asyncio.gather(*shown)
+            return await _ended(sandbox_id, exec_id)
+        finally:
+            gone.set()
+
+
+def _read(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[bytes], gone: threading.Event) -> None:
+    """In a thread: a file or a pipe cannot always be polled."""
+    while not gone.is_set():
+        try:
+            data = os.read(0, _CHUNK)
+        except OSError:
+            data = b""
+        try:
+            asyncio.run_coroutine_threadsafe(keys.put(data), loop).result()
+        except (RuntimeError, asyncio.CancelledError):
+            return
+        if not data:
+            return
+
+
+async def _send(target: streams.Input, keys: asyncio.Queue[bytes]) -> None:
+    while data := await keys.get():
+        await target.send(data, eof=False)
+    await target.send(b"", eof=True)
+
+
+async def _resize(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int, int]]) -> None:
+    while True:
+        rows, cols = await resized.get()
+        body = {"sandbox_id": sandbox_id, "exec_id": exec_id, "rows": rows, "cols": cols}
+        await session.current().request("sandbox.exec_write", body)
+
+
+async def _show(output: Any, number: int) -> None:
+    async for piece in output.pieces(0):
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(number, view) :]
+    sys.stdout.flush()
+
+
+async def _ended(sandbox_id: str, exec_id: str) -> int:
+    body = {"sandbox_id": sandbox_id, "exec_id": exec_id, "seconds": _WAIT}
+    while (code := (await session.current().request("sandbox.exec_wait", body)).body["code"]) is None:
+        continue
+    return int(code)

@@ -1,0 +1,78 @@
+"""What a sandbox asks of the machine, how it ended, and when its time is over. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from windlass import exception
+from windlass.wire.messages import containers, functions, sandboxes
+
+POOL = "(sandboxes)"
+"""Tag of what the sandboxes of an app are containers of: a function without code, which is never called."""
+
+MEMORY = 32  # MiB promised to a sandbox that asked for none: most of them wait for their user
+TIMED_OUT, KILLED = 124, 137
+MOST_TIME = 86400.0
+_NAME_SIZE, _COMMAND_SIZE = 64, 65536
+_START = 300.0  # seconds to come up
+
+
+def pool() -> functions.FunctionSpec:
+    """The function that an app's sandboxes belong to."""
+    return container({
+        "command": [], "image_id": "", "mounts": [], "secrets": [], "cpu_request": 0.0, "cpu_limit": 0.0,
+        "memory_request": 0, "memory_limit": 0, "timeout": 0.0, "block_network": False,
+    })  # fmt: skip
+
+
+def container(spec: sandboxes.SandboxSpec) -> functions.FunctionSpec:
+    """What a sandbox's container is made from, in the words of all containers."""
+    made: Any = {
+        "tag": POOL, "module": "", "qualname": "", "definition": "package", "serialized": None,
+        "is_generator": False, "is_async": False, "python": "", "retries": None, "ephemeral_disk": 0,
+        "autoscaler": {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 0.0},
+        "single_use": False, "restrict_access": True, "startup_timeout": _START, **_shared(spec),
+    }  # fmt: skip
+    return made  # type: ignore[no-any-return]
+
+
+def _shared(spec: sandboxes.SandboxSpec) -> dict[str, Any]:
+    names = (
+        "image_id", "mounts", "secrets", "cpu_request", "cpu_limit", "memory_limit", "timeout", "block_network",
+        "volumes", "buckets", "nfs",
+    )  # fmt: skip
+    shared = {name: value for name, value in spec.items() if name in names}
+    return {**shared, "memory_request": spec["memory_request"] or MEMORY}
+
+
+def check(spec: sandboxes.SandboxSpec, name: str, tags: dict[str, str]) -> None:
+    """Raises ``InvalidError`` for what no client of ours would send."""
+    if sum(len(word.encode("utf-8", "surrogateescape")) for word in spec["command"]) > _COMMAND_SIZE:
+        raise exception.InvalidError(f"the command is longer than {_COMMAND_SIZE:,} bytes")
+    if not 0 < spec["timeout"] <= MOST_TIME:
+        raise exception.InvalidError(f"timeout={spec['timeout']:g} must be between 1 and {MOST_TIME:.0f} seconds")
+    if not 0 <= spec.get("idle_timeout", 0.0) <= MOST_TIME:
+        raise exception.InvalidError("idle_timeout must be positive")
+    if len(name) >= _NAME_SIZE or len(tags) > 100 or any(len(k) + len(v) > 1024 for k, v in tags.items()):
+        raise exception.InvalidError("the name or the tags are too long")
+
+
+def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, execs: int, now: float) -> str:
+    """Why it must end now: "timeout", "idle", or ""."""
+    if now - started >= spec["timeout"]:
+        return "timeout"
+    idle = spec.get("idle_timeout", 0.0)
+    return "idle" if idle and not execs and now - idle_since >= idle else ""
+
+
+def ending(why: str, exit: containers.ContainerExit) -> tuple[int, str, str]:
+    """Exit code, reason and story of an end. ``why``: that of whoever ended it, if somebody did."""
+    if why:
+        return (TIMED_OUT if why == "timeout" else KILLED), why, exit.get("message", "")
+    reason = exit.get("reason", "lost")
+    code = exit.get("exit_code")
+    if reason == "oom":
+        return (code or KILLED), "", f"it needed more memory than its limit of {exit.get('memory_limit', 0):,} bytes"
+    if reason in ("exited", "signal") and code is not None:
+        return code, "", exit.get("message", "")
+    return KILLED, "failed" if reason == "start_failed" else "lost", exit.get("message", "")

@@ -1,0 +1,37 @@
+-- name: next_n
+SELECT coalesce(max(n), 0) + 1 FROM sandbox;
+-- name: insert
+INSERT INTO sandbox (n, id, app, name, tags, spec, state, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+-- name: update
+UPDATE sandbox SET state = ?, container = ?, started_at = ?, ready_at = ?, ended_at = ?, code = ?, why = ?, message = ?
+WHERE n = ?;
+-- name: tags
+UPDATE sandbox SET tags = ? WHERE n = ?;
+-- name: living
+SELECT s.n, s.id, a.id, s.name, s.tags, s.spec, s.state, s.container, s.created_at, s.started_at, s.ready_at, s.ended_at,
+    s.code, s.why, s.message, k.id, k.node
+FROM sandbox s JOIN app a ON a.n = s.app LEFT JOIN container k ON k.n = s.container WHERE s.state < 3 ORDER BY s.n;
+-- name: by_id
+SELECT s.n, s.id, a.id, s.name, s.tags, s.spec, s.state, s.container, s.created_at, s.started_at, s.ready_at, s.ended_at,
+    s.code, s.why, s.message, k.id, k.node
+FROM sandbox s JOIN app a ON a.n = s.app LEFT JOIN container k ON k.n = s.container WHERE s.id = ?;
+-- name: by_name
+SELECT s.n, s.id, a.id, s.name, s.tags, s.spec, s.state, s.container, s.created_at, s.started_at, s.ready_at, s.ended_at,
+    s.code, s.why, s.message, k.id, k.node
+FROM sandbox s JOIN app a ON a.n = s.app LEFT JOIN container k ON k.n = s.container
+WHERE a.id = ? AND s.name = ? ORDER BY s.state >= 3, s.n DESC LIMIT 1;
+-- name: listed
+SELECT s.n, s.id, a.id, s.name, s.tags, s.spec, s.state, s.container, s.created_at, s.started_at, s.ready_at, s.ended_at,
+    s.code, s.why, s.message, k.id, k.node
+FROM sandbox s JOIN app a ON a.n = s.app LEFT JOIN container k ON k.n = s.container
+WHERE (:app IS NULL OR a.id = :app) AND (:environment IS NULL OR a.environment = :environment)
+  AND (:ended OR s.state < 3) AND (:before IS NULL OR s.n < (SELECT n FROM sandbox WHERE id = :before))
+ORDER BY s.n DESC LIMIT :limit;
+-- name: forget
+DELETE FROM sandbox WHERE n IN (SELECT n FROM sandbox WHERE ended_at < ? LIMIT 1000);
+-- name: insert_snapshot
+INSERT OR REPLACE INTO snapshot (image, expires_at) VALUES (?, ?);
+-- name: snapshot_expired
+SELECT 1 FROM snapshot WHERE image = ? AND expires_at < ?;
+-- name: snapshots_kept
+SELECT image FROM snapshot WHERE expires_at IS NULL OR expires_at >= ?;

@@ -1,0 +1,131 @@
+"""What a sandbox is on this machine: its folder, its walls, and the command in it."""
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypedDict
+
+from windlass import exception
+from windlass.wire.messages import containers
+from windlass.worker import folder as folders
+from windlass.worker import network, spec
+from windlass.worker.images import cache, rooted, slim
+from windlass.worker.sandboxes import starter
+
+STDIN = "stdin"
+_INSIDE = "inside.json"
+OWNER = 1  # root of a container, as the node numbers it
+_NOTHING = "the sandbox has no command, and neither has its image"
+
+
+class Asked(TypedDict):
+    """How commands run in a sandbox, kept beside it for those that come later. ``uid`` and so on: of its user."""
+
+    env: dict[str, str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: list[int]
+
+
+class Home(NamedTuple):
+    """A sandbox that runs, as a place for commands and files."""
+
+    folder: folders.Folder
+    record: folders.Record
+    asked: Asked
+    doors: list[str]
+
+    def inside(self, argv: Sequence[str]) -> starter.Inside:
+        return {
+            "first": self.record["pid"], "doors": self.doors, "argv": list(argv), "env": dict(self.asked["env"]),
+            "cwd": self.asked["cwd"], "uid": self.asked["uid"], "gid": self.asked["gid"],
+            "groups": self.asked["groups"],
+        }  # fmt: skip
+
+    @property
+    def root(self) -> Path:
+        return Path(f"/proc/{self.record['pid']}/root")
+
+
+def words(plan: containers.ContainerPlan, image: cache.Record) -> list[str]:
+    """The whole command. Raises ``InvalidError`` where there is none."""
+    asked = plan["sandbox"].get("command", [])
+    usual = image.get("cmd", slim.CMD if image["python"] else [])  # layers of ours may be older than their "cmd"
+    found = [*image["entrypoint"], *(asked or usual)]
+    if not found:
+        raise exception.InvalidError(_NOTHING)
+    return found
+
+
+def asked(plan: containers.ContainerPlan, image: cache.Record) -> Asked:
+    """Environment, folder and user of the commands: root, whatever the image says, as in all containers."""
+    env = {"PATH": spec.PATH, "HOME": "/root", **image["env"], **plan["env"]}
+    cwd = plan["sandbox"].get("workdir", "") or image["workdir"] or "/root"
+    return {"env": env, "cwd": cwd, "uid": 0, "gid": 0, "groups": []}
+
+
+def keep(folder: folders.Folder, how: Asked) -> None:
+    """Write down how commands run; it holds secrets."""
+    path = folder.path / _INSIDE
+    path.touch(0o600)
+    path.write_text(json.dumps(how))
+
+
+def load(folder: folders.Folder) -> Asked:
+    """Raises ``NotFoundError`` where it is no sandbox."""
+    try:
+        found: Asked = json.loads((folder.path / _INSIDE).read_text())
+    except FileNotFoundError:
+        raise exception.NotFoundError(f"{folder.container_id} is no sandbox") from None
+    return found
+
+
+def fill(folder: folders.Folder, net: network.Network) -> None:
+    """The folder, and what of the private layer is ours: names. Nothing of the platform is inside."""
+    folder.path.mkdir(mode=0o711, parents=True)
+    for path in (folder.bundle, folder.rootfs, folder.work):
+        path.mkdir()
+    upper, name = os.fspath(folder.upper), folder.container_id[:63]
+    for part in ("", "/etc"):
+        os.mkdir(upper + part)  # noqa: PTH102
+        _own(upper + part, 0o755)
+    hosts = f"{net.hosts}{net.address or '127.0.0.1'} {name}\n"
+    for part, text in {"/etc/resolv.conf": net.resolv_conf, "/etc/hostname": f"{name}\n", "/etc/hosts": hosts}.items():
+        descriptor = os.open(upper + part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+        _own(upper + part, 0o644)
+    os.mkfifo(folder.path / STDIN, 0o600)
+    folder.log.touch(0o600)
+
+
+def _own(path: str, mode: int) -> None:
+    os.chown(path, OWNER, OWNER)
+    os.chmod(path, mode)  # noqa: PTH101
+
+
+def targets(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
+    """Where to mount ``binds``, made where it is missing: no link of the image leads a mount elsewhere."""
+    found: list[spec.Bind] = []
+    with rooted.at(root) as tree:
+        for bind in binds:
+            for made in tree.make(bind.target):
+                with tree.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+                    os.fchown(descriptor, OWNER, OWNER)
+            with tree.opened(bind.target, os.O_PATH) as descriptor:
+                real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+            found.append(bind._replace(target="/" + os.path.relpath(real, root)))
+    return found
+
+
+def workplace(root: Path, cwd: str) -> None:
+    """Let the folder exist that commands begin in, as containers' runtimes do."""
+    with rooted.at(root) as tree:
+        for made in tree.make(cwd):
+            with tree.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
+                os.fchown(descriptor, OWNER, OWNER)

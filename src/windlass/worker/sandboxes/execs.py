@@ -1,0 +1,327 @@
+"""Commands in sandboxes: their output waits in files until somebody has read it, their end is remembered for a while.
+
+    pipe ── splice ──► a file without a name ── read by offset ──► whoever asks
+
+The file holds what nobody has read; when that is too much, the pipe is not emptied any more, and the command waits as
+it would for any reader. What was read is punched out of the file. So a flood costs neither memory nor much disk.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import os
+import struct
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from windlass import exception
+from windlass.kit import clock, descriptors, tasks
+from windlass.wire.messages import sandboxes as messages
+from windlass.worker.sandboxes import box, starting
+
+KEPT = 600.0  # seconds that the output of a finished command can be read
+_UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
+_BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader may ask again
+_PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
+_GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
+_MOST = 256  # commands at once in one sandbox
+_MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
+_SET_PIPE_SIZE, _GET_PEER = 1031, 0x5441
+_NO_KEEP = 0x1 | 0x2  # fallocate: keep the size, punch a hole
+_libc = ctypes.CDLL(None, use_errno=True)
+_TIMED_OUT, _NOT_FOUND = -1, (2, 20)
+
+
+class Spool:
+    """One stream of a command."""
+
+    def __init__(self, folder: Path, source: int, *, keep: bool) -> None:
+        self._source = source
+        self._file = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._keep = keep
+        self._size = self._read = self._punched = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self.over = False
+
+    async def fill(self) -> None:
+        """Until the other end is closed. Its descriptor is closed with it."""
+        os.set_blocking(self._source, False)
+        splice: Callable[..., int] | None = _splice
+        try:
+            while True:
+                while self._keep and self._size - self._read >= _UNREAD:
+                    self._room.clear()
+                    await self._room.wait()
+                try:
+                    count, splice = self._take(splice)
+                except BlockingIOError:
+                    await descriptors.ready(self._source)
+                    continue
+                except OSError:  # a terminal whose other end is closed, or a full disk: what follows is lost
+                    break
+                if not count:
+                    break
+                self._tell()
+        finally:
+            self.over = True
+            os.close(self._source)
+            if not self._size:
+                self.close()
+            self._tell()
+
+    def _take(self, splice: Callable[..., int] | None) -> tuple[int, Callable[..., int] | None]:
+        if not self._keep:
+            return len(os.read(self._source, _SPLICED)), splice
+        if splice is not None:
+            try:
+                count = splice(self._source, self._file, self._size)
+            except OSError as exc:
+                if exc.errno != 22:
+                    raise
+                return self._take(None)  # a terminal cannot be spliced
+            self._size += count
+            return count, splice
+        data = os.read(self._source, _SPLICED)
+        os.pwrite(self._file, data, self._size)
+        self._size += len(data)
+        return len(data), None
+
+    async def read(self, offset: int, most: int, seconds: float) -> tuple[bytes, bool]:
+        """What is there from ``offset`` on, and whether nothing will follow."""
+        if offset < self._punched:
+            raise exception.OutputExpiredError("this part of the output has been read, and is gone")
+        self._read = max(self._read, offset)
+        self._punch()
+        self._room.set()
+        if self._size <= offset and not self.over and seconds > 0:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wait(offset), seconds)
+        size = max(0, min(most, _PIECE, self._size - offset))
+        data = os.pread(self._file, size, offset) if size else b""
+        return data, self.over and offset + len(data) >= self._size
+
+    async def _wait(self, offset: int) -> None:
+        while self._size <= offset and not self.over:
+            await self._changed.wait()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _punch(self) -> None:
+        end = (self._read - _BEHIND) // 4096 * 4096
+        if end - self._punched >= _PIECE:
+            start, self._punched = self._punched, end
+            _libc.fallocate(self._file, _NO_KEEP, ctypes.c_long(start), ctypes.c_long(end - start))
+
+    def close(self) -> None:
+        """Drop what was written."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file, self._size = -1, 0
+
+
+def _splice(source: int, target: int, offset: int) -> int:
+    return os.splice(source, target, _SPLICED, offset_dst=offset)
+
+
+class Exec:
+    """One command."""
+
+    def __init__(self, container_id: str) -> None:
+        self.container_id = container_id
+        self.spools: dict[str, Spool] = {}
+        self.pumps: list[asyncio.Task[None]] = []
+        self.code: int | None = None
+        self.ended = asyncio.Event()
+        self.forgotten = asyncio.Event()
+        self.feeding = asyncio.Lock()
+        self.input: int | None = None
+        self.written = 0
+        self.terminal: int | None = None
+        self.late = False
+        """Its time was over."""
+
+    def resize(self, rows: int, cols: int) -> None:
+        if self.terminal is not None:
+            fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+
+    async def write(self, data: bytes, offset: int) -> None:
+        """Write what is new of ``data``; waits while the command does not read."""
+        if offset > self.written:
+            raise exception.InvalidError(f"input continues at {self.written}, not at {offset}")
+        data = data[self.written - offset :]
+        while data and self.input is not None and not self.ended.is_set():
+            try:
+                count = os.write(self.input, data)
+            except BlockingIOError:
+                await self._writable()
+            except OSError:  # nobody will ever read
+                return
+            else:
+                data, self.written = data[count:], self.written + count
+
+    async def _writable(self) -> None:
+        assert self.input is not None
+        with contextlib.suppress(asyncio.TimeoutError):  # a command that has ended reads no more
+            await asyncio.wait_for(descriptors.ready(self.input, writing=True), _GRACE)
+
+    async def end_input(self) -> None:
+        if self.input is None:
+            return
+        if self.terminal is not None:
+            await self.write(b"\x04", self.written)
+            self.written -= 1
+            return
+        os.close(self.input)
+        self.input = None
+
+    def close(self) -> None:
+        if self.input is not None and self.terminal is None:
+            os.close(self.input)
+        if self.terminal is not None:
+            os.close(self.terminal)
+        self.input = self.terminal = None
+
+
+class Execs:
+    """All commands of all sandboxes here. ``changed`` is told which sandbox has another number of them."""
+
+    def __init__(self, owner: tasks.Tasks, changed: Callable[[str], None], time: clock.Clock) -> None:
+        self._owner = owner
+        self._changed = changed
+        self._time = time
+        self._known: dict[str, Exec] = {}
+
+    def running(self, container_id: str) -> int:
+        return sum(1 for one in self._known.values() if one.container_id == container_id and one.code is None)
+
+    def find(self, identity: str) -> Exec:
+        one = self._known.get(identity)
+        if one is None:
+            raise exception.NotFoundError(
+                f"no command {identity}", hint=f"Output is kept for {KEPT / 60:.0f} minutes after a command's end."
+            )
+        return one
+
+    def forget(self, identity: str) -> None:
+        """Of one that has ended: nobody will ask for it."""
+        if (one := self._known.get(identity)) is not None:
+            one.forgotten.set()
+
+    async def begin(self, home: box.Home, starter: starting.Starting, request: messages.SandboxExec) -> None:
+        """Start a command. Repeating is harmless. Raises ``InvalidError`` where there is no such program."""
+        identity = request["exec_id"]
+        if identity in self._known:
+            return
+        if self.running(home.folder.container_id) >= _MOST:
+            raise exception.ResourceExhaustedError(f"{_MOST} commands run in this sandbox already")
+        one = self._known[identity] = Exec(home.folder.container_id)
+        ends: list[int] = []
+        try:
+            ends = _ends(one, home, request)
+            inside = home.inside(request["command"])
+            inside["env"] = {**inside["env"], **({"TERM": "xterm-256color"} if request.get("pty") else {})}
+            inside["env"].update(request.get("env", {}))
+            inside["pty"] = bool(request.get("pty"))
+            inside["cwd"] = request.get("workdir") or inside["cwd"]
+            await starter.execute(identity, inside, ends, lambda code: self._ended(one, code))
+        except starting.Refused as exc:
+            self._never(identity, one)
+            raise _refusal(exc, request) from None
+        except BaseException:
+            self._never(identity, one)
+            raise
+        finally:
+            for end in ends:
+                os.close(end)
+        for source, spool in one.spools.items():
+            one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
+        self._owner.start(self._follow(identity, one, starter, request.get("timeout", 0.0)), f"life of {identity}")
+        self._changed(one.container_id)
+
+    def _never(self, identity: str, one: Exec) -> None:
+        self._known.pop(identity, None)
+        for spool in one.spools.values():
+            spool.close()
+            os.close(spool._source)
+        one.close()
+
+    async def _follow(self, identity: str, one: Exec, starter: starting.Starting, timeout: float) -> None:
+        try:
+            await asyncio.wait_for(one.ended.wait(), timeout or None)
+        except asyncio.TimeoutError:
+            one.late = True
+            starter.kill(identity)
+            await one.ended.wait()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(one.forgotten.wait(), KEPT)
+        del self._known[identity]
+        for pump in one.pumps:
+            pump.cancel()
+        await asyncio.gather(*one.pumps, return_exceptions=True)
+        for spool in one.spools.values():
+            spool.close()
+
+    def _ended(self, one: Exec, code: int) -> None:
+        one.code = _TIMED_OUT if one.late else code
+        one.ended.set()
+        finished = [known for known in self._known.values() if known.code is not None]
+        for known in finished[: max(0, len(finished) - _MOST_KEPT)]:
+            known.forgotten.set()
+        self._owner.start(_let_go(one), "output that stays open")
+        self._changed(one.container_id)
+
+
+async def _let_go(one: Exec) -> None:
+    """Children may hold its output open for ever: what they write is not its output any more."""
+    if one.pumps:
+        await asyncio.wait(one.pumps, timeout=_GRACE)
+    for spool in one.spools.values():
+        if not spool.over:
+            spool.over = True
+            spool._tell()
+    async with one.feeding:
+        one.close()
+
+
+def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]:
+    """The command's descriptors; ours are noted in ``one``."""
+    folder, unread = home.folder.path, request.get("discard", [])
+    if request.get("pty"):
+        master = os.open(home.root / "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        one.terminal = one.input = master
+        fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # unlock the other end
+        slave = fcntl.ioctl(master, _GET_PEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        one.resize(request.get("rows", 24), request.get("cols", 80))
+        os.set_blocking(master, False)
+        one.spools["stdout"] = Spool(folder, os.dup(master), keep="stdout" not in unread)
+        return [slave]
+    theirs, one.input = os.pipe()
+    ends = [theirs]
+    os.set_blocking(one.input, False)
+    for source in ("stdout", "stderr"):
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):  # as many as the user may have: else it is slower
+            fcntl.fcntl(reading, _SET_PIPE_SIZE, _SPLICED)
+        ends.append(writing)
+        one.spools[source] = Spool(folder, reading, keep=source not in unread)
+    return ends
+
+
+def _refusal(exc: starting.Refused, request: Any) -> exception.Error:
+    name = str(request["command"][0])[:200]
+    if exc.number in _NOT_FOUND:
+        where = request.get("workdir")
+        return exception.InvalidError(
+            f"the command {name!r} cannot be run: {exc}",
+            hint=f"Is there such a program in the sandbox{f', and a folder {where}' if where else ''}?",
+        )
+    if exc.number:
+        return exception.InvalidError(f"the command {name!r} cannot be run: {exc}")
+    return exception.ExecutionError(f"the command {name!r} could not be started: {exc}")

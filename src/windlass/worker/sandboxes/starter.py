@@ -1,0 +1,419 @@
+"""A program of the node that makes sandboxes and starts commands in them.
+
+    python -m windlass.worker.sandboxes.starter SOCKET EXITS
+
+It listens at SOCKET for packets of JSON with descriptors (see ``Starter``), writes the exit status of sandboxes into
+the folder EXITS, and outlives the worker as each container's monitor does: it goes when nobody is connected and its
+last sandbox has ended. It is small, so that a fork of it is fast, and has one thread, so that a fork is safe.
+
+    cell     namespaces and mounts of one sandbox, each with a user namespace of its own (``snapshots.cell``)
+    start    the command of a sandbox: its output becomes the log, as a monitor would write it
+    exec     another command in there, on the caller's descriptors
+"""
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import gc
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import struct
+import sys
+import termios
+from pathlib import Path
+from typing import Any, NoReturn, TypedDict
+
+from windlass.worker import linux, seccomp, spec
+from windlass.worker.snapshots import cell, keeper, mounting
+from windlass.worker.snapshots import filter as filters
+
+_PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 4, 65536
+_IDS = 65535
+_READY = 2  # user namespaces that wait to be used
+_BACKLOG = 64
+_OPEN_FILES = 65536
+_PR_SET_DUMPABLE, _DROP, _NO_NEW_PRIVILEGES, _CAP_VERSION = 4, 24, 38, 0x20080522
+_PRCTL, _CAPSET = mounting._PRCTL, mounting._CAPSET
+_NO_SUCH = 127
+_CALM = 0.02  # seconds without a request after which it does what nobody waits for
+_CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
+_MOST = 65535
+_PATIENCE = 30.0  # seconds that it waits for whoever began it
+_libc = ctypes.CDLL(None, use_errno=True)
+_CAPABILITIES = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
+
+
+class Inside(TypedDict, total=False):
+    """A command and where it runs. ``first``: process 1 of the sandbox. ``doors``: of its control groups.
+
+    ``hostname``, ``log``, ``stdin`` (a pipe with a name): of the sandbox's own command alone. ``pty``: the descriptor
+    that came along is a terminal, for all its ends.
+    """
+
+    first: int
+    doors: list[str]
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    uid: int
+    gid: int
+    groups: list[int]
+    hostname: str
+    log: str
+    stdin: str
+    pty: bool
+    workdir: str
+
+
+class _Place:
+    """A user namespace, and the process that makes one cell in it."""
+
+    def __init__(self) -> None:
+        self.userns = _user_namespace()
+        try:
+            self.maker = cell.Maker(self.userns)
+        except OSError:
+            os.close(self.userns)
+            raise
+
+    def close(self) -> None:
+        os.close(self.userns)
+        self.maker.close()
+
+
+class _Child:
+    """A command under way: ``keeper.Fork``'s part for its log, and who is told of its end."""
+
+    def __init__(self, name: str, pid: int, first: int, talk: socket.socket | None) -> None:
+        self.name = name
+        self.pid = pid
+        self.first = first
+        self.talk = talk
+        """Who asked for it; None for a sandbox's own command, whose end is told by a file."""
+        self.handle = os.pidfd_open(pid)
+        self.log: keeper.Fork | None = None
+        self.pipes: dict[int, bytes] = {}
+        self.input = -1
+        """Our end of its stdin: as long as it is open, so is its input."""
+
+
+class Starter:
+    def __init__(self, listener: socket.socket, exits: Path) -> None:
+        self._exits = exits
+        self._listener = listener
+        self._selector = selectors.DefaultSelector()
+        self._talks: set[socket.socket] = set()
+        self._children: dict[str, _Child] = {}
+        self._places: list[_Place] = []
+        self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
+        self._connected = False
+        self._reducing = _reducing()
+        self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def run(self) -> None:
+        while not self._connected or self._talks or any(child.talk is None for child in self._children.values()):
+            stocked = len(self._places) >= _READY
+            ready = self._selector.select(_PATIENCE if not self._connected else None if stocked else _CALM)
+            if not ready and not self._connected:
+                return  # whoever wanted us is gone
+            if not ready:
+                self._places.append(_Place())  # what the next sandbox needs, made while nobody waits
+            for key, _ in ready:
+                if self._selector.get_map().get(key.fd) is key:
+                    key.data()
+
+    # -- conversations ---------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        talk, _ = self._listener.accept()
+        self._connected = True
+        self._talks.add(talk)
+        self._selector.register(talk, selectors.EVENT_READ, lambda: self._asked(talk))
+
+    def _asked(self, talk: socket.socket) -> None:
+        descriptors: list[int] = []
+        try:
+            data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS, _CLOSE_ON_EXEC)
+            if not data:
+                raise OSError
+            request = json.loads(data)
+        except (OSError, ValueError):
+            self._selector.unregister(talk)
+            self._talks.discard(talk)
+            talk.close()
+            return
+        try:
+            self._act(talk, request, descriptors)
+        except OSError as exc:
+            _say(talk, {"id": request["id"], "failed": exc.strerror or str(exc), "errno": exc.errno or 0})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _act(self, talk: socket.socket, request: dict[str, Any], descriptors: list[int]) -> None:
+        name = request["id"]
+        if request["op"] == "cell":
+            self._cell(talk, name, request["plan"])
+        elif request["op"] == "start":
+            self._start(talk, name, request["inside"])
+        elif request["op"] == "exec":
+            child = self._begin(name, request["inside"], descriptors, talk)
+            _say(talk, {"id": name, "pid": child.pid})
+        elif (known := self._children.get(name)) is not None:
+            if request["op"] == "kill":
+                _kill_group(known)
+            elif request["op"] == "eof" and known.input >= 0:
+                os.close(known.input)
+                known.input = -1
+
+    # -- sandboxes -------------------------------------------------------------------------------------------
+
+    def _cell(self, talk: socket.socket, name: str, plan: cell.Plan) -> None:
+        place = self._places.pop() if self._places else _Place()
+        ours, theirs = keeper._pair()
+        try:
+            with theirs:
+                place.maker.make(plan, theirs)
+        except OSError:
+            ours.close()
+            place.close()
+            raise
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(talk, name, ours, place))
+
+    def _furnished(self, talk: socket.socket, name: str, ours: socket.socket, place: _Place) -> None:
+        self._selector.unregister(ours)
+        with ours:
+            said, first = cell.heard(ours, 0)
+        place.close()
+        answer = {"pid": first} if said == "ok" else {"failed": f"its namespaces could not be made: {said}", "errno": 0}
+        _say(talk, {"id": name, **answer})
+
+    def _start(self, talk: socket.socket, name: str, inside: Inside) -> None:
+        """The command of a sandbox."""
+        reading, writing = os.pipe(), os.pipe()
+        stdin = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
+        source = os.open(inside["stdin"], os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            child = self._begin(name, inside, [source, reading[1], writing[1]], None)
+        except OSError:
+            for descriptor in (reading[0], writing[0], stdin):
+                os.close(descriptor)
+            raise
+        finally:
+            for descriptor in (reading[1], writing[1], source):
+                os.close(descriptor)
+        child.input = stdin
+        child.log = keeper.Fork("", 0, [])
+        child.log.become(name, inside["log"])
+        child.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
+        for pipe in child.pipes:
+            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(child, pipe))
+        _say(talk, {"id": name, "pid": child.pid})
+
+    def _copy(self, child: _Child, pipe: int, *, last: bool = False) -> bool:
+        try:
+            data = os.read(pipe, _CHUNK)
+        except BlockingIOError:
+            return False
+        assert child.log is not None
+        if data:
+            child.log.write(child.pipes[pipe], data)
+        elif not last:
+            self._selector.unregister(pipe)
+            os.close(pipe)
+            del child.pipes[pipe]
+        return bool(data)
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def _begin(self, name: str, inside: Inside, ends: list[int], talk: socket.socket | None) -> _Child:
+        """Start one. Raises ``OSError`` where it cannot be run."""
+        opened: list[int] = []
+        say, heard = os.pipe()
+        try:
+            for kind in keeper.KINDS:
+                opened.append(os.open(f"/proc/{inside['first']}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+            for door in inside["doors"]:
+                opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+            linux.setns(opened[len(keeper.KINDS) - 1], linux.NEWPID)  # of children, not of ours
+            pid = os.fork()
+            if pid == 0:
+                _become(inside, ends, opened, heard, self._program, self._reducing)
+            linux.setns(self._own, linux.NEWPID)  # a sandbox that has ended has no place for more
+            os.close(heard)
+            heard = -1
+            if trouble := os.read(say, 4096):  # it is empty once the command has begun
+                os.waitpid(pid, 0)
+                number, _, text = trouble.decode(errors="replace").partition(" ")
+                raise OSError(int(number), text)
+        finally:
+            for descriptor in (*opened, say, *([heard] if heard >= 0 else [])):
+                os.close(descriptor)
+        child = self._children[name] = _Child(name, pid, inside["first"], talk)
+        self._selector.register(child.handle, selectors.EVENT_READ, lambda: self._ended(child))
+        return child
+
+    def _ended(self, child: _Child) -> None:
+        status = os.waitpid(child.pid, 0)[1]
+        self._selector.unregister(child.handle)
+        os.close(child.handle)
+        if child.input >= 0:
+            os.close(child.input)
+        code = keeper._exit_code(status)
+        if child.talk is not None:
+            _say(child.talk, {"id": child.name, "exit": code})
+        else:
+            self._over(child, code)
+        del self._children[child.name]
+
+    def _over(self, child: _Child, code: int) -> None:
+        """The end of its command is the end of a sandbox, whatever else runs there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.first, signal.SIGKILL)
+        for pipe in list(child.pipes):
+            os.set_blocking(pipe, False)
+            while self._copy(child, pipe, last=True):
+                pass
+            self._selector.unregister(pipe)
+            os.close(pipe)
+        if child.log is not None:
+            os.close(child.log.log)
+        keeper._write_exit(self._exits, child.name, code)
+
+
+def _reducing() -> list[mounting.Ready]:
+    """The calls that leave a process what containers may do, prepared: in a new one each page that Python touches is
+    copied first."""
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+    low, high = _CAPABILITIES & 0xFFFFFFFF, _CAPABILITIES >> 32
+    header, sets = struct.pack("=Ii", _CAP_VERSION, 0), struct.pack("=6I", low, low, 0, high, high, 0)
+    drops = [number for number in range(last + 1) if not _CAPABILITIES >> number & 1]
+    calls = [
+        *(mounting.Call(f"drop of capability {number}", _PRCTL, (_DROP, number, 0, 0, 0)) for number in drops),
+        mounting.Call("capset", _CAPSET, (header, sets)),
+        mounting.Call("no new privileges", _PRCTL, (_NO_NEW_PRIVILEGES, 1, 0, 0, 0)),
+    ]
+    return [call.ready() for call in calls]
+
+
+def _become(
+    inside: Inside, ends: list[int], opened: list[int], heard: int, program: bytes, reducing: list[mounting.Ready]
+) -> NoReturn:
+    """The new process: into its place, without its rights, and then the command."""
+    step = ""
+    try:
+        os.setsid()
+        step = "its control group"
+        for door in opened[len(keeper.KINDS) :]:
+            os.write(door, b"0")
+        Path("/proc/self/oom_score_adj").write_text("500")
+        limit = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        step = "its namespaces"
+        for descriptor in opened[: len(keeper.KINDS) - 1]:
+            linux.setns(descriptor, 0)
+        _descriptors(ends, inside)
+        linux.close_range(3, heard - 1)  # nothing of ours goes along, whatever it was
+        linux.close_range(heard + 1, _MOST)
+        if "hostname" in inside:
+            socket.sethostname(inside["hostname"])
+        step = "its user"
+        os.setgroups(inside.get("groups", []))
+        os.setresgid(*[inside.get("gid", 0)] * 3)
+        for what, function, arguments, _ in reducing:
+            if function(*arguments):
+                raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
+        os.setresuid(*[inside.get("uid", 0)] * 3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        os.umask(0o022)
+        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+        step = f"its folder {inside['cwd']}"
+        os.chdir(inside["cwd"])
+        step = "its filter of system calls"
+        if program:
+            filters.load(program)
+        step = inside["argv"][0]
+        os.environ.clear()
+        os.environ.update(inside["env"])
+        os.execvp(inside["argv"][0], inside["argv"])
+    except OSError as exc:
+        os.write(heard, f"{exc.errno or 0} {step}: {exc.strerror or exc}".encode())
+    except BaseException as exc:  # noqa: BLE001 - the end of a process: the parent must hear of it, and not run on here
+        os.write(heard, f"0 {step}: {type(exc).__name__}: {exc}".encode())
+    os._exit(_NO_SUCH)
+
+
+def _descriptors(ends: list[int], inside: Inside) -> None:
+    if inside.get("pty"):
+        fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
+        ends = [ends[0]] * 3
+    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # none of them may be 0, 1 or 2
+    for number, end in enumerate(high):
+        os.dup2(end, number)
+
+
+def _kill_group(child: _Child) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _user_namespace() -> int:
+    """A descriptor of a new user namespace with the ids of containers."""
+    said, heard = os.pipe(), os.pipe()
+    owner = os.fork()
+    if owner == 0:
+        with contextlib.suppress(BaseException):
+            linux.unshare(linux.NEWUSER)
+            _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its files in /proc are not ours to write
+            os.write(said[1], b"u")
+            os.close(said[1])
+            os.close(heard[1])
+            os.read(heard[0], 1)
+        os._exit(0)
+    os.close(said[1])
+    try:
+        if os.read(said[0], 1) != b"u":
+            raise OSError(0, "no user namespace")
+        for name in ("uid_map", "gid_map"):
+            Path(f"/proc/{owner}/{name}").write_text(f"0 1 {_IDS}\n")
+        return os.open(f"/proc/{owner}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        os.close(heard[1])
+        os.close(said[0])
+        os.close(heard[0])
+        os.waitpid(owner, 0)
+
+
+def _say(talk: socket.socket, body: dict[str, Any]) -> None:
+    with contextlib.suppress(OSError):
+        talk.send(json.dumps(body).encode())
+
+
+def main() -> int:
+    os.umask(0o022)
+    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    path, exits = sys.argv[1], Path(sys.argv[2])
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    draft = f"{path}.new"
+    listener.bind(draft)
+    Path(draft).chmod(0o600)
+    listener.listen(_BACKLOG)
+    starter = Starter(listener, exits)
+    gc.freeze()
+    Path(draft).rename(path)  # from now on it answers
+    try:
+        starter.run()
+    finally:
+        Path(path).unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

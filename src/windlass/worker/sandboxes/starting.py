@@ -1,0 +1,187 @@
+"""The worker's side of the conversation with the starter: it is begun with the worker, and spoken to in packets."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from windlass import exception
+from windlass.kit import clock, tasks
+from windlass.worker import folder as folders
+from windlass.worker.sandboxes import starter
+from windlass.worker.snapshots import cell, families
+
+_log = logging.getLogger(__name__)
+_PACKET = 256 * 1024
+_BEGIN_TIME, _ANSWER_TIME = 20.0, 30.0
+_LOOK = 0.01
+
+
+class Starting:
+    """A starter of our own. Those of earlier workers go on with what they have."""
+
+    def __init__(self, run: Path, exits: Path) -> None:
+        self._folder = run / "starters"
+        self._exits = exits
+        self._talk: socket.socket | None = None
+        self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._told: dict[str, Callable[[int], None]] = {}
+        self._tasks = tasks.Tasks(_failed)
+        self._time = clock.SystemClock()
+        self._ready: asyncio.Task[None] | None = None
+        self.pid = 0
+        self.path = self._folder / "0"
+
+    async def __aenter__(self) -> Starting:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ready = self._tasks.start(self._begin(), "the starter of sandboxes")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._tasks.close()
+        if self._talk is not None:
+            asyncio.get_running_loop().remove_reader(self._talk)
+            self._talk.close()
+            self._talk = None
+
+    async def ready(self) -> None:
+        """Wait until it answers; begin another one where it has ended. Raises ``ExecutionError``."""
+        if self._ready is None or (self._ready.done() and self._talk is None):
+            self._ready = self._tasks.start(self._begin(), "the starter of sandboxes")
+        await asyncio.shield(self._ready)
+
+    async def cell(self, name: str, plan: cell.Plan) -> int:
+        """Have the namespaces of a sandbox made; the pid of process 1 there. Raises ``ExecutionError``."""
+        return int((await self._ask({"op": "cell", "id": name, "plan": plan}))["pid"])
+
+    async def start(self, name: str, inside: starter.Inside) -> int:
+        """Start a sandbox's own command; its pid. Raises ``ExecutionError`` where it cannot be run."""
+        return int((await self._ask({"op": "start", "id": name, "inside": inside}))["pid"])
+
+    async def execute(
+        self, name: str, inside: starter.Inside, ends: Sequence[int], ended: Callable[[int], None]
+    ) -> int:
+        """Start another command on the descriptors ``ends``, and call ``ended`` with its exit code. Its pid."""
+        self._told[name] = ended
+        try:
+            return int((await self._ask({"op": "exec", "id": name, "inside": inside}, ends))["pid"])
+        except BaseException:
+            self._told.pop(name, None)
+            raise
+
+    def kill(self, name: str) -> None:
+        """Kill a command and the processes of its session."""
+        with contextlib.suppress(exception.Error):
+            self._say({"op": "kill", "id": name})
+
+    async def end_input(self, path: Path, name: str) -> None:
+        """Let the input of a sandbox's command end. ``path``: of the starter that has it."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as talk:
+            try:
+                talk.connect(str(path))
+                talk.send(json.dumps({"op": "eof", "id": name}).encode())
+            except OSError as exc:
+                raise exception.ConflictError(f"the sandbox's input cannot be reached: {exc}") from None
+
+    async def _begin(self) -> None:
+        if platform.machine() != "x86_64":
+            raise exception.UnimplementedError("sandboxes need an x86-64 processor in this version of Windlass")
+        process = await asyncio.to_thread(self._spawn)
+        deadline = self._time.monotonic() + _BEGIN_TIME
+        self.path = self._folder / f"{process.pid}"
+        while not self.path.exists():
+            if process.poll() is not None or self._time.monotonic() > deadline:
+                raise exception.ExecutionError("sandboxes cannot be started: their starter did not begin")
+            await self._time.sleep(_LOOK)
+        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        talk.connect(str(self.path))
+        self._talk, self.pid = talk, process.pid
+        asyncio.get_running_loop().add_reader(talk, self._heard)
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # The name of its socket is its pid, which only the shell knows before it runs.
+        program = [sys.executable, "-m", "windlass.worker.sandboxes.starter"]
+        line = f'exec "$@" {self._folder}/$$ {self._exits}'
+        return subprocess.Popen(
+            ["sh", "-c", line, "sh", *program], env=families.own_environment(), start_new_session=True, cwd="/",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    async def _ask(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
+        await self.ready()
+        name = body["id"]
+        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        try:
+            self._say(body, descriptors)
+            said: dict[str, Any] = await asyncio.wait_for(answer, _ANSWER_TIME)
+        except asyncio.TimeoutError:
+            raise exception.ExecutionError("the starter of sandboxes did not answer in time") from None
+        finally:
+            self._asked.pop(name, None)
+        if "failed" in said:
+            raise Refused(said["failed"], said.get("errno", 0))
+        return said
+
+    def _say(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        if self._talk is None:
+            raise exception.ExecutionError("the starter of sandboxes has ended")
+        try:
+            socket.send_fds(self._talk, [json.dumps(body).encode()], list(descriptors))
+        except OSError as exc:
+            raise exception.ExecutionError(f"the starter of sandboxes cannot be asked: {exc}") from None
+
+    def _heard(self) -> None:
+        while self._talk is not None:
+            try:
+                data = self._talk.recv(_PACKET)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._lost()
+                return
+            said = json.loads(data)
+            if "exit" in said:
+                if (ended := self._told.pop(said["id"], None)) is not None:
+                    ended(said["exit"])
+            elif (asked := self._asked.get(said["id"])) is not None and not asked.done():
+                asked.set_result(said)
+
+    def _lost(self) -> None:
+        assert self._talk is not None
+        asyncio.get_running_loop().remove_reader(self._talk)
+        self._talk.close()
+        self._talk = None
+        for asked in self._asked.values():
+            if not asked.done():
+                asked.set_result({"failed": "the starter of sandboxes has ended"})
+        told, self._told = self._told, {}
+        for ended in told.values():
+            ended(137)
+
+
+def _failed(name: str, exc: BaseException) -> None:
+    """Whoever wants a sandbox hears of it, and it is tried again then."""
+    _log.warning("%s: %s", name, exc)
+
+
+class Refused(exception.ExecutionError):
+    """The command could not be started. ``number``: of the kernel's error, 0 for none of it."""
+
+    def __init__(self, message: str, number: int = 0) -> None:
+        super().__init__(message)
+        self.number = number
+
+
+def starter_of(run: Path, record: folders.Record) -> Path:
+    """The socket of the starter that has a sandbox."""
+    return run / "starters" / str(record["monitor"])

@@ -1,0 +1,224 @@
+"""Attempts to break out of a sandbox, from inside, as its root and as an ordinary user: each must fail.
+
+A script prints ``held`` when the wall held; anything else is an escape (or an attempt that did not happen).
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import windlass
+from stage import Stage, until
+
+PRELUDE = """
+import ctypes, errno, fcntl, os, resource, signal, socket, struct, subprocess, sys, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *args):
+    result = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(a) if isinstance(a, int) else a for a in args])
+    return result, ctypes.get_errno()
+def refused(act, *kinds):
+    try:
+        value = act()
+    except kinds or OSError as exc:
+        print("held", exc)
+    else:
+        print("ESCAPED", value)
+def failed(number, *args):
+    result, code = call(number, *args)
+    print("held" if result < 0 else "ESCAPED", errno.errorcode.get(code))
+"""
+
+ATTEMPTS = {
+    "mount a file system": "failed(165, b'none', b'/mnt', b'tmpfs', 0, None)",
+    "mount proc anew": "failed(165, b'proc', b'/mnt', b'proc', 0, None)",
+    "bind the root": "failed(165, b'/', b'/mnt', None, 4096, None)",
+    "remount proc/sys writable": "failed(165, b'none', b'/proc/sys', None, 4096 | 32, None)",
+    "unmount a mask": "failed(166, b'/proc/kcore', 2)",
+    "open a new mount api": "failed(430, b'tmpfs', 0)",
+    "open_tree": "failed(428, -100, b'/', 1)",
+    "move_mount": "failed(429, -100, b'/', -100, b'/mnt', 0)",
+    "pivot the root": "failed(155, b'/', b'/mnt')",
+    "make a user namespace": "failed(272, 0x10000000)",
+    "make a mount namespace": "failed(272, 0x00020000)",
+    "clone with namespaces": "failed(56, 0x10000000 | 17, 0, 0, 0, 0)",
+    "clone3 hides its flags": "failed(435, bytes(88), 88)",
+    "see the namespaces of process 1": "refused(lambda: os.open('/proc/1/ns/mnt', os.O_RDONLY))",
+    "enter a namespace": "failed(308, os.open('/proc/self/ns/net', os.O_RDONLY), 0)",
+    "load a module": "failed(313, 0, b'', 0)",
+    "load a module from memory": "failed(175, b'x', 1, b'')",
+    "load bpf": "failed(321, 5, bytes(128), 128)",
+    "watch performance counters": "failed(298, bytes(128), 0, -1, -1, 0)",
+    "make an io_uring": "failed(425, 4, bytes(120))",
+    "userfaultfd": "failed(323, 0)",
+    "keyrings: join a session": "failed(250, 1, None)",
+    "keyrings: add a key": "failed(248, b'user', b'k', b'v', 1, -4)",
+    "keyrings: ask for one": "failed(249, b'user', b'k', None, 0)",
+    "open by handle": "failed(304, -100, bytes(128), 0)",
+    "the kernel's log": "failed(103, 3, ctypes.create_string_buffer(64), 64)",
+    "reboot": "failed(169, 0xfee1dead, 672274793, 0x1234567, None)",
+    "swap on": "failed(167, b'/tmp/x', 0)",
+    "set the clock": "failed(227, 0, bytes(16))",
+    "set the host name": "failed(170, b'x', 1)",
+    "kexec": "failed(246, 0, 0, None, 0)",
+    "a vsock to the hypervisor": "refused(lambda: socket.socket(40, socket.SOCK_STREAM))",
+    "a raw socket": "refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))",
+    "a packet socket": "refused(lambda: socket.socket(17, socket.SOCK_RAW, 0))",
+    "a device node of a disk": "refused(lambda: os.mknod('/tmp/sda', 0o60666, os.makedev(8, 0)))",
+    "a device node of memory": "refused(lambda: os.mknod('/tmp/mem', 0o20666, os.makedev(1, 1)))",
+    "write /proc/sysrq-trigger": "refused(lambda: open('/proc/sysrq-trigger', 'w').write('b'))",
+    "write core_pattern": "refused(lambda: open('/proc/sys/kernel/core_pattern', 'w').write('|/x'))",
+    "write modprobe": "refused(lambda: open('/proc/sys/kernel/modprobe', 'w').write('/x'))",
+    "write /sys": "refused(lambda: open('/sys/kernel/uevent_helper', 'w').write('/x'))",
+    "memory of the kernel": (
+        "b = os.path.exists('/proc/kcore') and open('/proc/kcore', 'rb').read(16); print('ESCAPED' if b else 'held')"
+    ),
+    "keys of others": "b = open('/proc/keys', 'rb').read(16); print('held' if not b else 'ESCAPED')",
+    "control groups": "print('held' if not os.listdir('/sys/fs/cgroup') else 'ESCAPED')",
+    "release_agent": "refused(lambda: open('/sys/fs/cgroup/release_agent', 'w').write('/x'))",
+    "memory of process 1": "refused(lambda: open('/proc/1/mem', 'rb').read(1))",
+    "environment of process 1": "refused(lambda: open('/proc/1/environ', 'rb').read() or [][0], OSError, IndexError)",
+    "trace process 1": "failed(101, 16, 1, 0, 0)",
+    "root of process 1": "refused(lambda: os.listdir('/proc/1/root/'))",
+    "kill process 1": "os.kill(1, 9); time.sleep(0.2); print('held', open('/proc/1/stat').read()[:1])",
+    "stop process 1": (
+        "[os.kill(1, n) for n in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)]\n"
+        "time.sleep(0.2); print('held', open('/proc/1/stat').read()[:1])"
+    ),
+    "see processes of the machine": (
+        "pids = [p for p in os.listdir('/proc') if p.isdigit()]; print('held' if len(pids) < 20 else 'ESCAPED')"
+    ),
+    "more capabilities": "failed(126, struct.pack('=Ii', 0x20080522, 0), struct.pack('=6I', *[0xffffffff]*6))",
+    "less protection": (
+        "libc.prctl(38, 0, 0, 0, 0); on = 'NoNewPrivs:\\t1' in open('/proc/self/status').read()\n"
+        "print('held' if on else 'ESCAPED')"
+    ),
+    "chroot and back": (
+        "os.makedirs('/tmp/j', exist_ok=True); root, f = os.stat('/').st_ino, os.open('/', os.O_RDONLY)\n"
+        "try:\n    os.chroot('/tmp/j')\nexcept OSError:\n    pass\n"
+        "os.fchdir(f)\n[os.chdir('..') for _ in range(50)]\n"
+        "print('held' if os.stat('.').st_ino == root else 'ESCAPED')"
+    ),
+    "the server's socket": (
+        "found = [n for n in ('/__windlass/run/server.sock', '/run/server.sock') if os.path.exists(n)]\n"
+        "print('held' if not found else 'ESCAPED')"
+    ),
+    "metadata of the cloud": "refused(lambda: socket.create_connection(('169.254.169.254', 80), timeout=2))",
+    "the gateway": (
+        "lines = [line.split() for line in open('/proc/net/route').read().splitlines()[1:]]\n"
+        "gates = [struct.pack('<I', int(line[2], 16)) for line in lines if line[1] == '00000000']\n"
+        "gate = socket.inet_ntoa(gates[0]) if gates else '10.0.0.1'\n"
+        "refused(lambda: socket.create_connection((gate, 22), timeout=2))"
+    ),
+    "a private neighbour": "refused(lambda: socket.create_connection(('192.168.0.1', 80), timeout=2))",
+    "a fork bomb ends at the limit": (
+        "stop, n = threading.Event(), 0\n"
+        "threading.stack_size(65536)\n"
+        "try:\n"
+        "    while n < 6000:\n"
+        "        threading.Thread(target=stop.wait, daemon=True).start(); n += 1\n"
+        "except RuntimeError as exc:\n    print('held', n)\n"
+        "else:\n    print('ESCAPED', n)\n"
+        "stop.set()"
+    ),
+    "descriptors end at the limit": (
+        "held = []\n"
+        "try:\n"
+        "    while len(held) < 200000:\n        held.append(os.open('/dev/null', os.O_RDONLY))\n"
+        "except OSError:\n    print('held')\n"
+        "else:\n    print('ESCAPED')"
+    ),
+    "more descriptors than allowed": (
+        "refused(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 20, 1 << 20)), ValueError, OSError)"
+    ),
+}
+
+AS_A_USER = "os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)\n"
+
+
+@pytest.fixture(scope="module")
+def sandbox(stage: Stage) -> Iterator[windlass.Sandbox]:
+    stage.base()
+    app = windlass.App.lookup("test-sandbox-walls", create_if_missing=True)
+    made = windlass.Sandbox.create(app=app, timeout=1200)
+    yield made
+    made.terminate(wait=True)
+
+
+def attempt(sandbox: windlass.Sandbox, script: str) -> str:
+    process = sandbox.exec("python3", "-c", PRELUDE + textwrap.dedent(script), timeout=60)
+    return str(process.stdout.read() + process.stderr.read())
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_root_inside_does_not_get_out(sandbox, name):
+    said = attempt(sandbox, ATTEMPTS[name])
+    assert "held" in said and "ESCAPED" not in said, said
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_a_user_inside_does_not_get_out(sandbox, name):
+    said = attempt(sandbox, AS_A_USER + f"""
+try:
+    exec({ATTEMPTS[name]!r})
+except PermissionError as exc:
+    print("held", exc)
+""")
+    assert "held" in said and "ESCAPED" not in said, said
+
+
+def test_a_program_with_the_setuid_bit_gives_no_rights(sandbox):
+    sandbox.exec("sh", "-c", "cp /usr/bin/id /tmp/id; chmod 4755 /tmp/id").wait()
+    said = attempt(sandbox, AS_A_USER + "print(subprocess.run(['/tmp/id', '-u'], capture_output=True).stdout)")
+    assert "1000" in said, said
+
+
+def test_without_a_network_there_is_none(sandbox):
+    app = windlass.App.lookup("test-sandbox-walls", create_if_missing=True)
+    alone = windlass.Sandbox.create(app=app, block_network=True)
+    names = alone.exec("sh", "-c", "tail -n +3 /proc/net/dev | cut -d: -f1").stdout.read().split()
+    assert names == ["lo"]
+    said = attempt(alone, "refused(lambda: socket.create_connection(('1.1.1.1', 53), timeout=2))")
+    assert "held" in said
+    alone.terminate()
+
+
+def test_sandboxes_do_not_see_each_other(sandbox):
+    app = windlass.App.lookup("test-sandbox-walls", create_if_missing=True)
+    other = windlass.Sandbox.create("sleep", "31337", app=app)
+    other.exec("sh", "-c", "echo secret > /tmp/secret").wait()
+    assert "31337" not in sandbox.exec("sh", "-c", "cat /proc/*/cmdline 2>/dev/null | tr '\\0' ' '").stdout.read()
+    assert sandbox.exec("test", "-e", "/tmp/secret").wait() == 1
+    address = other.exec("sh", "-c", "tail -1 /etc/hosts | cut -d' ' -f1").stdout.read().strip()
+    server = other.exec("python3", "-m", "http.server", "8099")
+    ask = "import socket; socket.create_connection(('127.0.0.1', 8099))"
+    until(lambda: other.exec("python3", "-c", ask).wait() == 0)
+    said = attempt(sandbox, f"refused(lambda: socket.create_connection(({address!r}, 8099), timeout=2))")
+    assert "held" in said, said
+    assert server.poll() is None
+    other.terminate()
+
+
+def test_the_root_inside_is_nobody_outside(sandbox):
+    process = sandbox.exec("sleep", "424242")
+    found: list[Any] = []
+
+    def outside() -> bool:
+        import os
+
+        for entry in os.listdir("/proc"):
+            if entry.isdigit():
+                try:
+                    with open(f"/proc/{entry}/cmdline", "rb") as file:
+                        if file.read() == b"sleep\x00424242\x00":
+                            found.append(os.stat(f"/proc/{entry}").st_uid)
+                except OSError:
+                    continue
+        return bool(found)
+
+    until(outside)
+    assert found[0] >= 65536, found
+    assert process.poll() is None

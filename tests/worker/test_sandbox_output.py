@@ -1,0 +1,119 @@
+"""The files in which the output of commands waits for its readers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from windlass import exception
+from windlass.worker.sandboxes import execs
+
+
+def play(scene) -> None:
+    asyncio.run(asyncio.wait_for(scene(), 30))
+
+
+async def filling(spool: execs.Spool) -> asyncio.Task[None]:
+    return asyncio.get_running_loop().create_task(spool.fill())
+
+
+def test_a_reader_that_comes_late_gets_everything_and_may_ask_again(tmp_path: Path):
+    async def scene() -> None:
+        reading, writing = os.pipe()
+        spool = execs.Spool(tmp_path, reading, keep=True)
+        pump = await filling(spool)
+        os.write(writing, b"one two")
+        os.close(writing)
+        await pump
+        assert await spool.read(0, 3, 1) == (b"one", False)
+        assert await spool.read(3, 100, 1) == (b" two", True)
+        assert await spool.read(0, 100, 1) == (b"one two", True)
+        assert await spool.read(7, 100, 1) == (b"", True)
+        spool.close()
+        spool.close()
+
+    play(scene)
+
+
+def test_a_reader_waits_for_what_is_to_come_but_not_for_ever(tmp_path: Path):
+    async def scene() -> None:
+        reading, writing = os.pipe()
+        spool = execs.Spool(tmp_path, reading, keep=True)
+        pump = await filling(spool)
+        assert await spool.read(0, 10, 0.05) == (b"", False)
+        waiting = asyncio.get_running_loop().create_task(spool.read(0, 10, 20))
+        await asyncio.sleep(0)
+        os.write(writing, b"x")
+        assert await waiting == (b"x", False)
+        os.close(writing)
+        await pump
+
+    play(scene)
+
+
+def test_a_flood_that_nobody_reads_stops_at_the_limit_and_goes_on_when_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(execs, "_UNREAD", 1024 * 1024)
+    monkeypatch.setattr(execs, "_BEHIND", 0)
+
+    async def scene() -> None:
+        reading, writing = os.pipe()
+        os.set_blocking(writing, False)
+        spool = execs.Spool(tmp_path, reading, keep=True)
+        pump = await filling(spool)
+        written = 0
+
+        async def flood() -> int:
+            more, idle = 0, 0
+            while idle < 20:
+                try:
+                    more += os.write(writing, b"z" * 65536)
+                    idle = 0
+                except BlockingIOError:
+                    idle += 1
+                await asyncio.sleep(0.002)
+            return more
+
+        written = await flood()
+        assert 1024 * 1024 <= written < 3 * 1024 * 1024, written
+        offset = 0
+        while offset < written:
+            data, _ = await spool.read(offset, 1 << 20, 1)
+            offset += len(data)
+        assert await flood() > 0, "it did not go on"
+        with pytest.raises(exception.OutputExpiredError):
+            await spool.read(offset + 1024 * 1024, 1, 0)
+            await spool.read(0, 1, 0)
+        pump.cancel()
+
+    play(scene)
+
+
+def test_what_nobody_wants_is_read_and_dropped(tmp_path: Path):
+    async def scene() -> None:
+        reading, writing = os.pipe()
+        spool = execs.Spool(tmp_path, reading, keep=False)
+        pump = await filling(spool)
+        for _ in range(100):
+            await asyncio.to_thread(os.write, writing, b"z" * 65536)
+        os.close(writing)
+        await pump
+        assert await spool.read(0, 10, 0) == (b"", True)
+
+    play(scene)
+
+
+def test_a_terminal_is_read_to_its_end(tmp_path: Path):
+    async def scene() -> None:
+        master, slave = os.openpty()
+        spool = execs.Spool(tmp_path, master, keep=True)
+        pump = await filling(spool)
+        os.write(slave, b"drawn")
+        assert (await spool.read(0, 10, 5))[0] == b"drawn"
+        os.close(slave)
+        await pump
+        assert (await spool.read(5, 10, 5)) == (b"", True)
+
+    play(scene)

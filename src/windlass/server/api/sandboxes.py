@@ -56,7 +56,6 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
     spec = body["spec"]
     decisions.check(spec, body.get("name", ""), body.get("tags", {}))
     image_actions.existing(core, spec["image_id"])
-    as_function = decisions.container(spec)
     if workers := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],

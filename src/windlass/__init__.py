@@ -100,13 +100,12 @@ _REMOVED = {
     "Stub": "App",
     "Mount": "Image.add_local_file, add_local_dir or add_local_python_source",
     "build": "Image.run_function or a Volume",
-    "gpu": 'strings, such as gpu="A100:2"',
 }
 
 _MODULES = frozenset(
     {
         "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
-        "environment", "exception", "experimental", "file_io", "functions", "image", "io_streams",
+        "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
         "network_file_system", "partial_function", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
         "stream_type", "types", "volume",
     }
@@ -142,7 +141,7 @@ class _Removed:
         raise exception.DeprecationError(f"{self.__name__} was removed; use {_REMOVED[self.__name__]}")
 
     def __getattr__(self, name: str) -> object:
-        if name.startswith("__"):  # copy, pickle, inspect and the like ask for these
+        if name.startswith("_"):  # copy, pickle, inspect and the like ask for these
             raise AttributeError(name)
         return self()
 

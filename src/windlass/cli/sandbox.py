@@ -61,7 +61,7 @@ def logs(sandbox_id: str, follow: bool) -> None:
 
 @group.command(
     name="exec",
-    help="Run a command inside a sandbox; ends with the command's exit code.",
+    help="Run a command inside a sandbox. Ends with the command's exit code.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 @click.option("--pty/--no-pty", default=None, help="With a terminal (when stdout is one, unless said otherwise).")

@@ -132,7 +132,7 @@ def _print_new(name: str, place: int) -> int:
     return place + (len(whole) + 1 if whole else 0)
 
 
-@group.command(help="Answer HTTPS as well, with certificates of a local authority, and let this machine trust it.")
+@group.command(help="Answer HTTPS as well. With certificates of a local authority, which this machine then trusts.")
 def trust() -> None:
     from windlass.cli import ask
 

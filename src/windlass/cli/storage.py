@@ -16,7 +16,7 @@ def group() -> None:
 
 
 @group.command(
-    help="Remove what nothing names: uploads that nobody finished, blobs without a row, layers of no volume. The "
+    help="Remove what nothing names. Uploads that nobody finished, blobs without a row, layers of no volume: the "
     "platform does so by itself, later; nothing that is on its way is touched."
 )
 @click.option("--older-than", metavar="AGE", type=upkeep.seconds, help="Of this age (5m, 2h, 7d); at least 1m.")
@@ -36,7 +36,7 @@ def gc(older_than: float | None, dry_run: bool, as_json: bool) -> None:
     click.echo(f"{'Would free' if dry_run else 'Freed'} {listing.size(found['size'])}.")
 
 
-@group.command(help="What everything takes on the disk, what of it could be freed, and by which command.")
+@group.command(help="What everything takes on the disk. And what of it could be freed, by which command.")
 @options.json_option
 def usage(as_json: bool) -> None:
     control.ensure(paths.home(), worker=True)

@@ -25,6 +25,7 @@ from windlass.cli import programs
 _FIRST_DELAY, _LAST_DELAY, _STEADY = 0.1, 5.0, 10.0
 _GRACE = 10.0
 _DOWN_GRACE = 30.0
+_PROBE = 0.5  # seconds after which a lock is held by more than a question
 _PR_SET_PDEATHSIG = 1
 _SIGNALS = {signal.SIGCHLD, signal.SIGTERM, signal.SIGINT}
 _libc = ctypes.CDLL(None)
@@ -209,6 +210,14 @@ def _daemonise(root: Path) -> None:
     os.closerange(3, 1024)
 
 
+def _lock(root: Path) -> int | None:
+    """The lock, or None where another supervisor has it. Whoever asks whether one lives holds it for a moment."""
+    deadline = time.monotonic() + _PROBE
+    while (lock := programs.take_lock(root)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return lock
+
+
 def _leave(root: Path, lock: int) -> None:
     """Remove what would tell of a platform that is no more. The lock goes last: whoever takes it finds all clean."""
     run = paths.run(root)
@@ -231,7 +240,7 @@ def main(argv: list[str]) -> int:
     programs.prepare(root)
     if not foreground:
         _daemonise(root)
-    lock = programs.take_lock(root)
+    lock = _lock(root)
     if lock is None:
         # Another one was first; whoever started us waits for its server all the same.
         return 1 if foreground else 0

@@ -98,7 +98,7 @@ def rename(old_name: str, new_name: str, yes: bool, env: str | None) -> None:
 
 
 @group.command(
-    help="Show how many bytes a volume may have, and has; or set it: a SIZE (500MB, 20GB), 'none' for no limit, "
+    help="Show or set how many bytes a volume may have. SIZE is a number of bytes (500MB, 20GB), 'none' for no limit, "
     "'default' for what the server's settings say."
 )
 @click.argument("volume_name", metavar="NAME")
@@ -139,7 +139,7 @@ def history(volume_name: str, as_json: bool, env: str | None) -> None:
     listing.show(["Version", "Committed at", "By", "Files", "Size"], rows, as_json=as_json)
 
 
-@group.command(help="Compare all files of a volume with what was committed; the exit code is 1 if any is damaged.")
+@group.command(help="Compare all files with what was committed. The exit code is 1 if any is damaged.")
 @click.argument("volume_name", metavar="NAME")
 @click.option("--version", type=int, help="Which version; the newest by default.")
 @options.json_option

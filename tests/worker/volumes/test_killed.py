@@ -50,6 +50,12 @@ class Both:
 
     async def ready(self) -> peer.Peer:
         """A connection to a server that has a worker."""
+        self._start()
+        if self.peer is None or not self.peer.connected:
+            self.peer = await self._connected()
+        return self.peer
+
+    def _start(self) -> None:
         for name in ("server", "worker"):
             process = self.running.get(name)
             if process is None or process.poll() is not None:
@@ -58,13 +64,11 @@ class Both:
                 environment = {**os.environ, "WINDLASS_SERVER_TICK": "0.05"}
                 command = [sys.executable, str(PROGRAM), name, str(self.home)]
                 self.running[name] = subprocess.Popen(command, env=environment)
-        if self.peer is None or not self.peer.connected:
-            self.peer = await self._connected()
-        return self.peer
 
     async def _connected(self) -> peer.Peer:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
+            self._start()  # one that was dying when we looked
             if (self.home / "worker-ready").exists():
                 try:
                     loop, place = asyncio.get_running_loop(), str(paths.server_socket(self.home))

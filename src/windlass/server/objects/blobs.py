@@ -339,8 +339,9 @@ class Blobs:
 
     async def strays(self, before: float) -> list[contract.Object]:
         """Objects that the store has and nobody here knows of: the server was killed between two steps."""
+        going = set(self._removing)  # they may be listed, and be gone before we look
         found = [one async for one in self._store.listed() if one.at < before] if self.is_elsewhere else []
-        return [one for one in found if self._is_stray(one)]
+        return [one for one in found if self._is_stray(one) and _of_name(one.name) not in going]
 
     def _is_stray(self, one: contract.Object) -> bool:
         digest = _of_name(one.name)

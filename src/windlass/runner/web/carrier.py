@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 10.0  # seconds for a lost connection to come back before what needs it fails
 _AGAIN = 0.1
+_LARGE = 16 * 1024
 
 
 class Gone(OSError):
@@ -199,6 +200,12 @@ class Stream:
             await self._carrier.ready()
         if len(data) <= web.PIECE and self.credit > 0 and not self.gone:
             self.credit -= len(data)
+            if len(data) > _LARGE:  # without a copy
+                self._carrier.write(before + web.header(kind, self.number, len(data)))
+                self._carrier.write(data)
+                if after:
+                    self._carrier.write(after)
+                return
             frame = web.pack(kind, self.number, data) if data or kind != web.BODY else b""
             self._carrier.write(before + frame + after)
             return

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _encode = msgspec.json.Encoder().encode
+_GIVEN_BACK = 0.3  # seconds for a runner that leaves to be heard on its other connection
 _HELLO = 4096
 _PATIENCE = 10.0  # seconds to say hello
 
@@ -96,14 +97,23 @@ class Carrier(asyncio.Protocol):
             del self._table.carriers[self._container.id]
         if self._container is not None and self._container.direct is self:
             self._container.direct = None
-        leased, self._leased = self._leased, {}
-        for item in leased.values():
-            if item.call.done_at is None and item.container is self._container:
-                self._core.turn.begin()
-                cancel.cancel(self._core, item.call, why="the container's connection was lost")
         mine, self._mine = self._mine, {}
         for exchange in mine.values():
             exchange.lost()
+        if self._leased:
+            asyncio.get_running_loop().call_later(_GIVEN_BACK, self._lose_leases)
+
+    def _lose_leases(self) -> None:
+        """What was leased this way and was not given back, by the other connection, runs nowhere any more."""
+        leased, self._leased = self._leased, {}
+        for number, item in leased.items():
+            if item.container is not self._container or item.call.done_at is not None:
+                continue
+            exchange = self._table.find(number)
+            if exchange is not None and exchange.item is item:
+                exchange.lost()
+            self._core.turn.begin()
+            cancel.cancel(self._core, item.call, why="the container's connection was lost")
 
     def lease(self, item: work.Input) -> None:
         """Send a lease; if it is lost, so is this connection, and the request with it."""
@@ -169,7 +179,7 @@ class Carrier(asyncio.Protocol):
     def _flush(self) -> None:
         out, self._out = self._out, []
         if self._transport is not None:
-            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+            self._transport.writelines(out)
 
     def close(self) -> None:
         if self._transport is not None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from windlass.server.ingress import carriers
 
 _log = logging.getLogger(__name__)
+_LARGE = 16 * 1024
 _FAREWELL = 1.0  # seconds for an app to end by itself when its client has gone
 _LATE = 5.0  # seconds for a response to arrive after its input has ended
 _ANSWERED = frozenset({moves.Status.SUCCESS, moves.Status.FAILURE, moves.Status.TIMEOUT})
@@ -114,7 +115,11 @@ class Exchange:
     def send(self, kind: int, data: bytes = b"") -> None:
         if self.carrier is not None:
             self.credit -= len(data)
-            self.carrier.write(web.pack(kind, self.number, data))
+            if len(data) < _LARGE:
+                self.carrier.write(web.pack(kind, self.number, data))
+            else:  # without a copy
+                self.carrier.write(web.header(kind, self.number, len(data)))
+                self.carrier.write(data)
 
     async def first(self, seconds: float) -> tuple[int, bytes] | None:
         """The same, or None when nothing comes for so long."""

@@ -12,7 +12,7 @@ __all__ = ["A10G", "A100", "H100", "L4", "L40S", "T4", "Any", "parse_gpu_config"
 
 def _removed(what: str, kind: str, count: object = 1) -> NoReturn:
     word = kind if count in (1, None) else f"{kind}:{count}"
-    raise exception.DeprecationError(f'{what} was removed; write gpu="{word}"')
+    raise exception.DeprecationError(f'{what} was removed; use gpu="{word}"')
 
 
 class _GPUConfig:

@@ -40,7 +40,7 @@ def test_the_old_classes_name_the_string_to_write():
     with pytest.raises(exception.DeprecationError, match='gpu="A100-80GB:2"'):
         gpu.A100(count=2, size="80GB")
     for old in (gpu.T4, gpu.L4, gpu.A10G, gpu.H100, gpu.L40S, gpu.Any):
-        with pytest.raises(exception.DeprecationError, match="write gpu="):
+        with pytest.raises(exception.DeprecationError, match="use gpu="):
             old()
     with pytest.raises(exception.DeprecationError, match='gpu="L4"'):
         gpu.parse_gpu_config("L4")

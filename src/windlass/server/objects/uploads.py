@@ -84,7 +84,7 @@ class Uploads(blobs.Blobs):
             raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
         draft = self._incoming / ids.new("copy")
         try:
-            with copying.opened(process, body) as source, blobs.told(self._folder), draft.open("wb") as target:
+            with copying.opened(process, body) as source, blobs.told(self._folder), draft.open("w+b") as target:
                 digest = copying.copy(source, target, body["size"], how_far, self._hasher)
             if digest:
                 self._disk.take(f"{digest[7:9]}/{digest[7:]}", draft)

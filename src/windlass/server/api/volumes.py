@@ -7,11 +7,13 @@ import os
 from typing import Any
 
 from windlass import exception
+from windlass.kit import tasks
 from windlass.server.api import door
 from windlass.server.api import workers as worker_doors
 from windlass.server.apply import commits, environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
+from windlass.server.objects import copying
 from windlass.server.store import volumes
 from windlass.wire import payload, peer
 from windlass.wire.messages import blobs as blob_messages
@@ -20,6 +22,7 @@ from windlass.wire.messages import volumes as messages
 Core = door.Core
 
 _TAKE = 3600.0
+_TELL = 0.25  # seconds between words of how far a copy is
 _ATTEMPTS = 20  # at an edit that others disturb
 
 
@@ -208,6 +211,29 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
 
     core.tasks.start(door.answered(incoming, kept()), "volume.upload")
     return None
+
+
+@door.handler("volume.copy")
+def copy(core: Core, who: door.Who, body: messages.VolumeCopy, incoming: peer.Incoming) -> None:
+    if core.low_disk:
+        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    task = core.tasks.start(door.answered(incoming, _copied(core, body, incoming)), "volume.copy")
+    incoming.on_cancel = task.cancel  # type: ignore[assignment]
+
+
+async def _copied(core: Core, body: messages.VolumeCopy, incoming: peer.Incoming) -> None:
+    process, how_far = incoming.peer.process, copying.Copying()  # type: ignore[attr-defined]
+    async with tasks.Tasks(lambda name, exc: None) as owner:
+        copied = owner.start(asyncio.to_thread(core.uploads.copy, process, body, how_far), "copy of a file")
+        try:
+            while not copied.done():
+                quotas.check_in_all(core, how_far.done)
+                incoming.item({"done": how_far.done, "digest": ""})
+                await asyncio.wait({copied}, timeout=_TELL)
+            incoming.item({"done": how_far.done, "digest": copied.result()})
+            incoming.end()
+        finally:
+            how_far.over.set()
 
 
 @door.handler("volume.edit")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any
 
 from windlass.wire import peer
 
 _HIGH = 2 * 1024 * 1024
+_CREDENTIALS = struct.Struct("3i")
 
 
 class Link(peer.Peer):
@@ -22,6 +25,15 @@ class Link(peer.Peer):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport.set_write_buffer_limits(high=_HIGH)  # type: ignore[attr-defined]
         super().connection_made(transport)
+
+    @property
+    def process(self) -> int:
+        """Whoever made this connection, on this machine; 0 where that cannot be seen from here."""
+        if self._transport is None:
+            return 0
+        end: socket.socket = self._transport.get_extra_info("socket")
+        data = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return int(_CREDENTIALS.unpack(data)[0])
 
     def pause_writing(self) -> None:
         self.writable = False

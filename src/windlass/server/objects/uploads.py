@@ -1,7 +1,7 @@
 """Files on their way into volumes: as blobs, but large ones come without a digest, which is found out here.
 
 To hash a large file takes longer than to write it. So it is done once, here, by a thread beside the loop that receives
-and writes.
+and writes, or beside the thread that copies a file which the server can see.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from windlass import exception
-from windlass.server.objects import blobs, disk
+from windlass.kit import ids
+from windlass.server.objects import blobs, copying, disk
 from windlass.wire import payload
+from windlass.wire.messages import volumes as messages
 
 _AHEAD = 8
 """Pieces of one upload that may be written and not yet hashed."""
@@ -75,6 +77,20 @@ class Uploads(blobs.Blobs):
         self._disk.take(f"{digest[7:9]}/{digest[7:]}", upload.path)
         del self._streams[upload_id]
         return digest
+
+    def copy(self, process: int, body: messages.VolumeCopy, how_far: copying.Copying) -> str:
+        """Copy a file that a program has open; its digest, "" where that was not wanted to the end. For a thread."""
+        if body["size"] > payload.MAX_SIZE:
+            raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
+        draft = self._incoming / ids.new("copy")
+        try:
+            with copying.opened(process, body) as source, blobs.told(self._folder), draft.open("w+b") as target:
+                digest = copying.copy(source, target, body["size"], how_far, self._hasher)
+            if digest:
+                self._disk.take(f"{digest[7:9]}/{digest[7:]}", draft)
+            return digest
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _drop(self, upload_id: str) -> None:
         upload = self._streams.pop(upload_id, None)

@@ -175,6 +175,7 @@ METHODS: dict[str, Method] = {
     "volume.check": Method("stream", CALLER, volumes.VolumeCheck, volumes.Checked),
     "volume.missing": Method("request", CALLER, blobs.BlobQuery, blobs.BlobMissing),
     "volume.upload": Method("request", CALLER, blobs.BlobPut, volumes.VolumeUploaded),
+    "volume.copy": Method("stream", USER, volumes.VolumeCopy, volumes.VolumeCopied),
     "volume.edit": Method("request", CALLER, volumes.VolumeEdit, volumes.VolumeEdited),
     "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),
     # network file systems

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import os
+
 
 class VolumeMount(TypedDict):
     """A volume in a function's containers. ``sub_path`` "" is all of it."""
@@ -96,6 +100,27 @@ class VolumePiece(TypedDict):
 class VolumeUploaded(TypedDict):
     """Answer to a piece of an upload. One that was begun without a digest gets it with its last piece."""
 
+    digest: str
+
+
+class VolumeCopy(TypedDict):
+    """An upload of the first ``size`` bytes of a file that the asking program has open, read by the server itself where
+    it can see it."""
+
+    descriptor: int
+    identity: str
+    size: int
+
+
+def identity(state: os.stat_result) -> str:
+    """Says which file it is: on another machine, the same descriptor is another file."""
+    return f"{state.st_dev} {state.st_ino} {state.st_mtime_ns}"
+
+
+class VolumeCopied(TypedDict):
+    """How many bytes are copied, now and then; with the last of these the digest."""
+
+    done: int
     digest: str
 
 

@@ -12,7 +12,7 @@ from windlass.wire.messages import containers
 from windlass.worker import folder as folders
 from windlass.worker import network, spec
 from windlass.worker.images import cache, rooted, slim
-from windlass.worker.sandboxes import starter
+from windlass.worker.sandboxes import entering
 
 STDIN = "stdin"
 _INSIDE = "inside.json"
@@ -38,7 +38,7 @@ class Home(NamedTuple):
     asked: Asked
     doors: list[str]
 
-    def inside(self, argv: Sequence[str]) -> starter.Inside:
+    def inside(self, argv: Sequence[str]) -> entering.Inside:
         return {
             "first": self.record["pid"], "doors": self.doors, "argv": list(argv), "env": dict(self.asked["env"]),
             "cwd": self.asked["cwd"], "uid": self.asked["uid"], "gid": self.asked["gid"],

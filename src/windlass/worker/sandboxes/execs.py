@@ -247,6 +247,7 @@ class Execs:
 
     def _never(self, identity: str, one: Exec) -> None:
         self._known.pop(identity, None)
+        one.ended.set()  # somebody may wait for it already
         for spool in one.spools.values():
             spool.close()
             os.close(spool._source)

@@ -463,8 +463,7 @@ class Sandbox(handles.Object):
         process: container_process.ContainerProcess[Any] = container_process.ContainerProcess(
             body["sandbox_id"], body["exec_id"], stdout=stdout, stderr=stderr, text=text, by_line=bufsize == 1
         )
-        await _request("sandbox.exec", body)
-        process._begin()
+        await process._begin(body)
         return process
 
     # -- files -------------------------------------------------------------------------------------------

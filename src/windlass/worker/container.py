@@ -143,7 +143,9 @@ class Containers:
         parts, name = self._parts, plan["container_id"]
         folder = folders.Folder(parts.root, name)
         image = self._layers.read(plan["image_id"])
+        lent = plan.get("gpus", [])
         argv, asked = box.words(plan, image), box.asked(plan, image)
+        asked["env"] = gpus.environment(asked["env"], lent)
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
@@ -160,6 +162,7 @@ class Containers:
             async with parts.volumes.open(plan, folder) as own:
                 box.workplace(folder.rootfs, asked["cwd"])
                 binds = box.targets(folder.rootfs, _by_depth([], [*own, *alien]))
+                binds += box.files(folder.rootfs, parts.gpus.binds(lent))
                 first = await parts.starter.cell(name, _cell(self._walls(plan, image, folder, binds, limit)))
                 held.enter_context(_killed(first))
                 if not plan["block_network"]:

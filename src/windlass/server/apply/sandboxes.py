@@ -15,6 +15,7 @@ from windlass.kit import ids
 from windlass.server.apply import containers, schedule, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
+from windlass.server.decide import gpus
 from windlass.server.decide import place as places
 from windlass.server.decide import sandboxes as decisions
 from windlass.server.decide import variants as variant_decisions
@@ -84,12 +85,26 @@ def place(core: Core, now: float) -> None:
         ]  # fmt: skip
         if not fitting:
             return
-        best = min(fitting, key=lambda node: node.promised / (node.memory or 1))
-        nodes[best.name] = best._replace(promised=best.promised + memory)
+        chosen = _chosen(fitting, one.spec.get("gpus", []))
+        if chosen is None:
+            continue  # it waits for GPUs, which those behind it may not need
+        best, devices = chosen
+        left = tuple(gpu for gpu in best.gpus if gpu.id not in devices)
+        nodes[best.name] = best._replace(promised=best.promised + memory, gpus=left)
         here[best.name] += 1
         core.turn.begin()
-        one.container = containers.start(core, pool(core, one.app), core.world.workers[best.name], one)
+        worker = core.world.workers[best.name]
+        one.container = containers.start(core, pool(core, one.app), worker, one, gpus=devices)
         _move(core, one, moves.SandboxState.STARTING)
+
+
+def _chosen(fitting: list[places.Node], wanted: gpus.Wanted) -> tuple[places.Node, tuple[str, ...]] | None:
+    """The emptiest machine that has what is wanted, and which of its GPUs."""
+    for node in sorted(fitting, key=lambda node: node.promised / (node.memory or 1)):
+        devices = gpus.choose(node.gpus, wanted) if wanted else ()
+        if devices is not None:
+            return node, devices
+    return None
 
 
 def position(core: Core, one: state.Sandbox) -> int:

@@ -123,6 +123,16 @@ def targets(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
     return found
 
 
+def files(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
+    """The same for binds of files, whose folders are made here, and what they cover when they are mounted. ``/dev`` is
+    not the image's."""
+    alien = [bind for bind in binds if not bind.target.startswith("/dev/")]
+    folders_of = [bind._replace(target=os.path.dirname(bind.target)) for bind in alien]  # noqa: PTH120
+    real = [one._replace(target=f"{one.target}/{os.path.basename(bind.target)}")  # noqa: PTH119
+            for one, bind in zip(targets(root, folders_of), alien, strict=True)]  # fmt: skip
+    return [*real, *(bind for bind in binds if bind.target.startswith("/dev/"))]
+
+
 def workplace(root: Path, cwd: str) -> None:
     """Let the folder exist that commands begin in, as containers' runtimes do."""
     with rooted.at(root) as tree:

@@ -164,7 +164,7 @@ class Sandbox(handles.Object):
             outbound_domain_allowlist: not available in this version.
             inbound_cidr_allowlist: not available in this version.
             volumes: volumes and buckets by the paths that they are mounted at.
-            pty: not available in this version; ``exec`` has it.
+            pty: its command has a terminal; what it complains is in its output then.
             encrypted_ports: not available in this version.
             h2_ports: not available in this version.
             unencrypted_ports: not available in this version.
@@ -172,7 +172,7 @@ class Sandbox(handles.Object):
             proxy: not available in this version.
             include_oidc_identity_token: not available in this version.
             readiness_probe: how to learn that it is ready, see ``wait_until_ready``.
-            verbose: accepted for compatibility.
+            verbose: its log also tells of each command and each use of its files from outside.
             experimental_options: accepted for compatibility.
             client: accepted for compatibility.
             environment_name: accepted for compatibility; the app decides.

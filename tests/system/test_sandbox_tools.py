@@ -104,6 +104,31 @@ def test_forks_begin_with_the_files_of_their_sandbox_and_go_their_own_ways(app):
             again.fork(wrong)
 
 
+def test_the_command_of_a_sandbox_has_a_terminal_where_that_is_asked_for(app):
+    line = "test -t 0 && test -t 1 && test -t 2 && tty; read word; echo got $word; echo oh >&2; read rest || echo over"
+    sandbox = windlass.Sandbox.create("sh", "-c", line, app=app, pty=True)
+    sandbox.stdin.write("hello\n")
+    sandbox.stdin.drain()
+    sandbox.stdin.write_eof()
+    sandbox.stdin.drain()
+    sandbox.wait()
+    said = sandbox.stdout.read()
+    assert "/dev/pts/0" in said and "got hello" in said and "oh" in said and "over" in said, said
+
+
+def test_the_log_of_a_verbose_sandbox_tells_of_commands_and_files(app):
+    sandbox = windlass.Sandbox.create("sleep", "60", app=app, verbose=True)
+    sandbox.exec("echo", "two words").wait()
+    sandbox.filesystem.write_text("x" * 10, "/note")
+
+    def told() -> bool:
+        said = "".join(entry.message for entry in sandbox.logs.tail(20))
+        return "exec: echo 'two words'" in said and "file: write /note" in said
+
+    until(told, what="the commands in the log")
+    sandbox.terminate(wait=True)
+
+
 def test_an_image_is_mounted_over_a_folder_and_taken_away_again(app, shared):
     shared.exec("sh", "-c", "mkdir -p /tools/bin /hidden; echo tool > /tools/bin/one; echo below > /hidden/file").wait()
     image = shared.snapshot_directory("/tools")

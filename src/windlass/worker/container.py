@@ -146,6 +146,8 @@ class Containers:
         lent = plan.get("gpus", [])
         argv, asked = box.words(plan, image), box.asked(plan, image)
         asked["env"] = gpus.environment(asked["env"], lent)
+        if plan["sandbox"].get("pty"):
+            asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
@@ -176,7 +178,7 @@ class Containers:
             home = box.Home(folder, record, asked, doors)
             process = await parts.starter.start(name, {
                 **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
-                "stdin": str(folder.path / box.STDIN),
+                "stdin": str(folder.path / box.STDIN), "pty": plan["sandbox"].get("pty", False),
             })  # fmt: skip
             record = {**record, "process": process, "process_start": folders.start_time(process)}
             folder.write(record)

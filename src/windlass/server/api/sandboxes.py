@@ -266,6 +266,8 @@ async def _pass_on(
 ) -> None:
     try:
         where, container_id = await _place_of(core, one, body["sandbox_id"], ended=method.startswith("sandbox.exec_"))
+        if one is not None and one.spec.get("verbose"):
+            _note(core, one, decisions.said(method, body))
         request = {**body, "sandbox_id": container_id}  # workers know containers
         if method == "sandbox.exec" and (identities := request.pop("secrets", [])):
             request["env"] = {**secret_actions.environment_of(core, identities), **request.get("env", {})}
@@ -276,6 +278,11 @@ async def _pass_on(
             incoming.reply(reply.body, reply.attachments)
     except exception.Error as exc:
         incoming.fail(exc)
+
+
+def _note(core: Core, one: state.Sandbox, said: str) -> None:
+    if said and one.container is not None:
+        log_actions.system(core, one.container, said)
 
 
 async def _stream(where: machines.Worker, method: str, request: Any, incoming: peer.Incoming) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -29,6 +30,7 @@ _INTO = linux.NEWUSER | linux.NEWNS | linux.NEWIPC | linux.NEWUTS | linux.NEWNET
 _OPEN_FILES, _MOST, _NO_SUCH, _INSTRUCTION = 65536, 65535, 127, 8
 _DEFAULTS = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 _CAPABILITIES = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
+_UNLOCK, _GET_PEER = 0x40045431, 0x5441
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -52,6 +54,18 @@ class Inside(TypedDict, total=False):
     stdin: str
     pty: bool
     workdir: str
+
+
+def terminal(first: int) -> tuple[int, int]:
+    """A new terminal of the sandbox whose process 1 is ``first``: our end of it, and the other one."""
+    flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+    master = os.open(f"/proc/{first}/root/dev/pts/ptmx", flags)
+    try:
+        fcntl.ioctl(master, _UNLOCK, struct.pack("i", 0))
+        return master, fcntl.ioctl(master, _GET_PEER, flags)
+    except OSError:
+        os.close(master)
+        raise
 
 
 class Becoming:

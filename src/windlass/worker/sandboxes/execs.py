@@ -21,7 +21,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker.sandboxes import box, starting
+from windlass.worker.sandboxes import box, entering, starting
 
 KEPT = 600.0  # seconds that the output of a finished command can be read
 _UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
@@ -30,7 +30,7 @@ _PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
 _MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
-_SET_PIPE_SIZE, _GET_PEER = 1031, 0x5441
+_SET_PIPE_SIZE = 1031
 _NO_KEEP = 0x1 | 0x2  # fallocate: keep the size, punch a hole
 _libc = ctypes.CDLL(None, use_errno=True)
 _TIMED_OUT, _NOT_FOUND = -1, (2, 20)
@@ -295,10 +295,8 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
     """The command's descriptors; ours are noted in ``one``."""
     folder, unread = home.folder.path, request.get("discard", [])
     if request.get("pty"):
-        master = os.open(home.root / "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        master, slave = entering.terminal(home.record["pid"])
         one.terminal = one.input = master
-        fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # unlock the other end
-        slave = fcntl.ioctl(master, _GET_PEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         one.resize(request.get("rows", 24), request.get("cols", 80))
         os.set_blocking(master, False)
         one.spools["stdout"] = Spool(folder, os.dup(master), keep="stdout" not in unread)

@@ -31,6 +31,7 @@ from windlass.worker.snapshots import filter as filters
 
 _PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 4, 65536
 _IDS = 65535
+_TYPED, _END = 1024, b"\x04"
 _READY = 2  # user namespaces that wait to be used
 _BACKLOG = 64
 _PR_SET_DUMPABLE = 4
@@ -69,11 +70,23 @@ class _Child:
         self.pipes: dict[int, bytes] = {}
         self.input = -1
         """Our end of its stdin: as long as it is open, so is its input."""
+        self.terminal = self.source = -1
+        """Our end of its terminal, and the pipe whose bytes become input there."""
+        self.typed = b""
+
+    def on_terminal(self, source: int) -> list[int]:
+        """Give it a terminal, whose input comes from the pipe ``source``; what the command gets."""
+        self.terminal, slave = entering.terminal(self.first)
+        self.pipes = {os.dup(self.terminal): b"stdout"}
+        os.set_blocking(self.terminal, False)
+        self.source = source
+        os.set_blocking(source, False)
+        return [slave]
 
     def drop(self) -> None:
         """It never began."""
         log = -1 if self.log is None else self.log.log
-        for descriptor in (*self.pipes, self.input, log):
+        for descriptor in (*self.pipes, self.input, log, self.terminal, self.source):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -174,17 +187,22 @@ class Starter:
         child = _Child(name, inside["first"], None)
         child.input = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
         source = os.open(inside["stdin"], os.O_RDONLY | os.O_CLOEXEC)
-        reading, writing = os.pipe(), os.pipe()
-        child.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
+        theirs = [source]
         try:
+            if inside.get("pty"):
+                theirs = child.on_terminal(source)
+            else:
+                output, errors = os.pipe(), os.pipe()
+                child.pipes = {output[0]: b"stdout", errors[0]: b"stderr"}
+                theirs += [output[1], errors[1]]
             child.log = keeper.Fork("", 0, [])
             child.log.become(name, inside["log"])
-            self._begin(talk, child, inside, [source, reading[1], writing[1]])
+            self._begin(talk, child, inside, theirs)
         except OSError:
             child.drop()
             raise
         finally:
-            for descriptor in (reading[1], writing[1], source):
+            for descriptor in theirs:
                 os.close(descriptor)
 
     def _copy(self, child: _Child, pipe: int, *, last: bool = False) -> bool:
@@ -192,6 +210,8 @@ class Starter:
             data = os.read(pipe, _CHUNK)
         except BlockingIOError:
             return False
+        except OSError:  # a terminal that nobody uses any more
+            data = b""
         assert child.log is not None
         if data:
             child.log.write(child.pipes[pipe], data)
@@ -242,12 +262,44 @@ class Starter:
         self._selector.register(child.handle, selectors.EVENT_READ, lambda: self._ended(child))
         for pipe in child.pipes:
             self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(child, pipe))
+        if child.source >= 0:
+            self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
         _say(talk, {"id": child.name, "pid": child.pid})
+
+    def _type(self, child: _Child) -> None:
+        """From the pipe to the terminal. What it does not take now waits, and the pipe with it."""
+        if not child.typed:
+            child.typed = os.read(child.source, _TYPED)
+            if not child.typed:
+                child.typed = _END
+                self._selector.unregister(child.source)
+                os.close(child.source)
+                child.source = -1
+        try:
+            child.typed = child.typed[os.write(child.terminal, child.typed) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody reads any more
+            child.typed = b""
+        waits = self._selector.get_map().get(child.terminal) is not None
+        if child.typed and not waits:
+            if child.source >= 0:
+                self._selector.unregister(child.source)
+            self._selector.register(child.terminal, selectors.EVENT_WRITE, lambda: self._type(child))
+        elif not child.typed and waits:
+            self._selector.unregister(child.terminal)
+            if child.source >= 0:
+                self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
 
     def _ended(self, child: _Child) -> None:
         status = os.waitpid(child.pid, 0)[1]
         self._selector.unregister(child.handle)
         os.close(child.handle)
+        for descriptor in (child.terminal, child.source):
+            if descriptor >= 0:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(descriptor)
+                os.close(descriptor)
         if child.input >= 0:
             os.close(child.input)
         code = keeper._exit_code(status)

@@ -131,7 +131,7 @@ def prepare(
     kept += [argv, env]
     name = inside["argv"][0]
     runs = [
-        mounting.Call(name, _EXECVE, (path, ctypes.addressof(argv), ctypes.addressof(env))).ready()
+        mounting.Call(name, _EXECVE, (path, address(argv), address(env))).ready()
         for path in _places(name, inside["env"])
     ]
     who = mounting.Call("its user", _SETRESUID, (inside.get("uid", 0),) * 3).ready()
@@ -174,6 +174,11 @@ def _manners(inside: Inside) -> Iterator[mounting.Call]:
 
 def _words(words: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(words) + 1))(*(os.fsencode(word) for word in words), None)
+
+
+def address(words: ctypes.Array[ctypes.c_char_p]) -> int:
+    """Where they are in memory, which they keep as long as they live."""
+    return ctypes.addressof(words)
 
 
 def _places(name: str, env: dict[str, str]) -> list[str]:

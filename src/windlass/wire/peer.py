@@ -28,7 +28,7 @@ from windlass.wire.messages import common
 Body = Any
 Attachments = Sequence[codec.Bytes]
 _LARGE = 256 * 1024
-_WAY = 2 * 1024 * 1024  # bytes on their way: with what sockets have by themselves, both ends wake for each piece of it
+_WAY = 1024 * 1024  # bytes on their way: with what sockets have by themselves, both ends wake for each piece of it
 _FORCED, _USUAL = 32, socket.SO_SNDBUF  # SO_SNDBUFFORCE, for which one must be root, and SO_SNDBUF
 
 

@@ -340,13 +340,14 @@ async def _fork(core: Core, body: messages.SandboxFork, incoming: peer.Incoming)
         if one is None:
             raise exception.ConflictError(f"sandbox {body['sandbox_id']} has finished")
         spec: messages.SandboxSpec = {**one.spec, "image_id": made["image_id"], "mounts": made["mounts"]}
+        fresh = [identity for identity in wanted if sandboxes.by_id(core.db, identity) is None]
+        actions.check_room(core, one.app, len(fresh))  # all of them or none
         core.turn.begin()
-        for identity in wanted:
-            if sandboxes.by_id(core.db, identity) is None:
-                asked: messages.SandboxCreate = {
-                    "app_id": one.app.id, "sandbox_id": identity, "spec": spec, "tags": dict(one.tags)
-                }  # fmt: skip
-                actions.create(core, one.app, asked)
+        for identity in fresh:
+            asked: messages.SandboxCreate = {
+                "app_id": one.app.id, "sandbox_id": identity, "spec": spec, "tags": dict(one.tags)
+            }  # fmt: skip
+            actions.create(core, one.app, asked)
         await _committed(core)
     return {"sandboxes": [_info(core, identity) for identity in wanted]}
 

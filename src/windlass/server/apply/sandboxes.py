@@ -36,11 +36,7 @@ def create(core: Core, app: machines.App, body: messages.SandboxCreate) -> state
         raise exception.AlreadyExistsError(
             f"a sandbox named {name!r} runs in this app already", hint="Terminate it first, or use Sandbox.from_name()."
         )
-    if len(of_app(core, app.id)) >= core.settings.app_sandboxes:
-        raise exception.ResourceExhaustedError(
-            f"this app has {core.settings.app_sandboxes:,} sandboxes already, which is the most it may have",
-            hint="Terminate some, or raise WINDLASS_SERVER_APP_SANDBOXES.",
-        )
+    check_room(core, app, 1)
     one = state.Sandbox(
         n=core.counters.sandbox, identity=body["sandbox_id"], app=app, name=name, tags=body.get("tags", {}),
         spec=body["spec"],
@@ -52,6 +48,16 @@ def create(core: Core, app: machines.App, body: messages.SandboxCreate) -> state
     core.world.sandboxes[one.id] = one
     place(core, one.created_at)
     return one
+
+
+def check_room(core: Core, app: machines.App, more: int) -> None:
+    """Raises ``ResourceExhaustedError`` where the app may not have so many more."""
+    most, has = core.settings.app_sandboxes, len(of_app(core, app.id))
+    if has + more > most:
+        raise exception.ResourceExhaustedError(
+            f"this app has {has:,} sandboxes already; {most:,} is the most it may have",
+            hint="Terminate some, or raise WINDLASS_SERVER_APP_SANDBOXES.",
+        )
 
 
 def pool(core: Core, app: machines.App) -> machines.Function:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import struct
@@ -306,6 +307,8 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
 
 def _refusal(exc: starting.Refused, request: Any) -> exception.Error:
     name = str(request["command"][0])[:200]
+    if exc.number == errno.ESRCH:
+        return exception.ConflictError("the sandbox has finished")
     if exc.number in _NOT_FOUND:
         where = request.get("workdir")
         return exception.InvalidError(

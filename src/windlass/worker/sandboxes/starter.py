@@ -227,8 +227,8 @@ class Starter:
         """Have a process for a command. Whether it became the command is heard later: what is in the sandbox may stop
         it on its way, and others must not wait for that."""
         doors: list[int] = []
-        say, heard = os.pipe()
         home = os.pidfd_open(child.first)
+        say, heard = os.pipe()
         try:
             for door in inside["doors"]:
                 doors.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))

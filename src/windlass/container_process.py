@@ -45,6 +45,7 @@ class ContainerProcess(_Process["T"]):
         self._exec_id = exec_id
         self._code: int | None = None
         self._printing: list[asyncio.Task[None]] = []
+        self._early: asyncio.Task[int | None] | None = None
         self._stdin = io_streams.StreamWriter(streams.Input(sandbox_id, exec_id), _MOST_INPUT)
         readers: list[io_streams.StreamReader[Any]] = [
             io_streams.StreamReader(
@@ -98,8 +99,9 @@ class ContainerProcess(_Process["T"]):
         """Wait for its end. Returns the exit code: 128+n for a signal n, -1 where its ``timeout`` was over."""
         import asyncio
 
-        while (code := await self._asked(_WAIT)) is None:
-            continue
+        code = await self._first()
+        while code is None:
+            code = await self._asked(_WAIT)
         if self._printing:
             await asyncio.gather(*self._printing)
         return code
@@ -112,14 +114,45 @@ class ContainerProcess(_Process["T"]):
         self._code = await attach.attach(self._sandbox_id, self._exec_id)
 
     async def _asked(self, seconds: float) -> int | None:
-        from windlass.client import session
-
         if self._code is None:
-            body = {"sandbox_id": self._sandbox_id, "exec_id": self._exec_id, "seconds": seconds}
-            self._code = (await session.current().request("sandbox.exec_wait", body)).body["code"]
+            self._code = await self._end(seconds)
         return self._code
 
-    def _begin(self) -> None:
+    async def _end(self, seconds: float) -> int | None:
+        from windlass.client import session
+
+        body = {"sandbox_id": self._sandbox_id, "exec_id": self._exec_id, "seconds": seconds}
+        code: int | None = (await session.current().request("sandbox.exec_wait", body)).body["code"]
+        return code
+
+    async def _first(self) -> int | None:
+        """What was asked along with the beginning; it is the answer for all commands that end soon."""
+        import asyncio
+
+        early, self._early = self._early, None
+        if early is None:
+            return self._code
+        await asyncio.wait([early])
+        if self._code is None and not early.cancelled() and early.exception() is None:
+            self._code = early.result()
+        return self._code  # without it, asking again says why, or succeeds
+
+    async def _begin(self, body: Any) -> None:
+        """Have it begun, and ask for its end at once: that saves a way there and back. On the library's loop."""
+        from windlass.client import session
+
+        current = session.current()
+        begun = current.tasks.start(current.request("sandbox.exec", body), "a command's beginning")
+        self._early = current.tasks.start(self._end(_WAIT), "a command's end")  # it leaves after the other one
+        try:
+            await begun
+        except BaseException:
+            begun.cancel()
+            self._early.cancel()
+            raise
+        self._show()
+
+    def _show(self) -> None:
         """Print what is to be printed. On the library's loop."""
         from windlass.client import session, streams
 

@@ -8,6 +8,7 @@ from windlass.client import faces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from types import TracebackType
     from typing import Any, Generic, TypeVar
 
@@ -81,6 +82,48 @@ class FileIO(_File["T"]):
         self._size = 0
         self._closed = False
 
+    @staticmethod
+    @faces.function
+    async def create(path: str, mode: str, client: object, task_id: str) -> FileIO[Any]:
+        """Open a file of a sandbox, as ``Sandbox.open`` does. ``task_id`` is the sandbox's id.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return await opened(task_id, path, mode)
+
+    @staticmethod
+    @faces.function
+    async def ls(path: str, client: object, task_id: str) -> list[str]:
+        """Names in a folder of the sandbox ``task_id``."""
+        return await names(task_id, path)
+
+    @staticmethod
+    @faces.function
+    async def mkdir(path: str, client: object, task_id: str, parents: bool = False) -> None:
+        """Make a folder in the sandbox ``task_id``."""
+        await asked(task_id, "mkdir", path, parents=parents)
+
+    @staticmethod
+    @faces.function
+    async def rm(path: str, client: object, task_id: str, recursive: bool = False) -> None:
+        """Remove a file or a folder in the sandbox ``task_id``."""
+        await asked(task_id, "remove", path, recursive=recursive)
+
+    @staticmethod
+    @faces.stream_function
+    async def watch(
+        path: str, client: object, task_id: str, filter: Sequence[FileWatchEventType] | None = None,
+        recursive: bool = False, timeout: int | None = None,
+    ) -> AsyncGenerator[Callable[[], FileWatchEvent], None]:
+        """Changes of files in the sandbox ``task_id``, see ``SandboxFilesystem.watch``."""
+        import functools
+
+        from windlass import sandbox_fs
+
+        async for event in sandbox_fs.watched(task_id, path, filter, recursive, timeout):
+            yield functools.partial(_same, event)
+
     async def _begin(self) -> None:
         if self._kind == "r":
             reply, _ = await asked(self._sandbox_id, "read", self._path, size=0, offset=0)
@@ -143,7 +186,8 @@ class FileIO(_File["T"]):
         """It cannot be used any more."""
         self._closed = True
 
-    def __enter__(self) -> FileIO[T]:
+    @faces.method
+    async def __enter__(self) -> FileIO[T]:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
@@ -197,6 +241,10 @@ class FileIO(_File["T"]):
                 self._offset = before + len(piece)
             line += piece
         return line
+
+
+def _same(event: FileWatchEvent) -> FileWatchEvent:
+    return event
 
 
 async def opened(sandbox_id: str, path: str, mode: str) -> FileIO[Any]:

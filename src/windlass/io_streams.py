@@ -8,7 +8,7 @@ from windlass.client import faces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable
     from typing import Any, Generic, Protocol, TypeVar
 
     T = TypeVar("T", str, bytes)
@@ -74,10 +74,10 @@ class StreamReader(_Reader["T"]):
         pieces = [part async for part in self._parts()]
         return ("" if self._text else b"").join(pieces)  # type: ignore[return-value]
 
-    def __iter__(self) -> Iterator[T]:
+    @faces.stream
+    def __iter__(self) -> AsyncGenerator[Callable[[], T], None]:
         self._check()
-        made: Iterator[T] = faces.BlockingStream("StreamReader", self._items())
-        return made
+        return self._items()
 
     def __aiter__(self) -> AsyncIterator[T]:
         self._check()

@@ -153,7 +153,7 @@ class Sandbox(handles.Object):
             timeout: seconds that it may run, up to a day.
             idle_timeout: seconds without a command and without input after which it ends.
             workdir: the folder that commands begin in.
-            gpu: not available in this version.
+            gpu: such as "H100" or "H100:2"; it waits until a machine has them free.
             cloud: accepted for compatibility.
             region: accepted for compatibility.
             cpu: cores that it is promised, or a pair with a limit.
@@ -164,7 +164,7 @@ class Sandbox(handles.Object):
             outbound_domain_allowlist: not available in this version.
             inbound_cidr_allowlist: not available in this version.
             volumes: volumes and buckets by the paths that they are mounted at.
-            pty: not available in this version; ``exec`` has it.
+            pty: its command has a terminal; what it complains is in its output then.
             encrypted_ports: not available in this version.
             h2_ports: not available in this version.
             unencrypted_ports: not available in this version.
@@ -172,7 +172,7 @@ class Sandbox(handles.Object):
             proxy: not available in this version.
             include_oidc_identity_token: not available in this version.
             readiness_probe: how to learn that it is ready, see ``wait_until_ready``.
-            verbose: accepted for compatibility.
+            verbose: its log also tells of each command and each use of its files from outside.
             experimental_options: accepted for compatibility.
             client: accepted for compatibility.
             environment_name: accepted for compatibility; the app decides.
@@ -463,8 +463,7 @@ class Sandbox(handles.Object):
         process: container_process.ContainerProcess[Any] = container_process.ContainerProcess(
             body["sandbox_id"], body["exec_id"], stdout=stdout, stderr=stderr, text=text, by_line=bufsize == 1
         )
-        await _request("sandbox.exec", body)
-        process._begin()
+        await process._begin(body)
         return process
 
     # -- files -------------------------------------------------------------------------------------------
@@ -569,6 +568,40 @@ class Sandbox(handles.Object):
         if not isinstance(path, str) or not path.startswith("/"):
             raise exception.InvalidError(f"{path!r} is no absolute path in the sandbox")
         return await self._snapshot(path, timeout, ttl)
+
+    @faces.method
+    async def fork(self, n: int = 1, *, timeout: int = 55) -> Sequence[Sandbox]:
+        """New sandboxes of the same app that begin with this one's files as they are now, and go their own ways.
+
+        They are made as this one was: the same command (which starts anew: processes and memory are not forked),
+        variables, limits, volumes and tags, but no name. What was changed is copied once for all of them, and what was
+        not is shared. This one goes on. For other arguments, use ``snapshot_filesystem`` and ``create``.
+
+        Args:
+            n: how many, up to 100.
+            timeout: seconds that the copy may take.
+
+        Raises:
+            InvalidError: an argument is wrong.
+            ConflictError: the sandbox has ended.
+            TimeoutError: the copy took longer.
+            ResourceExhaustedError: the app has as many sandboxes as it may have.
+
+        Example:
+            >>> sandbox.exec("git", "clone", "https://example.com/project.git").wait()
+            0
+            >>> tries = sandbox.fork(10)
+            >>> [one.exec("python", "attempt.py", str(number)) for number, one in enumerate(tries)]
+        """
+        from windlass.kit import ids
+
+        if isinstance(n, bool) or not isinstance(n, int) or not 0 < n <= 100:
+            raise exception.InvalidError(f"n must be between 1 and 100, not {n!r}")
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+            raise exception.InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        wanted = [ids.new("sb") for _ in range(n)]
+        body = {"sandbox_id": self._usable(), "fork_ids": wanted, "seconds": float(timeout)}
+        return [_made(info) for info in (await _request("sandbox.fork", body))["sandboxes"]]
 
     async def _snapshot(self, path: str, timeout: float, ttl: float | None) -> Image:
         from windlass import image

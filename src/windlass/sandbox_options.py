@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windlass import exception, options
-from windlass.client import here, sandboxes
+from windlass.client import gpus, here, sandboxes
 
 MOST_TIME = 86400
 _LATER = {
     "encrypted_ports": "open ports", "h2_ports": "open ports", "unencrypted_ports": "open ports",
-    "custom_domain": "custom domains", "proxy": "proxies", "gpu": "GPUs", "pty": "terminals of a sandbox's own command",
+    "custom_domain": "custom domains", "proxy": "proxies",
     "outbound_cidr_allowlist": "lists of allowed addresses", "outbound_domain_allowlist": "lists of allowed domains",
     "inbound_cidr_allowlist": "lists of allowed addresses", "include_oidc_identity_token": "identity tokens",
     "_experimental_enable_snapshot": "memory snapshots of sandboxes",
@@ -37,6 +37,11 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     }  # fmt: skip
     if asked["idle_timeout"] is not None:
         spec["idle_timeout"] = _seconds("idle_timeout", asked["idle_timeout"])
+    for word in ("verbose", "pty"):
+        if asked[word]:
+            spec[word] = True
+    if wanted := gpus.parse(asked["gpu"]):
+        spec["gpus"] = wanted
     probe = asked["readiness_probe"]
     if probe is not None:
         if not hasattr(probe, "_spec"):

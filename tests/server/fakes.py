@@ -126,6 +126,7 @@ class Worker:
         self.builds: set[str] = set()
         self.plans: list[dict] = []
         self.images: list[str] = []
+        self.gpus: list[dict] = []
         self.layers: dict[str, list[str]] = {}
         self.build_error: str | None = None
         self.build_texts = ["making it\n"]
@@ -144,7 +145,7 @@ class Worker:
         reality = [{"container_id": c, "state": "running"} for c in self.runners]
         reply = await self.peer.request("worker.hello", {
             "node": "n1", "cpus": self.cpus, "memory": self.memory, "runtime": "fake", "gaps": [],
-            "containers": reality, "builds": [], "images": self.images,
+            "containers": reality, "builds": [], "images": self.images, "gpus": self.gpus,
         })
         self.offsets = reply.body["offsets"]
 

@@ -33,7 +33,9 @@ class Worker(fakes.Worker):
         await self.peer.request("worker.report", {"containers": [real], "whole": False})
 
     def _serve(self, incoming) -> None:
-        if incoming.method.startswith("sandbox."):
+        if incoming.method == "sandbox.snapshot":
+            incoming.reply({"meta": META})
+        elif incoming.method.startswith("sandbox."):
             incoming.reply({"code": 7}, incoming.attachments)
         else:
             super()._serve(incoming)
@@ -43,7 +45,7 @@ class Scene:
     def __init__(self, platform) -> None:
         self.platform = platform
 
-    async def begin(self, **worker) -> Scene:
+    async def begin(self, gpus=(), **worker) -> Scene:
         core = self.platform.core
         core.turn.begin()
         images.insert(
@@ -51,6 +53,7 @@ class Scene:
         )
         self.worker = Worker(self.platform.home, None, **worker)
         self.worker.images = [IMAGE]
+        self.worker.gpus = [{"gpu_id": f"g{n}", "kind": kind, "model": kind} for n, kind in enumerate(gpus)]
         await self.worker.start()
         self.client = await self.platform.client()
         self.app = ids.new("ap")
@@ -255,5 +258,46 @@ def test_what_can_never_run_is_refused_and_leaves_nothing(play, spec):
         with pytest.raises(exception.Error):
             await here.create(**spec)
         assert (await here.ask("sandbox.list", ended=True))["sandboxes"] == []
+
+    play(scene)
+
+
+def test_forks_are_made_as_their_sandbox_was_but_for_its_name_and_on_its_files(play):
+    async def scene(platform):
+        here = await Scene(platform).begin()
+        identity = await here.create(command=["sleep", "9"], workdir="/tmp", name="one", tags={"a": "b"})
+        await here.until(identity, "running")
+        wanted = [ids.new("sb") for _ in range(3)]
+        made = (await here.ask("sandbox.fork", sandbox_id=identity, fork_ids=wanted, seconds=5.0))["sandboxes"]
+        assert [(one["sandbox_id"], one["name"], one["tags"]) for one in made] == [(w, "", {"a": "b"}) for w in wanted]
+        for one in wanted:
+            await here.until(one, "running")
+        plans = here.worker.plans
+        assert [plan["sandbox"] for plan in plans] == [plans[0]["sandbox"]] * 4
+        assert len({plan["image_id"] for plan in plans[1:]}) == 1 and plans[1]["image_id"] != IMAGE
+        again = (await here.ask("sandbox.fork", sandbox_id=identity, fork_ids=wanted, seconds=5.0))["sandboxes"]
+        assert [one["sandbox_id"] for one in again] == wanted and len(here.worker.plans) == 4
+        for bad in ([], ["sb-x"], [ids.new("sb") for _ in range(101)]):
+            with pytest.raises(exception.InvalidError):
+                await here.ask("sandbox.fork", sandbox_id=identity, fork_ids=bad, seconds=5.0)
+
+    play(scene)
+
+
+def test_a_sandbox_that_waits_for_a_gpu_holds_up_no_other_and_gets_it_when_it_is_free(play):
+    async def scene(platform):
+        here = await Scene(platform).begin(gpus=["T4"])
+        wanted = [{"kind": "T4", "count": 1}]
+        first = await here.create(gpus=wanted)
+        await here.until(first, "running")
+        second, third = await here.create(gpus=wanted), await here.create()
+        await here.until(third, "running")
+        assert [plan["gpus"] for plan in here.worker.plans] == [["g0"], []]
+        assert (await here.ask("sandbox.get", sandbox_id=second))["state"] == "queued"
+        await here.ask("sandbox.terminate", sandbox_id=first)
+        await here.until(second, "running")
+        assert here.worker.plans[-1]["gpus"] == ["g0"]
+        with pytest.raises(exception.InvalidError, match="no machine of this platform has"):
+            await here.create(gpus=[{"kind": "H100", "count": 1}])
 
     play(scene)

@@ -123,3 +123,20 @@ def test_steps_of_images_see_the_gpus_that_they_ask_for_and_wait_for_them(stage)
     lonely.function(serialized=True)(look)
     with pytest.raises(exception.InvalidError, match="has 8 × T4; there is"), lonely.run():
         pass
+
+
+def test_a_sandbox_has_its_gpu_and_one_that_waits_for_it_holds_up_no_other(stage):
+    with app.run():
+        first = windlass.Sandbox.create(app=app, gpu="H100")
+        said = first.exec("sh", "-c", "ls /dev | grep nvidia; nvidia-smi; cat /usr/local/nvidia/lib64/libcuda.so.1")
+        words = said.stdout.read().split("\n")
+        assert words[:3] == ["nvidia-uvm", "nvidia2", "nvidiactl"]
+        assert "a fake nvidia-smi" in words[3] and "a fake libcuda.so" in words[4]
+        assert first.exec("head", "-c", "1", "/dev/nvidiactl").wait() == 0
+        assert re.match("ta-", lent(stage)["GPU-2"])
+        second = windlass.Sandbox.create(app=app, gpu="h100!")
+        assert windlass.Sandbox.create("true", app=app).wait() is None
+        assert second.poll() is None and lent(stage)["GPU-0"] == ""
+        first.terminate(wait=True)
+        assert second.exec("nvidia-smi").wait() == 0
+        second.terminate(wait=True)

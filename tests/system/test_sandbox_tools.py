@@ -81,6 +81,54 @@ def test_a_snapshot_whose_time_is_over_is_not_found(app, shared):
     until(gone, what="the end of the snapshot")
 
 
+def test_forks_begin_with_the_files_of_their_sandbox_and_go_their_own_ways(app):
+    sandbox = windlass.Sandbox.create(app=app, tags={"kind": "try"}, env={"OWN": "here"}, name="original")
+    sandbox.exec("sh", "-c", "echo one > /state; rm /etc/debian_version").wait()
+    forks = sandbox.fork(3)
+    sandbox.exec("sh", "-c", "echo later > /state").wait()
+    for number, fork in enumerate(forks):
+        said = fork.exec("sh", "-c", f"cat /state; echo $OWN; echo {number} >> /state; ls /etc/debian_version").stdout
+        assert said.read() == "one\nhere\n"
+        assert fork.get_tags() == {"kind": "try"}
+    assert [fork.filesystem.read_text("/state") for fork in forks] == ["one\n0\n", "one\n1\n", "one\n2\n"]
+    (again,) = forks[1].fork()
+    assert again.filesystem.read_text("/state") == "one\n1\n"
+    sandbox.terminate(wait=True)
+    assert again.exec("true").wait() == 0
+    for fork in (*forks, again):
+        fork.terminate(wait=True)
+    with pytest.raises(exception.ConflictError):
+        sandbox.fork()
+    for wrong in (0, 101, True, "2"):
+        with pytest.raises(exception.InvalidError):
+            again.fork(wrong)
+
+
+def test_the_command_of_a_sandbox_has_a_terminal_where_that_is_asked_for(app):
+    line = "test -t 0 && test -t 1 && test -t 2 && tty; read word; echo got $word; echo oh >&2; read rest || echo over"
+    sandbox = windlass.Sandbox.create("sh", "-c", line, app=app, pty=True)
+    sandbox.stdin.write("hello\n")
+    sandbox.stdin.drain()
+    sandbox.stdin.write_eof()
+    sandbox.stdin.drain()
+    sandbox.wait()
+    said = sandbox.stdout.read()
+    assert "/dev/pts/0" in said and "got hello" in said and "oh" in said and "over" in said, said
+
+
+def test_the_log_of_a_verbose_sandbox_tells_of_commands_and_files(app):
+    sandbox = windlass.Sandbox.create("sleep", "60", app=app, verbose=True)
+    sandbox.exec("echo", "two words").wait()
+    sandbox.filesystem.write_text("x" * 10, "/note")
+
+    def told() -> bool:
+        said = "".join(entry.message for entry in sandbox.logs.tail(20))
+        return "exec: echo 'two words'" in said and "file: write /note" in said
+
+    until(told, what="the commands in the log")
+    sandbox.terminate(wait=True)
+
+
 def test_an_image_is_mounted_over_a_folder_and_taken_away_again(app, shared):
     shared.exec("sh", "-c", "mkdir -p /tools/bin /hidden; echo tool > /tools/bin/one; echo below > /hidden/file").wait()
     image = shared.snapshot_directory("/tools")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import pytest
 
 import windlass
 from stage import Stage, until
-from windlass import exception, stream_type
+from windlass import exception, file_io, stream_type
 
 BUSYBOX = "/bin/busybox"
 
@@ -326,6 +328,23 @@ def test_commands_that_cannot_be_are_refused(shared, words):
         shared.exec(*words)
 
 
+def test_a_command_that_is_stopped_on_its_way_holds_up_no_other_sandbox(app, shared):
+    """What runs in a sandbox may send signals to a command that is being begun there."""
+    hostile = windlass.Sandbox.create(app=app)
+    storm = "while :; do kill -s STOP -- -1; done"
+    hostile.exec("sh", "-c", storm, stdout=stream_type.StreamType.DEVNULL)
+    tries = [threading.Thread(target=lambda: _tried(hostile), daemon=True) for _ in range(10)]
+    for one in tries:
+        one.start()
+    assert [shared.exec("true", timeout=20).wait() for _ in range(20)] == [0] * 20
+    hostile.terminate(wait=True)
+
+
+def _tried(sandbox: windlass.Sandbox) -> None:
+    with contextlib.suppress(exception.Error):
+        sandbox.exec("true").wait()
+
+
 def test_a_folder_that_is_not_there_is_refused(shared):
     with pytest.raises(exception.InvalidError, match="/nowhere"):
         shared.exec("true", workdir="/nowhere")
@@ -347,7 +366,7 @@ def test_a_folder_that_is_not_there_is_refused(shared):
         ({"timeout": 86401}, exception.InvalidError),
         ({"idle_timeout": -1}, exception.InvalidError),
         ({"gpu": ["T4"]}, exception.InvalidError),
-        ({"gpu": "T4"}, exception.UnimplementedError),
+        ({"gpu": "T4:8"}, exception.InvalidError),
         ({"runtime": "vm"}, exception.UnimplementedError),
         ({"runtime": "gvisor"}, exception.UnimplementedError),
         ({"runtime": "jail"}, exception.InvalidError),
@@ -482,6 +501,27 @@ def test_files_opened_as_python_opens_them_behave_so(shared):
     shared.rm("/tmp/d", recursive=True)
     with pytest.raises(FileNotFoundError):
         shared.ls("/tmp/d")
+
+
+def test_the_old_members_of_files_do_what_those_of_sandboxes_do(shared):
+    where = (None, shared.object_id)
+    file_io.FileIO.mkdir("/old/one", *where, parents=True)
+    with file_io.FileIO.create("/old/one/file", "w", *where) as file:
+        file.write("text")
+    assert file_io.FileIO.ls("/old/one", *where) == ["file"]
+    watching = file_io.FileIO.watch("/old/one", *where, timeout=5)
+    seen = threading.Thread(target=lambda: found.extend(next(iter(watching)).paths))
+    found: list[str] = []
+    seen.start()
+    for number in range(50):
+        shared.exec("touch", f"/old/one/{number}").wait()
+        seen.join(0.1)
+        if found:
+            break
+    assert found
+    file_io.FileIO.rm("/old", *where, recursive=True)
+    with pytest.raises(FileNotFoundError):
+        file_io.FileIO.ls("/old", *where)
 
 
 def test_changes_of_files_are_seen(shared):

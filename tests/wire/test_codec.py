@@ -4,7 +4,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from windlass import exception
@@ -49,3 +49,21 @@ def test_attachment_sizes_must_add_up():
     head = json.dumps({"k": "n", "a": [5]}).encode()
     with pytest.raises(exception.InvalidError, match="add up"):
         codec.Decoder().feed(codec.PREFIX.pack(len(head), 3) + head + b"abc")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 400_000), min_size=1, max_size=4),
+    st.lists(st.integers(5_000, 300_000), min_size=1, max_size=9),
+)
+def test_large_attachments_survive_any_cut_of_the_stream(sizes, cuts):
+    sent = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    frames = [codec.pack({"k": "r", "i": number}, [data, b"tail"]) for number, data in enumerate(sent)]
+    stream = b"".join(bytes(piece) for frame in frames for piece in frame)
+    decoder, found, start, turn = codec.Decoder(), [], 0, 0
+    while start < len(stream):
+        size = cuts[turn % len(cuts)]
+        found += decoder.feed(stream[start : start + size])
+        start, turn = start + size, turn + 1
+    assert [frame.header["i"] for frame in found] == list(range(len(sent)))
+    assert all(frame.attachments == [data, b"tail"] for frame, data in zip(found, sent, strict=True))

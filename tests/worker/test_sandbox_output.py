@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_reader_waits_for_what_is_to_come_but_not_for_ever(tmp_path: Path):
 
 def test_a_flood_that_nobody_reads_stops_at_the_limit_and_goes_on_when_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(execs, "_UNREAD", 1024 * 1024)
-    monkeypatch.setattr(execs, "_BEHIND", 0)
+    monkeypatch.setattr(execs, "_ROUND", 1536 * 1024)
 
     async def scene() -> None:
         reading, writing = os.pipe()
@@ -117,3 +118,28 @@ def test_a_terminal_is_read_to_its_end(tmp_path: Path):
         assert (await spool.read(5, 10, 5)) == (b"", True)
 
     play(scene)
+
+
+def test_output_is_whole_when_its_file_is_written_around(tmp_path, monkeypatch):
+    monkeypatch.setattr(execs, "_UNREAD", 256 * 1024)
+    monkeypatch.setattr(execs, "_ROUND", 400_001)  # no multiple of anything
+    sent = random.Random(7).randbytes(3 * 1024 * 1024)
+
+    async def scene() -> None:
+        reading, writing = os.pipe()
+        spool = execs.Spool(tmp_path, reading, keep=True)
+        pump = await filling(spool)
+        written = asyncio.create_task(asyncio.to_thread(write, writing))
+        got, eof = b"", False
+        while not eof:
+            data, eof = await spool.read(len(got), 100_000, 5)
+            got += data
+        await written
+        await pump
+        assert got == sent
+
+    def write(descriptor: int) -> None:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(sent)
+
+    asyncio.run(scene())

@@ -31,6 +31,7 @@ CANCEL = "c"  # the beginner lost interest
 PREFIX = struct.Struct(">II")
 MAX_HEADER = 16 * 1024 * 1024
 MAX_ATTACHMENTS = 64 * 1024 * 1024
+_LARGE = 128 * 1024
 
 
 class Frame:
@@ -86,14 +87,26 @@ class Decoder:
     def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
         self._buffer = bytearray()
         self._decode = decode
+        self._header: dict[str, Any] = {}
+        self._parts: list[Bytes] = []
+        self._missing = 0
+        """Of a frame with large attachments: what has arrived of them, to be joined once, and bytes that have not."""
         self.limit = MAX_HEADER + MAX_ATTACHMENTS
         """Bytes of a frame; less for those of whom nobody knows who they are."""
 
     def feed(self, data: bytes) -> list[Frame]:
         """Frames completed by ``data``. Raises ``InvalidError`` on what cannot be a frame."""
+        frames: list[Frame] = []
+        if self._missing:
+            if len(data) < self._missing:
+                self._parts.append(data)
+                self._missing -= len(data)
+                return frames
+            frames.append(self._whole(data[: self._missing]))
+            data, self._missing = data[self._missing :], 0
         buffer = self._buffer
         buffer += data
-        frames, start, end = [], 0, len(buffer)
+        start, end = 0, len(buffer)
         while end - start >= PREFIX.size:
             head, tail = PREFIX.unpack_from(buffer, start)
             if head > MAX_HEADER or tail > MAX_ATTACHMENTS or head + tail > self.limit:
@@ -101,6 +114,9 @@ class Decoder:
             begin = start + PREFIX.size
             stop = begin + head + tail
             if end < stop:
+                if tail >= _LARGE and end >= begin + head:
+                    self._begin(begin, head, stop)
+                    start = end
                 break
             header = decode_header(bytes(buffer[begin : begin + head]), self._decode)
             with memoryview(buffer) as view:  # a slice of the buffer itself would be one copy more
@@ -110,6 +126,15 @@ class Decoder:
         if start:
             del buffer[:start]
         return frames
+
+    def _begin(self, start: int, head: int, stop: int) -> None:
+        self._header = decode_header(bytes(self._buffer[start : start + head]), self._decode)
+        self._parts = [bytes(self._buffer[start + head :])]
+        self._missing = stop - len(self._buffer)
+
+    def _whole(self, last: bytes) -> Frame:
+        header, parts, self._header, self._parts = self._header, self._parts, {}, []
+        return Frame(header, split(header, b"".join([*parts, last])))
 
 
 def decode_header(data: bytes, decode: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:

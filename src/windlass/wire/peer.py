@@ -13,7 +13,10 @@ awaits ``drain``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import os
+import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, NamedTuple, cast
@@ -25,6 +28,8 @@ from windlass.wire.messages import common
 Body = Any
 Attachments = Sequence[codec.Bytes]
 _LARGE = 256 * 1024
+_WAY = 1024 * 1024  # bytes on their way: with what sockets have by themselves, both ends wake for each piece of it
+_FORCED, _USUAL = 32, socket.SO_SNDBUF  # SO_SNDBUFFORCE, for which one must be root, and SO_SNDBUF
 
 
 class Reply(NamedTuple):
@@ -133,6 +138,7 @@ class Peer(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport = transport  # type: ignore[assignment]
         self._writable.set()
+        _widen(transport)
         if self._made is not None:
             self._made(self)
 
@@ -296,3 +302,14 @@ class Peer(asyncio.Protocol):
         elif (stream := self._streams.get(exchange)) is not None:
             stream.error, stream.over = error, True
             stream.wake()
+
+
+def _widen(transport: asyncio.BaseTransport) -> None:
+    end = transport.get_extra_info("socket")
+    if end is None or end.family != socket.AF_UNIX:
+        return
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(end.fileno())) as own:
+        try:
+            own.setsockopt(socket.SOL_SOCKET, _FORCED, _WAY)
+        except PermissionError:
+            own.setsockopt(socket.SOL_SOCKET, _USUAL, _WAY)  # as much of it as everybody may have

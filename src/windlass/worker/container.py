@@ -143,7 +143,11 @@ class Containers:
         parts, name = self._parts, plan["container_id"]
         folder = folders.Folder(parts.root, name)
         image = self._layers.read(plan["image_id"])
+        lent = plan.get("gpus", [])
         argv, asked = box.words(plan, image), box.asked(plan, image)
+        asked["env"] = gpus.environment(asked["env"], lent)
+        if plan["sandbox"].get("pty"):
+            asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
@@ -160,6 +164,7 @@ class Containers:
             async with parts.volumes.open(plan, folder) as own:
                 box.workplace(folder.rootfs, asked["cwd"])
                 binds = box.targets(folder.rootfs, _by_depth([], [*own, *alien]))
+                binds += box.files(folder.rootfs, parts.gpus.binds(lent))
                 first = await parts.starter.cell(name, _cell(self._walls(plan, image, folder, binds, limit)))
                 held.enter_context(_killed(first))
                 if not plan["block_network"]:
@@ -173,7 +178,7 @@ class Containers:
             home = box.Home(folder, record, asked, doors)
             process = await parts.starter.start(name, {
                 **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
-                "stdin": str(folder.path / box.STDIN),
+                "stdin": str(folder.path / box.STDIN), "pty": plan["sandbox"].get("pty", False),
             })  # fmt: skip
             record = {**record, "process": process, "process_start": folders.start_time(process)}
             folder.write(record)

@@ -55,3 +55,10 @@ def test_what_no_client_of_ours_sends_is_refused(change):
 def test_one_that_asked_for_no_memory_is_promised_little():
     assert sandboxes.container(SPEC)["memory_request"] == sandboxes.MEMORY
     assert sandboxes.container({**SPEC, "memory_request": 512})["memory_request"] == 512
+
+
+def test_the_log_tells_of_commands_and_of_the_first_piece_of_a_file():
+    assert sandboxes.said("sandbox.exec", {"command": ["echo", "two words"]}) == "exec: echo 'two words'"
+    assert sandboxes.said("sandbox.file", {"op": "write", "path": "/x", "offset": 0}) == "file: write /x"
+    assert sandboxes.said("sandbox.file", {"op": "write", "path": "/x", "offset": 9}) == ""
+    assert sandboxes.said("sandbox.exec_read", {}) == ""

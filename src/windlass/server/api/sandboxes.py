@@ -13,13 +13,14 @@ from windlass.server.api import apps as app_api
 from windlass.server.api import door
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import environments
+from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import sandboxes as actions
 from windlass.server.apply import secrets as secret_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import place
+from windlass.server.decide import gpus, place
 from windlass.server.decide import sandboxes as decisions
 from windlass.server.state import machines, moves
 from windlass.server.state import sandboxes as state
@@ -32,6 +33,7 @@ from windlass.wire.messages import sandboxes as messages
 Core = door.Core
 _PAGE = 100
 _LONGEST_WAIT = 60.0
+_MOST_FORKS = 100
 _MIB = 1024 * 1024
 
 
@@ -63,6 +65,7 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
             cpus=max(worker.cpus for worker in workers),
             node_memory=max(worker.memory for worker in workers) // _MIB,
         )
+        gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in workers])
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
     nfs_actions.check_mounts(core, spec.get("nfs", []), spec.get("volumes", []))
@@ -263,6 +266,8 @@ async def _pass_on(
 ) -> None:
     try:
         where, container_id = await _place_of(core, one, body["sandbox_id"], ended=method.startswith("sandbox.exec_"))
+        if one is not None and one.spec.get("verbose"):
+            _note(core, one, decisions.said(method, body))
         request = {**body, "sandbox_id": container_id}  # workers know containers
         if method == "sandbox.exec" and (identities := request.pop("secrets", [])):
             request["env"] = {**secret_actions.environment_of(core, identities), **request.get("env", {})}
@@ -273,6 +278,11 @@ async def _pass_on(
             incoming.reply(reply.body, reply.attachments)
     except exception.Error as exc:
         incoming.fail(exc)
+
+
+def _note(core: Core, one: state.Sandbox, said: str) -> None:
+    if said and one.container is not None:
+        log_actions.system(core, one.container, said)
 
 
 async def _stream(where: machines.Worker, method: str, request: Any, incoming: peer.Incoming) -> None:
@@ -312,6 +322,38 @@ async def _place_of(
 @door.handler("sandbox.snapshot", "sandbox_id")
 def snapshot(core: Core, who: door.Who, body: messages.SnapshotRequest, incoming: peer.Incoming) -> None:
     _begun(core, body["sandbox_id"], _snapshot(core, body, incoming), incoming)
+
+
+@door.handler("sandbox.fork", "sandbox_id")
+def fork(core: Core, who: door.Who, body: messages.SandboxFork, incoming: peer.Incoming) -> None:
+    if not 0 < len(body["fork_ids"]) <= _MOST_FORKS or not all(ids.is_id(one, "sb") for one in body["fork_ids"]):
+        raise exception.InvalidError(f"a sandbox is forked into 1 to {_MOST_FORKS} new ones at once")
+    _begun(core, body["sandbox_id"], _fork(core, body, incoming), incoming)
+
+
+async def _fork(core: Core, body: messages.SandboxFork, incoming: peer.Incoming) -> Any:
+    """One layer of what was changed, and the new ones on it. Repeating is harmless."""
+    wanted = body["fork_ids"]
+    if any(sandboxes.by_id(core.db, one) is None for one in wanted):
+        made = await _snapshot(core, {**_snapshot_of(body), "ttl": decisions.MOST_TIME}, incoming)
+        one = core.world.sandboxes.get(body["sandbox_id"])
+        if one is None:
+            raise exception.ConflictError(f"sandbox {body['sandbox_id']} has finished")
+        spec: messages.SandboxSpec = {**one.spec, "image_id": made["image_id"], "mounts": made["mounts"]}
+        fresh = [identity for identity in wanted if sandboxes.by_id(core.db, identity) is None]
+        actions.check_room(core, one.app, len(fresh))  # all of them or none
+        core.turn.begin()
+        for identity in fresh:
+            asked: messages.SandboxCreate = {
+                "app_id": one.app.id, "sandbox_id": identity, "spec": spec, "tags": dict(one.tags)
+            }  # fmt: skip
+            actions.create(core, one.app, asked)
+        await _committed(core)
+    return {"sandboxes": [_info(core, identity) for identity in wanted]}
+
+
+def _snapshot_of(body: messages.SandboxFork) -> messages.SnapshotRequest:
+    return {"sandbox_id": body["sandbox_id"], "seconds": body.get("seconds", _LONGEST_WAIT)}
 
 
 @door.handler("sandbox.reload", "sandbox_id")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windlass.server.apply import core as core_module
 from windlass.server.decide import gpus as decisions
-from windlass.server.state import machines
+from windlass.server.state import machines, moves
 
 Core = core_module.Core
 
@@ -37,5 +37,7 @@ def builds_for(core: Core, worker: machines.Worker) -> list[str]:
 
 
 def waiting(core: Core) -> list[decisions.Wanted]:
-    """What builds wait for."""
-    return [b.recipe["gpus"] for b in core.world.builds.values() if b.recipe.get("gpus") and not b.node]
+    """What builds and sandboxes wait for."""
+    builds = [b.recipe["gpus"] for b in core.world.builds.values() if b.recipe.get("gpus") and not b.node]
+    queued = (one for one in core.world.sandboxes.values() if one.state == moves.SandboxState.QUEUED)
+    return [*builds, *(one.spec["gpus"] for one in queued if one.spec.get("gpus"))]

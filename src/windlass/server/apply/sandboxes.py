@@ -15,6 +15,7 @@ from windlass.kit import ids
 from windlass.server.apply import containers, schedule, variants
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
+from windlass.server.decide import gpus
 from windlass.server.decide import place as places
 from windlass.server.decide import sandboxes as decisions
 from windlass.server.decide import variants as variant_decisions
@@ -35,11 +36,7 @@ def create(core: Core, app: machines.App, body: messages.SandboxCreate) -> state
         raise exception.AlreadyExistsError(
             f"a sandbox named {name!r} runs in this app already", hint="Terminate it first, or use Sandbox.from_name()."
         )
-    if len(of_app(core, app.id)) >= core.settings.app_sandboxes:
-        raise exception.ResourceExhaustedError(
-            f"this app has {core.settings.app_sandboxes:,} sandboxes already, which is the most it may have",
-            hint="Terminate some, or raise WINDLASS_SERVER_APP_SANDBOXES.",
-        )
+    check_room(core, app, 1)
     one = state.Sandbox(
         n=core.counters.sandbox, identity=body["sandbox_id"], app=app, name=name, tags=body.get("tags", {}),
         spec=body["spec"],
@@ -51,6 +48,16 @@ def create(core: Core, app: machines.App, body: messages.SandboxCreate) -> state
     core.world.sandboxes[one.id] = one
     place(core, one.created_at)
     return one
+
+
+def check_room(core: Core, app: machines.App, more: int) -> None:
+    """Raises ``ResourceExhaustedError`` where the app may not have so many more."""
+    most, has = core.settings.app_sandboxes, len(of_app(core, app.id))
+    if has + more > most:
+        raise exception.ResourceExhaustedError(
+            f"this app has {has:,} sandboxes already; {most:,} is the most it may have",
+            hint="Terminate some, or raise WINDLASS_SERVER_APP_SANDBOXES.",
+        )
 
 
 def pool(core: Core, app: machines.App) -> machines.Function:
@@ -84,12 +91,26 @@ def place(core: Core, now: float) -> None:
         ]  # fmt: skip
         if not fitting:
             return
-        best = min(fitting, key=lambda node: node.promised / (node.memory or 1))
-        nodes[best.name] = best._replace(promised=best.promised + memory)
+        chosen = _chosen(fitting, one.spec.get("gpus", []))
+        if chosen is None:
+            continue  # it waits for GPUs, which those behind it may not need
+        best, devices = chosen
+        left = tuple(gpu for gpu in best.gpus if gpu.id not in devices)
+        nodes[best.name] = best._replace(promised=best.promised + memory, gpus=left)
         here[best.name] += 1
         core.turn.begin()
-        one.container = containers.start(core, pool(core, one.app), core.world.workers[best.name], one)
+        worker = core.world.workers[best.name]
+        one.container = containers.start(core, pool(core, one.app), worker, one, gpus=devices)
         _move(core, one, moves.SandboxState.STARTING)
+
+
+def _chosen(fitting: list[places.Node], wanted: gpus.Wanted) -> tuple[places.Node, tuple[str, ...]] | None:
+    """The emptiest machine that has what is wanted, and which of its GPUs."""
+    for node in sorted(fitting, key=lambda node: node.promised / (node.memory or 1)):
+        devices = gpus.choose(node.gpus, wanted) if wanted else ()
+        if devices is not None:
+            return node, devices
+    return None
 
 
 def position(core: Core, one: state.Sandbox) -> int:

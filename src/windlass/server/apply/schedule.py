@@ -67,8 +67,8 @@ def scale_all(core: Core, now: float) -> None:
                 wishes.append(_wish(function, missing))
     if wishes:
         _start(core, wishes, now)
-    if builds := gpu_actions.waiting(core):
-        _make_gpus_free(core, [place.Wish("", 0, 1, gpus=wanted) for wanted in builds])
+    if waiting := gpu_actions.waiting(core):
+        _make_gpus_free(core, [place.Wish("", 0, 1, gpus=wanted) for wanted in waiting])
 
 
 def _minimum(function: machines.Function) -> int:
@@ -217,7 +217,8 @@ def _make_gpus_free(core: Core, short: list[place.Wish]) -> None:
     spare = {one.container_id for one in _idle(core)}
     held = [
         gpus.Held(c.id, c.node, c.function.id, c.gpus, c.idle_since if c.id in spare else None)
-        for c in core.world.containers.values() if c.gpus and c.state <= moves.ContainerState.READY
+        for c in core.world.containers.values()
+        if c.gpus and c.state <= moves.ContainerState.READY and c.sandbox is None  # those keep what they have
     ]  # fmt: skip
     for wish in sorted(short, key=lambda wish: wish.has):
         found = gpus.freed(wish.gpus, wish.function_id, wish.has, free, there, held)
@@ -230,7 +231,7 @@ def _make_gpus_free(core: Core, short: list[place.Wish]) -> None:
             core.turn.dispatch[core.world.functions[function_id]] = None
         if found.stop or found.owes:
             return
-        if wish.function_id:  # and not a build
+        if wish.function_id:  # and neither a build nor a sandbox
             _give_way(core, core.world.functions[wish.function_id])
 
 

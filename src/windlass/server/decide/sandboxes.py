@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from windlass import exception
@@ -14,6 +16,7 @@ MEMORY = 32  # MiB promised to a sandbox that asked for none: most of them wait 
 TIMED_OUT, KILLED = 124, 137
 MOST_TIME = 86400.0
 _NAME_SIZE, _COMMAND_SIZE = 64, 65536
+_SAID = 1000  # characters of a command or a path
 _START = 300.0  # seconds to come up
 
 
@@ -39,7 +42,7 @@ def container(spec: sandboxes.SandboxSpec) -> functions.FunctionSpec:
 def _shared(spec: sandboxes.SandboxSpec) -> dict[str, Any]:
     names = (
         "image_id", "mounts", "secrets", "cpu_request", "cpu_limit", "memory_limit", "timeout", "block_network",
-        "volumes", "buckets", "nfs",
+        "volumes", "buckets", "nfs", "gpus",
     )  # fmt: skip
     shared = {name: value for name, value in spec.items() if name in names}
     return {**shared, "memory_request": spec["memory_request"] or MEMORY}
@@ -55,6 +58,16 @@ def check(spec: sandboxes.SandboxSpec, name: str, tags: dict[str, str]) -> None:
         raise exception.InvalidError("idle_timeout must be positive")
     if len(name) >= _NAME_SIZE or len(tags) > 100 or any(len(k) + len(v) > 1024 for k, v in tags.items()):
         raise exception.InvalidError("the name or the tags are too long")
+
+
+def said(method: str, body: Mapping[str, Any]) -> str:
+    """What the log of a verbose sandbox says of a request; "" for those that it does not tell: files are read and
+    written in pieces, of which the first counts."""
+    if method == "sandbox.exec":
+        return f"exec: {shlex.join(body['command'])[:_SAID]}"
+    if method == "sandbox.file" and not body.get("offset"):
+        return f"file: {body['op']} {body['path'][:_SAID]}"
+    return ""
 
 
 def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, execs: int, now: float) -> str:

@@ -128,6 +128,7 @@ METHODS: dict[str, Method] = {
     "sandbox.snapshot": Method("request", CALLER, sandboxes.SnapshotRequest, sandboxes.SnapshotReply),
     "sandbox.mount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
     "sandbox.unmount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
+    "sandbox.fork": Method("request", CALLER, sandboxes.SandboxFork, sandboxes.SandboxListReply),
     "sandbox.reload": Method("request", CALLER, sandboxes.SandboxReload, common.Empty),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TypedDict
 
 from windlass.wire.messages.buckets import BucketMount
+from windlass.wire.messages.functions import GpuSpec
 from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.volumes import VolumeMount
 
@@ -47,6 +48,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     volumes: list[VolumeMount]
     buckets: list[BucketMount]
     nfs: list[NfsMount]
+    gpus: list[GpuSpec]
 
 
 class SandboxPlan(TypedDict, total=False):
@@ -298,6 +300,17 @@ class SandboxMount(TypedDict, total=False):
     sandbox_id: str
     path: str
     image_id: str
+
+
+class _SandboxFork(TypedDict):
+    sandbox_id: str
+    fork_ids: list[str]
+
+
+class SandboxFork(_SandboxFork, total=False):
+    """As many new sandboxes as there are ``fork_ids``, which the client chooses, within ``seconds``."""
+
+    seconds: float
 
 
 class SandboxReload(TypedDict, total=False):

@@ -12,7 +12,7 @@ from windlass.wire.messages import containers
 from windlass.worker import folder as folders
 from windlass.worker import network, spec
 from windlass.worker.images import cache, rooted, slim
-from windlass.worker.sandboxes import starter
+from windlass.worker.sandboxes import entering
 
 STDIN = "stdin"
 _INSIDE = "inside.json"
@@ -38,7 +38,7 @@ class Home(NamedTuple):
     asked: Asked
     doors: list[str]
 
-    def inside(self, argv: Sequence[str]) -> starter.Inside:
+    def inside(self, argv: Sequence[str]) -> entering.Inside:
         return {
             "first": self.record["pid"], "doors": self.doors, "argv": list(argv), "env": dict(self.asked["env"]),
             "cwd": self.asked["cwd"], "uid": self.asked["uid"], "gid": self.asked["gid"],
@@ -121,6 +121,16 @@ def targets(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
                 real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
             found.append(bind._replace(target="/" + os.path.relpath(real, root)))
     return found
+
+
+def files(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
+    """The same for binds of files, whose folders are made here, and what they cover when they are mounted. ``/dev`` is
+    not the image's."""
+    alien = [bind for bind in binds if not bind.target.startswith("/dev/")]
+    folders_of = [bind._replace(target=os.path.dirname(bind.target)) for bind in alien]  # noqa: PTH120
+    real = [one._replace(target=f"{one.target}/{os.path.basename(bind.target)}")  # noqa: PTH119
+            for one, bind in zip(targets(root, folders_of), alien, strict=True)]  # fmt: skip
+    return [*real, *(bind for bind in binds if bind.target.startswith("/dev/"))]
 
 
 def workplace(root: Path, cwd: str) -> None:

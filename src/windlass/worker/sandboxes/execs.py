@@ -3,13 +3,14 @@
     pipe ── splice ──► a file without a name ── read by offset ──► whoever asks
 
 The file holds what nobody has read; when that is too much, the pipe is not emptied any more, and the command waits as
-it would for any reader. What was read is punched out of the file. So a flood costs neither memory nor much disk.
+it would for any reader. What was read is written over. So a flood costs neither memory nor much disk, and its pages are
+made once.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
+import errno
 import fcntl
 import os
 import struct
@@ -21,18 +22,17 @@ from typing import Any
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker.sandboxes import box, starting
+from windlass.worker.sandboxes import box, entering, starting
 
 KEPT = 600.0  # seconds that the output of a finished command can be read
 _UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
 _BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader may ask again
+_ROUND = _UNREAD + _BEHIND  # size of the file, which is written around and around
 _PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
 _MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
-_SET_PIPE_SIZE, _GET_PEER = 1031, 0x5441
-_NO_KEEP = 0x1 | 0x2  # fallocate: keep the size, punch a hole
-_libc = ctypes.CDLL(None, use_errno=True)
+_SET_PIPE_SIZE = 1031
 _TIMED_OUT, _NOT_FOUND = -1, (2, 20)
 
 
@@ -43,7 +43,7 @@ class Spool:
         self._source = source
         self._file = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._keep = keep
-        self._size = self._read = self._punched = 0
+        self._size = self._read = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self.over = False
@@ -51,7 +51,7 @@ class Spool:
     async def fill(self) -> None:
         """Until the other end is closed. Its descriptor is closed with it."""
         os.set_blocking(self._source, False)
-        splice: Callable[..., int] | None = _splice
+        splice: Callable[..., int] | None = os.splice
         try:
             while True:
                 while self._keep and self._size - self._read >= _UNREAD:
@@ -77,32 +77,34 @@ class Spool:
     def _take(self, splice: Callable[..., int] | None) -> tuple[int, Callable[..., int] | None]:
         if not self._keep:
             return len(os.read(self._source, _SPLICED)), splice
+        place = self._size % _ROUND
+        most = min(_SPLICED, _ROUND - place)
         if splice is not None:
             try:
-                count = splice(self._source, self._file, self._size)
+                count = splice(self._source, self._file, most, offset_dst=place)
             except OSError as exc:
                 if exc.errno != 22:
                     raise
                 return self._take(None)  # a terminal cannot be spliced
             self._size += count
             return count, splice
-        data = os.read(self._source, _SPLICED)
-        os.pwrite(self._file, data, self._size)
+        data = os.read(self._source, most)
+        os.pwrite(self._file, data, place)
         self._size += len(data)
         return len(data), None
 
     async def read(self, offset: int, most: int, seconds: float) -> tuple[bytes, bool]:
         """What is there from ``offset`` on, and whether nothing will follow."""
-        if offset < self._punched:
+        if offset < self._size - _ROUND:
             raise exception.OutputExpiredError("this part of the output has been read, and is gone")
         self._read = max(self._read, offset)
-        self._punch()
         self._room.set()
         if self._size <= offset and not self.over and seconds > 0:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._wait(offset), seconds)
-        size = max(0, min(most, _PIECE, self._size - offset))
-        data = os.pread(self._file, size, offset) if size else b""
+        place = offset % _ROUND
+        size = max(0, min(most, _PIECE, self._size - offset, _ROUND - place))
+        data = os.pread(self._file, size, place) if size else b""
         return data, self.over and offset + len(data) >= self._size
 
     async def _wait(self, offset: int) -> None:
@@ -113,21 +115,11 @@ class Spool:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def _punch(self) -> None:
-        end = (self._read - _BEHIND) // 4096 * 4096
-        if end - self._punched >= _PIECE:
-            start, self._punched = self._punched, end
-            _libc.fallocate(self._file, _NO_KEEP, ctypes.c_long(start), ctypes.c_long(end - start))
-
     def close(self) -> None:
         """Drop what was written."""
         if self._file >= 0:
             os.close(self._file)
             self._file, self._size = -1, 0
-
-
-def _splice(source: int, target: int, offset: int) -> int:
-    return os.splice(source, target, _SPLICED, offset_dst=offset)
 
 
 class Exec:
@@ -247,6 +239,7 @@ class Execs:
 
     def _never(self, identity: str, one: Exec) -> None:
         self._known.pop(identity, None)
+        one.ended.set()  # somebody may wait for it already
         for spool in one.spools.values():
             spool.close()
             os.close(spool._source)
@@ -294,10 +287,8 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
     """The command's descriptors; ours are noted in ``one``."""
     folder, unread = home.folder.path, request.get("discard", [])
     if request.get("pty"):
-        master = os.open(home.root / "dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+        master, slave = entering.terminal(home.record["pid"])
         one.terminal = one.input = master
-        fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # unlock the other end
-        slave = fcntl.ioctl(master, _GET_PEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
         one.resize(request.get("rows", 24), request.get("cols", 80))
         os.set_blocking(master, False)
         one.spools["stdout"] = Spool(folder, os.dup(master), keep="stdout" not in unread)
@@ -316,6 +307,8 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
 
 def _refusal(exc: starting.Refused, request: Any) -> exception.Error:
     name = str(request["command"][0])[:200]
+    if exc.number == errno.ESRCH:
+        return exception.ConflictError("the sandbox has finished")
     if exc.number in _NOT_FOUND:
         where = request.get("workdir")
         return exception.InvalidError(

@@ -14,60 +14,31 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
-import struct
 import sys
-import termios
 from pathlib import Path
-from typing import Any, NoReturn, TypedDict
+from typing import Any
 
-from windlass.worker import linux, seccomp, spec
-from windlass.worker.snapshots import cell, keeper, mounting
+from windlass.worker import linux, seccomp
+from windlass.worker.sandboxes import entering
+from windlass.worker.snapshots import cell, keeper
 from windlass.worker.snapshots import filter as filters
 
 _PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 4, 65536
 _IDS = 65535
+_TYPED, _END = 1024, b"\x04"
 _READY = 2  # user namespaces that wait to be used
 _BACKLOG = 64
-_OPEN_FILES = 65536
-_PR_SET_DUMPABLE, _DROP, _NO_NEW_PRIVILEGES, _CAP_VERSION = 4, 24, 38, 0x20080522
-_PRCTL, _CAPSET = mounting._PRCTL, mounting._CAPSET
-_NO_SUCH = 127
+_PR_SET_DUMPABLE = 4
 _CALM = 0.02  # seconds without a request after which it does what nobody waits for
 _CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
-_MOST = 65535
 _PATIENCE = 30.0  # seconds that it waits for whoever began it
 _libc = ctypes.CDLL(None, use_errno=True)
-_CAPABILITIES = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
-
-
-class Inside(TypedDict, total=False):
-    """A command and where it runs. ``first``: process 1 of the sandbox. ``doors``: of its control groups.
-
-    ``hostname``, ``log``, ``stdin`` (a pipe with a name): of the sandbox's own command alone. ``pty``: the descriptor
-    that came along is a terminal, for all its ends.
-    """
-
-    first: int
-    doors: list[str]
-    argv: list[str]
-    env: dict[str, str]
-    cwd: str
-    uid: int
-    gid: int
-    groups: list[int]
-    hostname: str
-    log: str
-    stdin: str
-    pty: bool
-    workdir: str
 
 
 class _Place:
@@ -89,17 +60,35 @@ class _Place:
 class _Child:
     """A command under way: ``keeper.Fork``'s part for its log, and who is told of its end."""
 
-    def __init__(self, name: str, pid: int, first: int, talk: socket.socket | None) -> None:
+    def __init__(self, name: str, first: int, talk: socket.socket | None) -> None:
         self.name = name
-        self.pid = pid
         self.first = first
         self.talk = talk
         """Who asked for it; None for a sandbox's own command, whose end is told by a file."""
-        self.handle = os.pidfd_open(pid)
+        self.pid = self.handle = -1
         self.log: keeper.Fork | None = None
         self.pipes: dict[int, bytes] = {}
         self.input = -1
         """Our end of its stdin: as long as it is open, so is its input."""
+        self.terminal = self.source = -1
+        """Our end of its terminal, and the pipe whose bytes become input there."""
+        self.typed = b""
+
+    def on_terminal(self, source: int) -> list[int]:
+        """Give it a terminal, whose input comes from the pipe ``source``; what the command gets."""
+        self.terminal, slave = entering.terminal(self.first)
+        self.pipes = {os.dup(self.terminal): b"stdout"}
+        os.set_blocking(self.terminal, False)
+        self.source = source
+        os.set_blocking(source, False)
+        return [slave]
+
+    def drop(self) -> None:
+        """It never began."""
+        log = -1 if self.log is None else self.log.log
+        for descriptor in (*self.pipes, self.input, log, self.terminal, self.source):
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 class Starter:
@@ -112,7 +101,7 @@ class Starter:
         self._places: list[_Place] = []
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
         self._connected = False
-        self._reducing = _reducing()
+        self._reducing = entering.reducing()
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
@@ -163,8 +152,7 @@ class Starter:
         elif request["op"] == "start":
             self._start(talk, name, request["inside"])
         elif request["op"] == "exec":
-            child = self._begin(name, request["inside"], descriptors, talk)
-            _say(talk, {"id": name, "pid": child.pid})
+            self._begin(talk, _Child(name, request["inside"]["first"], talk), request["inside"], descriptors)
         elif (known := self._children.get(name)) is not None:
             if request["op"] == "kill":
                 _kill_group(known)
@@ -194,33 +182,36 @@ class Starter:
         answer = {"pid": first} if said == "ok" else {"failed": f"its namespaces could not be made: {said}", "errno": 0}
         _say(talk, {"id": name, **answer})
 
-    def _start(self, talk: socket.socket, name: str, inside: Inside) -> None:
+    def _start(self, talk: socket.socket, name: str, inside: entering.Inside) -> None:
         """The command of a sandbox."""
-        reading, writing = os.pipe(), os.pipe()
-        stdin = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
+        child = _Child(name, inside["first"], None)
+        child.input = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
         source = os.open(inside["stdin"], os.O_RDONLY | os.O_CLOEXEC)
+        theirs = [source]
         try:
-            child = self._begin(name, inside, [source, reading[1], writing[1]], None)
+            if inside.get("pty"):
+                theirs = child.on_terminal(source)
+            else:
+                output, errors = os.pipe(), os.pipe()
+                child.pipes = {output[0]: b"stdout", errors[0]: b"stderr"}
+                theirs += [output[1], errors[1]]
+            child.log = keeper.Fork("", 0, [])
+            child.log.become(name, inside["log"])
+            self._begin(talk, child, inside, theirs)
         except OSError:
-            for descriptor in (reading[0], writing[0], stdin):
-                os.close(descriptor)
+            child.drop()
             raise
         finally:
-            for descriptor in (reading[1], writing[1], source):
+            for descriptor in theirs:
                 os.close(descriptor)
-        child.input = stdin
-        child.log = keeper.Fork("", 0, [])
-        child.log.become(name, inside["log"])
-        child.pipes = {reading[0]: b"stdout", writing[0]: b"stderr"}
-        for pipe in child.pipes:
-            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(child, pipe))
-        _say(talk, {"id": name, "pid": child.pid})
 
     def _copy(self, child: _Child, pipe: int, *, last: bool = False) -> bool:
         try:
             data = os.read(pipe, _CHUNK)
         except BlockingIOError:
             return False
+        except OSError:  # a terminal that nobody uses any more
+            data = b""
         assert child.log is not None
         if data:
             child.log.write(child.pipes[pipe], data)
@@ -232,37 +223,83 @@ class Starter:
 
     # -- commands --------------------------------------------------------------------------------------------
 
-    def _begin(self, name: str, inside: Inside, ends: list[int], talk: socket.socket | None) -> _Child:
-        """Start one. Raises ``OSError`` where it cannot be run."""
-        opened: list[int] = []
+    def _begin(self, talk: socket.socket, child: _Child, inside: entering.Inside, ends: list[int]) -> None:
+        """Have a process for a command. Whether it became the command is heard later: what is in the sandbox may stop
+        it on its way, and others must not wait for that."""
+        doors: list[int] = []
+        home = os.pidfd_open(child.first)
         say, heard = os.pipe()
         try:
-            for kind in keeper.KINDS:
-                opened.append(os.open(f"/proc/{inside['first']}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
             for door in inside["doors"]:
-                opened.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
-            linux.setns(opened[len(keeper.KINDS) - 1], linux.NEWPID)  # of children, not of ours
-            pid = os.fork()
-            if pid == 0:
-                _become(inside, ends, opened, heard, self._program, self._reducing)
-            linux.setns(self._own, linux.NEWPID)  # a sandbox that has ended has no place for more
-            os.close(heard)
-            heard = -1
-            if trouble := os.read(say, 4096):  # it is empty once the command has begun
-                os.waitpid(pid, 0)
-                number, _, text = trouble.decode(errors="replace").partition(" ")
-                raise OSError(int(number), text)
+                doors.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
+            becoming = entering.prepare(inside, ends, home, doors, heard, self._program, self._reducing)
+            linux.setns(home, linux.NEWPID)  # of children, not of ours
+            try:
+                child.pid = becoming.fork()
+            finally:
+                linux.setns(self._own, linux.NEWPID)  # a sandbox that has ended has no place for more
+        except OSError:
+            os.close(say)
+            raise
         finally:
-            for descriptor in (*opened, say, *([heard] if heard >= 0 else [])):
+            for descriptor in (*doors, home, heard):
                 os.close(descriptor)
-        child = self._children[name] = _Child(name, pid, inside["first"], talk)
+        self._children[child.name] = child
+        self._selector.register(say, selectors.EVENT_READ, lambda: self._begun(talk, child, say))
+
+    def _begun(self, talk: socket.socket, child: _Child, say: int) -> None:
+        trouble = os.read(say, 4096)  # it is empty once the command has begun
+        self._selector.unregister(say)
+        os.close(say)
+        if trouble:
+            os.waitpid(child.pid, 0)
+            del self._children[child.name]
+            child.drop()
+            number, _, text = trouble.decode(errors="replace").partition(" ")
+            _say(talk, {"id": child.name, "failed": text, "errno": int(number)})
+            return
+        child.handle = os.pidfd_open(child.pid)
         self._selector.register(child.handle, selectors.EVENT_READ, lambda: self._ended(child))
-        return child
+        for pipe in child.pipes:
+            self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(child, pipe))
+        if child.source >= 0:
+            self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
+        _say(talk, {"id": child.name, "pid": child.pid})
+
+    def _type(self, child: _Child) -> None:
+        """From the pipe to the terminal. What it does not take now waits, and the pipe with it."""
+        if not child.typed:
+            child.typed = os.read(child.source, _TYPED)
+            if not child.typed:
+                child.typed = _END
+                self._selector.unregister(child.source)
+                os.close(child.source)
+                child.source = -1
+        try:
+            child.typed = child.typed[os.write(child.terminal, child.typed) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # nobody reads any more
+            child.typed = b""
+        waits = self._selector.get_map().get(child.terminal) is not None
+        if child.typed and not waits:
+            if child.source >= 0:
+                self._selector.unregister(child.source)
+            self._selector.register(child.terminal, selectors.EVENT_WRITE, lambda: self._type(child))
+        elif not child.typed and waits:
+            self._selector.unregister(child.terminal)
+            if child.source >= 0:
+                self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
 
     def _ended(self, child: _Child) -> None:
         status = os.waitpid(child.pid, 0)[1]
         self._selector.unregister(child.handle)
         os.close(child.handle)
+        for descriptor in (child.terminal, child.source):
+            if descriptor >= 0:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(descriptor)
+                os.close(descriptor)
         if child.input >= 0:
             os.close(child.input)
         code = keeper._exit_code(status)
@@ -287,80 +324,10 @@ class Starter:
         keeper._write_exit(self._exits, child.name, code)
 
 
-def _reducing() -> list[mounting.Ready]:
-    """The calls that leave a process what containers may do, prepared: in a new one each page that Python touches is
-    copied first."""
-    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-    low, high = _CAPABILITIES & 0xFFFFFFFF, _CAPABILITIES >> 32
-    header, sets = struct.pack("=Ii", _CAP_VERSION, 0), struct.pack("=6I", low, low, 0, high, high, 0)
-    drops = [number for number in range(last + 1) if not _CAPABILITIES >> number & 1]
-    calls = [
-        *(mounting.Call(f"drop of capability {number}", _PRCTL, (_DROP, number, 0, 0, 0)) for number in drops),
-        mounting.Call("capset", _CAPSET, (header, sets)),
-        mounting.Call("no new privileges", _PRCTL, (_NO_NEW_PRIVILEGES, 1, 0, 0, 0)),
-    ]
-    return [call.ready() for call in calls]
-
-
-def _become(
-    inside: Inside, ends: list[int], opened: list[int], heard: int, program: bytes, reducing: list[mounting.Ready]
-) -> NoReturn:
-    """The new process: into its place, without its rights, and then the command."""
-    step = ""
-    try:
-        os.setsid()
-        step = "its control group"
-        for door in opened[len(keeper.KINDS) :]:
-            os.write(door, b"0")
-        Path("/proc/self/oom_score_adj").write_text("500")
-        limit = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-        step = "its namespaces"
-        for descriptor in opened[: len(keeper.KINDS) - 1]:
-            linux.setns(descriptor, 0)
-        _descriptors(ends, inside)
-        linux.close_range(3, heard - 1)  # nothing of ours goes along, whatever it was
-        linux.close_range(heard + 1, _MOST)
-        if "hostname" in inside:
-            socket.sethostname(inside["hostname"])
-        step = "its user"
-        os.setgroups(inside.get("groups", []))
-        os.setresgid(*[inside.get("gid", 0)] * 3)
-        for what, function, arguments, _ in reducing:
-            if function(*arguments):
-                raise OSError(ctypes.get_errno(), f"{what}: {os.strerror(ctypes.get_errno())}")
-        os.setresuid(*[inside.get("uid", 0)] * 3)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-        os.umask(0o022)
-        for number in (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        step = f"its folder {inside['cwd']}"
-        os.chdir(inside["cwd"])
-        step = "its filter of system calls"
-        if program:
-            filters.load(program)
-        step = inside["argv"][0]
-        os.environ.clear()
-        os.environ.update(inside["env"])
-        os.execvp(inside["argv"][0], inside["argv"])
-    except OSError as exc:
-        os.write(heard, f"{exc.errno or 0} {step}: {exc.strerror or exc}".encode())
-    except BaseException as exc:  # noqa: BLE001 - the end of a process: the parent must hear of it, and not run on here
-        os.write(heard, f"0 {step}: {type(exc).__name__}: {exc}".encode())
-    os._exit(_NO_SUCH)
-
-
-def _descriptors(ends: list[int], inside: Inside) -> None:
-    if inside.get("pty"):
-        fcntl.ioctl(ends[0], termios.TIOCSCTTY, 0)
-        ends = [ends[0]] * 3
-    high = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # none of them may be 0, 1 or 2
-    for number, end in enumerate(high):
-        os.dup2(end, number)
-
-
 def _kill_group(child: _Child) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+    for kill in (os.killpg, os.kill):  # it may have no group yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(child.pid, signal.SIGKILL)
 
 
 def _user_namespace() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import clock, tasks
 from windlass.worker import folder as folders
-from windlass.worker.sandboxes import starter
+from windlass.worker.sandboxes import entering
 from windlass.worker.snapshots import cell, families
 
 _log = logging.getLogger(__name__)
@@ -62,19 +62,21 @@ class Starting:
         """Have the namespaces of a sandbox made; the pid of process 1 there. Raises ``ExecutionError``."""
         return int((await self._ask({"op": "cell", "id": name, "plan": plan}))["pid"])
 
-    async def start(self, name: str, inside: starter.Inside) -> int:
+    async def start(self, name: str, inside: entering.Inside) -> int:
         """Start a sandbox's own command; its pid. Raises ``ExecutionError`` where it cannot be run."""
         return int((await self._ask({"op": "start", "id": name, "inside": inside}))["pid"])
 
     async def execute(
-        self, name: str, inside: starter.Inside, ends: Sequence[int], ended: Callable[[int], None]
+        self, name: str, inside: entering.Inside, ends: Sequence[int], ended: Callable[[int], None]
     ) -> int:
         """Start another command on the descriptors ``ends``, and call ``ended`` with its exit code. Its pid."""
         self._told[name] = ended
         try:
             return int((await self._ask({"op": "exec", "id": name, "inside": inside}, ends))["pid"])
-        except BaseException:
+        except BaseException as exc:
             self._told.pop(name, None)
+            if not isinstance(exc, Refused):
+                self.kill(name)  # it may be on its way, and nobody would look after it
             raise
 
     def kill(self, name: str) -> None:

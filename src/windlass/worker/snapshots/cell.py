@@ -110,7 +110,9 @@ class Maker:
             for mount in binds:  # here, because paths to them are closed to the root of a container
                 trees.append(linux.open_tree(mount["source"]))
             kept = {mount["destination"]: _kept(mount["source"]) for mount in binds}
-            socket.send_fds(self._talk, [json.dumps({"plan": plan, "kept": kept}).encode()], [say.fileno(), *trees])
+            files = [mount["destination"] for mount in binds if not os.path.isdir(mount["source"])]  # noqa: PTH112
+            request = json.dumps({"plan": plan, "kept": kept, "files": files}).encode()
+            socket.send_fds(self._talk, [request], [say.fileno(), *trees])
         finally:
             for tree in trees:
                 os.close(tree)
@@ -144,7 +146,7 @@ def _serve(talk: socket.socket, userns: int) -> NoReturn:
 def _begin(request: dict[str, Any], descriptors: list[int]) -> None:
     """Have process 1 of one cell. A call of the kernel, not of Python, which would prepare it for more than it does."""
     say, trees = descriptors[0], descriptors[1:]
-    calls = [call.ready() for call in mounting.calls(request["plan"], trees, request["kept"])]
+    calls = [call.ready() for call in mounting.calls(request["plan"], trees, request["kept"], request["files"])]
     last_pid = str(_LEAST_PID + random.SystemRandom().randrange(_PIDS)).encode()
     child = _syscall(_CLONE, ctypes.c_long(_PARTS | signal.SIGCHLD), None, None, None, None)
     if child == 0:

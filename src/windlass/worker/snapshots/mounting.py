@@ -61,15 +61,21 @@ def _value(argument: int | str | bytes | None) -> Any:
     return argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument
 
 
-def calls(plan: Plan, trees: Sequence[int], kept: Mapping[str, int]) -> Iterator[Call]:
+def calls(
+    plan: Plan, trees: Sequence[int], kept: Mapping[str, int], files: Sequence[str] = ()
+) -> Iterator[Call]:
     """Everything from new namespaces to a process that only waits. ``trees``: descriptors of the detached trees of all
-    "rbind" mounts, in order. ``kept``: by destination, flags that these have already."""
+    "rbind" mounts, in order. ``kept``: by destination, flags that these have already. ``files``: destinations of those
+    that are no folders; what they cover is made where it is missing."""
     root, left = plan["rootfs"], iter(trees)
     yield _mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
     yield _mount(root, root, flags=linux.MS_BIND)
     for mount in plan["mounts"]:
         where = mount["destination"]
         if "rbind" in mount["options"]:
+            if where in files:
+                made = (root + where, stat.S_IFREG | 0o644, 0)
+                yield Call(f"mknod {where}", _MKNOD, made, (errno.EEXIST, errno.EROFS))
             yield Call(f"move_mount {where}", _MOVE_MOUNT, (next(left), "", _HERE, root + where, _EMPTY_PATH))
             yield _mount("none", root + where, flags=linux.MS_BIND | linux.MS_REMOUNT | kept[where] | _flags(mount))
         else:

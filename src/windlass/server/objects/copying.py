@@ -56,14 +56,17 @@ def copy(
     The kernel copies; what is hashed is what has arrived.
     """
     state, behind = hashlib.sha256(), collections.deque[concurrent.futures.Future[None]]()
-    while not copying.over.is_set():
-        got = os.sendfile(target.fileno(), source.fileno(), None, min(_STEP, size - copying.done))
-        if not got:
-            break
-        behind.append(hashing.submit(_hash, state, target.fileno(), copying.done, got))
-        copying.done += got
-        if len(behind) > _AHEAD:
-            behind.popleft().result()
+    try:
+        while not copying.over.is_set():
+            got = os.sendfile(target.fileno(), source.fileno(), None, min(_STEP, size - copying.done))
+            if not got:
+                break
+            behind.append(hashing.submit(_hash, state, target.fileno(), copying.done, got))
+            copying.done += got
+            if len(behind) > _AHEAD:
+                behind.popleft().result()
+    finally:  # before ``target`` is closed
+        concurrent.futures.wait(behind)
     for one in behind:
         one.result()
     return "" if copying.over.is_set() else f"sha256:{state.hexdigest()}"

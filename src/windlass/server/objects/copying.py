@@ -1,7 +1,7 @@
 """Large files of programs on this machine: read where they are open, instead of being sent through the connection.
 
-Each byte of a file that is sent is copied ten times on its way, and wakes two processes some thousand times. But who
-uses the platform runs, as the same user, beside it: the kernel shows the server the files that such a program has open.
+What is sent is copied again and again on its way, and wakes two processes with each piece. But who uses the platform
+runs, as the same user, beside it: the kernel shows the server the files that such a program has open.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Large files of programs on this machine: read where they are open, instead of being sent through the connection.
 
-Each byte of a file that is sent is copied ten times on its way, and wakes two processes some thousand times. But who
-uses the platform runs, as the same user, beside it: the kernel shows the server the files that such a program has open.
+What is sent is copied again and again on its way, and wakes two processes with each piece. But who uses the platform
+runs, as the same user, beside it: the kernel shows the server the files that such a program has open.
 """
 
 from __future__ import annotations
@@ -56,14 +56,17 @@ def copy(
     The kernel copies; what is hashed is what has arrived.
     """
     state, behind = hashlib.sha256(), collections.deque[concurrent.futures.Future[None]]()
-    while not copying.over.is_set():
-        got = os.sendfile(target.fileno(), source.fileno(), None, min(_STEP, size - copying.done))
-        if not got:
-            break
-        behind.append(hashing.submit(_hash, state, target.fileno(), copying.done, got))
-        copying.done += got
-        if len(behind) > _AHEAD:
-            behind.popleft().result()
+    try:
+        while not copying.over.is_set():
+            got = os.sendfile(target.fileno(), source.fileno(), None, min(_STEP, size - copying.done))
+            if not got:
+                break
+            behind.append(hashing.submit(_hash, state, target.fileno(), copying.done, got))
+            copying.done += got
+            if len(behind) > _AHEAD:
+                behind.popleft().result()
+    finally:  # before ``target`` is closed
+        concurrent.futures.wait(behind)
     for one in behind:
         one.result()
     return "" if copying.over.is_set() else f"sha256:{state.hexdigest()}"

@@ -80,7 +80,7 @@ class Uploads(blobs.Blobs):
 
     def copy(self, process: int, body: messages.VolumeCopy, how_far: copying.Copying) -> str:
         """Copy a file that a program has open; its digest, "" where that was not wanted to the end. For a thread."""
-        if body["size"] > payload.MAX_SIZE:
+        if not 0 <= body["size"] <= payload.MAX_SIZE:
             raise exception.RequestSizeError(f"an upload may have at most {payload.MAX_SIZE:,} bytes")
         draft = self._incoming / ids.new("copy")
         try:

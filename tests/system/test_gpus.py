@@ -66,7 +66,7 @@ def test_idle_containers_give_their_gpus_to_who_waits(stage):
 
 def test_a_lent_gpu_stays_lent_while_the_server_is_killed(stage):
     with app.run():
-        call = h100.spawn(4)
+        call = h100.spawn(12)
         holder = until(lambda: lent(stage)["GPU-2"])
         stage.kill("server")
         second = other.spawn(0)

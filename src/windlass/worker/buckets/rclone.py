@@ -22,7 +22,7 @@ _PIECE = "16M"  # of an upload; there are at most 10,000, so files end at 160 GB
 _FRESH = "5s"  # what others change is seen after that
 _HOSTS = {".amazonaws.com": "AWS", ".r2.cloudflarestorage.com": "Cloudflare", ".googleapis.com": "Google"}
 _OWNER = "1"  # root of a container, as the node numbers it
-_COMMON = (PROGRAM, "--config", "/nonexistent", "--contimeout", "5s")
+_COMMON = (PROGRAM, "--config", "/dev/null", "--contimeout", "5s")
 _DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 

@@ -333,14 +333,14 @@ def test_a_command_that_is_stopped_on_its_way_holds_up_no_other_sandbox(app, sha
     hostile = windlass.Sandbox.create(app=app)
     storm = "while :; do kill -s STOP -- -1; done"
     hostile.exec("sh", "-c", storm, stdout=stream_type.StreamType.DEVNULL)
-    tries = [threading.Thread(target=lambda: _tried(hostile), daemon=True) for _ in range(10)]
+    tries = [threading.Thread(target=lambda: _quietly(hostile), daemon=True) for _ in range(10)]
     for one in tries:
         one.start()
     assert [shared.exec("true", timeout=20).wait() for _ in range(20)] == [0] * 20
     hostile.terminate(wait=True)
 
 
-def _tried(sandbox: windlass.Sandbox) -> None:
+def _quietly(sandbox: windlass.Sandbox) -> None:
     with contextlib.suppress(exception.Error):
         sandbox.exec("true").wait()
 

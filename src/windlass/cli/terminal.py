@@ -47,7 +47,7 @@ def raw() -> Iterator[None]:
     import tty
 
     before = termios.tcgetattr(0)
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSADRAIN)  # by default it would throw away what was typed already
     try:
         yield
     finally:

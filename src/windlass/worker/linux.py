@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import platform
+import select
 import signal
 import threading
 from pathlib import Path
@@ -131,6 +132,14 @@ def give_way() -> None:
 def unmount_here(name: str) -> None:
     """Take the mount at ``name`` away, which must be no link; who still uses it keeps it."""
     _check(_libc.umount2(os.fsencode(name), MNT_DETACH | UMOUNT_NOFOLLOW), f"umount {name}")
+
+
+def readable(descriptor: int, seconds: float) -> bool:
+    """Whether something can be read, or the other end is gone, within that time. ``select`` takes no descriptor beyond
+    1023, and a machine full of containers has more."""
+    waiting = select.poll()
+    waiting.register(descriptor, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 def open_tree(path: str | Path) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import shutil
 import subprocess
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.worker import folder as folders
+from windlass.worker import linux
 
 _CREATE_TIME = 30.0
 _START_TIME = 5.0
@@ -112,7 +112,7 @@ def _released(fifo: Path) -> bool:
     """Let a created container go on: it waits until somebody reads what it writes here."""
     descriptor = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
-        ready, _, _ = select.select([descriptor], [], [], _START_TIME)
+        ready = linux.readable(descriptor, _START_TIME)
         if not ready or not os.read(descriptor, 1):
             return False
     finally:
@@ -125,7 +125,7 @@ def _answer(reading: int) -> int:
     """The pid that conmon tells through its pipe; a number below zero means failure."""
     deadline, text = time.monotonic() + _CREATE_TIME, b""
     while not text.endswith(b"\n"):
-        ready, _, _ = select.select([reading], [], [], max(0.0, deadline - time.monotonic()))
+        ready = linux.readable(reading, max(0.0, deadline - time.monotonic()))
         data = os.read(reading, 65536) if ready else b""
         if not data:
             break

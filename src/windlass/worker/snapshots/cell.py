@@ -18,7 +18,6 @@ import gc
 import json
 import os
 import random
-import select
 import signal
 import socket
 import struct
@@ -185,8 +184,7 @@ def _become_root(userns: int) -> None:
 
 def heard(say: socket.socket, timeout: float) -> tuple[str, int]:
     """What process 1 said, and its pid as the caller numbers it."""
-    ready, _, _ = select.select([say], [], [], timeout)
-    if not ready:
+    if not linux.readable(say.fileno(), timeout):
         return "the cell was not there in time", 0
     data, extra, _, _ = say.recvmsg(4096, socket.CMSG_SPACE(12))
     for level, kind, body in extra:

@@ -168,7 +168,7 @@ def test_as_many_forks_wait_as_were_wanted_at_once_lately():
     assert demand.reserve(402.0, scarce=False) == 2
     for n in range(100):
         demand.note(500 + n / 1000)
-    assert demand.reserve(501.0, scarce=False) == 32
+    assert demand.reserve(501.0, scarce=False) == 48
 
 
 def test_templates_go_when_they_are_idle_old_or_in_the_way():

@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from windlass.kit import files
+
 CONTROLLERS = ("cpu", "memory", "pids")
 _COUNTING = "cpuacct"  # in version 1 who counts processor time may be another one than who limits it
 _PERIOD = 100_000  # microseconds over which a CPU limit is kept
@@ -163,7 +165,7 @@ class Cgroup:
         bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         try:
             with contextlib.suppress(OSError), (tree.root / "memory.oom_control").open() as control:
-                _write(tree.root / "cgroup.event_control", f"{bell} {control.fileno()}")
+                _write(str(tree.root / "cgroup.event_control"), f"{bell} {control.fileno()}")
             yield lambda: _rang(bell)
         finally:
             os.close(bell)
@@ -211,7 +213,7 @@ class Cgroup:
         self._name(container_id)
         for old, new in zip(before, self._trees, strict=True):
             if not new.unified:
-                old.root.rename(new.root)
+                os.rename(old.root, new.root)  # noqa: PTH104
                 continue
             _apply(new, self._settings)
             for pid in _read(old.root / "cgroup.procs").split():
@@ -347,16 +349,18 @@ def _inherit_cpuset(group: Path) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         file = group / name
         if file.exists() and not _read(file).strip():
-            _write(file, _read(group.parent / name))
+            _write(str(file), _read(group.parent / name))
 
 
 def _apply(tree: Hierarchy, settings: Mapping[str, Mapping[str, str]]) -> None:
-    tree.root.mkdir(exist_ok=True)
+    root = str(tree.root)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(root)  # noqa: PTH102
     if "cpuset" in tree.controllers:
         _inherit_cpuset(tree.root)
     for name, value in settings["unified" if tree.unified else "legacy"].items():
         if name.split(".")[0] in tree.controllers:
-            _write(tree.root / name, value)
+            _write(f"{root}/{name}", value)
 
 
 def _remove(group: Path) -> None:
@@ -365,14 +369,10 @@ def _remove(group: Path) -> None:
             Path(folder).rmdir()
 
 
-def _write(file: Path, value: str) -> None:
+def _write(file: str, value: str) -> None:
     """Write where the kernel has that file: swap accounting and some limits are options of the kernel."""
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        descriptor = os.open(file, os.O_WRONLY)  # never O_CREAT: in a control group that is another error
-        try:
-            os.write(descriptor, value.encode())
-        finally:
-            os.close(descriptor)
+        files.write(file, value.encode())
 
 
 def _rang(bell: int) -> bool:

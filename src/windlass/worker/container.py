@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import files, ids
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, gpus, library, mounts, network, overlay, release, seccomp, spec, step
@@ -297,7 +297,7 @@ class Containers:
                 record: folders.Record = {
                     "container_id": name, "pid": ready.first, "pid_start": folders.start_time(ready.first),
                     "process": ready.process, "process_start": folders.start_time(ready.process),
-                    "monitor": family.keeper, "monitor_start": folders.start_time(family.keeper),
+                    "monitor": family.keeper, "monitor_start": family.keeper_start,
                     "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
                 }  # fmt: skip
                 folder.write(record)
@@ -552,37 +552,29 @@ def _fill(folder: folders.Folder, net: network.Network, *, is_template: bool = F
     is still empty (file systems write at once what is written over)."""
     folder.path.mkdir(mode=0o711, parents=True)
     for path in (folder.bundle, folder.rootfs, folder.work):
-        path.mkdir()
-    upper = os.fspath(folder.upper)  # plain names: this is most of the work for a fork, and paths cost more than files
+        os.mkdir(path)  # noqa: PTH102
+    upper = os.fspath(folder.upper)
     for name in ("", "/etc", "/__windlass", spec.LIBRARY, spec.SERVER, *([families.DOOR] if is_template else ())):
         os.mkdir(upper + name)  # noqa: PTH102
         _give(upper + name, 0o755)
     texts = {"/etc/resolv.conf": net.resolv_conf, "/etc/hostname": "", "/etc/hosts": "", spec.PLAN: ""}
     for name, text in texts.items():
-        _create(upper + name, text)
+        files.create(upper + name, text.encode())
         _give(upper + name, 0o644)
     if is_template:
         (folder.path / "door").mkdir()
         (folder.path / "door").chmod(0o755)
         (folder.path / families.CELLS).mkdir(mode=0o711)
         folders.part(folder.path / families.CELLS)
-    folder.plan.touch(0o400)  # holds the token
+    files.create(str(folder.plan), b"", 0o400)  # holds the token
     os.chown(folder.plan, OWNER, OWNER)
-    folder.log.touch(0o600)
-
-
-def _create(name: str, text: str) -> None:
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    try:
-        os.write(descriptor, text.encode())
-    finally:
-        os.close(descriptor)
+    files.create(str(folder.log), b"", 0o600)
 
 
 def _name(root: Path, container_id: str, net: network.Network) -> None:
     name = container_id[:63]
-    (root / "etc/hostname").write_text(name + "\n")
-    (root / "etc/hosts").write_text(f"{net.hosts}{net.address or '127.0.0.1'} {name}\n")
+    files.write(f"{root}/etc/hostname", f"{name}\n".encode())
+    files.write(f"{root}/etc/hosts", f"{net.hosts}{net.address or '127.0.0.1'} {name}\n".encode())
 
 
 def _identify(
@@ -590,7 +582,7 @@ def _identify(
 ) -> None:  # fmt: skip
     """Make what was prepared for nobody in particular this container's."""
     _name(root, folder.container_id, net)
-    folder.plan.write_text(json.dumps(plan["runner"]))
+    files.write(str(folder.plan), json.dumps(plan["runner"]).encode())
     if log:
         folder.log.write_bytes(log)
 

@@ -19,6 +19,8 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
+from windlass.kit import files
+
 CONTAINERS, FAMILIES, STEPS = "containers", "families", "building"
 _GET_FLAGS, _SET_FLAGS, _TOP_FOLDER = 0x80086601, 0x40086602, 0x20000  # of ioctl_iflags
 
@@ -69,9 +71,11 @@ class Folder:
 
     def write(self, record: Record) -> None:
         """Keep ``record``, whole or not at all."""
-        draft = self._record.with_suffix(".new")
-        draft.write_text(json.dumps(record))
-        draft.rename(self._record)
+        path = str(self._record)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{path}.new")  # noqa: PTH108
+        files.create(f"{path}.new", json.dumps(record).encode())
+        os.rename(f"{path}.new", path)  # noqa: PTH104
 
     def read(self) -> Record | None:
         """The record, or None where its container never ran."""
@@ -111,7 +115,7 @@ def known(root: Path, kind: str = CONTAINERS) -> list[str]:
 def start_time(pid: int) -> int:
     """When process ``pid`` started, in clock ticks since boot; 0 when there is no such process."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = files.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])

@@ -6,11 +6,13 @@ links of this namespace and nobody else's.
 """
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 
+from windlass.kit import files
 from windlass.worker import egress, linux, netlink
 
 _INDEX = 1000  # of the node's end of slot 0; lower ones are the node's own interfaces
@@ -45,9 +47,7 @@ class Maker:
 
     def make(self, file: Path, slot: int | None) -> None:
         """A namespace in ``file``; linked to the node as ``slot``, or with loopback only."""
-        # In a thread that goes into the new namespace and ends there: not everybody may go back.
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(self._make, file, slot).result()
+        _apart(lambda: self._make(file, slot))
 
     def _make(self, file: Path, slot: int | None) -> None:
         linux.unshare(linux.NEWNET)
@@ -61,8 +61,7 @@ class Maker:
 
     def link(self, file: Path, slot: int | None, namespace: Path) -> None:
         """Set up an empty namespace that others have made, and keep it in ``file``, which is there already."""
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(self._link, file, slot, namespace).result()
+        _apart(lambda: self._link(file, slot, namespace))
 
     def _link(self, file: Path, slot: int | None, namespace: Path) -> None:
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
@@ -76,7 +75,7 @@ class Maker:
     def _furnish(self, slot: int | None) -> None:
         for name, value in _SYSCTLS.items():
             with contextlib.suppress(FileNotFoundError):
-                (Path("/proc/sys") / name).write_text(value)
+                files.write(f"/proc/sys/{name}", value.encode())
         with netlink.Socket() as inside:
             inside.do([netlink.up(_LOOPBACK)])
             if slot is not None:
@@ -92,6 +91,26 @@ class Maker:
             netlink.default_route(_ETH0, egress.GATEWAY),
         ])  # fmt: skip
         self._outside.do([netlink.up(outer), netlink.neighbour(outer, own, source=egress.GATEWAY)])
+
+
+def _apart(work: Callable[[], None]) -> None:
+    """In a thread that goes into another namespace and ends there: not everybody may go back."""
+    failed: list[BaseException] = []
+    over = _thread.allocate_lock()
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as exc:  # noqa: BLE001 - it is raised where the work was asked for
+            failed.append(exc)
+        finally:
+            over.release()
+
+    over.acquire()
+    _thread.start_new_thread(run, ())
+    over.acquire()
+    if failed:
+        raise failed[0]
 
 
 def drop(file: Path) -> None:

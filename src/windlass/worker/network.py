@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from windlass.kit import clock, tasks
+from windlass.kit import clock, files, tasks
 from windlass.worker import egress, netns, node, release, uplink
 
 _log = logging.getLogger(__name__)
@@ -96,8 +97,8 @@ class NetworkPool:
         ``lease``."""
         linked = not block_network and self._size
         file = self._node.netns / f"{'' if linked else 'b'}{self._slot()}"
-        file.touch()
-        _owner(file).write_text(container_id)
+        files.create(str(file), b"", 0o600)
+        files.create(f"{file}.owner", container_id.encode())
         self._owned[container_id] = file
         with release.on_end(lambda: self._give_back(next(name for name, own in self._owned.items() if own == file))):
             yield self._describe(file)
@@ -165,7 +166,7 @@ class NetworkPool:
         while True:
             slot = self._next
             self._next = slot + 1 if slot < _LAST else _FIRST
-            taken = any((self._node.netns / name).exists() for name in (f"{slot}", f"b{slot}"))
+            taken = any(os.path.exists(f"{self._node.netns}/{name}{slot}") for name in ("", "b"))  # noqa: PTH110
             if slot % 256 not in (0, 255) and not taken:
                 return slot
 

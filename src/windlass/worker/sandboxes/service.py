@@ -33,6 +33,8 @@ class Service:
         self.execs = execs.Execs(owner, changed, time)
         self.probes = probing.Probes(owner, self._probed, changed)
         self._inputs: dict[str, _Input] = {}
+        self._others: set[str] = set()
+        """Containers that are no sandboxes."""
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "sandbox.exec": self._exec, "sandbox.exec_wait": self._exec_wait, "sandbox.exec_read": self._exec_read,
             "sandbox.exec_write": self._exec_write, "sandbox.exec_kill": self._exec_kill,
@@ -44,6 +46,7 @@ class Service:
         """What the server is told of a container, with what only sandboxes have."""
         if real["state"] == "exited":
             self.probes.forget(container_id)
+            self._others.discard(container_id)
             if (kept := self._inputs.pop(container_id, None)) is not None:
                 kept.close()
         elif real["state"] == "running" and self._is_sandbox(container_id):
@@ -52,8 +55,13 @@ class Service:
         return real
 
     def _is_sandbox(self, container_id: str) -> bool:
+        if container_id in self._others:
+            return False
         try:
             self.probes.begin(self._runtime.sandbox(container_id))
+        except (exception.NotFoundError, exception.UnimplementedError):
+            self._others.add(container_id)
+            return False
         except exception.Error:
             return False
         return True

@@ -37,7 +37,7 @@ DOOR = "/__windlass/family"
 _IDLE = 300.0  # seconds without a new fork after which a template goes
 _OLD = 7 * 86400.0
 _READY = 2  # forks of one template that wait to be wanted, at least
-_RESERVE = 32  # at most, where that many were wanted at once lately
+_RESERVE = 48  # at most, where that many were wanted at once lately
 _AT_ONCE = 2.0  # seconds in which they were
 _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
@@ -111,7 +111,7 @@ class Family:
         self.key = keeper.new_key()
         self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.made_at = self.used_at = time.monotonic()
-        self.keeper = 0
+        self.keeper = self.keeper_start = 0
         self.over = False
         self._talk: socket.socket | None = None
         self._asked: dict[str, asyncio.Future[int]] = {}
@@ -139,7 +139,7 @@ class Family:
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
-        self._talk, self.keeper = ours, process.pid
+        self._talk, self.keeper, self.keeper_start = ours, process.pid, folders.start_time(process.pid)
         mask = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
         about: keeper.Family = {
             "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),

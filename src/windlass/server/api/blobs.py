@@ -22,17 +22,24 @@ def missing(core: Core, who: door.Who, body: messages.BlobQuery, incoming: peer.
 
 @door.handler("blob.put")
 def put(core: Core, who: door.Who, body: messages.BlobPut, incoming: peer.Incoming) -> Any:
+    chunk = piece(core, body, incoming, counts=who.role != "runner")  # results of what was accepted are kept
+    keeping = core.blobs.put(
+        body["upload_id"], body["digest"], body["offset"], chunk, last=body["last"], owner=incoming.peer
+    )
+    return {} if keeping is None else kept(core, incoming, keeping, {})
+
+
+def piece(core: Core, body: messages.BlobPut, incoming: peer.Incoming, *, counts: bool = True) -> bytes:
+    """The next bytes of an upload. Raises ``ResourceExhaustedError`` where there is no room for them; ``counts``:
+    also where quotas leave none."""
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
     chunk = incoming.attachments[0] if incoming.attachments else b""
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
-    if who.role != "runner":  # results of what was accepted are kept
+    if counts:
         quotas.check_piece(core, body["offset"], len(chunk))
-    keeping = core.blobs.put(
-        body["upload_id"], body["digest"], body["offset"], chunk, last=body["last"], owner=incoming.peer
-    )
-    return {} if keeping is None else kept(core, incoming, keeping, {})
+    return chunk
 
 
 def kept(core: Core, incoming: peer.Incoming, keeping: Coroutine[Any, Any, None], answer: Any) -> None:

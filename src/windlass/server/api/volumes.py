@@ -8,14 +8,14 @@ from typing import Any
 
 from windlass import exception
 from windlass.kit import tasks
-from windlass.server.api import door
+from windlass.server.api import blobs, door
 from windlass.server.api import workers as worker_doors
 from windlass.server.apply import commits, environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.objects import copying
 from windlass.server.store import volumes
-from windlass.wire import payload, peer
+from windlass.wire import peer
 from windlass.wire.messages import blobs as blob_messages
 from windlass.wire.messages import volumes as messages
 
@@ -192,25 +192,13 @@ def missing(core: Core, who: door.Who, body: blob_messages.BlobQuery, incoming: 
 
 @door.handler("volume.upload")
 def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: peer.Incoming) -> Any:
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    chunk = incoming.attachments[0] if incoming.attachments else b""
-    if len(chunk) > payload.CHUNK:
-        raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")
+    chunk = blobs.piece(core, body, incoming)
     upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
-    quotas.check_piece(core, offset, len(chunk))
     if not body["digest"]:
         return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
     keeping = core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
-    if keeping is None:
-        return {"digest": body["digest"]}
-
-    async def kept() -> None:
-        await keeping
-        incoming.reply({"digest": body["digest"]})
-
-    core.tasks.start(door.answered(incoming, kept()), "volume.upload")
-    return None
+    answer = {"digest": body["digest"]}
+    return answer if keeping is None else blobs.kept(core, incoming, keeping, answer)
 
 
 @door.handler("volume.copy")

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Entry] = {
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
+    "billing": Entry("Platform", "windlass.cli.billing", "group", "What apps had of the machines."),
     "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
@@ -79,9 +80,19 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in shown if entry.panel == panel])
 
 
+_REMOVED = {
+    "bootstrap": "windlass examples copy",
+    "cluster": "windlass container",
+    "lookup": "windlass app list",
+}
+"""Commands of the reference that are gone, and what does their work."""
+
+
 def _did_you_mean(word: str) -> str:
     import difflib
 
+    if word in _REMOVED:
+        return f" It was removed; use `{_REMOVED[word]}`."
     close = difflib.get_close_matches(word, COMMANDS, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 

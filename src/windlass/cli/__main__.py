@@ -46,6 +46,8 @@ COMMANDS: dict[str, Entry] = {
     ),
     "billing": Entry("Platform", "windlass.cli.billing", "group", "What apps had of the machines."),
     "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
+    "examples": Entry("Platform", "windlass.cli.examples", "group", "Programs to begin with: list, copy."),
+    "completion": Entry("Platform", "windlass.cli.completion", "command", "What a shell needs to complete commands."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
 }
@@ -72,6 +74,16 @@ class LazyGroup(click.Group):
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             ctx.fail(f"No such command '{args[0]}'.{_did_you_mean(args[0])}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        from click import shell_completion
+
+        found = [
+            shell_completion.CompletionItem(name, help=entry.help)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete) and not entry.hidden
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]  # which adds options
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):

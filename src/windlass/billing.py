@@ -109,8 +109,3 @@ def _usage(row: messages.Usage, tag_names: Sequence[str] | None) -> Usage:
         containers=row["containers"],
         tags={key: value for key, value in row["tags"].items() if tag_names is None or key in tag_names},
     )
-
-
-async def everywhere() -> str | None:
-    """No environment in particular."""
-    return None

@@ -93,7 +93,7 @@ def stage() -> Iterator[stages.Stage]:
 
 def _staged(home: Path) -> Iterator[stages.Stage]:
     platform = stages.Stage(
-        home, WINDLASS_SERVER_APP_SILENCE="25",  # a killed client is noticed sooner than by default
+        home, **stages.PATIENCE,
         WINDLASS_GPU_ROOT=str(home / "fake-gpus"),
     )  # fmt: skip
     platform.stop()

@@ -24,6 +24,14 @@ import windlass
 
 TESTS = Path(__file__).parent
 CHECKOUT = TESTS.parent
+STOP_GRACE = 10
+PATIENCE = {
+    "WINDLASS_SERVER_APP_SILENCE": "25",  # more than a heartbeat of the client
+    "WINDLASS_SERVER_STOP_GRACE": str(STOP_GRACE),
+    "WINDLASS_SERVER_CANCEL_GRACE": "6",
+    "WINDLASS_SERVER_TIMEOUT_SLACK": "5",
+}
+"""The platform under test loses its patience sooner than by default, so that tests of what happens then are short."""
 COMMAND = [sys.executable, "-m", "windlass.cli"]
 T = TypeVar("T")
 

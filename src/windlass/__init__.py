@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from windlass.sandbox import SandboxSnapshot as SandboxSnapshot
     from windlass.schedule import Cron as Cron
     from windlass.schedule import Period as Period
+    from windlass.scheduler_placement import SchedulerPlacement as SchedulerPlacement
     from windlass.secret import Secret as Secret
     from windlass.tunnel import Tunnel as Tunnel
     from windlass.tunnel import forward as forward
@@ -74,6 +75,7 @@ _WHERE = {
     "Retries": "retries",
     "Sandbox": "sandbox",
     "SandboxSnapshot": "sandbox",
+    "SchedulerPlacement": "scheduler_placement",
     "Secret": "secret",
     "Tunnel": "tunnel",
     "forward": "tunnel",
@@ -104,7 +106,7 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
+        "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
         "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
         "network_file_system", "partial_function", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
         "stream_type", "types", "volume",

@@ -379,6 +379,7 @@ class App:
         container_idle_timeout: int | None = None,
         allow_concurrent_inputs: int | None = None,
         allow_cross_region_volumes: bool | None = None,
+        mounts: object = None,
     ) -> _Decorator:
         """Make a Python function a function of the app: it then runs in containers.
 
@@ -424,6 +425,7 @@ class App:
             container_idle_timeout: removed, use ``scaledown_window``.
             allow_concurrent_inputs: removed.
             allow_cross_region_volumes: removed.
+            mounts: removed; see ``Image.add_local_python_source``.
 
         Raises:
             InvalidError: an argument is wrong, or the function cannot be run in a container.
@@ -497,6 +499,7 @@ class App:
         container_idle_timeout: int | None = None,
         allow_concurrent_inputs: int | None = None,
         allow_cross_region_volumes: bool | None = None,
+        mounts: object = None,
     ) -> Callable[[type[T]], type[T]]:
         """Make the methods of a class functions of the app. An instance in each container serves them all.
 

@@ -7,8 +7,10 @@ from windlass.client import object as handles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import builtins
     from typing import Any
 
+    from windlass import about, billing
     from windlass.client import resolver
     from windlass.wire.messages import environments
 
@@ -52,6 +54,22 @@ class Environment(handles.Object):
     def name(self) -> str | None:
         """Its name; None until the platform has said which one is meant."""
         return self._name
+
+    @property
+    def billing(self) -> billing.Billing:
+        """What its apps had of the machines: ``report``."""
+        from windlass import billing
+
+        return billing.Billing(self._own_name)
+
+    async def _own_name(self) -> str | None:
+        await self._ready()
+        return self._name
+
+    @property
+    def apps(self) -> Apps:
+        """Its apps: ``list``."""
+        return Apps(self)
 
     def _describe(self) -> str:
         return f"Environment {self._name!r}" if self._name else "Environment"
@@ -123,3 +141,24 @@ class Environment(handles.Object):
             except exception.NotFoundError:
                 if not allow_missing:
                     raise
+
+
+class Apps:
+    """``Environment.apps``: what runs, is deployed or stopped lately in one environment."""
+
+    def __init__(self, whose: Environment) -> None:
+        self._whose = whose
+
+    @faces.method
+    async def list(self, *, max_objects: int = 1000) -> builtins.list[about.AppInfo]:
+        """Its apps as data: living ones first, newest first.
+
+        Example:
+            >>> [one.name for one in windlass.Environment.from_name("staging").apps.list()]
+            ['squares']
+        """
+        from windlass import about
+        from windlass.client import session
+
+        query = {"limit": max_objects, "environment": await self._whose._own_name()}
+        return [about.app(one) for one in (await session.current().request("app.list", query)).body["apps"]]

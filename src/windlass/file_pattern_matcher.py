@@ -202,8 +202,8 @@ def as_ignore(ignore: Sequence[str] | Callable[[Path], bool]) -> Callable[[Path]
 class _NonPython(_AbstractPatternMatcher):
     """``~FilePatternMatcher("**/*.py")``, without compiling an expression each time a container starts."""
 
-    def __call__(self, file_path: Path) -> bool:
-        return not file_path.name.endswith(".py")
+    def __call__(self, path: Path) -> bool:
+        return not path.name.endswith(".py")
 
     def __repr__(self) -> str:
         return "NON_PYTHON_FILES"

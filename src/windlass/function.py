@@ -427,6 +427,13 @@ class Function(_Base[P, R, O]):
 
         return logs.Logs(self._own_logs)
 
+    @property
+    def metrics(self) -> figures.Metrics:
+        """Its figures: ``current`` for what waits and runs now, ``fetch`` for how inputs fared in a span of time."""
+        from windlass.client import figures
+
+        return figures.Metrics(self.get_current_stats.aio, self.stats.aio)
+
     async def _own_logs(self) -> apps.LogQuery:
         return {"function_id": await self._ready()}
 
@@ -526,6 +533,12 @@ class Function(_Base[P, R, O]):
     ) -> Function[..., Any, Any]:
         """Removed: use ``Function.from_name``."""
         raise exception.DeprecationError("Function.lookup was removed; use Function.from_name")
+
+    def shell(self, *args: object, **kwargs: object) -> object:
+        """Removed: use ``windlass shell file.py::function``, or a ``Sandbox``."""
+        raise exception.DeprecationError(
+            "Function.shell was removed; use `windlass shell file.py::function`, or modal.Sandbox"
+        )
 
     def call(self, *args: object, **kwargs: object) -> object:
         """Removed: use ``remote``."""

@@ -33,6 +33,10 @@ class Probe:
         >>> sandbox.wait_until_ready()
     """
 
+    tcp_port: int | None
+    exec_argv: tuple[str, ...] | None
+    interval_ms: int
+
     def __init__(
         self, tcp_port: int | None = None, exec_argv: tuple[str, ...] | None = None, interval_ms: int = 100
     ) -> None:

@@ -1,6 +1,8 @@
 """Plain data that methods return."""
 from __future__ import annotations
 
+import dataclasses
+
 from windlass.about import AppInfo, AppLifecycle, FunctionInfo, FunctionStats
 from windlass.call_graph import InputInfo, InputStatus
 from windlass.client.entries import LogEntry
@@ -91,3 +93,55 @@ __all__ = [
     "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FileInfo", "FunctionInfo", "FunctionStats",
     "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkspaceMemberInfo:
+    """Somebody who may use the workspace. ``role``: "owner", "member" or "viewer"; times are None where unknown."""
+
+    name: str
+    email: str | None
+    user_id: str
+    role: str
+    joined_at: datetime.datetime | None
+    last_active_at: datetime.datetime | None
+
+
+@dataclasses.dataclass(frozen=True)
+class MemberTokenInfo:
+    """A token of a member; its secret is kept by nobody. ``disabled``: it was revoked."""
+
+    name: str
+    token_id: str
+    user_id: str
+    username: str
+    created_at: datetime.datetime
+    last_used_at: datetime.datetime | None
+    expires_at: datetime.datetime | None
+    disabled: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceUserInfo:
+    """A program that may use the workspace, with its token. ``environment_roles``: by the environment's name."""
+
+    service_user_id: str
+    name: str
+    token_id: str
+    created_by: str
+    created_at: datetime.datetime
+    last_used_at: datetime.datetime | None
+    expires_at: datetime.datetime | None
+    environment_roles: dict[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class ProxyTokenInfo:
+    """A token for web functions with ``requires_proxy_auth=True``. ``scoped``: valid in some
+    environments only."""
+
+    token_id: str
+    created_at: datetime.datetime
+    scoped: bool
+    name: str = ""
+    created_by: str = ""

@@ -9,7 +9,7 @@ import pytest
 
 import windlass
 from programs import classes
-from stage import TESTS, until
+from stage import STOP_GRACE, TESTS, until
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -195,7 +195,7 @@ def test_exit_hooks_that_hang_are_killed_after_the_grace_and_the_log_says_so(sta
     assert stage.containers(app), "the exit hook still runs"
     until(lambda: not stage.containers(app), 45, "killed")
     printed = stage.cli("app", "logs", app, check=0).text
-    assert "still running after 30 s" in printed or "did not stop in time" in printed
+    assert f"still running after {STOP_GRACE} s" in printed or "did not stop in time" in printed
 
 
 def test_exit_hooks_run_when_a_container_is_preempted(stage):

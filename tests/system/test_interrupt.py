@@ -44,6 +44,22 @@ async def asynchronous():
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def killed(stage, tmp_path_factory) -> str:
+    """The app of a program that was killed before all tests of this file: the last one waits for what comes of it."""
+    path = tmp_path_factory.mktemp("killed") / "killed.py"
+    path.write_text(SOURCE.replace("test-interrupted", "test-killed"))
+    with stage.background("run", f"{path}::remote") as process:
+        for line in process.stdout:
+            if "it sleeps" in line:
+                break
+        app_id = stage.app_id("test-killed")
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    assert stage.containers(app_id), "nobody has noticed yet"
+    return app_id
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_told_to_end_stops_its_app_as_with_ctrl_c(stage, program, number):
     path = program("sleepy.py", SOURCE)
@@ -89,13 +105,6 @@ def test_a_detached_run_lives_on_after_ctrl_c(stage, program):
     until(lambda: not stage.containers(app_id), 20, "its containers are gone")
 
 
-def test_an_app_whose_program_was_killed_is_stopped_by_itself(stage, program):
-    path = program("sleepy.py", SOURCE)
-    with stage.background("run", f"{path}::remote") as process:
-        for line in process.stdout:
-            if "it sleeps" in line:
-                break
-        app_id = stage.app_id("test-interrupted")
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    until(lambda: not stage.containers(app_id), 100, "the platform has noticed")
+def test_an_app_whose_program_was_killed_is_stopped_by_itself(stage, killed):
+    until(lambda: not stage.containers(killed), 100, "the platform has noticed")
+    assert stage.apps("test-killed")[0]["state"] == "stopped"

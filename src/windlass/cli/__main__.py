@@ -44,7 +44,10 @@ COMMANDS: dict[str, Entry] = {
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
+    "billing": Entry("Platform", "windlass.cli.billing", "group", "What apps had of the machines."),
     "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
+    "examples": Entry("Platform", "windlass.cli.examples", "group", "Programs to begin with: list, copy."),
+    "completion": Entry("Platform", "windlass.cli.completion", "command", "What a shell needs to complete commands."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
 }
@@ -72,6 +75,16 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command '{args[0]}'.{_did_you_mean(args[0])}")
         return super().resolve_command(ctx, args)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
+        from click import shell_completion
+
+        found = [
+            shell_completion.CompletionItem(name, help=entry.help)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete) and not entry.hidden
+        ]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]  # which adds options
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for panel in dict.fromkeys(entry.panel for entry in COMMANDS.values()):
             with formatter.section(panel):
@@ -79,9 +92,19 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in shown if entry.panel == panel])
 
 
+_REMOVED = {
+    "bootstrap": "windlass examples copy",
+    "cluster": "windlass container",
+    "lookup": "windlass app list",
+}
+"""Commands of the reference that are gone, and what does their work."""
+
+
 def _did_you_mean(word: str) -> str:
     import difflib
 
+    if word in _REMOVED:
+        return f" It was removed; use `{_REMOVED[word]}`."
     close = difflib.get_close_matches(word, COMMANDS, n=2)
     return f" Did you mean {' or '.join(close)}?" if close else ""
 

@@ -6,7 +6,7 @@ import time
 import click
 
 from windlass import paths
-from windlass.cli import control, lock, reference
+from windlass.cli import completion, control, lock, reference
 
 STRATEGY = click.option(
     "--strategy",
@@ -26,7 +26,7 @@ STRATEGY = click.option(
 @click.option("--timestamps", is_flag=True, help="Begin each line of containers with its time.")
 @lock.LOCKED
 @STRATEGY
-@click.argument("ref", metavar="REF")
+@click.argument("ref", metavar="REF", shell_complete=completion.files)
 def command(
     name: str | None,
     env: str | None,

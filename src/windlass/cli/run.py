@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, failure, lock, reference, signals, signature
+from windlass.cli import completion, control, failure, lock, reference, signals, signature
 
 if TYPE_CHECKING:
     from windlass import app as apps
@@ -36,7 +36,7 @@ class Wishes(NamedTuple):
 @click.option("-m", "is_module", is_flag=True, help="REF is a module (package.module), not a file.")
 @click.option("--timestamps", is_flag=True, help="Begin each line of containers with its time.")
 @lock.LOCKED
-@click.argument("ref", metavar="REF")
+@click.argument("ref", metavar="REF", shell_complete=completion.files)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[ARGS]...")
 def command(
     write_result: str | None,

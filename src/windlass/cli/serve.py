@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, loader, reference, signals
+from windlass.cli import completion, control, loader, reference, signals
 
 _QUIET = 50  # ms without a change, then what changed is loaded
 _DEBOUNCE = 500  # ms after which it is loaded although files still change
@@ -32,7 +32,7 @@ _MOST = 5000  # folders
 @click.option("-e", "--env", metavar="NAME", help="Environment to run in.")
 @click.option("-m", "is_module", is_flag=True, help="REF is a module (package.module), not a file.")
 @click.option("--timestamps", is_flag=True, help="Begin each line of containers with its time.")
-@click.argument("ref", metavar="REF")
+@click.argument("ref", metavar="REF", shell_complete=completion.files)
 def command(
     name: str | None, timeout: float | None, env: str | None, is_module: bool, timestamps: bool, ref: str
 ) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from windlass.cli import options
+from windlass.cli import completion, options
 from windlass.kit import ids
 
 _TIME = 3600
@@ -18,7 +18,7 @@ _TIME = 3600
     help="A shell in a new sandbox: on an image, or on what a function has (FILE::NAME); or in a sandbox or container "
     "that runs.",
 )
-@click.argument("reference", metavar="[REF]", required=False)
+@click.argument("reference", metavar="[REF]", required=False, shell_complete=completion.files)
 @click.option("-c", "--cmd", default="/bin/bash", show_default=True, help="The command to run instead.")
 @options.env_option
 @click.option("--image", metavar="TAG", help="An image of a registry.")

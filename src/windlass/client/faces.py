@@ -57,6 +57,11 @@ class _Face:
         self._function = function
         self._bound = bound
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        # Or the docstring of the class would hide that of the function.
+        cls.__doc__ = _Face.__dict__["__doc__"]  # type: ignore[method-assign]
+
     @property
     def __wrapped__(self) -> Any:
         return self._function

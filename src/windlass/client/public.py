@@ -33,6 +33,23 @@ class Client:
         raise exception.UnimplementedError("tokens are not supported by this version of Windlass")
 
     @faces.function
+    async def from_oauth_credentials(
+        refresh_token: str,
+        *,
+        oauth_client_id: str,
+        oauth_client_secret: str | None = None,
+        oauth_jwt_key: str | None = None,
+    ) -> Client:
+        """There is no OAuth provider in front of a platform of your own: it gives tokens itself.
+
+        Raises:
+            UnimplementedError: always.
+        """
+        raise exception.UnimplementedError(
+            "a Windlass platform does not take OAuth credentials", hint="Use a token with Client.from_credentials()."
+        )
+
+    @faces.function
     async def anonymous(server_url: str) -> Client:
         """A client without credentials."""
         raise exception.UnimplementedError("remote platforms are not supported by this version of Windlass")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Sequence
     from pathlib import Path
+    from typing import NoReturn
 
     from typing_extensions import Self
 
@@ -89,6 +90,12 @@ class Files(chain.Chain):
         return self._add(mounts.Mount(*(mounts.Module(name, ignore=leave_out) for name in modules)), copy)
 
     # -- removed --------------------------------------------------------------------------------------
+
+    def copy(self, *args: object, **kwargs: object) -> NoReturn:
+        """Removed: use ``add_local_file``, ``add_local_dir`` or ``add_local_python_source``."""
+        raise exception.DeprecationError(
+            "Image.copy was removed; use Image.add_local_file, add_local_dir or add_local_python_source"
+        )
 
     def copy_local_file(self, *args: object, **kwargs: object) -> Self:
         """Removed: use ``add_local_file``."""

@@ -14,6 +14,7 @@ from windlass.kit import clock as clock_module
 from windlass.kit import ids, tasks
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
+from windlass.server.api import billing as _billing
 from windlass.server.api import blobs as _blobs
 from windlass.server.api import calls as _calls
 from windlass.server.api import collections as _collections
@@ -52,6 +53,7 @@ API = (
     _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
     _web,
     _workers,
+    _billing,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 

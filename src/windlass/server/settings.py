@@ -100,6 +100,8 @@ class Settings:
     """Records of all functions; the oldest go first."""
     keep_figures: float = 30 * 86400.0
     """Figures by the minute."""
+    keep_usage: float = 400 * 86400.0
+    """What apps had of the machines, by the hour; also of apps that are forgotten."""
     keep_logs: float = 30 * 86400.0
     """Log entries, also of apps that live on; output of image builds."""
     keep_app: float = 7 * 86400.0

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from typing import Any
 
 from windlass.kit import ids
+from windlass.server.apply import accounting, pending, records
 from windlass.server.apply import core as core_module
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
-from windlass.server.apply import pending, records
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
 from windlass.server.decide import sandboxes as decisions
@@ -203,6 +203,7 @@ def gone(core: Core, container: machines.Container, exit: messages.ContainerExit
     function = container.function
     container.state = moves.ContainerState.GONE
     containers.gone(core.db, container, core.clock.now(), exit)
+    accounting.gone(core, container, exit)
     function.free.pop(container.id, None)
     function.containers.pop(container.id, None)
     core.world.containers.pop(container.id, None)

@@ -7,6 +7,7 @@ import logging
 
 from windlass import exception
 from windlass.server.apply import (
+    accounting,
     blobs,
     collections,
     dicts,
@@ -83,6 +84,7 @@ def rarely(core: Core) -> bool:
     blobs.drop(core, core.blobs.spared())
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
     core.tasks.start(_volumes(core), "removal of old layers of volumes")
+    accounting.forget(core, now - core.settings.keep_usage)
     records.forget_minutes(core.db, now - core.settings.keep_figures)
     limits = core.settings
     digests, more = records.forget(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from windlass.wire.messages import (
     apps,
+    billing,
     blobs,
     built,
     calls,
@@ -159,6 +160,7 @@ METHODS: dict[str, Method] = {
     "queue.look": Method("stream", CALLER, queues.QueueLook, queues.QueuePage),
     "queue.figures": Method("request", CALLER, collections.CollectionRef, queues.QueueFigures),
     # volumes
+    "billing.report": Method("request", USER, billing.UsageQuery, billing.UsageReport),
     "storage.gc": Method("request", USER, storage.StorageGc, storage.StorageCollected),
     "storage.usage": Method("request", USER, common.Empty, storage.StorageUsage),
     "volume.get": Method("request", CALLER, volumes.VolumeGet, volumes.VolumeInfo),

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, listing, programs
+from windlass.cli import backup, control, listing, programs
 
 _TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 
@@ -20,6 +20,10 @@ _TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 @click.group(name="server", help="The platform on this machine: start, stop, look at it.")
 def group() -> None:
     pass
+
+
+group.add_command(backup.backup)
+group.add_command(backup.restore)
 
 
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")

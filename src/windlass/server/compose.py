@@ -43,7 +43,7 @@ from windlass.server.apply import load, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
 from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
-from windlass.server.objects import blobs, contract, disk, keyring, s3, uploads
+from windlass.server.objects import blobs, contract, disk, gate, keyring, s3, uploads
 from windlass.server.state import machines
 from windlass.server.store import database
 
@@ -83,7 +83,8 @@ def core(
         turn=turn,
         clock=clock,
         objects=objects,
-        blobs=blobs.Blobs(home / "blobs", objects, owner.start),
+        blobs=blobs.Blobs(home / "blobs", objects, owner.start, gate.of(home)),
+        gate=gate.of(home),
         uploads=uploads.Uploads(home / "uploads", owner.start, synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),

@@ -189,7 +189,8 @@ def test_a_server_killed_in_the_middle_of_a_step_begins_it_again(home):
     program = (
         "from windlass.server.store import database as d\n"
         "steps = d.migrations()\n"
-        "many = 'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT randomblob(4000) FROM c LIMIT 1000000000'\n"
+        "c = 'WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c)'\n"
+        "many = f'{c} SELECT randomblob(4000) FROM c LIMIT 1000000000'\n"
         "d.migrations = lambda: [*steps, f'CREATE TABLE half (n INTEGER); INSERT INTO half {many};']\n"
         f"d.Database({str(path)!r})\n"
     )

@@ -83,7 +83,8 @@ def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_goes_on(sta
     again = other.cli("server", "restore", str(tmp_path / "backup.tar"), check=1)
     assert "--replace" in again.err
     other.start()
-    keys = {int(key) for key in other.cli("dict", "items", "kept-values", "--all", check=0).out.split() if key.isdigit()}
+    shown = other.cli("dict", "items", "kept-values", "--all", check=0).out
+    keys = {int(key) for key in shown.split() if key.isdigit()}
     assert {number for number, at in acknowledged if at < began} <= keys
     shown = program("shown.py", f"""
 import modal

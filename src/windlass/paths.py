@@ -37,6 +37,11 @@ def containers_socket(root: Path) -> Path:
     return run(root) / "containers" / "server.sock"
 
 
+def operations_socket(root: Path) -> Path:
+    """Where figures and health are asked for."""
+    return run(root) / "operations.sock"
+
+
 def unfinished_restore(root: Path) -> Path:
     """The file that is there while a restored backup takes the place of a home's state: nothing may start then."""
     return root / "restore.json"

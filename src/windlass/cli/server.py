@@ -27,8 +27,11 @@ group.add_command(backup.restore)
 
 
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")
-def start() -> None:
+@click.option("--metrics", metavar="HOST:PORT", help="Serve figures and health there (WINDLASS_SERVER_METRICS).")
+def start(metrics: str | None) -> None:
     root = paths.home()
+    if metrics is not None:
+        os.environ["WINDLASS_SERVER_METRICS"] = metrics
     if control.start(root):
         click.echo(f"Windlass is up; its state lies in {root}.")
     else:

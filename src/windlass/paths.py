@@ -35,3 +35,13 @@ def server_socket(root: Path) -> Path:
 def containers_socket(root: Path) -> Path:
     """Where runners reach the server; its folder is mounted into containers."""
     return run(root) / "containers" / "server.sock"
+
+
+def operations_socket(root: Path) -> Path:
+    """Where figures and health are asked for."""
+    return run(root) / "operations.sock"
+
+
+def unfinished_restore(root: Path) -> Path:
+    """The file that is there while a restored backup takes the place of a home's state: nothing may start then."""
+    return root / "restore.json"

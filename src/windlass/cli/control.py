@@ -17,7 +17,7 @@ from typing import Any
 
 from windlass import exception, paths
 from windlass.cli import programs
-from windlass.wire import PROTOCOL, codec, status
+from windlass.wire import PROTOCOL, codec, status, versions
 
 _ANSWER = 5.0
 _POLL = 0.02
@@ -44,8 +44,8 @@ def ask_server(root: Path, method: str = "") -> dict[str, Any] | None:
         try:
             connection.connect(str(paths.server_socket(root)))
             answer = _exchange(connection, "hello", hello)
-            if method and answer is not None:
-                check_version(root, answer)
+            if method and answer is not None and versions.spoken(PROTOCOL, answer.get("protocol")) is None:
+                raise versions.refused((answer.get("version", ""), answer["protocol"]), (version(), PROTOCOL))
             return _exchange(connection, method, {}) if method and answer is not None else answer
         except OSError:
             return None
@@ -64,7 +64,7 @@ def _exchange(connection: socket.socket, method: str, body: dict[str, Any]) -> d
 
 
 def check_version(root: Path, answer: dict[str, Any]) -> None:
-    """Raise ``VersionError`` when the platform that runs is of another version than this command."""
+    """Raise ``VersionError`` when the platform that runs is of another version than this command, which starts it."""
     running = answer.get("version", "")
     if running and version() and running != version():
         raise exception.VersionError(

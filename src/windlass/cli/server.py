@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, listing, programs
+from windlass.cli import backup, control, listing, programs
 
 _TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 
@@ -22,9 +22,16 @@ def group() -> None:
     pass
 
 
+group.add_command(backup.backup)
+group.add_command(backup.restore)
+
+
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")
-def start() -> None:
+@click.option("--metrics", metavar="HOST:PORT", help="Serve figures and health there (WINDLASS_SERVER_METRICS).")
+def start(metrics: str | None) -> None:
     root = paths.home()
+    if metrics is not None:
+        os.environ["WINDLASS_SERVER_METRICS"] = metrics
     if control.start(root):
         click.echo(f"Windlass is up; its state lies in {root}.")
     else:

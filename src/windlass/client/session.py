@@ -17,7 +17,7 @@ import windlass
 from windlass import exception, paths, wire
 from windlass.client import here, numbers, output
 from windlass.kit import ids, tasks
-from windlass.wire import codec, peer
+from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common
 
 START_PATIENCE = 60.0
@@ -158,14 +158,8 @@ class Session:
 
     async def _greet(self, link: peer.Peer) -> None:
         reply: common.HelloReply = (await link.request("hello", dict(self._address.hello))).body
-        if reply["protocol"] != wire.PROTOCOL:
-            raise exception.VersionError(
-                f"the platform speaks protocol {reply['protocol']} (Windlass {reply['version']}), "
-                f"this program {wire.PROTOCOL} (Windlass {windlass.__version__})",
-                hint="Run `windlass server restart` to bring the platform to this version."
-                if reply["protocol"] < wire.PROTOCOL
-                else "Upgrade Windlass in this environment.",
-            )
+        if versions.spoken(wire.PROTOCOL, reply["protocol"]) is None:
+            raise versions.refused((reply["version"], reply["protocol"]), (windlass.__version__, wire.PROTOCOL))
         self.hello = reply
 
     async def _start_platform(self) -> None:

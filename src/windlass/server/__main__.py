@@ -46,6 +46,14 @@ def _only_one(home: Path) -> Iterator[None]:
             pid.unlink(missing_ok=True)
 
 
+def _refuse_half_restored(home: Path) -> None:
+    if paths.unfinished_restore(home).exists():
+        raise exception.ConflictError(
+            f"a backup was being restored into {home} and that is not finished",
+            hint="Run `windlass server restore` without a backup: it finishes it.",
+        )
+
+
 def _log_to(home: Path) -> None:
     folder = home / "log"
     folder.mkdir(parents=True, exist_ok=True)
@@ -82,6 +90,7 @@ def main() -> int:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
         _log_to(home)
         with _only_one(home):
+            _refuse_half_restored(home)
             uvloop.run(_run(settings.from_environment(home)))
     except exception.Error as exc:
         return _report(str(exc), exc.hint)

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windlass import exception, paths
 from windlass.kit import clock as clock_module
@@ -40,13 +41,16 @@ from windlass.server.api import volumes as _volumes
 from windlass.server.api import web as _web
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
-from windlass.server.apply import load, outputs, schedule
+from windlass.server.apply import health, load, metrics, outputs, schedule
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
-from windlass.server.loops import checkpoint, firings, garbage, reaper, scheduler
-from windlass.server.objects import blobs, contract, disk, keyring, s3, uploads
+from windlass.server.loops import checkpoint, firings, garbage, pulse, reaper, scheduler
+from windlass.server.objects import blobs, contract, disk, gate, keyring, s3, uploads
 from windlass.server.state import machines
 from windlass.server.store import database
+
+if TYPE_CHECKING:
+    from windlass.server.ingress import operations
 
 API = (
     _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
@@ -63,6 +67,7 @@ _LOOPS = (
     ("reaper", reaper),
     ("garbage", garbage),
     ("checkpoint", checkpoint),
+    ("pulse", pulse),
 )
 
 USERS = frozenset({"user", "worker"})
@@ -85,7 +90,8 @@ def core(
         turn=turn,
         clock=clock,
         objects=objects,
-        blobs=blobs.Blobs(home / "blobs", objects, owner.start),
+        blobs=blobs.Blobs(home / "blobs", objects, owner.start, gate.of(home)),
+        gate=gate.of(home),
         uploads=uploads.Uploads(home / "uploads", owner.start, synchronous=settings.synchronous == "FULL"),
         keyring=keyring.Keyring(home / "db" / "key"),
         scheduler=signal.Signal(),
@@ -149,6 +155,11 @@ async def server(
 
             folder = paths.containers_socket(settings.home).parent
             await stack.enter_async_context(listener.serve(made, folder, owner))
+        if settings.web_port >= 0 or settings.metrics:
+            from windlass.server.ingress import operations
+
+            place = paths.operations_socket(settings.home)
+            await stack.enter_async_context(operations.serve(_pages(made), place, settings.metrics))
         for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:
@@ -157,6 +168,26 @@ async def server(
             made.turn.end()
             await owner.close()
             made.turn.end()
+
+
+def _pages(core: core_module.Core) -> operations.Pages:
+    """What the door of operations shows."""
+    from windlass.kit import exposition
+    from windlass.server.ingress import operations
+
+    checked = health.Health(core)
+
+    async def figures() -> operations.Answer:
+        return operations.Answer(200, exposition.TYPE, metrics.page(core))
+
+    async def alive() -> operations.Answer:
+        return operations.said(200, {"state": "alive"})
+
+    async def ready() -> operations.Answer:
+        gaps = await checked.gaps()
+        return operations.said(503 if gaps else 200, {"state": "not ready" if gaps else "ready", "gaps": gaps})
+
+    return {"/metrics": figures, "/healthz": alive, "/readyz": ready}
 
 
 def _close_links(links: set[link.Link]) -> None:

@@ -22,6 +22,9 @@ class Settings:
     web_port: int = -1
     """Where the edge listens for HTTP on loopback: 0 for any free port, -1 for no edge at all."""
 
+    metrics: str = ""
+    """HOST:PORT where figures and health are served, beside the Unix socket ``run/operations.sock``; "": nowhere."""
+
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
 

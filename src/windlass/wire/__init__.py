@@ -6,4 +6,4 @@ Imports only the standard library: these modules are mounted into user container
 """
 
 PROTOCOL = 1
-"""Version of the wire protocol. Peers whose numbers differ refuse each other in ``hello``."""
+"""Version of the wire protocol; ``wire.versions`` says who works with whom."""

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import windlass
-from windlass import exception
+from windlass import exception, wire
 from windlass.kit import ids
 from windlass.wire import peer as peers
 from windlass.wire import status
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 2.0
-_PROTOCOL = 1
 _log = logging.getLogger(__name__)
 
 
@@ -71,7 +70,7 @@ class Link:
             lambda: peers.Peer(self._serve, lost=lost), str(self._socket)
         )
         try:
-            hello = {"role": "worker", "protocol": _PROTOCOL, "version": _version(), "client_id": self._client_id}
+            hello = {"role": "worker", "protocol": wire.PROTOCOL, "version": _version(), "client_id": self._client_id}
             await peer.request("hello", hello)
             self._peer = peer
             await self._greet(peer)

@@ -23,7 +23,7 @@ from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
 from windlass.server.state import machines
-from windlass.wire import codec, peer
+from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common, methods
 
 _log = logging.getLogger(__name__)
@@ -170,13 +170,10 @@ class Door:
             body = msgspec.convert(incoming.body, shapes.bounded(common.HelloRequest))
         except msgspec.ValidationError as exc:
             raise exception.InvalidError(f"hello: {exc}") from None
-        if body.get("protocol") != wire.PROTOCOL:
-            raise exception.VersionError(
-                f"this server (Windlass {VERSION}) speaks protocol {wire.PROTOCOL}; "
-                f"you (Windlass {body.get('version', '?')}) speak {body.get('protocol')}",
-                hint="Install the same version on both sides, then run `windlass server restart`.",
-            )
         role = body.get("role", "")
+        spoken = versions.spoken(wire.PROTOCOL, body.get("protocol"), role)
+        if spoken is None:
+            raise versions.refused((VERSION, wire.PROTOCOL), (body.get("version", ""), body.get("protocol")))
         if role not in self._roles:
             raise exception.PermissionDeniedError(f"role {role!r} cannot connect here")
         who = Who(role, body.get("client_id", ""), None)
@@ -201,7 +198,7 @@ class Door:
             self._core.world.gone.pop(who.client_id, None)
         return {
             "version": VERSION,
-            "protocol": wire.PROTOCOL,
+            "protocol": spoken,
             "server_id": self._core.server_id,
             "workspace": self._core.settings.workspace,
             "environment": self._core.settings.environment,

@@ -105,6 +105,7 @@ def ready(
     if container.started_at is None:
         container.started_at, container.phases = now, phases
         function.startup = attempts.smooth(function.startup, now - container.created_at)
+        _measure(core, container, now)
     if move(core, container, moves.ContainerState.READY):
         container.idle_since = now
         if not container.outdated:
@@ -129,6 +130,14 @@ def ready(
             lambda: _tell_stop(core, container, graceful=container.state == moves.ContainerState.DRAINING)
         )
     return drop
+
+
+def _measure(core: Core, container: machines.Container, now: float) -> None:
+    phases = {**container.phases, "whole": now - container.created_at}
+    if container.made_at is not None:
+        phases["make"] = container.made_at - container.created_at
+    for phase, seconds in phases.items():
+        core.measures.starts[phase].add(max(0.0, seconds))
 
 
 def disconnected(core: Core, container: machines.Container, link: Any) -> None:

@@ -11,8 +11,8 @@ from windlass.kit import clock, tasks
 from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
-from windlass.server.objects import blobs, contract, keyring, uploads
-from windlass.server.state import machines, queues, terminals, web
+from windlass.server.objects import blobs, contract, gate, keyring, uploads
+from windlass.server.state import machines, measures, queues, terminals, web
 from windlass.server.store import builds, calls, collections, containers, database, logs, sandboxes
 
 
@@ -41,6 +41,8 @@ class Core:
     objects: contract.Store
     """Where blobs, and archives of layers of volumes, are kept."""
     blobs: blobs.Blobs
+    gate: gate.Gate
+    """Passed by whatever deletes what a backup may be reading."""
     keyring: keyring.Keyring
     scheduler: signal.Signal
     firings: signal.Signal
@@ -56,6 +58,7 @@ class Core:
     receipts: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     web: web.Web = dataclasses.field(default_factory=web.Web)
+    measures: measures.Measures = dataclasses.field(default_factory=measures.Measures)
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

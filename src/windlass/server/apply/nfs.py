@@ -118,6 +118,12 @@ async def collect(core: Core) -> None:
 
 async def sweep(core: Core) -> None:
     """Let workers remove the folders of those that are gone. A row comes before its folder, and no id comes twice."""
+    with core.gate.passing() as may:
+        if may:
+            await _sweep(core)
+
+
+async def _sweep(core: Core) -> None:
     for worker in list(core.world.workers.values()):
         asked = worker.peer.request("folders.known", {})
         known: messages.FoldersKnown = (await asyncio.wait_for(asked, _ASKED)).body

@@ -135,8 +135,16 @@ def in_use(core: Core) -> set[str]:
 
 
 async def remove(core: Core, wanted: Iterable[str], mounts: Collection[str] = ()) -> Removed:
-    """Have all workers remove images, layers and mounts; rows follow. What a worker uses stays."""
-    wanted = list(wanted)
+    """Have all workers remove images, layers and mounts; rows follow. What a worker uses stays.
+
+    Raises ``ConflictError`` while a backup is being made."""
+    with core.gate.passing() as may:
+        if not may:
+            raise exception.ConflictError("images are not removed while a backup is being made")
+        return await _remove(core, list(wanted), mounts)
+
+
+async def _remove(core: Core, wanted: list[str], mounts: Collection[str]) -> Removed:
     for name in wanted:
         core.removing[name] = []
     removed, freed = set[str](), 0

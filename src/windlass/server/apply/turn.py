@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
-from windlass.server.state import machines, moves, records, work
+from windlass.server.state import machines, measures, moves, records, work
 from windlass.server.store import calls, database, inputs
 from windlass.server.store import records as record_rows
 from windlass.wire import peer
@@ -29,6 +30,8 @@ class Turn:
         self._db = db
         self._open = False
         self.commits = 0
+        self.took = measures.Timing()
+        """How long commits take."""
         self.prepare: Callable[[], None] = lambda: None
         self.recover: Callable[[BaseException], None] = lambda exc: None
         self.push: Callable[[dict[work.Call, list[work.Output]]], None] = lambda fresh: None
@@ -99,7 +102,9 @@ class Turn:
         try:
             self.prepare()
             self.flush()
+            began = time.perf_counter()
             self._db.commit()
+            self.took.add(time.perf_counter() - began)
             self.commits += 1
         except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
             self._fail(exc)

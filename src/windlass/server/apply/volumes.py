@@ -295,7 +295,13 @@ async def collect(core: Core) -> None:
 
 
 async def sweep(core: Core, young: float, *, dry_run: bool = False) -> messages.LayersRemoved:
-    """Let workers remove layers that nothing names or uses, older than ``young`` seconds."""
+    """Let workers remove layers that nothing names or uses, older than ``young`` seconds; only count them while a
+    backup is being made."""
+    with core.gate.passing() as may:
+        return await _sweep(core, young, dry_run=dry_run or not may)
+
+
+async def _sweep(core: Core, young: float, *, dry_run: bool) -> messages.LayersRemoved:
     total: messages.LayersRemoved = {"removed": 0, "size": 0}
     for one in list(core.world.workers.values()):
         request: messages.LayersKeep = {

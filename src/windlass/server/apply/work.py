@@ -43,6 +43,7 @@ def record_end(
 ) -> None:
     """The rows and numbers of an input's end."""
     turn = core.turn
+    core.measures.ended[status] += 1
     output = work.Output(call.next_seq, index, status, retries, body, data)
     call.next_seq += 1
     call.num_done += 1

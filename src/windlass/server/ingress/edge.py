@@ -49,6 +49,7 @@ class Edge:
             return _refused(refusal)
         finally:
             seconds = asyncio.get_running_loop().time() - began
+            self.core.measures.web[status] += 1
             self.access.add(request.remote, label, request.method, _shown(request), status, seconds)
 
     async def _answer(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:

@@ -16,8 +16,10 @@ _PAUSE = 0.010
 async def run(core: Core) -> None:
     while True:
         await core.scheduler.wait(_patience(core))
+        began = core.clock.monotonic()
         try:
             look(core)
+            core.measures.looks.add(core.clock.monotonic() - began)
         except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
             _log.exception("the scheduler's look failed")
             core.turn.abandon(exc)

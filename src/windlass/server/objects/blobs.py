@@ -24,6 +24,7 @@ from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
 from windlass.server.objects import contract
+from windlass.server.objects import gate as gates
 from windlass.wire import payload
 
 _log = logging.getLogger(__name__)
@@ -61,9 +62,10 @@ class _Upload:
 
 
 class Blobs:
-    """Blobs in ``store``, with what this machine has of them below ``folder``."""
+    """Blobs in ``store``, with what this machine has of them below ``folder``. Whoever deletes one passes ``gate``."""
 
-    def __init__(self, folder: Path, store: contract.Store, spawn: Spawn) -> None:
+    def __init__(self, folder: Path, store: contract.Store, spawn: Spawn, gate: gates.Gate | None = None) -> None:
+        self._gate = gate
         self._folder = folder
         self._store = store
         self._spawn = spawn
@@ -289,12 +291,11 @@ class Blobs:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def delete(self, digest: str) -> None:
-        """Forget a blob that nothing refers to any more. One that somebody was just told of is ``spared``."""
+        """Forget a blob that nothing refers to any more. One that somebody was just told of, or that a backup may be
+        reading, is ``spared``."""
         now = time.monotonic()
-        if now - self._promised.get(digest, -_PROMISE) < _PROMISE:
+        if now - self._promised.get(digest, -_PROMISE) < _PROMISE or not self._remove(digest):
             self._spared.add(digest)
-        else:
-            self._remove(digest)
         if len(self._promised) > 10_000:
             self._promised = {one: at for one, at in self._promised.items() if now - at < _PROMISE}
 
@@ -312,18 +313,21 @@ class Blobs:
                 return False
         except FileNotFoundError:
             return False
-        self._remove(digest)
+        if not self._remove(digest):
+            return False
         self._promised.pop(digest, None)
         return True
 
-    def _remove(self, digest: str) -> None:
-        if not self.has(digest):
-            return
-        self._count(-self.size(digest))
-        self._sign(digest).unlink()
-        self.path(digest).unlink(missing_ok=True)
-        if self.is_elsewhere:
-            self._start_removal(digest)
+    def _remove(self, digest: str) -> bool:
+        """False while a backup is being made."""
+        with self._gate.passing() if self._gate is not None else contextlib.nullcontext(True) as may:
+            if may and self.has(digest):
+                self._count(-self.size(digest))
+                self._sign(digest).unlink()
+                self.path(digest).unlink(missing_ok=True)
+                if self.is_elsewhere:
+                    self._start_removal(digest)
+            return may
 
     def _start_removal(self, digest: str) -> asyncio.Task[Any]:
         """Whoever sends the blob again meanwhile waits for the end of this."""

@@ -68,7 +68,7 @@ class Database:
                 self._connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
             except sqlite3.Error as exc:
                 self.rollback()
-                raise _translated(exc, self.path) from exc
+                raise _not_migrated(exc, self.path, number) from exc
 
     def run(self, statement: str, parameters: Parameters = ()) -> sqlite3.Cursor:
         try:
@@ -102,6 +102,11 @@ class Database:
         if self._connection.in_transaction:
             self._connection.rollback()
 
+    def touch(self) -> None:
+        """Write something that changes nothing: the commit tells whether the disk takes it."""
+        (version,) = self.run("PRAGMA user_version").fetchone()
+        self.run(f"PRAGMA user_version = {int(version)}")
+
     def checkpoint(self) -> None:
         """Move what was committed from the log into the database. On another connection: may run in another thread."""
         try:
@@ -130,6 +135,15 @@ class Database:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _not_migrated(exc: sqlite3.Error, path: str, number: int) -> exception.Error:
+    """Each step is a transaction, so the steps before it are done and this one is not begun."""
+    error = _translated(exc, path)
+    return type(error)(
+        f"the database {path} stays at schema {number - 1}, because it could not be brought to {number}: {error}",
+        hint=error.hint or "The release that wrote it still reads it. Go back to that one, and report this.",
+    )
 
 
 def _translated(exc: sqlite3.Error, path: str) -> exception.Error:

@@ -31,6 +31,13 @@ def used(db: database.Database) -> int:
     return int(row[0] * row[1])
 
 
+def layers(db: database.Database) -> int:
+    """Bytes of all layers of volumes that versions name, or did lately."""
+    row = db.one(_SQL["layers"])
+    assert row is not None
+    return int(row[0])
+
+
 def dicts(db: database.Database) -> list[Collection]:
     return [Collection(*row) for row in db.all(_SQL["dicts"])]
 

@@ -4,6 +4,8 @@ UNION ALL SELECT spec FROM spec UNION ALL SELECT recipe FROM image;
 -- name: pages
 SELECT (SELECT page_count FROM pragma_page_count) - (SELECT freelist_count FROM pragma_freelist_count),
     (SELECT page_size FROM pragma_page_size);
+-- name: layers
+SELECT coalesce(sum(size), 0) FROM volume_layer;
 -- name: dicts
 SELECT c.id, c.environment, c.name, count(e.key), coalesce(sum(e.size), 0)
 FROM collection c LEFT JOIN dict_entry e ON e.content = c.content WHERE c.kind = 'dict' GROUP BY c.id;

@@ -1,0 +1,48 @@
+"""What of a home belongs in a backup, and in which order it is found."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from windlass.cli.backups import entries
+
+STATE = ("db", "blobs", "volumes", "nfs", "tls", "web.port", "web.tls.port", "build.env")
+"""Always. The database itself is put in as it is at one moment, not as it lies there."""
+
+IMAGES = ("layers", "pythons")
+"""What can be made again, from recipes that the database has, if what it was made of still is to be had."""
+
+DATABASE = "db/windlass.sqlite3"
+_OWN = {"db": {"key"}}  # of these folders only these files
+_NOT = {"blobs": {"incoming"}}
+
+
+def found(home: Path, names: tuple[str, ...]) -> Iterator[tuple[entries.Entry, Path]]:
+    """All below ``home`` that belongs to the parts ``names``, folders before what is in them."""
+    for name in names:
+        yield from _walk(home, name)
+
+
+def _walk(home: Path, path: str) -> Iterator[tuple[entries.Entry, Path]]:
+    try:
+        entry = entries.look(path, home / path)
+        if entry is None:
+            return
+        yield entry, home / path
+        if entry.kind != entries.FOLDER:
+            return
+        names = sorted(one.name for one in (home / path).iterdir())
+    except FileNotFoundError:
+        return  # removed meanwhile: nothing that the database names is
+    for name in names:
+        if _belongs(path, name):
+            yield from _walk(home, f"{path}/{name}")
+
+
+def _belongs(folder: str, name: str) -> bool:
+    if "/" in folder:
+        return True
+    if folder in _OWN:
+        return name in _OWN[folder]
+    drafts = name.startswith((".new-", ".gone-", ".draft-", ".view-"))
+    return not drafts and name not in _NOT.get(folder, ())

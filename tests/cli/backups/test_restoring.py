@@ -1,0 +1,201 @@
+"""A backup comes back whole or not at all, whatever is wrong with it and whenever it is killed."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import sqlite3
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from windlass import exception, paths
+from windlass.cli.backups import making, parts, places, restoring
+from windlass.server.objects import gate
+from windlass.server.store import database
+
+LAYER = "volumes/vl-0000000000000000000000/files"
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    """A home with one thing of each kind."""
+    root = tmp_path / "home"
+    (root / "db").mkdir(parents=True)
+    (root / "db/key").write_bytes(b"secret key")
+    (root / "db/key").chmod(0o600)
+    db = database.Database(str(root / parts.DATABASE))
+    db.run("INSERT INTO web_domain (name, created_at) VALUES ('kept.example', 1.0)")
+    db.close()
+    (root / "blobs/ab").mkdir(parents=True)
+    (root / "blobs/ab/abcd").write_bytes(b"blob" * 1000)
+    (root / "blobs/incoming").mkdir()
+    (root / "blobs/incoming/half").write_text("half")
+    (root / LAYER / "folder").mkdir(parents=True)
+    (root / LAYER / "folder/a").write_text("one")
+    (root / LAYER / "b").hardlink_to(root / LAYER / "folder/a")
+    (root / LAYER / "link").symlink_to("/nowhere")
+    (root / LAYER / os.fsdecode(b"strange \xff\n name")).write_text("x")
+    (root / LAYER / "folder").chmod(0o2750)
+    os.chown(root / LAYER / "folder/a", 1_900_000_000, 1_900_000_004)
+    os.setxattr(root / LAYER / "folder", "user.overlay.opaque", b"y")
+    os.mknod(root / LAYER / "gone", stat.S_IFCHR | 0o600, 0)
+    (root / "layers/im-1").mkdir(parents=True)
+    (root / "layers/im-1/meta.json").write_text("{}")
+    return root
+
+
+def seen(root: Path) -> dict[str, tuple]:
+    """All that matters of what is below a home's state."""
+    found = {}
+    for name in ("blobs", "volumes", "nfs", "db/key"):
+        for path in [root / name, *sorted((root / name).rglob("*"))]:
+            if not path.is_symlink() and not path.exists():
+                continue
+            state = path.lstat()
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+            xattrs = [] if path.is_symlink() else sorted(os.listxattr(path))
+            found[str(path.relative_to(root))] = (
+                state.st_mode, state.st_uid, state.st_gid, state.st_mtime_ns, content, xattrs,
+            )  # fmt: skip
+    return {path: what for path, what in found.items() if "incoming" not in path and path != "blobs"}
+
+
+def domains(root: Path) -> list[str]:
+    with sqlite3.connect(root / parts.DATABASE) as db:
+        return [name for (name,) in db.execute("SELECT name FROM web_domain ORDER BY name")]
+
+
+@pytest.mark.parametrize("name", ["backup.tar", "backup.tar.gz", "folder"])
+def test_everything_comes_back_as_it_was_in_another_home(home, tmp_path, name):
+    target, other = tmp_path / name, tmp_path / "other"
+    making.make(home, target)
+    restoring.restore(restoring.chosen(target), other)
+    assert seen(other) == seen(home) and domains(other) == ["kept.example"]
+    assert (other / LAYER / "b").stat().st_ino == (other / LAYER / "folder/a").stat().st_ino
+    assert not (other / "layers").exists() and not list(other.glob(".re*"))
+
+
+def test_a_backup_can_be_read_by_its_owner_alone(home, tmp_path):
+    making.make(home, tmp_path / "b.tar")
+    making.make(home, tmp_path / "folder")
+    assert stat.S_IMODE((tmp_path / "b.tar").stat().st_mode) == 0o600
+    (one,) = places.backups(tmp_path / "folder")
+    assert stat.S_IMODE(one.stat().st_mode) == 0o700
+    assert stat.S_IMODE((one / "tree/db/key").stat().st_mode) == 0o600
+
+
+def test_a_second_backup_in_the_same_folder_holds_only_once_what_did_not_change(home, tmp_path):
+    target = tmp_path / "folder"
+    making.make(home, target)
+    (home / "blobs/ab/abce").write_bytes(b"new")
+    making.make(home, target, images=True)
+    first, second = places.backups(target)
+    assert (first / "tree/blobs/ab/abcd").stat().st_ino == (second / "tree/blobs/ab/abcd").stat().st_ino
+    assert (second / "tree/blobs/ab/abce").read_bytes() == b"new" and (second / "tree/layers/im-1/meta.json").exists()
+    restoring.restore(first, tmp_path / "then")
+    restoring.restore(second, tmp_path / "now")
+    assert not (tmp_path / "then/blobs/ab/abce").exists() and seen(tmp_path / "now") == seen(home)
+
+
+def test_a_damaged_or_cut_or_newer_backup_changes_nothing(home, tmp_path):
+    good, bad, other = tmp_path / "b.tar", tmp_path / "bad.tar", tmp_path / "other"
+    making.make(home, good)
+    whole = good.read_bytes()
+
+    def refuses(data: bytes, error: type[exception.Error]) -> None:
+        bad.write_bytes(data)
+        before = seen(home), domains(home)
+        for place in (other, home):
+            with pytest.raises(error) as caught:
+                restoring.restore(bad, place)
+            assert caught.value.hint or "no backup" in str(caught.value)
+        assert not list(other.iterdir()) and (seen(home), domains(home)) == before and not list(home.glob(".re*"))
+
+    refuses(b"", exception.DataLossError)
+    refuses(b"not an archive" * 100, exception.DataLossError)
+    refuses(gzip.compress(whole)[:-2000], exception.DataLossError)
+    for size in range(512, len(whole) - 10240, len(whole) // 12 & ~511):
+        refuses(whole[:size], exception.DataLossError)
+    at = whole.index(b"blobblob")
+    refuses(whole[:at] + b"X" + whole[at + 1 :], exception.DataLossError)
+    refuses(whole.replace(b'"format": 1', b'"format": 9'), exception.VersionError)
+    schema = len(database.migrations())
+    refuses(whole.replace(b'"schema": %d' % schema, b'"schema": 99'), exception.VersionError)
+    refuses(whole.replace(b'"path": "blobs/ab/abcd"', b'"path": "../../../abcd"'), exception.DataLossError)
+
+
+def test_a_restore_replaces_what_was_there_and_keeps_images(home, tmp_path):
+    making.make(home, tmp_path / "b.tar")
+    with sqlite3.connect(home / parts.DATABASE) as db:
+        db.execute("INSERT INTO web_domain (name, created_at) VALUES ('later.example', 2.0)")
+    (home / "nfs/nf-1").mkdir(parents=True)
+    (home / "blobs/ab/later").write_text("later")
+    restoring.restore(tmp_path / "b.tar", home)
+    assert domains(home) == ["kept.example"] and not (home / "blobs/ab/later").exists() and not (home / "nfs").exists()
+    assert (home / "layers/im-1/meta.json").exists() and not list(home.glob(".re*"))
+
+
+def test_a_restore_that_is_killed_at_any_step_is_finished_later_or_has_not_begun(home, tmp_path, monkeypatch):
+    making.make(home, tmp_path / "b.tar")
+    with sqlite3.connect(home / parts.DATABASE) as db:
+        db.execute("INSERT INTO web_domain (name, created_at) VALUES ('later.example', 2.0)")
+    rename, steps = Path.rename, iter(range(1000))
+
+    class Killed(BaseException):
+        pass
+
+    for at in range(20):
+        left = at
+
+        def dying(path: Path, target: Path) -> Path:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return rename(path, target)
+
+        other = tmp_path / f"other-{next(steps)}"
+        other.mkdir()
+        for name in ("db", "blobs", "volumes", "layers"):
+            os.system(f"cp -a {home / name} {other / name}")
+        monkeypatch.setattr(Path, "rename", dying)
+        try:
+            restoring.restore(tmp_path / "b.tar", other)
+        except Killed:
+            killed = True
+        else:
+            killed = False
+        monkeypatch.setattr(Path, "rename", rename)
+        assert paths.unfinished_restore(other).exists() == killed
+        assert restoring.finish(other) == killed
+        assert domains(other) == ["kept.example"] and seen(other) == seen(home) and not list(other.glob(".re*"))
+        if not killed:
+            break
+    assert at > 4
+
+
+def test_nothing_is_deleted_while_a_backup_is_made_and_no_two_are_made_at_once(home, tmp_path):
+    one = gate.of(home)
+    with one.shut(1.0):
+        with gate.of(home).passing() as may:
+            assert not may
+        with pytest.raises(exception.ConflictError, match="another backup"):
+            with gate.of(home).shut(0.05):
+                pass
+    with gate.of(home).passing() as may:
+        assert may
+        thread = threading.Thread(target=making.make, args=(home, tmp_path / "b.tar"))
+        thread.start()
+        assert not (tmp_path / "b.tar").exists()
+    thread.join(10)
+    assert (tmp_path / "b.tar").exists()
+
+
+def test_a_home_without_state_and_a_folder_without_backups_are_named(tmp_path):
+    with pytest.raises(exception.NotFoundError, match="no state"):
+        making.make(tmp_path, tmp_path / "b.tar")
+    with pytest.raises(exception.NotFoundError, match="no whole backup"):
+        restoring.chosen(tmp_path)

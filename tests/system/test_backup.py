@@ -1,0 +1,104 @@
+"""A backup of a platform at work, restored in another home: what was acknowledged before it is there, and goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+
+import pytest
+
+import leftovers
+import windlass
+from stage import Stage, until
+
+DEPLOYED = """
+import modal
+
+app = modal.App("kept-shop")
+volume = modal.Volume.from_name("kept-files", create_if_missing=True)
+waits = modal.Queue.from_name("kept-line", create_if_missing=True)
+
+@app.function(volumes={"/data": volume}, max_containers=1)
+def add(name, text):
+    open(f"/data/{name}", "w").write(text)
+    volume.commit()
+    return sorted(__import__("os").listdir("/data"))
+
+@app.function(max_containers=1)
+def patient(number):
+    return waits.get(timeout=60) + number
+"""
+
+
+@pytest.fixture
+def other(stage, tmp_path):
+    """Another home, which has the base of this one."""
+    home = tmp_path / "home"
+    (home / "layers").mkdir(parents=True)
+    subprocess.run(["cp", "-al", stage.base(), home / "layers"], check=True)
+    platform = Stage(home, WINDLASS_SERVER_WEB_PORT="0")
+    yield platform
+    platform.stop()
+    until(lambda: not leftovers.look(home), 10, "nothing left")
+
+
+def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_goes_on(stage, other, program, tmp_path):
+    file = program("kept.py", DEPLOYED)
+    stage.cli("deploy", file, check=0)
+    add = windlass.Function.from_name("kept-shop", "add")
+    patient = windlass.Function.from_name("kept-shop", "patient")
+    values = windlass.Dict.from_name("kept-values", create_if_missing=True)
+    blob = b"large" * 100_000
+    values["large"] = blob
+    assert add.remote("before", "written before") == ["before"]
+    waiting = patient.spawn(100)
+    with pytest.raises(TimeoutError):
+        waiting.get(timeout=0.2)
+    acknowledged, over = [], threading.Event()
+
+    def write() -> None:
+        for number in range(100_000):
+            if over.is_set():
+                return
+            values[number] = number
+            acknowledged.append((number, time.time()))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        until(lambda: len(acknowledged) > 20)
+        began = time.time()
+        said = stage.cli("server", "backup", str(tmp_path / "backup.tar"), check=0).out
+        assert "secrets" in said
+        stage.kill("server")
+    finally:
+        over.set()
+        writer.join(30)
+    refused = stage.cli("server", "restore", str(tmp_path / "backup.tar"), check=1)
+    assert "runs" in refused.err and "windlass server stop" in refused.err
+
+    said = other.cli("server", "restore", str(tmp_path / "backup.tar"), check=0).out
+    assert str(other.home) in said
+    again = other.cli("server", "restore", str(tmp_path / "backup.tar"), check=1)
+    assert "--replace" in again.err
+    other.start()
+    shown = other.cli("dict", "items", "kept-values", "--all", check=0).out
+    keys = {int(key) for key in shown.split() if key.isdigit()}
+    assert {number for number, at in acknowledged if at < began} <= keys
+    shown = program("shown.py", f"""
+import modal
+
+app = modal.App("shown")
+
+@app.local_entrypoint()
+def main():
+    assert modal.Dict.from_name("kept-values")["large"] == b"large" * 100_000
+    assert modal.Function.from_name("kept-shop", "add").remote("after", "x") == ["after", "before"]
+    modal.Queue.from_name("kept-line").put(1)
+    print("finished", modal.FunctionCall.from_id({waiting.object_id!r}).get(timeout=60))
+""")
+    assert "finished 101" in other.cli("run", shown, check=0).out
+    assert "written before" in other.cli("volume", "get", "kept-files", "before", "-", check=0).out
+    windlass.Queue.from_name("kept-line").put(1)
+    assert waiting.get(timeout=60) == 101

@@ -5,6 +5,7 @@ from windlass.about import AppInfo, AppLifecycle, FunctionInfo, FunctionStats
 from windlass.call_graph import InputInfo, InputStatus
 from windlass.client.entries import LogEntry
 from windlass.dict import DictInfo
+from windlass.http_server import ServerInfo
 from windlass.queue import QueueInfo
 from windlass.secret import SecretInfo
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from windlass.runner.web import carrier as carriers
 
 _AGAIN = 0.010
+_LOOK = 5.0  # seconds between looks at a program that nobody asks
+_FAILURES = 3
 _LIMIT = 64 * 1024
 _IDLE = 4.0  # seconds that a connection is kept for the next request: programs close theirs after five
 _Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -45,6 +47,22 @@ class Program:
             else:
                 pair[1].close()
                 return
+
+    async def watch(self) -> None:
+        """End the container when the program has stopped, whether anybody asks it or not."""
+        failed = 0
+        while failed < _FAILURES:
+            await asyncio.sleep(_LOOK if not failed else _LOOK / 5)
+            try:
+                pair = await asyncio.wait_for(self._connect(), _LOOK)
+            except OSError:  # refused, or (a TimeoutError) not taken in time
+                failed += 1
+            except asyncio.TimeoutError:  # before Python 3.11 it is no OSError
+                failed += 1
+            else:
+                failed = 0
+                pair[1].close()
+        raise SystemExit(f"the program at port {self._port} takes no connections any more")
 
     async def _connect(self) -> _Pair:
         return await asyncio.open_connection(self._host, self._port, limit=web.PIECE)

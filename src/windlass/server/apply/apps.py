@@ -201,6 +201,11 @@ def set_autoscaler(core: Core, function: machines.Function, changes: Any) -> fun
         "buffer_containers": changes.get("buffer_containers", current["buffer_containers"]),
         "scaledown_window": changes.get("scaledown_window", current["scaledown_window"]),
     }
+    if "target_concurrency" in current:  # of a server
+        new["target_concurrency"] = changes.get("target_concurrency", current["target_concurrency"])
+        new["scaleup_window"] = changes.get("scaleup_window", current.get("scaleup_window", 0.0))
+    elif changes.keys() & {"target_concurrency", "scaleup_window"}:
+        raise exception.InvalidError("target_concurrency and scaleup_window are for servers")
     check_autoscaler(new)
     if new == current:
         return new
@@ -217,5 +222,7 @@ def check_autoscaler(spec: function_messages.AutoscalerSpec) -> None:
         raise exception.InvalidError(
             f"max_containers={spec['max_containers']} is less than min_containers={spec['min_containers']}"
         )
+    if spec.get("target_concurrency", 1) < 1 or not 0 <= spec.get("scaleup_window", 0.0) <= 3600:
+        raise exception.InvalidError("target_concurrency must be at least 1, scaleup_window within 0 and 3600 seconds")
     if not 0 <= spec["scaledown_window"] <= 3600:
         raise exception.InvalidError(f"scaledown_window={spec['scaledown_window']:g} must be within 0 and 3600 seconds")

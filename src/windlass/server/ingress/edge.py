@@ -64,7 +64,8 @@ class Edge:
         body = await _small_body(request)
         streams = body is None
         head = requests.head(request, target, body=streams, kind="http")
-        exchange = self.table.begin(target.route, target.query, head, body or None)
+        session = request.headers.get(requests.SESSION)
+        exchange = self.table.begin(target.route, target.query, head, body or None, session)
         pump = self.owner.start(_pump(request, exchange), "web.body") if streams else None
         return await self.respond(request, target, exchange, pump)
 

@@ -16,6 +16,8 @@ from windlass.server.state import web as state
 
 RESULT = "__modal_function_call_id"
 """Query parameter by which the answer of a slow request is fetched."""
+SESSION = "Modal-Session-ID"
+"""Header whose requests stay with one container of a server."""
 MAX_BODY = 4 * 1024**3
 _BY_PATH = re.compile(r"/~([a-z0-9-]{1,63})(?=/|\Z)")
 _HOP = frozenset({

@@ -77,6 +77,7 @@ class Function:
         "free",
         "generation",
         "id",
+        "knocked_at",
         "last_active",
         "last_failure",
         "last_start",
@@ -92,6 +93,7 @@ class Function:
         "rates",
         "ready",
         "removed",
+        "rising_at",
         "rolling",
         "running",
         "sampled",
@@ -156,6 +158,10 @@ class Function:
         self.not_before = 0.0
         """Back-off of container starts after failures."""
         self.last_active = 0.0
+        self.knocked_at = 0.0
+        """When a request found no container that could take it, of a server: these do not wait."""
+        self.rising_at = 0.0
+        """Since when more containers are needed, 0 while they are not."""
         self.variant_of: Function | None = None
         self.variant_key = ""
         self.parameters = ""

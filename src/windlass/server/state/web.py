@@ -32,6 +32,8 @@ class Web:
         """Makes the local authority (``ingress.listener``), where there is an edge."""
         self.tunnels: Any = None
         """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
+        self.sessions: dict[str, Any] = {}
+        """Where clients' sessions are (``decide.sessions.Sessions``), by server."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

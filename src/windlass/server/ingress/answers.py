@@ -31,7 +31,7 @@ _ENDED = {
     moves.Status.FAILURE: Said(500, "the app failed; its log says why"),
     moves.Status.TIMEOUT: Said(504, "the app did not answer within its timeout"),
     moves.Status.TERMINATED: Said(503, "the request was stopped, because its app or container was"),
-    moves.Status.INIT_FAILURE: Said(503, "the app's containers cannot start; its log says why"),
+    moves.Status.INIT_FAILURE: Said(502, "the app's containers cannot start; its log says why"),
     moves.Status.CRASH: Said(502, "the app's container died"),
 }
 

@@ -56,11 +56,8 @@ class AppInfo:
 
 def app(found: apps.AppInfo) -> AppInfo:
     stopped = found["stopped_at"]
-    parts = found.get("parts", {})
-    servers = {
-        tag: identity for tag, identity in found["functions"].items()
-        if parts.get(tag, {}).get("class_name") and not tag.endswith(".*")
-    }  # fmt: skip
+    classes = {tag for tag, part in found["parts"].items() if part.get("class_name")}
+    servers = {tag: one for tag, one in found["functions"].items() if tag in classes and not tag.endswith(".*")}
     life = AppLifecycle(found["state"], _time(found["created_at"]), None if stopped is None else _time(stopped))
     return AppInfo(
         app_id=found["app_id"],

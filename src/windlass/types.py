@@ -40,6 +40,17 @@ class VolumeMountInfo:
         self.sub_path = sub_path
 
 
+class ServerContainerInfo:
+    """A container of a server, and where its program listens."""
+
+    __slots__ = ("container_id", "host", "port")
+
+    def __init__(self, container_id: str, host: str, port: int) -> None:
+        self.container_id = container_id
+        self.host = host
+        self.port = port
+
+
 class FileInfo:
     """A file of a sandbox. ``type``: "file", "directory", "symlink" or "other". ``owner``, ``group``: numbers, as text.
     ``modified_time``: seconds since the epoch."""
@@ -90,5 +101,6 @@ class CloudBucketMountInfo:
 
 __all__ = [
     "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FileInfo", "FunctionInfo", "FunctionStats",
-    "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
+    "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "ServerContainerInfo", "ServerInfo",
+    "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip

@@ -44,7 +44,10 @@ def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], 
         carrier, failed = Carrier(), ""
         program = proxy.Program(server.sockets[0].getsockname()[1], carrier)  # type: ignore[arg-type]
         program._host = "127.0.0.1"
-        head = {"kind": "http", "n": 1, "method": method, "path": "/", "query": "", "root": "", "headers": [], "body": False}
+        head = {
+            "kind": "http", "n": 1, "method": method, "path": "/", "query": "", "root": "", "headers": [],
+            "body": False,
+        }  # fmt: skip
         try:
             await asyncio.wait_for(program(json.dumps(head).encode()), 5)
         except exception.ExecutionError as exc:
@@ -92,7 +95,8 @@ def test_a_response_that_breaks_off_is_seen_to_break_off(broken):
 
 
 def test_chunks_count_where_a_length_stands_beside_them():
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nabcde\r\n0\r\nT: x\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + b"5;x=y\r\nabcde\r\n0\r\nT: x\r\n\r\n"
     frames, failed = asked(answer)
     assert not failed and b"".join(data for kind, data in frames if kind == web.BODY) == b"abcde"
     assert "content-length" not in str(frames[0][1]).lower()

@@ -188,7 +188,8 @@ def check_callable_alone(raw_f: Any, why: str) -> None:
 def check_class(user_cls: Any, *, serialized: bool, decorator: str = "cls") -> None:
     """Refuse what ``@app.cls`` (or ``@app.server``) cannot take, with what to do instead."""
     if not isinstance(user_cls, type):
-        raise TypeError(f"@app.{decorator} decorates classes, not {type(user_cls).__name__}: use @app.function for functions")
+        kind = type(user_cls).__name__
+        raise TypeError(f"@app.{decorator} decorates classes, not {kind}: use @app.function for functions")
     if "<locals>" in user_cls.__qualname__ and not serialized and not is_interactive(user_cls):
         raise exception.InvalidError(
             f"class {user_cls.__qualname__!r} is defined inside a function, so its container could not import it",

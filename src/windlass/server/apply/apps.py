@@ -10,6 +10,7 @@ from windlass.server.apply import builds, cancel, containers, firings, records, 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
+from windlass.server.decide import web as decisions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, calls, secrets
 from windlass.wire.messages import apps as app_messages
@@ -36,6 +37,9 @@ def create(core: Core, request: app_messages.AppCreate, client: str | None) -> m
         state=state,
     )
     app.description, app.client = request.get("description", ""), client
+    if suffix := request.get("dev_suffix", ""):
+        decisions.check_suffix(suffix)
+        app.dev_suffix = suffix
     app.created_at = app.heard_at = core.clock.now()
     app.published = state == moves.AppState.DEPLOYED
     apps.insert(core.db, app, request.get("tags") or {})

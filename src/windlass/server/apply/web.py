@@ -27,7 +27,6 @@ from windlass.wire.messages import functions
 from windlass.wire.messages import web as messages
 
 Core = core_module.Core
-DEV = "dev"
 
 
 def routes(core: Core) -> dict[str, state.Route]:
@@ -70,7 +69,7 @@ def _of(core: Core, app: machines.App, function: machines.Function) -> list[stat
 def _label(
     core: Core, environment: str, app: machines.App, tag: str, method: str, web: functions.WebSpec
 ) -> str:
-    dev = "" if app.state == moves.AppState.DEPLOYED else DEV
+    dev = "" if app.state == moves.AppState.DEPLOYED else app.dev_suffix
     return label(core, environment, app.name or app.description or app.id, tag, method, web, dev=dev)
 
 
@@ -89,6 +88,10 @@ def urls(core: Core, function: machines.Function) -> dict[str, str]:
 
 
 def url(core: Core, host_label: str) -> str:
+    if core.web.outside is not None:
+        return f"{core.web.outside.front}{host_label}{core.web.outside.back}"
+    if core.settings.web_url == "https" and core.web.tls_port:
+        return f"https://{host_label}.localhost:{core.web.tls_port}"
     return f"http://{host_label}.localhost:{core.web.port}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zlib
+import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -54,4 +54,8 @@ def _emptiest(candidates: Sequence[Candidate]) -> str | None:
 
 def _drawn(candidates: Sequence[Candidate], session: str) -> Candidate | None:
     """By a hash of both names: where nothing else changed, a server that forgot its sessions finds them again."""
-    return max(candidates, key=lambda one: zlib.crc32(f"{session} {one.container_id}".encode()), default=None)
+    return max(candidates, key=lambda one: _hash(f"{session} {one.container_id}"), default=None)
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=8).digest()

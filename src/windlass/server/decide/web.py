@@ -14,6 +14,7 @@ _MOST = 63  # characters of one label of a host name
 _CUT = 56
 _OTHER = re.compile(r"[^a-z0-9-]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_SUFFIX = re.compile(r"[A-Za-z0-9]{1,8}\Z")
 DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}\Z")
 MAX_GRACE = 3600.0
 _KINDS = frozenset({"fastapi", "asgi", "wsgi", "server"})
@@ -56,6 +57,13 @@ def host_label(
     if len(whole) <= _MOST:
         return whole
     return f"{whole[:_CUT]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+
+
+def check_suffix(text: str) -> None:
+    if not _SUFFIX.match(text):
+        raise exception.InvalidError(
+            f"dev_suffix {text[:40]!r} is not allowed", hint="Use 1 to 8 letters and digits."
+        )
 
 
 def _plain(text: str) -> str:

@@ -52,6 +52,7 @@ def response(status: int, text: str, headers: Mapping[str, str] | None = None) -
 
 NOTHING_HERE = "there is nothing here"
 BUSY = "too many requests wait for this app"
+TOO_FAST = "too many requests a second"
 NOT_READY = "no container of this server is ready; one is being started"
 FULL = "all containers of this server are busy"
 LOST = "the app's container closed the connection before it answered"

@@ -21,6 +21,7 @@ class App:
         "client",
         "created_at",
         "description",
+        "dev_suffix",
         "draining",
         "environment",
         "heard_at",
@@ -42,6 +43,8 @@ class App:
         self.name = name
         self.environment = environment
         self.description = ""
+        self.dev_suffix = "dev"
+        """What labels of its web functions end with, while it is ephemeral."""
         self.state = state
         self.client: str | None = None
         self.published = False

@@ -34,6 +34,8 @@ class Web:
         """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
         self.sessions: dict[str, Any] = {}
         """Where clients' sessions are (``decide.sessions.Sessions``), by server."""
+        self.outside: Any = None
+        """What URLs look like (``decide.fronts.Outside``), where they are not ours to make."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from windlass.file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
     from windlass.function import Function as Function
     from windlass.function_call import FunctionCall as FunctionCall
+    from windlass.http_server import Server as Server
     from windlass.image import Image as Image
     from windlass.network_file_system import NetworkFileSystem as NetworkFileSystem
     from windlass.partial_function import asgi_app as asgi_app
@@ -77,6 +78,7 @@ _WHERE = {
     "SandboxSnapshot": "sandbox",
     "SchedulerPlacement": "scheduler_placement",
     "Secret": "secret",
+    "Server": "http_server",
     "Tunnel": "tunnel",
     "forward": "tunnel",
     "Volume": "volume",

@@ -34,7 +34,7 @@ class AppInfo:
         description: what lists show.
         lifecycle: how it stands, and since when.
         functions: their ids by name; that of a class is ``<name>.*``.
-        servers: there are none in this version.
+        servers: ids of those of ``@app.server``, by name.
         name: that it was given; None where it has none.
         environment: that it lives in.
         version: how often it was published with something new; 0 where it was not deployed.
@@ -56,13 +56,15 @@ class AppInfo:
 
 def app(found: apps.AppInfo) -> AppInfo:
     stopped = found["stopped_at"]
+    classes = {tag for tag, part in found["parts"].items() if part.get("class_name")}
+    servers = {tag: one for tag, one in found["functions"].items() if tag in classes and not tag.endswith(".*")}
     life = AppLifecycle(found["state"], _time(found["created_at"]), None if stopped is None else _time(stopped))
     return AppInfo(
         app_id=found["app_id"],
         description=found["description"],
         lifecycle=life,
-        functions=found["functions"],
-        servers={},
+        functions={tag: one for tag, one in found["functions"].items() if tag not in servers},
+        servers=servers,
         name=found["name"],
         environment=found["environment"],
         version=found["version"],

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from windlass.client import figures, logs
     from windlass.client import run as running
     from windlass.cls import Cls, parameter
+    from windlass.http_server import Server
     from windlass.image import Image
     from windlass.retries import Retries
     from windlass.schedule import Schedule
@@ -560,6 +561,90 @@ class App:
             handle = cls.describing(self._register(service), user_cls)
             self._classes[user_cls.__name__] = handle
             return handle
+
+        return decorate
+
+    def server(
+        self,
+        *,
+        image: Image | None = None,
+        env: dict[str, str | None] | None = None,
+        secrets: Sequence[Secret] | None = None,
+        gpu: Any = None,
+        serialized: bool = False,
+        volumes: Mapping[Any, Any] = {},
+        cpu: float | tuple[float, float] | None = None,
+        memory: int | tuple[int, int] | None = None,
+        ephemeral_disk: int | None = None,
+        target_concurrency: int | None = None,
+        max_concurrency: int | None = None,
+        min_containers: int | None = None,
+        max_containers: int | None = None,
+        buffer_containers: int | None = None,
+        scaleup_window: int | None = None,
+        scaledown_window: int | None = None,
+        startup_timeout: int = 30,
+        name: str | None = None,
+        port: int = 8000,
+        unauthenticated: bool = False,
+        h2_enabled: bool = False,
+        exit_grace_period: int = 0,
+        routing_region: str | None = "us-east",
+        compute_region: str | Sequence[str] | None = None,
+        cloud: str | None = None,
+        nonpreemptible: bool = False,
+        proxy: Any = None,
+        i6pn: bool | None = None,
+        enable_memory_snapshot: bool = False,
+        include_source: bool | None = None,
+        experimental_options: dict[str, Any] | None = None,
+    ) -> Callable[[type[Any]], Server]:
+        """Serve the HTTP server that the hooks of a class start in each container.
+
+        A request goes to a container that is ready; it does not wait for one. While there is none, the answer is 503
+        with ``Retry-After``, and a container starts. Requests with the same ``Modal-Session-ID`` header go to the same
+        container while it lives. A container whose program stops listening ends, and another takes its place.
+
+        Args:
+            target_concurrency: requests at once that one container is planned with; by default ``max_concurrency``.
+            max_concurrency: requests at once that one container takes; by default 1000. Where all have so many, the
+                answer is 503.
+            scaleup_window: seconds for which more containers must be needed before more start; the first one starts at
+                once.
+            startup_timeout: seconds for the hooks, and for the program to listen.
+            name: in the app and in the URL; by default that of the class.
+            port: where the program listens, on all addresses of the container.
+            unauthenticated: answer also who has no proxy token.
+            h2_enabled: not available: programs are asked by HTTP/1.1.
+            exit_grace_period: seconds beyond the usual 30 in which requests may end when a container shall stop.
+            compute_region: has no effect on own machines.
+
+        The other arguments are those of ``function``.
+
+        Example:
+            >>> @app.server(port=8000, unauthenticated=True, target_concurrency=20)
+            ... class Files:
+            ...     @windlass.enter()
+            ...     def start(self):
+            ...         import subprocess
+            ...         subprocess.Popen(["python3", "-m", "http.server", "8000"])
+
+        Raises:
+            InvalidError: an argument is wrong, or the class cannot be served.
+            TypeError: something else than a class was decorated.
+        """
+        asked = dict(locals())
+        if name is not None:
+            names.check_object(name, "the server's name")
+
+        def decorate(decorated: Any) -> Server:
+            from windlass import http_server
+
+            server, service = http_server.described(self, decorated, asked)
+            assert service._options is not None
+            service._options.include_source = self._include_source if include_source is None else include_source
+            self._register(service)
+            return server
 
         return decorate
 

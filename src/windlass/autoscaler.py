@@ -62,9 +62,11 @@ class Autoscaler:
         return await _set(self._pool, {})
 
 
-async def override(pool: Callable[[], Awaitable[str]], **asked: Any) -> functions.AutoscalerSpec:
-    """``update_autoscaler``: what is None stays as it is."""
-    return await _set(pool, options.scaling(asked))
+async def override(
+    pool: Callable[[], Awaitable[str]], more: dict[str, Any] | None = None, **asked: Any
+) -> functions.AutoscalerSpec:
+    """``update_autoscaler``: what is None stays as it is. ``more``: what only servers have, checked."""
+    return await _set(pool, {**options.scaling(asked), **(more or {})})
 
 
 async def _set(pool: Callable[[], Awaitable[str]], changes: dict[str, Any]) -> functions.AutoscalerSpec:

@@ -22,6 +22,7 @@ def _boolean(text: str) -> bool:
 
 _SETTINGS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "async_warnings": (True, _boolean),
+    "dev_suffix": ("dev", str),  # what ephemeral apps append to their labels in URLs; 1 to 8 letters and digits
     "environment": ("", str),
     "force_build": (False, _boolean),  # build all images anew, and let later runs have the new ones
     "ignore_cache": (False, _boolean),  # build all images anew, for this run alone

@@ -7,6 +7,7 @@ from windlass.about import AppInfo, AppLifecycle, FunctionInfo, FunctionStats
 from windlass.call_graph import InputInfo, InputStatus
 from windlass.client.entries import LogEntry
 from windlass.dict import DictInfo
+from windlass.http_server import ServerInfo
 from windlass.queue import QueueInfo
 from windlass.secret import SecretInfo
 
@@ -39,6 +40,17 @@ class VolumeMountInfo:
         self.volume_id = volume_id
         self.read_only = read_only
         self.sub_path = sub_path
+
+
+class ServerContainerInfo:
+    """A container of a server, and where its program listens."""
+
+    __slots__ = ("container_id", "host", "port")
+
+    def __init__(self, container_id: str, host: str, port: int) -> None:
+        self.container_id = container_id
+        self.host = host
+        self.port = port
 
 
 class FileInfo:
@@ -91,7 +103,8 @@ class CloudBucketMountInfo:
 
 __all__ = [
     "AppInfo", "AppLifecycle", "CloudBucketMountInfo", "DictInfo", "FileInfo", "FunctionInfo", "FunctionStats",
-    "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "VolumeInfo", "VolumeMountInfo",
+    "InputInfo", "InputStatus", "LogEntry", "QueueInfo", "SecretInfo", "ServerContainerInfo", "ServerInfo",
+    "VolumeInfo", "VolumeMountInfo",
 ]  # fmt: skip
 
 

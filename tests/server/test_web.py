@@ -486,3 +486,119 @@ def test_a_request_whose_connection_to_its_container_is_lost_is_a_502_and_never_
         assert not any(item.state == 0 for item in platform.core.world.functions_by_n[1].ready)
 
     play(scene, web_port=0)
+
+
+def test_what_a_client_says_of_itself_is_overwritten_and_what_a_trusted_proxy_says_is_passed_on(play):
+    said = b"X-Forwarded-For: 203.0.113.7\r\nX-Forwarded-Proto: https\r\n"
+    said += b"X-Forwarded-Host: local--here-dev.localhost\r\n"
+    bare = b"GET / HTTP/1.1\r\nHost: elsewhere\r\nForwarded: for=6.6.6.6\r\n" + said + b"Connection: close\r\n\r\n"
+
+    async def told(platform) -> dict[str, str]:
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request(b"/", said))) == 200
+        head = site.heads[-1]
+        named = dict(head["headers"])
+        assert "forwarded" not in named
+        return {"client": head["client"][0], "scheme": head["scheme"], "for": named["x-forwarded-for"]}
+
+    async def strangers(platform):
+        assert await told(platform) == {"client": "127.0.0.1", "scheme": "http", "for": "127.0.0.1"}
+        assert status(await sent(platform, bare)) == 404
+
+    async def trusted(platform):
+        assert await told(platform) == {"client": "203.0.113.7", "scheme": "https", "for": "203.0.113.7"}
+        assert status(await sent(platform, bare)) == 200
+
+    play(strangers, web_port=0)
+    play(trusted, web_port=0, web_trusted="127.0.0.0/8")
+
+
+def test_urls_are_as_the_settings_say_and_lead_here(play):
+    async def scene(platform):
+        site, client = await standing(platform)
+        (function,) = platform.core.world.functions
+        info = await client.request("function.get", function_id=function)
+        assert info["web_urls"][""] == "https://local--here-dev.apps.example.org"
+        answer = await sent(platform, b"GET / HTTP/1.0\r\nHost: local--here-dev.apps.example.org\r\n\r\n")
+        assert status(answer) == 200 and site.heads
+        assert status(await sent(platform, b"GET / HTTP/1.0\r\nHost: apps.example.org\r\n\r\n")) == 404
+
+    play(scene, web_port=0, web_url="https://*.apps.example.org")
+
+
+def test_more_requests_than_the_rate_are_refused_with_429(play):
+    async def scene(platform):
+        await standing(platform)
+        answers = [await sent(platform, request()) for _ in range(5)]
+        assert [status(one) for one in answers] == [200, 200, 200, 429, 429]
+        assert b"Retry-After: 1" in answers[-1]
+
+    play(scene, web_port=0, web_rate=0.6, rate_burst=5.0)
+
+
+def test_an_ephemeral_app_ends_its_labels_as_its_client_says_also_after_a_restart(play):
+    async def scene(platform):
+        site = Site()
+        site.worker = await platform.worker(site.work)
+        client = await platform.client()
+        app, function = ids.new("ap"), ids.new("fu")
+        with pytest.raises(exception.InvalidError, match="dev_suffix"):
+            await client.request("app.create", app_id=app, name=None, description="t", dev_suffix="a-b")
+        await client.request("app.create", app_id=app, name=None, description="t", dev_suffix="ann")
+        spec = {**fakes.SPEC, "web": ASGI}
+        await client.request("function.create", app_id=app, function_id=function, spec=spec)
+        await client.request("app.publish", app_id=app, functions={"f": function})
+        info = await client.request("function.get", function_id=function)
+        assert info["web_urls"][""].startswith("http://local--here-ann.localhost:")
+        await platform.stop()
+        await platform.start()
+        assert platform.core.world.apps[app].dev_suffix == "ann"
+
+    play(scene, web_port=0)
+
+
+SERVER = {**ASGI, "kind": "server", "port": 80, "startup_timeout": 5.0, "stateless": True, "grace": 2.0}
+BOUNDS = {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 60.0}
+
+
+def test_a_server_answers_503_until_a_container_is_ready_and_when_all_are_full(play):
+    async def scene(platform):
+        site = Site()
+        client = await platform.client()
+        concurrency = {"max_inputs": 2, "target_inputs": 1}
+        function = await client.app(
+            web=SERVER, concurrency=concurrency, autoscaler={**BOUNDS, "target_concurrency": 1, "max_containers": 1}
+        )
+        answer = await sent(platform, request())
+        assert status(answer) == 503 and b"Retry-After: 1" in answer and not site.heads
+        site.worker = await platform.worker(site.work)
+        for _ in range(200):
+            if status(answer := await sent(platform, request())) == 200:
+                break
+            await asyncio.sleep(0.01)
+        assert status(answer) == 200
+        kept = [asyncio.create_task(sent(platform, request(b"/keep"))) for _ in range(2)]
+        while sum(head["path"] == "/keep" for head in site.heads) < 2:
+            await asyncio.sleep(0.01)
+        answer = await sent(platform, request())
+        assert status(answer) == 503 and b"busy" in answer
+        changed = await client.request("function.autoscaler", function_id=function, max_containers=2)
+        assert changed["target_concurrency"] == 1
+        while sum(head["path"] == "/keep" for head in site.heads) < 4:  # each refusal says that one more is wanted
+            kept.append(asyncio.create_task(sent(platform, request(b"/keep", b"Modal-Session-ID: x\r\n"))))
+            await asyncio.sleep(0.02)
+        assert sorted(len(c.held) for c in platform.core.world.containers.values()) == [2, 2]
+        for one in kept:
+            one.cancel()
+
+    play(scene, web_port=0)
+
+
+def test_only_servers_have_a_target_of_their_own(play):
+    async def scene(platform):
+        client = await platform.client()
+        function = await client.app(web=ASGI)
+        with pytest.raises(exception.InvalidError, match="for servers"):
+            await client.request("function.autoscaler", function_id=function, target_concurrency=2)
+
+    play(scene)

@@ -157,8 +157,8 @@ def test_a_program_at_a_port_gets_requests_and_upgrades(port):
     assert ask(port, "program-dev", "/") == (200, b"program")
     head = ask(port, "program-dev", "/head", headers={"X-Mine": "1"})[1].lower()
     assert b"x-mine: 1" in head and b"x-forwarded-for: 127.0.0.1" in head
-    assert ask(port, "program-dev", "/nonsense")[0] == 500
-    assert ask(port, "program-dev", "/early")[0] == 500
+    assert ask(port, "program-dev", "/nonsense")[0] == 502
+    assert ask(port, "program-dev", "/early")[0] == 502
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(
             b"GET / HTTP/1.1\r\nHost: local--program-dev.localhost\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"

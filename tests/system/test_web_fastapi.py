@@ -74,7 +74,7 @@ def test_an_app_of_fastapi_has_routes_streams_background_tasks_and_websockets(po
 
 def test_an_image_without_fastapi_is_told_in_the_log(port, stage):
     response, body = ask(port, "without", "/")
-    assert response.status == 503 and b"log" in body
+    assert response.status == 502 and b"log" in body
     assert "needs FastAPI in the image" in stage.cli("app", "logs", web.app.app_id).text
 
 

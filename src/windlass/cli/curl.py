@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from urllib import parse
 
 import click
 
-from windlass import exception
+from windlass import exception, paths
+
+_OURS = re.compile(r"(?:(https?)://)?([a-z0-9.-]+\.localhost)(?::([0-9]{1,5}))?(?:[/?#]|\Z)", re.IGNORECASE)
 
 
 @click.command(
     name="curl",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    help="Run curl on the URL of a web function. Options of curl may follow or precede it.",
+    help="Run curl on the URL of a web function. The port may be left out; options of curl may follow.",
 )
 @click.argument("arguments", metavar="[OPTIONS] URL", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
@@ -24,11 +26,19 @@ def command(arguments: tuple[str, ...]) -> None:
 
 
 def _resolving(arguments: tuple[str, ...]) -> list[str]:
-    """Options that let curl find our names on loopback."""
+    """Options that let curl find our names on loopback; where no port is said, that of the platform."""
     found = []
     for one in arguments:
-        url = parse.urlsplit(one) if "://" in one else None
-        if url is not None and url.hostname is not None and url.hostname.endswith(".localhost"):
-            port = url.port or (443 if url.scheme == "https" else 80)
-            found += ["--resolve", f"{url.hostname}:{port}:127.0.0.1"]
+        if (url := _OURS.match(one)) is not None:
+            scheme, host, said = (url[1] or "http").lower(), url[2], url[3]
+            usual = 443 if scheme == "https" else 80
+            port = int(said) if said else usual
+            found += ["--connect-to", f"{host}:{port}:127.0.0.1:{port if said else _port(scheme) or usual}"]
     return found
+
+
+def _port(scheme: str) -> int | None:
+    """Where the platform's edge listens, as it has written down."""
+    file = paths.home() / ("web.tls.port" if scheme == "https" else "web.port")
+    words = file.read_text().split() if file.exists() else []
+    return int(words[-1]) if words and words[-1].isdigit() else None

@@ -88,6 +88,7 @@ class Running:
             "state": "detached" if self.detached else "ephemeral",
             "environment": self._environment,
             "tags": self._app._tags,
+            "dev_suffix": config.config["dev_suffix"],
         }
         await home.request("app.create", body)
         self._app._app_id = self._app_id

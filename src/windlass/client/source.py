@@ -185,14 +185,15 @@ def check_callable_alone(raw_f: Any, why: str) -> None:
         )
 
 
-def check_class(user_cls: Any, *, serialized: bool) -> None:
-    """Refuse what ``@app.cls`` cannot take, with what to do instead."""
+def check_class(user_cls: Any, *, serialized: bool, decorator: str = "cls") -> None:
+    """Refuse what ``@app.cls`` (or ``@app.server``) cannot take, with what to do instead."""
     if not isinstance(user_cls, type):
-        raise TypeError(f"@app.cls decorates classes, not {type(user_cls).__name__}: use @app.function for functions")
+        kind = type(user_cls).__name__
+        raise TypeError(f"@app.{decorator} decorates classes, not {kind}: use @app.function for functions")
     if "<locals>" in user_cls.__qualname__ and not serialized and not is_interactive(user_cls):
         raise exception.InvalidError(
             f"class {user_cls.__qualname__!r} is defined inside a function, so its container could not import it",
-            hint="Move it to the top level of its module, or use @app.cls(serialized=True).",
+            hint=f"Move it to the top level of its module, or use @app.{decorator}(serialized=True).",
         )
 
 

@@ -73,12 +73,12 @@ def _decorated(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> A
 
 
 def _instance(plan: containers.RunnerPlan, found: Any) -> served_module.Served:
-    from windlass import cls
+    from windlass import cls, http_server
     from windlass.client import anatomy
     from windlass.wire import parameters
 
     spec = plan["spec"]
-    user_cls = found._user_cls if isinstance(found, cls.Cls) else found
+    user_cls = found._user_cls if isinstance(found, (cls.Cls, http_server.Server)) else found
     if not isinstance(user_cls, type):
         raise exception.ExecutionError(f"{spec['qualname']!r} in module {spec['module']!r} is no class: {user_cls!r}")
     info: functions.FunctionInfo = {

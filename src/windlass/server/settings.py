@@ -25,6 +25,16 @@ class Settings:
     metrics: str = ""
     """HOST:PORT where figures and health are served, beside the Unix socket ``run/operations.sock``; "": nowhere."""
 
+    web_host: str = "127.0.0.1"
+    """The address that the edge listens at."""
+    web_url: str = ""
+    """What URLs look like: nothing for ``http://<label>.localhost:<port>``, ``https`` for the same with TLS where there
+    are certificates, or like ``https://*.apps.example.org`` where a proxy in front answers."""
+    web_trusted: str = ""
+    """Networks of proxies in front, whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed; with commas."""
+    web_rate: float = 0.0
+    """Requests a second that the edge takes, with a burst of ``rate_burst`` seconds' worth; 0: as many as it can."""
+
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
 

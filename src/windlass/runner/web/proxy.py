@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,17 @@ if TYPE_CHECKING:
     from windlass.runner.web import carrier as carriers
 
 _AGAIN = 0.010
+_LOOK = 5.0  # seconds between looks at a program that nobody asks
+_FAILURES = 3
 _LIMIT = 64 * 1024
 _IDLE = 4.0  # seconds that a connection is kept for the next request: programs close theirs after five
+_TOO_LONG = "the program's response has headers of more than 64 KiB"
+_STATUS, _NAME = re.compile(r"[1-9][0-9][0-9]\Z"), re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Nonsense(Exception):
+    """What the program says is no HTTP/1.1."""
 
 
 class Program:
@@ -24,7 +33,7 @@ class Program:
 
     def __init__(self, port: int, carrier: carriers.Carrier) -> None:
         self._host = _outside()
-        self._port = port
+        self.port = port
         self._carrier = carrier
         self._kept: list[tuple[float, _Pair]] = []
 
@@ -37,7 +46,7 @@ class Program:
             except OSError:
                 if time.monotonic() > deadline:
                     raise exception.TimeoutError(
-                        f"nothing listens at port {self._port} after {seconds:g} s",
+                        f"nothing listens at port {self.port} after {seconds:g} s",
                         hint="It must listen on all addresses (0.0.0.0), not on localhost alone; "
                         "give it more time with startup_timeout=.",
                     ) from None
@@ -46,8 +55,24 @@ class Program:
                 pair[1].close()
                 return
 
+    async def watch(self) -> None:
+        """End the container when the program has stopped, whether anybody asks it or not."""
+        failed = 0
+        while failed < _FAILURES:
+            await asyncio.sleep(_LOOK if not failed else _LOOK / 5)
+            try:
+                pair = await asyncio.wait_for(self._connect(), _LOOK)
+            except OSError:  # refused, or (a TimeoutError) not taken in time
+                failed += 1
+            except asyncio.TimeoutError:  # before Python 3.11 it is no OSError
+                failed += 1
+            else:
+                failed = 0
+                pair[1].close()
+        raise SystemExit(f"the program at port {self.port} takes no connections any more")
+
     async def _connect(self) -> _Pair:
-        return await asyncio.open_connection(self._host, self._port, limit=web.PIECE)
+        return await asyncio.open_connection(self._host, self.port, limit=web.PIECE)
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
         request = json.loads(head)
@@ -68,7 +93,7 @@ class Program:
         try:
             return await self._connect()
         except OSError as exc:
-            raise SystemExit(f"the program at port {self._port} takes no connections any more: {exc}") from None
+            raise SystemExit(f"the program at port {self.port} takes no connections any more: {exc}") from None
 
     def keep(self, pair: _Pair) -> None:
         self._kept.append((time.monotonic(), pair))
@@ -93,17 +118,21 @@ class Passing:
         self._request = request
         self._body = body
         self._upgrade = request["kind"] != "http"
-        self.ended = False
+        self._begun = self.ended = False
 
     async def run(self) -> None:
         repeatable = self._request["method"] in ("GET", "HEAD", "OPTIONS") and not self._request["body"]
         pair = await self._program.connection(fresh=self._upgrade or not repeatable)
         try:
             kept = await self._pass(pair)
-        except (ConnectionError, asyncio.IncompleteReadError) as exc:
-            if self._stream.gone:
-                return
-            raise exception.ExecutionError(f"the program closed the connection: {exc}") from None
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pair[1].close()
+            if not self._stream.gone:
+                await self._fault(f"the program at port {self._program.port} closed the connection early")
+            return
+        except Nonsense as exc:
+            pair[1].close()
+            await self._fault(str(exc))
         except BaseException:
             pair[1].close()
             raise
@@ -111,6 +140,16 @@ class Passing:
             self._program.keep(pair)
         else:
             pair[1].close()
+
+    async def _fault(self, text: str) -> None:
+        """The program's own failure, which is told in the log and, where nothing has been said yet, to the client."""
+        if not self._begun and not self._stream.gone:
+            described = {"status": 502, "headers": [["content-type", "text/plain; charset=utf-8"]]}
+            await self._stream.send(web.HEAD, json.dumps(described).encode())
+            await self._stream.send(web.BODY, b"the app's program did not answer as HTTP wants it; its log says more\n")
+            await self._stream.send(web.END)
+            self.ended = True
+        raise exception.ExecutionError(text)
 
     async def _pass(self, pair: _Pair) -> bool:
         """Returns whether the connection can be used again."""
@@ -126,9 +165,11 @@ class Passing:
             status, headers = await _response_head(reader)
             while 100 <= status < 200 and status != 101:
                 status, headers = await _response_head(reader)
+            length = _length(headers)
             described = {"status": status, "headers": headers, "raw": status == 101}
+            self._begun = True
             await self._stream.send(web.HEAD, json.dumps(described).encode())
-            kept = await self._receive(reader, status, headers)
+            kept = await self._receive(reader, status, headers, length)
             await self._stream.send(web.END)
             self.ended = True
             return kept and (sender is None or sender.done())
@@ -168,7 +209,9 @@ class Passing:
             else:
                 return
 
-    async def _receive(self, reader: asyncio.StreamReader, status: int, headers: list[list[str]]) -> bool:
+    async def _receive(
+        self, reader: asyncio.StreamReader, status: int, headers: list[list[str]], length: int | None
+    ) -> bool:
         found = {name.lower(): value for name, value in headers}
         if status == 101:
             await self._until_closed(reader)
@@ -178,8 +221,8 @@ class Passing:
             return not closes
         if "chunked" in found.get("transfer-encoding", "").lower():
             await self._chunks(reader)
-        elif "content-length" in found:
-            await self._exactly(reader, int(found["content-length"]))
+        elif length is not None:
+            await self._exactly(reader, length)
         else:
             await self._until_closed(reader)
             return False
@@ -195,11 +238,12 @@ class Passing:
 
     async def _chunks(self, reader: asyncio.StreamReader) -> None:
         while True:
-            line = await reader.readline()
             try:
-                size = int(line.split(b";")[0].strip() or b"x", 16)
+                size = int((await reader.readline()).split(b";")[0].strip() or b"x", 16)
+                if size < 0:
+                    raise ValueError
             except ValueError:
-                raise ConnectionResetError("malformed chunk") from None
+                raise Nonsense("the program's response has a malformed chunk") from None
             if size == 0:
                 while (await reader.readline()).strip():
                     pass
@@ -216,12 +260,28 @@ async def _response_head(reader: asyncio.StreamReader) -> tuple[int, list[list[s
     try:
         text = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     except asyncio.LimitOverrunError:
-        raise exception.ExecutionError("the program's response has headers of more than 64 KiB") from None
+        raise Nonsense(_TOO_LONG) from None
     if len(text) > _LIMIT:
-        raise exception.ExecutionError("the program's response has headers of more than 64 KiB")
-    first, *lines = text.split("\r\n")
+        raise Nonsense(_TOO_LONG)
+    first, *lines = text[:-4].split("\r\n")
     parts = first.split(" ", 2)
-    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not parts[1].isdigit():
-        raise exception.ExecutionError("the program at the port does not speak HTTP/1.1")
-    headers = [[name.strip(), value.strip()] for name, found, value in (line.partition(":") for line in lines) if found]
+    if len(parts) < 2 or not parts[0].startswith("HTTP/1.") or not _STATUS.match(parts[1]):
+        raise Nonsense("the program at the port does not speak HTTP/1.1")
+    headers = []
+    for line in lines:
+        name, found, value = line.partition(":")
+        if not found or not _NAME.match(name) or "\n" in value or "\r" in value or "\0" in value:
+            raise Nonsense(f"the program's response has a malformed header: {line[:60]!r}")
+        headers.append([name, value.strip()])
     return int(parts[1]), headers
+
+
+def _length(headers: list[list[str]]) -> int | None:
+    """Of the body, where that is said. Of two that say how the body ends, chunks count."""
+    lengths = {value for name, value in headers if name.lower() == "content-length"}
+    if any(name.lower() == "transfer-encoding" for name, _ in headers):
+        headers[:] = [pair for pair in headers if pair[0].lower() != "content-length"]
+        return None
+    if len(lengths) > 1 or not all(one.isascii() and one.isdigit() for one in lengths):
+        raise Nonsense("the program's response has no usable Content-Length")
+    return int(lengths.pop()) if lengths else None

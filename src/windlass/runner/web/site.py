@@ -1,6 +1,7 @@
 """A container that answers requests: what is served, with adapters in the place of web functions."""
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from windlass.client import here
@@ -26,6 +27,7 @@ class Site(served_module.Served):
         self._plan = plan
         self._carrier: carrier.Carrier | None = None
         self._apps: list[Any] = []
+        self._watch: asyncio.Task[None] | None = None
         super().__init__(dict(inner.callees))
 
     @property
@@ -49,7 +51,8 @@ class Site(served_module.Served):
         self._plan = here.plan  # of this container: what was prepared may be of the one that it was forked from
         self._carrier = carrier.Carrier(self._plan)
         for name, web in self._webs.items():
-            answer = loop.complete(self._answering(self._inner.callees[name].function, web))
+            known = self._inner.callees.get(name)  # hooks of a server have started its program already
+            answer = loop.complete(self._answering(known.function if known is not None else _nothing, web))
             self.callees[name] = served_module.Callee(answer, is_generator=False, is_async=True)
         loop.complete(self._carrier.open())
 
@@ -66,6 +69,8 @@ class Site(served_module.Served):
             function()
             program = proxy.Program(web["port"], self._carrier)
             await program.wait(web["startup_timeout"])
+            if web.get("stateless"):
+                self._watch = asyncio.get_running_loop().create_task(program.watch())
             return program
         app = asgi.App(endpoint.app(function, web) if kind == "fastapi" else function(), self._carrier)
         await app.startup()
@@ -89,9 +94,15 @@ class Site(served_module.Served):
         loop = self.needs_loop()
         for app in self._apps:
             loop.complete(app.shutdown())
+        if self._watch is not None:
+            self._watch.cancel()
         if self._carrier is not None:
             self._carrier.close()
         self._inner.leave()
+
+
+def _nothing() -> None:
+    pass
 
 
 def of(spec: functions.FunctionSpec) -> dict[str, functions.WebSpec]:

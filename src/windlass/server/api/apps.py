@@ -251,7 +251,7 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
 @door.handler("function.stats")
 def function_stats(core: Core, who: door.Who, body: function_messages.FunctionRef, incoming: peer.Incoming) -> Any:
     function = function_of(core, body["function_id"])
-    allowed = capacity.of(function.spec, function.seconds)
+    allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
     ready = [c for c in function.containers.values() if c.state == moves.ContainerState.READY]
     return {
         "backlog": function.queued + len(function.delayed),

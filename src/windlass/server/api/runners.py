@@ -87,7 +87,7 @@ def release(core: Core, who: door.Who, body: messages.RunnerRelease, incoming: p
     if body.get("leaving"):
         containers.move(core, container, moves.ContainerState.DRAINING)
         if not container.held and container.kill_at is None:
-            container.kill_at = core.clock.now() + core.settings.stop_grace
+            container.kill_at = core.clock.now() + containers.grace(core, container)
     elif container.held and capacity.of(container.function.spec, container.function.seconds).shared:
         container.function.free.pop(container.id, None)  # until something that it holds has ended
     return {}
@@ -162,4 +162,4 @@ def _end(
     if container.spec["single_use"]:
         containers.stop(core, container, graceful=True, why="single use")
     elif container.state == moves.ContainerState.DRAINING and not container.held:
-        container.kill_at = core.clock.now() + core.settings.stop_grace
+        container.kill_at = core.clock.now() + containers.grace(core, container)

@@ -10,6 +10,7 @@ from windlass.server.apply import builds, cancel, containers, firings, records, 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.decide import variants as variant_decisions
+from windlass.server.decide import web as decisions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, calls, secrets
 from windlass.wire.messages import apps as app_messages
@@ -36,6 +37,9 @@ def create(core: Core, request: app_messages.AppCreate, client: str | None) -> m
         state=state,
     )
     app.description, app.client = request.get("description", ""), client
+    if suffix := request.get("dev_suffix", ""):
+        decisions.check_suffix(suffix)
+        app.dev_suffix = suffix
     app.created_at = app.heard_at = core.clock.now()
     app.published = state == moves.AppState.DEPLOYED
     apps.insert(core.db, app, request.get("tags") or {})
@@ -201,6 +205,11 @@ def set_autoscaler(core: Core, function: machines.Function, changes: Any) -> fun
         "buffer_containers": changes.get("buffer_containers", current["buffer_containers"]),
         "scaledown_window": changes.get("scaledown_window", current["scaledown_window"]),
     }
+    if "target_concurrency" in current:  # of a server
+        new["target_concurrency"] = changes.get("target_concurrency", current["target_concurrency"])
+        new["scaleup_window"] = changes.get("scaleup_window", current.get("scaleup_window", 0.0))
+    elif changes.keys() & {"target_concurrency", "scaleup_window"}:
+        raise exception.InvalidError("target_concurrency and scaleup_window are for servers")
     check_autoscaler(new)
     if new == current:
         return new
@@ -217,5 +226,7 @@ def check_autoscaler(spec: function_messages.AutoscalerSpec) -> None:
         raise exception.InvalidError(
             f"max_containers={spec['max_containers']} is less than min_containers={spec['min_containers']}"
         )
+    if spec.get("target_concurrency", 1) < 1 or not 0 <= spec.get("scaleup_window", 0.0) <= 3600:
+        raise exception.InvalidError("target_concurrency must be at least 1, scaleup_window within 0 and 3600 seconds")
     if not 0 <= spec["scaledown_window"] <= 3600:
         raise exception.InvalidError(f"scaledown_window={spec['scaledown_window']:g} must be within 0 and 3600 seconds")

@@ -61,7 +61,7 @@ def send_want(core: Core, node: str) -> None:
     if worker is None:
         return
     wanted = [
-        {"container_id": c.id, "state": c.want, "grace": core.settings.stop_grace}
+        {"container_id": c.id, "state": c.want, "grace": grace(core, c)}
         for c in core.world.containers.values()
         if c.node == node
     ]
@@ -156,8 +156,8 @@ def stop(core: Core, container: machines.Container, *, graceful: bool, why: str)
     container.draining_why = why
     if not graceful:
         give_back(core, container)
-    if not container.held:
-        container.kill_at = core.clock.now() + core.settings.stop_grace
+    if not container.held or stateless(container):
+        container.kill_at = core.clock.now() + grace(core, container)
     if container.peer is None:
         container.want = "kill" if container.starting or container.started_at is None else "stop"
         containers.update(core.db, container)
@@ -169,7 +169,7 @@ def stop(core: Core, container: machines.Container, *, graceful: bool, why: str)
 def _tell_stop(core: Core, container: machines.Container, *, graceful: bool) -> None:
     if container.peer is not None:
         container.peer.notify(
-            "runner.stop", {"graceful": graceful, "grace": core.settings.stop_grace, "reason": container.draining_why}
+            "runner.stop", {"graceful": graceful, "grace": grace(core, container), "reason": container.draining_why}
         )
 
 
@@ -194,6 +194,8 @@ def give_back(core: Core, container: machines.Container) -> None:
     for item in reversed(list(container.held.values())):
         if item.call.cancelled:
             work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
+        elif stateless(container):
+            work_actions.fail_for(core, item, moves.Status.TERMINATED, "its container ended")
         else:
             why = work_actions.own_failure(container.draining_why)
             records.ended(core, item, record_state.Outcome.RETURNED, why, final=False)
@@ -274,6 +276,16 @@ def fail_pending(core: Core, function: machines.Function) -> None:
     for container in list(function.containers.values()):
         if container.starting:
             stop(core, container, graceful=False, why="the function's containers cannot start")
+
+
+def stateless(container: machines.Container) -> bool:
+    """Whether it is a server's: its requests are its own, and end with it."""
+    return bool(container.spec.get("web", {}).get("stateless"))
+
+
+def grace(core: Core, container: machines.Container) -> float:
+    """Seconds between asking it to stop and killing it."""
+    return core.settings.stop_grace + container.spec.get("web", {}).get("grace", 0.0)
 
 
 def serves_old(container: machines.Container) -> bool:

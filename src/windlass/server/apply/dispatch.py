@@ -23,7 +23,7 @@ def dispatch(core: Core, function: machines.Function) -> None:
             refill(core, function)
             if not function.ready:
                 return
-        allowed = capacity.of(function.spec, function.seconds)
+        allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
         if allowed.shared:
             _share_out(core, function, allowed)
             continue
@@ -37,6 +37,15 @@ def dispatch(core: Core, function: machines.Function) -> None:
         _lease(core, function, container, count, allowed)
         if len(container.held) >= limit or function.ready:
             free.pop(container.id, None)
+
+
+def lease_to(core: Core, container: machines.Container, item: work.Input) -> None:
+    """Lease what has just been queued to the container that was chosen for it."""
+    function = container.function
+    function.ready.remove(item)
+    function.ready.appendleft(item)
+    allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
+    _lease(core, function, container, 1, allowed)
 
 
 def _next(function: machines.Function) -> machines.Container:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windlass.server.apply import build_logs, cancel, firings, sandboxes, variants
 from windlass.server.apply import calls as call_actions
+from windlass.server.apply import containers as container_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import deployments as deployment_actions
 from windlass.server.decide import variants as variant_decisions
@@ -90,7 +91,7 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         if not container.starting:
             container.lost_at = now
         if container.state > moves.ContainerState.READY:
-            container.kill_at = now + core.settings.stop_grace
+            container.kill_at = now + container_actions.grace(core, container)
         core.world.containers[row.id] = function.containers[row.id] = by_n[row.n] = container
     return by_n
 

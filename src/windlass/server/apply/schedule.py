@@ -13,6 +13,8 @@ from windlass.server.state import machines, moves
 Core = core_module.Core
 _MIB = 1024 * 1024
 _REPLACED = "a new version takes its place"
+_KNOCK = 10.0
+"""A server that was asked in vain so many seconds ago shall have a container."""
 _STARTING = 3.0
 """Seconds for which a starting container counts as one that keeps a processor busy; later it imports, or waits."""
 
@@ -61,7 +63,7 @@ def scale_all(core: Core, now: float) -> None:
         function.owes = 0
         if function.tag == sandboxes.POOL:
             continue
-        if function.queued or function.running or function.containers or _minimum(function):
+        if function.queued or function.running or function.containers or _minimum(function, now):
             missing = scale_function(core, function, now)
             if missing:
                 wishes.append(_wish(function, missing))
@@ -71,10 +73,11 @@ def scale_all(core: Core, now: float) -> None:
         _make_gpus_free(core, [place.Wish("", 0, 1, gpus=wanted) for wanted in waiting])
 
 
-def _minimum(function: machines.Function) -> int:
+def _minimum(function: machines.Function, now: float) -> int:
     app = function.app
     kept = app.published and app.alive and not app.draining and not function.removed
-    return function.autoscaler["min_containers"] if kept else 0
+    asked = bool(function.knocked_at) and now - function.knocked_at < _KNOCK
+    return max(function.autoscaler["min_containers"], int(asked)) if kept else 0
 
 
 def scale_function(core: Core, function: machines.Function, now: float) -> int:
@@ -87,10 +90,21 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     if function.rolling:
         missing = _roll(core, function, counted, wanted, now)
         return missing if now >= function.not_before else 0
+    if not _lasts(function, wanted > len(counted) > 0, now):
+        return 0
     if wanted > len(counted):
         return _startable(function, wanted - len(counted), counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
     return 0
+
+
+def _lasts(function: machines.Function, more: bool, now: float) -> bool:
+    """Whether ``more`` containers, if they are needed, have been for as long as the function wants to be sure."""
+    if not more:
+        function.rising_at = 0.0
+    elif not function.rising_at:
+        function.rising_at = now
+    return not more or now - function.rising_at >= function.autoscaler.get("scaleup_window", 0.0)
 
 
 def _roll(
@@ -133,14 +147,14 @@ def _counted(function: machines.Function) -> list[machines.Container]:
 
 
 def _wanted(core: Core, function: machines.Function, now: float) -> int:
-    if function.broken and not function.queued:
-        return math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
+    if function.broken and not function.queued and not now - function.knocked_at < _KNOCK:
+        return math.ceil(function.running / capacity.of(function.spec, function.seconds, function.autoscaler).planned)
     return scale.needed(_sample(core, function, now))
 
 
 def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample:
     busy = [c for c in function.containers.values() if c.held]
-    allowed = capacity.of(function.spec, function.seconds)
+    allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
     elapsed = sum(
         (now - next(iter(c.held.values())).leased_at) / (1 if allowed.shared else len(c.held)) for c in busy
     ) / max(1, len(busy))
@@ -154,10 +168,10 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
     return scale.Sample(
         queued=queued,
         busy=function.running,
-        seconds=function.seconds,
+        seconds=None if "target_concurrency" in function.autoscaler else function.seconds,
         elapsed=elapsed,
         active=_active(function, now),
-        minimum=_minimum(function),
+        minimum=_minimum(function, now),
         maximum=function.autoscaler["max_containers"],
         buffer=function.autoscaler["buffer_containers"],
         unit=capacity.average(allowed, [c.slots for c in function.containers.values()]),
@@ -251,7 +265,7 @@ def _pools(core: Core, now: float) -> list[share.Pool]:
 def _pool(function: machines.Function, now: float) -> share.Pool:
     counted = _counted(function)
     age = now - max((c.created_at for c in counted), default=now)
-    keeps = reclaim.keeps(_minimum(function), working=bool(function.queued or function.running), age=age)
+    keeps = reclaim.keeps(_minimum(function, now), working=bool(function.queued or function.running), age=age)
     return share.Pool(function.id, function.app.id, containers.memory_of(function), len(counted), keeps)
 
 
@@ -265,8 +279,8 @@ def _idle(core: Core) -> list[reclaim.Idle]:
         idle = sorted(
             (c for c in counted if c.state == moves.ContainerState.READY and not c.held), key=lambda c: c.idle_since
         )
-        busy = math.ceil(function.running / capacity.of(function.spec, function.seconds).planned)
-        extra = max(0, len(counted) - max(_minimum(function), busy))
+        busy = math.ceil(function.running / capacity.of(function.spec, function.seconds, function.autoscaler).planned)
+        extra = max(0, len(counted) - max(_minimum(function, core.clock.now()), busy))
         memory = containers.memory_of(function)
         for number, container in enumerate(idle[:extra], 1):
             last = number == len(counted)

@@ -11,11 +11,12 @@ from urllib import parse
 
 from windlass import exception
 from windlass.kit import ids
+from windlass.server.apply import containers as container_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import environments as environment_actions
 from windlass.server.apply import variants
 from windlass.server.apply import work as work_actions
-from windlass.server.decide import attempts
+from windlass.server.decide import attempts, capacity, sessions
 from windlass.server.decide import web as decisions
 from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
@@ -26,13 +27,14 @@ from windlass.wire.messages import functions
 from windlass.wire.messages import web as messages
 
 Core = core_module.Core
-DEV = "dev"
 
 
 def routes(core: Core) -> dict[str, state.Route]:
     """By label, of all apps that live. Where two ephemeral apps want one label, the newer one has it."""
     if core.web.routes is None:
         core.web.routes, core.web.domains = {}, {}
+        for identity in core.web.sessions.keys() - core.world.functions.keys():
+            del core.web.sessions[identity]
         registered = store.domains(core.db)
         for function in core.world.functions.values():
             if function.app.alive and not function.removed and function.variant_of is None and function.pin is None:
@@ -67,7 +69,7 @@ def _of(core: Core, app: machines.App, function: machines.Function) -> list[stat
 def _label(
     core: Core, environment: str, app: machines.App, tag: str, method: str, web: functions.WebSpec
 ) -> str:
-    dev = "" if app.state == moves.AppState.DEPLOYED else DEV
+    dev = "" if app.state == moves.AppState.DEPLOYED else app.dev_suffix
     return label(core, environment, app.name or app.description or app.id, tag, method, web, dev=dev)
 
 
@@ -86,6 +88,10 @@ def urls(core: Core, function: machines.Function) -> dict[str, str]:
 
 
 def url(core: Core, host_label: str) -> str:
+    if core.web.outside is not None:
+        return f"{core.web.outside.front}{host_label}{core.web.outside.back}"
+    if core.settings.web_url == "https" and core.web.tls_port:
+        return f"https://{host_label}.localhost:{core.web.tls_port}"
     return f"http://{host_label}.localhost:{core.web.port}"
 
 
@@ -202,6 +208,24 @@ def pool(core: Core, route: state.Route, query: str) -> machines.Function:
     return found
 
 
+def container(core: Core, function: machines.Function, session: str) -> machines.Container | bool:
+    """Of a server: the container for a request. Without one, whether all are full; more are then started."""
+    ready = [c for c in function.containers.values() if c.state == moves.ContainerState.READY and c.peer is not None]
+    if function.rolling:
+        ready = [c for c in ready if not c.outdated] or ready
+    allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
+    candidates = [sessions.Candidate(c.id, len(c.held), allowed.most) for c in ready]
+    places = core.web.sessions.setdefault(function.id, sessions.Sessions())
+    chosen = places.choose(candidates, session)
+    if chosen is not None:
+        return function.containers[chosen]
+    function.last_active = core.clock.now()
+    if not ready:
+        function.knocked_at = function.last_active
+        core.scheduler.set()
+    return bool(ready)
+
+
 def _values(schema: list[functions.ParameterSpec], given: dict[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for one in schema:
@@ -224,7 +248,7 @@ def succeeded(core: Core, container: machines.Container, item: work.Input, secon
     container.served += 1
     work_actions.finish(core, item, moves.Status.SUCCESS)
     if container.state == moves.ContainerState.DRAINING and not container.held:
-        container.kill_at = core.clock.now() + core.settings.stop_grace
+        container.kill_at = core.clock.now() + container_actions.grace(core, container)
 
 
 def payload(head: bytes, body: bytes | None) -> bytes:

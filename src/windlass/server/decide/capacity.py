@@ -36,9 +36,14 @@ class Capacity(NamedTuple):
     shared: bool
 
 
-def of(spec: functions.FunctionSpec, seconds: float | None) -> Capacity:
-    """``seconds``: how long an input, or a batch, lately ran."""
+def of(
+    spec: functions.FunctionSpec, seconds: float | None, bounds: functions.AutoscalerSpec | None = None
+) -> Capacity:
+    """``seconds``: how long an input, or a batch, lately ran. ``bounds`` may have a target of their own."""
     concurrency, batching = spec.get("concurrency"), spec.get("batching")
+    if concurrency is not None and bounds is not None and "target_concurrency" in bounds:
+        target = min(bounds["target_concurrency"], concurrency["max_inputs"])
+        concurrency = {**concurrency, "target_inputs": target}
     batch = batching["max_batch_size"] if batching else 1
     if concurrency is None and batching is None:
         most = attempts.capacity(seconds, single_use=spec["single_use"])

@@ -14,7 +14,9 @@ _MOST = 63  # characters of one label of a host name
 _CUT = 56
 _OTHER = re.compile(r"[^a-z0-9-]")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+_SUFFIX = re.compile(r"[A-Za-z0-9]{1,8}\Z")
 DOMAIN = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}\Z")
+MAX_GRACE = 3600.0
 _KINDS = frozenset({"fastapi", "asgi", "wsgi", "server"})
 
 
@@ -28,14 +30,19 @@ def webs(spec: functions.FunctionSpec) -> dict[str, functions.WebSpec]:
 
 def check(spec: functions.FunctionSpec) -> None:
     """Refuse what no client of ours sends."""
-    for web in webs(spec).values():
+    spec_webs = webs(spec).values()
+    for web in spec_webs:
+        if not 0 <= web.get("grace", 0.0) <= MAX_GRACE:
+            raise exception.InvalidError(f"a grace of {web['grace']:g} s is not within 0 and {MAX_GRACE:g}")
         if web["kind"] not in _KINDS:
             raise exception.InvalidError(f"unknown kind of web function: {web['kind'][:60]!r}")
         if web["label"] and not _LABEL.match(web["label"]):
             raise exception.InvalidError(f"{web['label'][:80]!r} is no label for a URL")
         if web["kind"] == "server" and not 1 <= web.get("port", 0) <= 65535:
             raise exception.InvalidError("a web server needs a port from 1 to 65535")
-    if webs(spec) and spec["retries"] is not None and spec["retries"]["max_retries"]:
+    if any(web.get("stateless") for web in spec_webs) and "concurrency" not in spec:
+        raise exception.InvalidError("a server needs to know how many requests its containers take")
+    if spec_webs and spec["retries"] is not None and spec["retries"]["max_retries"]:
         raise exception.InvalidError("web functions have no retries")
 
 
@@ -50,6 +57,13 @@ def host_label(
     if len(whole) <= _MOST:
         return whole
     return f"{whole[:_CUT]}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}"
+
+
+def check_suffix(text: str) -> None:
+    if not _SUFFIX.match(text):
+        raise exception.InvalidError(
+            f"dev_suffix {text[:40]!r} is not allowed", hint="Use 1 to 8 letters and digits."
+        )
 
 
 def _plain(text: str) -> str:

@@ -31,7 +31,7 @@ _ENDED = {
     moves.Status.FAILURE: Said(500, "the app failed; its log says why"),
     moves.Status.TIMEOUT: Said(504, "the app did not answer within its timeout"),
     moves.Status.TERMINATED: Said(503, "the request was stopped, because its app or container was"),
-    moves.Status.INIT_FAILURE: Said(503, "the app's containers cannot start; its log says why"),
+    moves.Status.INIT_FAILURE: Said(502, "the app's containers cannot start; its log says why"),
     moves.Status.CRASH: Said(502, "the app's container died"),
 }
 
@@ -52,5 +52,8 @@ def response(status: int, text: str, headers: Mapping[str, str] | None = None) -
 
 NOTHING_HERE = "there is nothing here"
 BUSY = "too many requests wait for this app"
+TOO_FAST = "too many requests a second"
+NOT_READY = "no container of this server is ready; one is being started"
+FULL = "all containers of this server are busy"
 LOST = "the app's container closed the connection before it answered"
 BAD_BODY = "the request's body is malformed or too large"

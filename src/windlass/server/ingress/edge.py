@@ -10,9 +10,11 @@ import msgspec
 from aiohttp import http_exceptions
 from aiohttp import web as http
 
+from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import access, answers, exchanges, requests, sockets, tokens
+from windlass.server.decide import admission
+from windlass.server.ingress import access, answers, exchanges, fronts, requests, sockets, tokens
 from windlass.server.state import machines
 from windlass.wire import web
 
@@ -32,15 +34,18 @@ class Edge:
         self.table = table
         self.owner = owner
         self.access = access.Log(core.settings.home / "log" / "access.log")
+        self.fronts = fronts.Fronts(core.settings.web_trusted)
+        self._budget: admission.Budget | None = None
         self.parked: dict[str, exchanges.Exchange] = {}
         """Requests whose clients were asked to come back, by call."""
 
     async def handle(self, request: http.BaseRequest) -> http.StreamResponse:
         began = asyncio.get_running_loop().time()
-        status, label = 499, "-"
+        status, label, client = 499, "-", request.remote
         try:
-            target = requests.target(self.core, request)
-            label = target.route.label
+            target = requests.target(self.core, self.fronts, request)
+            label, client = target.route.label, target.client.address
+            self._pace()
             response = await self._answer(request, target)
             status = response.status
             return response
@@ -50,7 +55,19 @@ class Edge:
         finally:
             seconds = asyncio.get_running_loop().time() - began
             self.core.measures.web[status] += 1
-            self.access.add(request.remote, label, request.method, _shown(request), status, seconds)
+            self.access.add(client, label, request.method, _shown(request), status, seconds)
+
+    def _pace(self) -> None:
+        """Refuse what comes faster than the settings allow."""
+        settings = self.core.settings
+        if not settings.web_rate:
+            return
+        try:
+            self._budget = admission.spend(
+                self._budget, self.core.clock.now(), rate=settings.web_rate, burst=settings.rate_burst, tag="web"
+            )
+        except exception.ResourceExhaustedError:
+            raise answers.Refusal(429, answers.TOO_FAST, retry_after="1") from None
 
     async def _answer(self, request: http.BaseRequest, target: requests.Target) -> http.StreamResponse:
         if target.route.web["requires_proxy_auth"]:
@@ -65,7 +82,8 @@ class Edge:
         body = await _small_body(request)
         streams = body is None
         head = requests.head(request, target, body=streams, kind="http")
-        exchange = self.table.begin(target.route, target.query, head, body or None)
+        session = request.headers.get(requests.SESSION)
+        exchange = self.table.begin(target.route, target.query, head, body or None, session)
         pump = self.owner.start(_pump(request, exchange), "web.body") if streams else None
         return await self.respond(request, target, exchange, pump)
 

@@ -12,9 +12,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.server.apply import calls, cancel
+from windlass.server.apply import calls, cancel, dispatch
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
+from windlass.server.decide import sessions
 from windlass.server.ingress import answers, tunnels
 from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
@@ -193,12 +194,15 @@ class Table:
         self.tunnels = tunnels.Tunnels()
         self._last = 0
 
-    def begin(self, route: state.Route, query: str, head: Any, body: bytes | None) -> Exchange:
-        """Make the input of a request. ``head(number)`` gives what its runner must know.
+    def begin(
+        self, route: state.Route, query: str, head: Any, body: bytes | None, session: str | None = None
+    ) -> Exchange:
+        """Make the input of a request. ``head(number)`` gives what its runner must know. ``session``: whose it is.
 
         Raises ``Refusal``.
         """
         function = self._pool(route, query)
+        container = self._container(function, session) if route.web.get("stateless") else None
         self._last = self._last % 0xFFFFFFFF + 1
         made = Exchange(self, self._last)
         payload = actions.payload(head(made.number), body)
@@ -210,8 +214,17 @@ class Table:
             raise answers.Refusal(429, answers.BUSY, retry_after="1") from None
         except exception.Error:
             raise answers.Refusal(404, answers.NOTHING_HERE) from None
+        if container is not None:
+            dispatch.lease_to(self.core, container, made.item)
         self._exchanges[made.number] = made
         return made
+
+    def _container(self, function: machines.Function, session: str | None) -> machines.Container:
+        """The one that answers, of a server: its requests do not wait."""
+        chosen = actions.container(self.core, function, (session or "")[: sessions.LONGEST])
+        if isinstance(chosen, machines.Container):
+            return chosen
+        raise answers.Refusal(503, answers.FULL if chosen else answers.NOT_READY, retry_after="1")
 
     def _pool(self, route: state.Route, query: str) -> machines.Function:
         try:

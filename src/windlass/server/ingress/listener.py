@@ -18,6 +18,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
+from windlass.server.decide import fronts
 from windlass.server.ingress import answers, carriers, edge, exchanges
 from windlass.server.objects import authority
 from windlass.wire import web
@@ -97,6 +98,7 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
     """Answer until the block is left. ``folder``: where the socket of runners belongs."""
     table = exchanges.Table(core)
     core.web.tunnels = table.tunnels
+    core.web.outside = fronts.outside(core.settings.web_url)
     answering = edge.Edge(core, table, owner)
     server = Server(
         answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
@@ -121,15 +123,15 @@ async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractSer
     loop, remembered = asyncio.get_running_loop(), core.settings.home / "web.port"
     for port in _wanted(core.settings.web_port, remembered):
         try:
-            listener = await loop.create_server(server, "127.0.0.1", port, backlog=2048)
+            listener = await loop.create_server(server, core.settings.web_host, port, backlog=2048)
         except OSError as exc:
             _log.warning("cannot listen at port %d: %s", port, exc)
             continue
         core.web.port = listener.sockets[0].getsockname()[1]
         remembered.write_text(f"{core.settings.web_port} {core.web.port}\n")
-        _log.info("answering HTTP at 127.0.0.1:%d", core.web.port)
+        _log.info("answering HTTP at %s:%d", core.settings.web_host, core.web.port)
         return listener
-    raise exception.ConflictError("no port of loopback can be listened at")
+    raise exception.ConflictError(f"no port of {core.settings.web_host} can be listened at")
 
 
 def _wanted(asked: int, remembered: Path) -> list[int]:
@@ -162,7 +164,8 @@ class Secure:
         last = remembered.read_text().strip() if remembered.exists() else ""
         for port in (int(last) if last.isdigit() else self._core.web.port + 1, 0):
             try:
-                self._listener = await loop.create_server(self._server, "127.0.0.1", port, ssl=context, backlog=1024)
+                self._listener = await loop.create_server(
+                    self._server, self._core.settings.web_host, port, ssl=context, backlog=1024)
             except OSError as exc:
                 _log.warning("cannot listen at port %d: %s", port, exc)
                 continue

@@ -11,11 +11,14 @@ from aiohttp import web as http
 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
-from windlass.server.ingress import answers
+from windlass.server.decide import fronts as decisions
+from windlass.server.ingress import answers, fronts
 from windlass.server.state import web as state
 
 RESULT = "__modal_function_call_id"
 """Query parameter by which the answer of a slow request is fetched."""
+SESSION = "Modal-Session-ID"
+"""Header whose requests stay with one container of a server."""
 MAX_BODY = 4 * 1024**3
 _BY_PATH = re.compile(r"/~([a-z0-9-]{1,63})(?=/|\Z)")
 _HOP = frozenset({
@@ -31,32 +34,37 @@ _encode = msgspec.json.encode
 
 
 class Target(NamedTuple):
-    """``root``: the part of the path that said whom it is for, "" where the host name did."""
+    """``root``: the part of the path that said whom it is for, "" where the host name did. ``client``: who asks."""
 
     route: state.Route
     root: str
     path: str
     query: str
+    client: decisions.Client
 
 
-def target(core: core_module.Core, request: http.BaseRequest) -> Target:
+def target(core: core_module.Core, front: fronts.Fronts, request: http.BaseRequest) -> Target:
     """Raises ``Refusal``."""
+    hosts = request.headers.getall("Host", [])
+    if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
+        raise answers.Refusal(400, "a request needs exactly one Host header")
+    client = front.client(request, hosts)
     path, _, query = request.raw_path.partition("?")
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2] if "://" in path else "/"
     path = path.partition("#")[0]
     known = actions.routes(core)
-    name = hostname(request)
+    name = hostname(client.host)
     label, _, rest = name.partition(".")
-    if rest == "localhost":
+    if rest == "localhost" or (core.web.outside is not None and rest == core.web.outside.domain):
         route = known.get(label)
         if route is not None:
-            return Target(route, "", path, query)
+            return Target(route, "", path, query, client)
     elif (route := _domain(core, name)) is not None:
-        return Target(route, "", path, query)
+        return Target(route, "", path, query, client)
     elif (found := _BY_PATH.match(path)) is not None and (route := known.get(found[1])) is not None:
         root = found[0]
-        return Target(route, root, path[len(root) :] or "/", query)
+        return Target(route, root, path[len(root) :] or "/", query, client)
     raise answers.Refusal(404, answers.NOTHING_HERE)
 
 
@@ -65,18 +73,17 @@ def _domain(core: core_module.Core, name: str) -> state.Route | None:
     return domains.get(name) or domains.get("*." + name.partition(".")[2])
 
 
-def hostname(request: http.BaseRequest) -> str:
-    """Of the one Host header, in small letters, without the port."""
-    hosts = request.headers.getall("Host", [])
-    if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
-        raise answers.Refusal(400, "a request needs exactly one Host header")
-    host = hosts[0].strip().lower() if hosts else ""
+def hostname(host: str) -> str:
+    """Of a Host header, in small letters, without the port."""
+    host = host.strip().lower()
     if host.startswith("["):
         return host.partition("]")[0] + "]"
     return host.partition(":")[0].rstrip(".")
 
 
-def headers(request: http.BaseRequest, *, upgrade: bool, secret: bool) -> list[list[str]]:
+def headers(
+    request: http.BaseRequest, client: decisions.Client, *, upgrade: bool, secret: bool
+) -> list[list[str]]:
     """As the app sees them: what belongs to one connection is left out, what says who asks is ours to say.
 
     ``secret``: a proxy token, which opened the door, is not the app's to see.
@@ -89,11 +96,10 @@ def headers(request: http.BaseRequest, *, upgrade: bool, secret: bool) -> list[l
         small = name.decode("latin-1").lower()
         if small not in dropped:
             raw.append([small, value.decode("latin-1")])
-    host = request.headers.get("Host", "")
     raw += [
-        ["x-forwarded-for", request.remote or ""],
-        ["x-forwarded-proto", request.scheme],
-        ["x-forwarded-host", host],
+        ["x-forwarded-for", client.address],
+        ["x-forwarded-proto", client.scheme],
+        ["x-forwarded-host", client.host],
     ]
     if upgrade:
         raw += [["connection", "Upgrade"], ["upgrade", request.headers.get("Upgrade", "")]]
@@ -110,7 +116,10 @@ def _dropped(connection: Iterable[str]) -> frozenset[str]:
 
 def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) -> Any:
     """What makes the description of a request, once it has a number."""
-    host, _, port = request.headers.get("Host", "").rpartition(":")
+    client = target.client
+    host, _, port = client.host.rpartition(":")
+    if not port.isdigit() or not host:
+        host, port = client.host, "443" if client.scheme == "https" else "80"
     described: dict[str, Any] = {
         "kind": kind,
         "method": request.method,
@@ -118,10 +127,10 @@ def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) ->
         "root": target.root,
         "query": target.query,
         "version": f"{request.version.major}.{request.version.minor}",
-        "scheme": request.scheme,
-        "headers": headers(request, upgrade=kind != "http", secret=target.route.web["requires_proxy_auth"]),
-        "client": _address(request),
-        "server": [host or port, int(port) if port.isdigit() and host else 80],
+        "scheme": client.scheme,
+        "headers": headers(request, client, upgrade=kind != "http", secret=target.route.web["requires_proxy_auth"]),
+        "client": [client.address, client.port],
+        "server": [host, int(port)],
         "body": body,
     }
     if kind == "websocket":
@@ -133,8 +142,3 @@ def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) ->
         return _encode(described)
 
     return made
-
-
-def _address(request: http.BaseRequest) -> list[Any]:
-    peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-    return [peer[0], peer[1]] if isinstance(peer, tuple) and len(peer) >= 2 else ["", 0]

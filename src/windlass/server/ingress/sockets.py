@@ -33,7 +33,8 @@ class Upgraded:
         if not raw and (request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET"):
             raise answers.Refusal(501, "this app only upgrades to WebSockets")
         head = requests.head(request, target, body=False, kind="websocket")
-        exchange = edge.table.begin(target.route, target.query, head, None)
+        session = request.headers.get(requests.SESSION)
+        exchange = edge.table.begin(target.route, target.query, head, None, session)
         try:
             said = await edge.first_frame(exchange, None)
             if said is None:

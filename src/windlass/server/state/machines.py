@@ -21,6 +21,7 @@ class App:
         "client",
         "created_at",
         "description",
+        "dev_suffix",
         "draining",
         "environment",
         "heard_at",
@@ -42,6 +43,8 @@ class App:
         self.name = name
         self.environment = environment
         self.description = ""
+        self.dev_suffix = "dev"
+        """What labels of its web functions end with, while it is ephemeral."""
         self.state = state
         self.client: str | None = None
         self.published = False
@@ -77,6 +80,7 @@ class Function:
         "free",
         "generation",
         "id",
+        "knocked_at",
         "last_active",
         "last_failure",
         "last_start",
@@ -92,6 +96,7 @@ class Function:
         "rates",
         "ready",
         "removed",
+        "rising_at",
         "rolling",
         "running",
         "sampled",
@@ -156,6 +161,10 @@ class Function:
         self.not_before = 0.0
         """Back-off of container starts after failures."""
         self.last_active = 0.0
+        self.knocked_at = 0.0
+        """When a request found no container that could take it, of a server: these do not wait."""
+        self.rising_at = 0.0
+        """Since when more containers are needed, 0 while they are not."""
         self.variant_of: Function | None = None
         self.variant_key = ""
         self.parameters = ""

@@ -32,6 +32,10 @@ class Web:
         """Makes the local authority (``ingress.listener``), where there is an edge."""
         self.tunnels: Any = None
         """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
+        self.sessions: dict[str, Any] = {}
+        """Where clients' sessions are (``decide.sessions.Sessions``), by server."""
+        self.outside: Any = None
+        """What URLs look like (``decide.fronts.Outside``), where they are not ours to make."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

@@ -50,6 +50,7 @@ def insert(db: database.Database, app: machines.App, tags: dict[str, str]) -> No
             "client": app.client,
             "tags": json.dumps(tags),
             "created_at": app.created_at,
+            "dev_suffix": app.dev_suffix,
         },
     )
 
@@ -93,12 +94,13 @@ def live(db: database.Database) -> list[machines.App]:
         text,
         version,
         local_name,
+        dev_suffix,
     ) in db.all(_SQL["live"]):
         app = machines.App(n=n, identity=identity, name=name, environment=environment, state=moves.AppState(state))
         app.description, app.client, app.published = description, client, bool(published)
         app.layout, app.draining, app.created_at = json.loads(layout), bool(draining), created_at
         app.reason, app.message = why, text
-        app.version, app.local_name = version, local_name
+        app.version, app.local_name, app.dev_suffix = version, local_name, dev_suffix
         apps.append(app)
     return apps
 

@@ -18,6 +18,7 @@ class AppCreate(TypedDict, total=False):
     state: str
     environment: str
     tags: dict[str, str]
+    dev_suffix: str
 
 
 class AppRef(TypedDict):

@@ -17,13 +17,24 @@ class RetrySpec(TypedDict):
     max_delay: float
 
 
-class AutoscalerSpec(TypedDict):
-    """``max_containers`` 0 means no ceiling of its own. ``scaledown_window`` in seconds."""
+class _AutoscalerSpec(TypedDict):
+    """The part of ``AutoscalerSpec`` that each function has."""
 
     min_containers: int
     max_containers: int
     buffer_containers: int
     scaledown_window: float
+
+
+class AutoscalerSpec(_AutoscalerSpec, total=False):
+    """``max_containers`` 0 means no ceiling of its own. Windows in seconds.
+
+    ``target_concurrency``, in the place of what ``concurrency`` says, and ``scaleup_window``, for which more must be
+    needed before more are started, are there for servers.
+    """
+
+    target_concurrency: int
+    scaleup_window: float
 
 
 class ConcurrencySpec(TypedDict):
@@ -62,12 +73,16 @@ class WebSpec(_WebSpec, total=False):
 
     ``kind``: "fastapi" (with ``method`` and ``docs``), "asgi", "wsgi" or "server" (with ``port`` and
     ``startup_timeout``). ``label`` is "" where the name of app and function makes it.
+    ``stateless``: a Server (``@app.server``): its requests do not wait for containers, and those of one session go to
+    one container. ``grace``: seconds that its requests may go on when a container shall end.
     """
 
     method: str
     docs: bool
     port: int
     startup_timeout: float
+    stateless: bool
+    grace: float
 
 
 class MethodSpec(TypedDict, total=False):
@@ -261,3 +276,5 @@ class AutoscalerUpdate(TypedDict, total=False):
     max_containers: int
     buffer_containers: int
     scaledown_window: float
+    target_concurrency: int
+    scaleup_window: float

@@ -1,6 +1,6 @@
 -- name: insert
-INSERT INTO app (n, id, name, local_name, environment, description, state, client, tags, created_at)
-VALUES (:n, :id, :name, :local_name, :environment, :description, :state, :client, :tags, :created_at);
+INSERT INTO app (n, id, name, local_name, environment, description, state, client, tags, created_at, dev_suffix)
+VALUES (:n, :id, :name, :local_name, :environment, :description, :state, :client, :tags, :created_at, :dev_suffix);
 -- name: next_n
 SELECT coalesce(max(n), 0) + 1 FROM app;
 -- name: publish
@@ -13,7 +13,7 @@ UPDATE app SET state = 4, reason = ?, message = ? WHERE n = ?;
 UPDATE app SET state = 5, stopped_at = ? WHERE n = ?;
 -- name: live
 SELECT n, id, name, environment, description, state, client, published, layout, draining, created_at, reason, message,
-    version, local_name
+    version, local_name, dev_suffix
 FROM app WHERE stopped_at IS NULL;
 -- name: by_id
 SELECT n, id, name, environment, description, state, layout, created_at, stopped_at, version, tags FROM app WHERE id = ?;

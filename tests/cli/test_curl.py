@@ -1,0 +1,33 @@
+"""What `windlass curl` tells curl: where names below .localhost are."""
+from __future__ import annotations
+
+import pytest
+
+from windlass.cli import curl
+
+
+@pytest.fixture(autouse=True)
+def ports(tmp_path, monkeypatch):
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    (tmp_path / "web.port").write_text("8640 43210\n")
+    (tmp_path / "web.tls.port").write_text("43211\n")
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("http://local--a-f.localhost:8640/x", "local--a-f.localhost:8640:127.0.0.1:8640"),
+        ("http://local--a-f.localhost/x?y=z", "local--a-f.localhost:80:127.0.0.1:43210"),
+        ("local--a-f.localhost", "local--a-f.localhost:80:127.0.0.1:43210"),
+        ("https://local--a-f.localhost", "local--a-f.localhost:443:127.0.0.1:43211"),
+    ],
+)
+def test_the_port_may_be_left_out(argument, told):
+    assert curl._resolving(("-s", argument)) == ["--connect-to", told]
+
+
+@pytest.mark.parametrize(
+    "argument", ["https://example.org/", "Host: local--a.localhost", "-o", "a.localhost.example.org", "x=a.localhost:b"]
+)
+def test_other_arguments_are_curls_own(argument):
+    assert curl._resolving((argument,)) == []

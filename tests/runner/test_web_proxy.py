@@ -1,0 +1,108 @@
+"""What becomes of what a program at a port answers, sense or nonsense."""
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from windlass import exception
+from windlass.runner.web import carrier as carriers
+from windlass.runner.web import proxy
+from windlass.wire import web
+
+
+class Carrier:
+    """In the place of the connection to the edge: keeps the frames that go there."""
+
+    up = True
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, bytes]] = []
+        self._reader = web.Reader(lambda kind, number, data: self.frames.append((kind, data)))
+
+    def stream(self, number: int) -> carriers.Stream:
+        return carriers.Stream(self, number)  # type: ignore[arg-type]
+
+    def write(self, data: bytes) -> None:
+        self._reader.feed(bytes(data))
+
+    def forget(self, number: int) -> None:
+        pass
+
+
+def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], str]:
+    """The frames of one request to a program that says ``answer`` and closes the connection; how the input failed."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async def scene() -> tuple[list[tuple[int, bytes]], str]:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        carrier, failed = Carrier(), ""
+        program = proxy.Program(server.sockets[0].getsockname()[1], carrier)  # type: ignore[arg-type]
+        program._host = "127.0.0.1"
+        head = {
+            "kind": "http", "n": 1, "method": method, "path": "/", "query": "", "root": "", "headers": [],
+            "body": False,
+        }  # fmt: skip
+        try:
+            await asyncio.wait_for(program(json.dumps(head).encode()), 5)
+        except exception.ExecutionError as exc:
+            failed = str(exc)
+        server.close()
+        return carrier.frames, failed
+
+    return asyncio.run(scene())
+
+
+def status(frames: list[tuple[int, bytes]]) -> int:
+    return int(json.loads(frames[0][1])["status"])
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"", b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Le", b"HTTP/1.1 20 OK\r\n\r\n", b"HTTP/1.1 099 OK\r\n\r\n",
+        b"HTTP/2 200\r\n\r\n", b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", b"HTTP/1.1 200 OK\r\na b: c\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\nSet-Cookie: b\r\n\r\n", b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0x5\r\n\r\nabcde",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\n\r\n", b"\xff\x00" * 100,
+    ],
+)  # fmt: skip
+def test_nonsense_of_a_program_is_a_502_and_a_line_in_the_log(nonsense):
+    frames, failed = asked(nonsense)
+    assert status(frames) == 502 and frames[-1][0] == web.END
+    assert failed
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nabcde\r\n",
+    ],
+)
+def test_a_response_that_breaks_off_is_seen_to_break_off(broken):
+    frames, failed = asked(broken)
+    assert status(frames) == 200 and failed
+    assert frames[-1][0] == web.GONE and not any(kind == web.END for kind, _ in frames)
+
+
+def test_chunks_count_where_a_length_stands_beside_them():
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = head + b"5;x=y\r\nabcde\r\n0\r\nT: x\r\n\r\n"
+    frames, failed = asked(answer)
+    assert not failed and b"".join(data for kind, data in frames if kind == web.BODY) == b"abcde"
+    assert "content-length" not in str(frames[0][1]).lower()
+
+
+def test_interim_answers_are_passed_over_and_a_head_has_no_body():
+    answer = b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
+    frames, failed = asked(answer, "HEAD")
+    assert not failed and status(frames) == 200 and [kind for kind, _ in frames] == [web.HEAD, web.END]

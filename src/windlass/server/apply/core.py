@@ -12,7 +12,7 @@ from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, contract, gate, keyring, uploads
-from windlass.server.state import machines, measures, queues, terminals, web
+from windlass.server.state import identity, machines, measures, queues, terminals, web
 from windlass.server.store import builds, calls, collections, containers, database, logs, sandboxes
 
 
@@ -59,6 +59,7 @@ class Core:
     """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     web: web.Web = dataclasses.field(default_factory=web.Web)
     measures: measures.Measures = dataclasses.field(default_factory=measures.Measures)
+    identity: identity.Identity = dataclasses.field(default_factory=identity.Identity)
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

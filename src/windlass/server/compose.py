@@ -64,6 +64,7 @@ _LOOPS = (
 )
 
 USERS = frozenset({"user", "worker"})
+REMOTE = frozenset({"user"})
 CONTAINERS = frozenset({"runner", "container"})
 
 
@@ -141,6 +142,11 @@ async def server(
         stack.callback(made.db.close)
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
+        if settings.listen:
+            from windlass.server.ingress.remote import listening  # costly, as the edge
+
+            entrance = door.Door(made, REMOTE, links, trusted=False)
+            await stack.enter_async_context(listening.serve(made, entrance.connection, owner))
         stack.callback(_close_links, links)
         if settings.web_port >= 0:
             from windlass.server.ingress import listener  # costly, and most tests have no edge

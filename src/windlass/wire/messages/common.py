@@ -33,6 +33,8 @@ class HelloRequest(TypedDict, total=False):
     client_id: str
     container_id: str
     token: str
+    token_id: str
+    token_secret: str
 
 
 class HelloReply(TypedDict):

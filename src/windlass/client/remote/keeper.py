@@ -57,7 +57,7 @@ class _Keeper:
                 if await made.works():
                     _passing[self._where.origin] = name
                     return made
-                made.close()
+                await made.close()
                 refused = "nothing comes through"
             except replies.Gone as exc:
                 raise OSError(f"the platform forgot the connection at once: {exc}") from None
@@ -92,6 +92,7 @@ class _Keeper:
             self.line.lose(exc)
         finally:
             self.line.close()
+            await carrier.close()
 
     async def _again(self) -> Made:
         """Another connection for the same line."""

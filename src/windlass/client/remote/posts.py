@@ -13,6 +13,7 @@ from windlass.kit import tasks
 from windlass.wire import carriers, tether
 
 _SLACK = 15.0  # seconds more than it may take
+_GOODBYE = 0.5  # seconds for the last word
 _LARGEST = tether.PIECE + tether.HEAD.size + 64 * 1024
 
 
@@ -42,14 +43,21 @@ class Made:
             raise
         self._sent = piece.got
         self._line.attach(self, piece.got)
-        self._tasks.start(self._send(sending), "what is sent")
-        self._tasks.start(self._receive(receiving), "what is received")
+        self._running = [
+            self._tasks.start(self._send(sending), "what is sent"),
+            self._tasks.start(self._receive(receiving), "what is received"),
+        ]
 
     async def works(self) -> bool:
         return True
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """Say goodbye, and leave nothing behind."""
         self.drop()
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self.ended.wait(), _GOODBYE)
+        self._gone(None)
+        await self._tasks.close()
 
     # -- a tether's carrier -------------------------------------------------------------------------------
 
@@ -71,13 +79,11 @@ class Made:
 
     async def _send_all(self, connection: _Connection) -> None:
         line = self._line
-        while True:
+        while self._sent < line.end:  # what has arrived is confirmed by the requests that ask for more
             message, stop = line.message(self._sent)
             answer = tether.Piece(await connection.ask(carriers.SEND, message, _SLACK))
             line.confirmed(answer.got)
             self._sent = stop
-            if self._sent >= line.end:
-                return
 
     async def _receive(self, connection: _Connection) -> NoReturn:
         line = self._line
@@ -106,6 +112,8 @@ class Made:
             for connection in self._connections:
                 connection.close()
             self.ended.set()
+            for task in self._running:  # one fails because of the other
+                task.cancel()
 
 
 class _Answer(asyncio.StreamReaderProtocol):
@@ -146,7 +154,7 @@ class _Connection:
         """A last word, on a connection of its own: the other may be in the midst of a request."""
         fresh = _Connection(self._where, self._key, is_fresh=False)
         try:
-            await fresh.ask(carriers.SEND, body, 2.0)
+            await fresh.ask(carriers.SEND, body, _GOODBYE)
         finally:
             fresh.close()
 

@@ -96,7 +96,7 @@ class Made:
             await asyncio.sleep(0.002)
         return bool(self._socket.heard)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._socket.drop()
 
 

@@ -201,6 +201,8 @@ class Door:
         if role in ("user", "container"):
             clients = self._core.world.clients
             clients[who.client_id] = clients.get(who.client_id, 0) + 1
+            if not self._trusted:
+                self._core.world.remote.add(who.client_id)
             self._core.world.gone.pop(who.client_id, None)
         return {
             "version": VERSION,
@@ -239,6 +241,7 @@ class Door:
                 world.clients[who.client_id] = left
             else:
                 world.clients.pop(who.client_id, None)
+                world.remote.discard(who.client_id)
                 world.gone[who.client_id] = self._core.clock.now()
         elif who.container is not None:
             containers.disconnected(self._core, who.container, lost)

@@ -58,7 +58,7 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
         note.unlink(missing_ok=True)
         opened.close()
         known.close()
-        await server.shutdown(1.0)
+        await server.shutdown(0.2)
 
 
 def _certified(settings: settings_module.Settings, host: str) -> tuple[ssl.SSLContext | None, str]:

@@ -10,6 +10,7 @@
     ├── ExecutionError              │   └── ImageBuildError
     ├── InternalError               ├── RequestSizeError
     ├── InternalFailure             ├── ResourceExhaustedError
+    │                               │   └── ThrottledError
     ├── SandboxTerminatedError      ├── SerializationError
     ├── ServiceError                ├── SnapshotCreationError
     ├── UnimplementedError          ├── VersionError
@@ -128,6 +129,12 @@ class RequestSizeError(Error):
 
 class ResourceExhaustedError(Error):
     """A quota, rate or capacity is used up."""
+
+
+class ThrottledError(ResourceExhaustedError):
+    """Too many requests of one principal. ``retry_after``: seconds after which another one is taken."""
+
+    retry_after: float = 1.0
 
 
 class ServiceError(Error):

@@ -21,6 +21,7 @@ from windlass.server.api import deployments as _deployments
 from windlass.server.api import dicts as _dicts
 from windlass.server.api import door
 from windlass.server.api import environments as _environments
+from windlass.server.api import identity as _identity
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import nfs as _nfs
@@ -48,10 +49,9 @@ from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
-    _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
-    _web,
-    _workers,
+    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _identity, _images, _machines, _nfs,
+    _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants,
+    _volumes, _web, _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 
@@ -119,6 +119,7 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.receipts.clear()
     core.collections.clear()
     core.web.changed()
+    core.identity.changed()
     for connection in list(links):
         connection.close()
         connection.identity = None

@@ -125,6 +125,13 @@ class Settings:
     keep_app: float = 7 * 86400.0
     """Stopped apps, with their logs."""
 
+    keep_audit: float = 400 * 86400.0
+    """Lines of the audit log, and tokens that have ended."""
+    principal_rate: float = 0.0
+    """Requests a second of one principal, who came with a token; 0: as many as the server can take."""
+    principal_burst: float = 5.0
+    """Seconds' worth of them that may come at once, where there is such a rate."""
+
     keep_versions: int = 50
     """Versions of a deployed app that somebody may come back to; what was current within ``keep_failed`` stays, too,
     because a replay needs it."""

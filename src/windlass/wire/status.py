@@ -13,6 +13,7 @@ _TABLE: list[tuple[str, type[exception.Error]]] = [
     ("not_found", exception.NotFoundError),
     ("already_exists", exception.AlreadyExistsError),
     ("permission_denied", exception.PermissionDeniedError),
+    ("throttled", exception.ThrottledError),
     ("exhausted", exception.ResourceExhaustedError),
     ("unauthenticated", exception.AuthError),
     ("unimplemented", exception.UnimplementedError),
@@ -45,11 +46,17 @@ def to_wire(exc: BaseException) -> common.ErrorBody:
     """What an error frame carries for ``exc``. A class outside the tree is a defect: "internal"."""
     for status, cls in _TABLE:
         if isinstance(exc, cls):
-            return {"status": status, "message": str(exc), "hint": getattr(exc, "hint", "")}
+            body: common.ErrorBody = {"status": status, "message": str(exc), "hint": getattr(exc, "hint", "")}
+            if isinstance(exc, exception.ThrottledError):
+                body["retry_after"] = exc.retry_after
+            return body
     return {"status": "internal", "message": f"{type(exc).__name__}: {exc}"}
 
 
 def from_wire(body: common.ErrorBody) -> exception.Error:
     """The exception for an error frame."""
     cls = _CLASSES.get(body.get("status", ""), exception.InternalError)
-    return cls(body.get("message", ""), hint=body.get("hint", ""))
+    made = cls(body.get("message", ""), hint=body.get("hint", ""))
+    if isinstance(made, exception.ThrottledError):
+        made.retry_after = body.get("retry_after", made.retry_after)
+    return made

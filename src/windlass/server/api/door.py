@@ -18,11 +18,13 @@ import msgspec
 
 import windlass
 from windlass import exception, wire
-from windlass.server.api import shapes
+from windlass.server.api import guard, shapes
 from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
+from windlass.server.apply import identity as actions
 from windlass.server.bus import link
-from windlass.server.state import machines
+from windlass.server.decide import rights
+from windlass.server.state import identity, machines
 from windlass.wire import codec, peer
 from windlass.wire.messages import common, methods
 
@@ -39,14 +41,20 @@ _fast_decode = msgspec.json.Decoder().decode
 
 
 class Who:
-    """Who is at the other end of a connection. ``container`` for runners and the SDK inside containers."""
+    """Who is at the other end of a connection. ``container`` for runners and the SDK inside containers.
 
-    __slots__ = ("client_id", "container", "role")
+    ``principal`` for users who came with a token; without one they are the owner of the machine.
+    """
+
+    __slots__ = ("client_id", "container", "principal", "role", "ward")
 
     def __init__(self, role: str, client_id: str, container: machines.Container | None) -> None:
         self.role = role
         self.client_id = client_id
         self.container = container
+        self.principal: identity.Principal | None = None
+        self.ward: guard.Ward | None = None
+        """Where its rights are to be checked."""
 
 
 Handler = Callable[[Core, Who, Any, peer.Incoming], Any]
@@ -164,7 +172,27 @@ class Door:
         for key in _NEEDS[method]:
             if key not in body:
                 raise exception.InvalidError(f"{method}: {key} is missing")
-        return answer(self._core, who, body, incoming)
+        if who.ward is None:
+            found = answer(self._core, who, body, incoming)
+        else:
+            self._guard(who, who.ward, method, body, incoming)
+            found = guard.cut(self._core, who.ward, method, answer(self._core, who, body, incoming))
+        if method in rights.AUDITED:
+            guard.note(self._core, who.ward, method, body, _source(incoming), "done")
+        return found
+
+    def _guard(self, who: Who, ward: guard.Ward, method: str, body: Any, incoming: peer.Incoming) -> None:
+        """Raise an error unless they may do this, now."""
+        core = self._core
+        if who.principal is not None:
+            who.principal = ward.principal = actions.current(core, who.principal.token_id, core.clock.now())
+            if method not in rights.UNPACED:
+                actions.pace(core, who.principal)
+        try:
+            guard.check(core, ward, method, body)
+        except exception.PermissionDeniedError:
+            guard.note(core, ward, method, body, _source(incoming), "denied")
+            raise
 
     def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
         try:
@@ -191,6 +219,8 @@ class Door:
                 )
         if role == "user" and (body.get("token_id") or not self._trusted):
             self._admit(who, body, incoming)
+        elif role == "container":
+            who.ward = guard.Ward(None, who.container)
         if incoming.peer in self._guests:
             del self._guests[incoming.peer]
         incoming.peer.identity = who
@@ -213,7 +243,23 @@ class Door:
         }
 
     def _admit(self, who: Who, body: common.HelloRequest, incoming: peer.Incoming) -> None:
-        raise exception.AuthError("this platform knows no tokens")
+        core, token_id = self._core, body.get("token_id", "")
+        if not token_id:
+            raise exception.AuthError(
+                "this platform wants a token", hint="`windlass token new` makes one, `windlass token set` stores one."
+            )
+        try:
+            who.principal = actions.principal(core, token_id, body.get("token_secret", ""), core.clock.now())
+        except exception.AuthError:
+            guard.note(core, None, "hello", {"token_id": token_id}, _source(incoming), "denied", name="?")
+            raise
+        most = core.settings.remote_lines_each
+        if sum(1 for one in core.identity.connected.values() if one == token_id) >= most:
+            raise exception.ResourceExhaustedError(
+                f"this token has {most} connections already", hint="Close programs that use it, or give each its own."
+            )
+        who.ward = guard.Ward(who.principal, None)
+        core.identity.connected[incoming.peer] = token_id
 
     def _container(self, body: common.HelloRequest) -> machines.Container:
         identity, token = body.get("container_id", ""), body.get("token", "")
@@ -228,6 +274,7 @@ class Door:
         assert isinstance(lost, link.Link)
         self._links.discard(lost)
         self._guests.pop(lost, None)
+        self._core.identity.connected.pop(lost, None)
         if (container_id := self._whose.pop(lost, None)) is not None:
             self._members -= collections.Counter([container_id])
         self._core.blobs.abandon(lost)
@@ -247,6 +294,11 @@ class Door:
             containers.disconnected(self._core, who.container, lost)
         for callback in LOST:
             callback(self._core, who, lost)
+
+
+def _source(incoming: peer.Incoming) -> str:
+    """Where a request came from, for the audit log."""
+    return str(getattr(incoming.peer, "source", ""))
 
 
 async def answered(incoming: peer.Incoming, work: Coroutine[Any, Any, None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import apps
+from windlass.server.apply import apps, identity
 from windlass.server.apply import environments as actions
 from windlass.server.store import environments
 from windlass.wire import peer
@@ -30,10 +30,12 @@ def _check(name: str) -> str:
 
 
 @door.handler("environment.create")
-def create(core: Core, who: door.Who, body: messages.EnvironmentRef, incoming: peer.Incoming) -> Any:
+def create(core: Core, who: door.Who, body: messages.EnvironmentCreate, incoming: peer.Incoming) -> Any:
     if len(environments.everything(core.db)) >= _MOST:
         raise exception.ResourceExhaustedError(f"a workspace has at most {_MOST:,} environments")
-    return _info(core, actions.create(core, _check(body["name"])))
+    role = body.get("default_role", "contributor")
+    identity.check_role(role)
+    return _info(core, actions.create(core, _check(body["name"]), role))
 
 
 @door.handler("environment.list")

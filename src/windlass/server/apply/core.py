@@ -12,7 +12,7 @@ from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
 from windlass.server.objects import blobs, contract, keyring, uploads
-from windlass.server.state import machines, queues, terminals, web
+from windlass.server.state import identity, machines, queues, terminals, web
 from windlass.server.store import builds, calls, collections, containers, database, logs, sandboxes
 
 
@@ -56,6 +56,7 @@ class Core:
     receipts: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     web: web.Web = dataclasses.field(default_factory=web.Web)
+    identity: identity.Identity = dataclasses.field(default_factory=identity.Identity)
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)
     dirty_nodes: set[str] = dataclasses.field(default_factory=set)
     """Nodes whose wanted set changed in this turn."""

@@ -7,7 +7,7 @@ from windlass.kit import ids
 from windlass.server.apply import collections as collection_actions
 from windlass.server.apply import core as core_module
 from windlass.server.state import machines
-from windlass.server.store import collections, environments, secrets
+from windlass.server.store import collections, environments, identity, secrets
 from windlass.wire.messages import environments as messages
 
 Core = core_module.Core
@@ -45,11 +45,12 @@ def row(core: Core, name: str) -> environments.Row:
     return found
 
 
-def create(core: Core, name: str) -> environments.Row:
+def create(core: Core, name: str, default_role: str) -> environments.Row:
     _check_free(core, name)
-    made = environments.Row(ids.new("en"), name, _suffix(name), core.clock.now())
+    made = environments.Row(ids.new("en"), name, _suffix(name), core.clock.now(), default_role)
     core.turn.begin()
     environments.insert(core.db, made)
+    core.identity.changed()
     return made
 
 
@@ -73,6 +74,7 @@ def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> 
     new = old._replace(name=name, web_suffix=web_suffix)
     core.turn.begin()
     environments.update(core.db, old, new)
+    core.identity.changed()
     core.web.changed()
     collections.rename_environment(core.db, old.name, new.name)
     core.collections.clear()
@@ -92,6 +94,8 @@ def delete(core: Core, gone: environments.Row) -> None:
     """Forget it with its names, once its apps have been told to stop."""
     core.turn.begin()
     environments.delete(core.db, gone)
+    identity.delete_roles_in(core.db, gone.id)
+    core.identity.changed()
     collection_actions.end_environment(core, gone.name)
     secrets.delete_environment(core.db, gone.name)
 
@@ -107,5 +111,6 @@ def info(core: Core, one: environments.Row, default_name: str) -> messages.Envir
         "web_suffix": one.web_suffix,
         "created_at": one.created_at,
         "default": one.name == default_name,
+        "default_role": one.default_role,
         "apps": len(living(core, one.name)),
     }

@@ -37,6 +37,22 @@ class Link(peer.Peer):
         data = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return int(_CREDENTIALS.unpack(data)[0])
 
+    @property
+    def source(self) -> str:
+        """Where its other end is, for the audit log."""
+        if self._transport is None:
+            return ""
+        name = self._transport.get_extra_info("peername")
+        if isinstance(name, tuple):
+            return str(name[0])
+        if isinstance(name, str) and name:
+            return name
+        end: socket.socket = self._transport.get_extra_info("socket")
+        if end is None or end.family != socket.AF_UNIX:
+            return ""
+        pid, uid, _ = _CREDENTIALS.unpack(end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        return f"this machine, user {uid}, process {pid}"
+
     def pause_writing(self) -> None:
         self.writable = False
         super().pause_writing()

@@ -10,6 +10,7 @@ from windlass.server.apply import (
     blobs,
     collections,
     dicts,
+    identity,
     nfs,
     packs,
     prune,
@@ -58,6 +59,7 @@ def look(core: Core) -> bool:
     """One look: at most some hundred calls and one app. True when more is waiting."""
     now = core.clock.now()
     record_actions.put_all(core)
+    identity.look(core, now)
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)
@@ -84,6 +86,7 @@ def rarely(core: Core) -> bool:
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))
     core.tasks.start(_volumes(core), "removal of old layers of volumes")
     records.forget_minutes(core.db, now - core.settings.keep_figures)
+    more_audit = identity.forget(core, now)
     limits = core.settings
     digests, more = records.forget(
         core.db, before=now - limits.keep_failed, most=limits.records, bytes=limits.keep_arguments_all
@@ -91,7 +94,7 @@ def rarely(core: Core) -> bool:
     blobs.drop(core, digests)
     before = now - core.settings.keep_logs
     more = builds.delete_old(core.db, before, _BUILDS) or more
-    return logs.delete_old(core.db, before) or more
+    return logs.delete_old(core.db, before) or more_audit or more
 
 
 async def _images(core: Core) -> None:

@@ -14,6 +14,7 @@ class Row(NamedTuple):
     name: str
     web_suffix: str
     created_at: float
+    default_role: str = "contributor"
 
 
 def everything(db: database.Database) -> list[Row]:
@@ -28,6 +29,10 @@ def by_name(db: database.Database, name: str) -> Row | None:
 
 def insert(db: database.Database, row: Row) -> None:
     db.run(_SQL["insert"], row._asdict())
+
+
+def set_default_role(db: database.Database, identity: str, role: str) -> None:
+    db.run(_SQL["set_default_role"], (role, identity))
 
 
 def update(db: database.Database, old: Row, new: Row) -> None:

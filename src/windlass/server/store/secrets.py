@@ -21,6 +21,12 @@ class Row(NamedTuple):
     used_at: float | None
 
 
+def environment(db: database.Database, identity: str) -> str | None:
+    """Where it belongs; without a name, where its app does."""
+    row = db.one(_SQL["environment"], (identity,))
+    return row[0] if row else None
+
+
 def insert(
     db: database.Database,
     *,

@@ -24,7 +24,8 @@ class HelloRequest(TypedDict, total=False):
 
     ``role``: "user", "runner", "container" (the SDK inside a container) or "worker".
     ``client_id`` is stable across reconnects of one process. ``token`` and ``container_id`` are for
-    "runner" and "container".
+    "runner" and "container". A "user" shows ``token_id`` and ``token_secret``; by the platform's own socket it may
+    leave them out, and is its owner then.
     """
 
     role: str
@@ -46,8 +47,9 @@ class HelloReply(TypedDict):
 
 
 class ErrorBody(TypedDict, total=False):
-    """What an error frame carries; see ``windlass.wire.status``."""
+    """What an error frame carries; see ``windlass.wire.status``. ``retry_after``: seconds, of "throttled"."""
 
     status: str
     message: str
     hint: str
+    retry_after: float

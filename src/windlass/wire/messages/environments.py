@@ -8,6 +8,16 @@ class EnvironmentRef(TypedDict):
     name: str
 
 
+class _EnvironmentCreate(TypedDict):
+    name: str
+
+
+class EnvironmentCreate(_EnvironmentCreate, total=False):
+    """``default_role``: what members are there who were given no role of their own; absent: contributor."""
+
+    default_role: str
+
+
 class EnvironmentUpdate(TypedDict, total=False):
     """Present keys are set."""
 
@@ -17,13 +27,17 @@ class EnvironmentUpdate(TypedDict, total=False):
 
 
 class EnvironmentInfo(TypedDict):
-    """``default``: what is meant where none is named. ``apps``: that live in it."""
+    """``default``: what is meant where none is named. ``apps``: that live in it.
+
+    ``default_role``: contributor, unless it is restricted.
+    """
 
     environment_id: str
     name: str
     web_suffix: str
     created_at: float
     default: bool
+    default_role: str
     apps: int
 
 

@@ -1,9 +1,10 @@
 -- name: all
-SELECT id, name, web_suffix, created_at FROM environment ORDER BY created_at, name;
+SELECT id, name, web_suffix, created_at, default_role FROM environment ORDER BY created_at, name;
 -- name: by_name
-SELECT id, name, web_suffix, created_at FROM environment WHERE name = ?;
+SELECT id, name, web_suffix, created_at, default_role FROM environment WHERE name = ?;
 -- name: insert
-INSERT INTO environment (id, name, web_suffix, created_at) VALUES (:id, :name, :web_suffix, :created_at);
+INSERT INTO environment (id, name, web_suffix, created_at, default_role)
+VALUES (:id, :name, :web_suffix, :created_at, :default_role);
 -- name: update
 UPDATE environment SET name = :name, web_suffix = :web_suffix WHERE id = :id;
 -- name: rename_apps
@@ -16,3 +17,5 @@ DELETE FROM environment WHERE id = ?;
 DELETE FROM image_name WHERE environment = ?;
 -- name: remains
 SELECT 1 FROM app WHERE environment = ? LIMIT 1;
+-- name: set_default_role
+UPDATE environment SET default_role = ? WHERE id = ?;

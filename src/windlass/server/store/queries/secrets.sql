@@ -3,6 +3,8 @@ INSERT OR IGNORE INTO secret (id, name, app, keys, env, created_at, environment,
 VALUES (:id, :name, :app, :keys, :env, :now, :environment, :by);
 -- name: by_id
 SELECT id, name, environment, keys, env, created_at, created_by, used_at FROM secret WHERE id = ?;
+-- name: environment
+SELECT coalesce(nullif(environment, ''), (SELECT environment FROM app WHERE app.id = secret.app)) FROM secret WHERE id = ?;
 -- name: by_name
 SELECT id, name, environment, keys, env, created_at, created_by, used_at FROM secret WHERE environment = ? AND name = ?;
 -- name: listed

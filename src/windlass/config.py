@@ -28,6 +28,10 @@ _SETTINGS: dict[str, tuple[Any, Callable[[str], Any]]] = {
     "ignore_cache": (False, _boolean),  # build all images anew, for this run alone
     "image_builder_version": ("", str),  # whose layers to use; "": the platform's own
     "logs_timeout": (10.0, float),  # seconds to wait for the last logs of an app that was stopped
+    "server_fingerprint": ("", str),  # of the certificate that the platform must show; "": any that is trusted
+    "server_url": ("", str),  # of a platform on another machine; "": that of this one
+    "token_id": ("", str),
+    "token_secret": ("", str),
     "serve_timeout": (0.0, float),  # seconds after which `windlass serve` ends by itself; 0: never
     "traceback": (False, _boolean),
 }

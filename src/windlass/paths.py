@@ -12,7 +12,7 @@ def home() -> Path:
     """The folder that holds all state: ``$WINDLASS_HOME``, else the system's (root) or the user's data folder."""
     if chosen := os.environ.get("WINDLASS_HOME"):
         return Path(chosen).absolute()
-    if os.geteuid() == 0:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         return Path("/var/lib/windlass")
     data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local/share")
     return Path(data) / "windlass"

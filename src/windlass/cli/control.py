@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from windlass import exception, paths
+from windlass import config, exception, paths
 from windlass.cli import programs
 from windlass.wire import PROTOCOL, codec, status, versions
 
@@ -102,8 +102,11 @@ def start(root: Path, *, timeout: float = 60.0) -> bool:
 def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worker: bool = True) -> None:
     """What a command needs before its first request: a platform of this version, and a ``worker`` unless it only asks.
 
-    ``tell`` hears what takes long, and "" when it is over.
+    ``tell`` hears what takes long, and "" when it is over. A platform elsewhere (``server_url``) is not
+    started from here.
     """
+    if config.config["server_url"]:
+        return
     answer = ask_server(root, "node.list")
     if answer is not None and (answer["nodes"] or not worker):
         return

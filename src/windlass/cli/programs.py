@@ -8,7 +8,6 @@ Imports little: the supervisor lives for ever.
 """
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from pathlib import Path
@@ -41,6 +40,8 @@ def prepare(root: Path) -> None:
 
 def take_lock(root: Path) -> int | None:
     """The file descriptor that holds the supervisor's lock, or None where another one holds it."""
+    import fcntl  # not on every system, from which a platform elsewhere can be used
+
     path = paths.run(root) / "supervisor.lock"
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

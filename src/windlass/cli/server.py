@@ -6,14 +6,17 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from windlass import exception, paths
-from windlass.cli import backup, control, listing, programs
+from windlass.cli import backup, control, exposure, listing, programs
 
+F = TypeVar("F", bound=Callable[..., Any])
+_FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
 _TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 
 
@@ -26,16 +29,47 @@ group.add_command(backup.backup)
 group.add_command(backup.restore)
 
 
+def _remote_options(function: F) -> F:
+    """What `start` and `restart` can be told of users on other machines."""
+    for option in (
+        click.option("--public-host", metavar="NAME", help="The name that they know this machine by."),
+        click.option("--insecure", is_flag=True, help="Take --no-tls also for a port that others can reach."),
+        click.option("--no-tls", is_flag=True, help="No TLS: for a proxy on this machine that has it."),
+        click.option("--tls-key", metavar="FILE", type=_FILE, help="Its key, unless it lies in the same file."),
+        click.option("--tls-cert", metavar="FILE", type=_FILE, help="A certificate; by default, one of its own."),
+        click.option("--no-listen", is_flag=True, help="Answer users of this machine alone, as at first."),
+        click.option("--listen", metavar="HOST:PORT", help="Answer users on other machines, from now on."),
+    ):
+        function = option(function)
+    return function
+
+
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve figures and health there (WINDLASS_SERVER_METRICS).")
-def start(metrics: str | None) -> None:
+@_remote_options
+def start(metrics: str | None, **remote: Any) -> None:
     root = paths.home()
     if metrics is not None:
         os.environ["WINDLASS_SERVER_METRICS"] = metrics
+    wanted = exposure.wanted(**remote)
+    if wanted is not None and programs.is_running(root) and wanted != exposure.noted(root):
+        raise exception.ConflictError(
+            "Windlass is up already, and answers elsewhere.", hint="Use `windlass server restart` with these options."
+        )
+    exposure.note(root, wanted)
     if control.start(root):
         click.echo(f"Windlass is up; its state lies in {root}.")
     else:
         click.echo(f"Windlass is up already; its state lies in {root}.")
+    _print_remote(root)
+
+
+def _print_remote(root: Path) -> None:
+    shown = exposure.shown(root)
+    if shown["url"]:
+        click.echo(f"{'remote':<12}{shown['url']}")
+    if shown["fingerprint"]:
+        click.echo(f"{'':<12}sha256:{shown['fingerprint']}")
 
 
 @group.command(help="End server, worker and all containers. What was accepted is kept.")
@@ -44,11 +78,15 @@ def stop() -> None:
 
 
 @group.command(help="Stop, then start.")
-def restart() -> None:
+@_remote_options
+def restart(**remote: Any) -> None:
     root = paths.home()
+    wanted = exposure.wanted(**remote)
     control.stop(root)
+    exposure.note(root, wanted)
     control.start(root)
     click.echo(f"Windlass is up; its state lies in {root}.")
+    _print_remote(root)
 
 
 @group.command(help="What runs, since when, in how much memory. Exit code 1 unless it is running.")
@@ -56,9 +94,11 @@ def restart() -> None:
 def status(as_json: bool) -> None:
     report = control.report(paths.home())
     if as_json:
-        click.echo(json.dumps(_plain(report), indent=2))
+        click.echo(json.dumps({**_plain(report), "remote": exposure.shown(paths.home())}, indent=2))
     else:
         _print(report)
+        if report["state"] == "running":
+            _print_remote(paths.home())
     if report["state"] != "running":
         raise SystemExit(1)
 

@@ -129,7 +129,8 @@ def library() -> Library:
         with _starting:
             if _library is None:
                 if not _abandoned:
-                    os.register_at_fork(after_in_child=_forked)
+                    if hasattr(os, "register_at_fork"):
+                        os.register_at_fork(after_in_child=_forked)
                     atexit.register(_close)
                 _library = Library()
     return _library

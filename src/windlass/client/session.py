@@ -11,14 +11,17 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import windlass
-from windlass import exception, paths, wire
+from windlass import config, exception, paths, wire
 from windlass.client import here, numbers, output
 from windlass.kit import ids, tasks
 from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common
+
+if TYPE_CHECKING:
+    from windlass.client.remote import place
 
 START_PATIENCE = 60.0
 """Seconds to wait for a platform that is being started or restarted, before anything was ever reached."""
@@ -30,12 +33,22 @@ _SILENCE = 3.0  # seconds that a server may take to be started again before anyb
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
+class Settings(Protocol):
+    def __getitem__(self, key: str, /) -> Any: ...
+
+
 class Address(NamedTuple):
-    """Where to connect and as whom. ``autostart``: may the platform be started from here?"""
+    """Where to connect and as whom. ``autostart``: may the platform be started from here? ``remote``: where it is on
+    another machine."""
 
     socket: str
     hello: common.HelloRequest
     autostart: bool
+    remote: place.Place | None = None
+
+    @property
+    def shown(self) -> str:
+        return self.socket if self.remote is None else self.remote.origin
 
 
 class Session:
@@ -90,6 +103,11 @@ class Session:
     # -- connection -----------------------------------------------------------------------------------
 
     @property
+    def is_beside(self) -> bool:
+        """Whether the platform is on this machine, and sees its files."""
+        return self._address.remote is None
+
+    @property
     def closed(self) -> bool:
         return self._closed
 
@@ -134,8 +152,7 @@ class Session:
         patience, told = Patience(START_PATIENCE), False
         while True:
             try:
-                loop = asyncio.get_running_loop()
-                _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+                link = await self._connected()
                 if self._started or told:
                     output.current().status("")
                 return link
@@ -151,10 +168,21 @@ class Session:
                     output.current().status("The platform has stopped answering; waiting for it to come back")
                 await patience.wait(
                     exception.ConnectionError(
-                        f"the platform does not answer at {self._address.socket}: {exc.strerror or exc}",
-                        hint="`windlass server status` and `windlass server logs` say why.",
+                        f"the platform does not answer at {self._address.shown}: {exc.strerror or exc}",
+                        hint="`windlass server status` and `windlass server logs` say why."
+                        if self.is_beside
+                        else "Is it running, and is server_url right? `windlass server status` on its machine says.",
                     )
                 )
+
+    async def _connected(self) -> peer.Peer:
+        if self._address.remote is not None:
+            from windlass.client.remote import keeper
+
+            return await keeper.connect(self._address.remote, self.tasks, lambda text: output.current().status(text))
+        loop = asyncio.get_running_loop()
+        _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+        return link
 
     async def _greet(self, link: peer.Peer) -> None:
         reply: common.HelloReply = (await link.request("hello", dict(self._address.hello))).body
@@ -232,7 +260,30 @@ def address() -> Address:
         hello["role"] = "container"
         hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
         return Address(here.plan["socket"], hello, autostart=False)
+    if url := config.config["server_url"]:
+        return elsewhere(url, hello, config.config)
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
+
+
+def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Address:
+    """The platform that ``url`` names: no other is started instead, whether it answers or not.
+
+    Raises:
+        InvalidError: that is no address.
+        AuthError: a token is needed and missing.
+    """
+    if url.startswith("unix:"):
+        return Address(url.removeprefix("unix:").removeprefix("//"), hello, autostart=False)
+    from windlass.client.remote import place
+
+    where = place.read(url, settings["server_fingerprint"])
+    hello["token_id"], hello["token_secret"] = settings["token_id"], settings["token_secret"]
+    if not hello["token_id"] or not hello["token_secret"]:
+        raise exception.AuthError(
+            f"the platform at {where.origin} wants a token",
+            hint="Set token_id and token_secret: `windlass token set`, or WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+        )
+    return Address("", hello, autostart=False, remote=where)
 
 
 _current: Session | None = None
@@ -254,5 +305,6 @@ def _forked() -> None:
 
 
 _left_behind: list[Session] = []  # of the parent: its socket must not be used, nor shut down by a destructor
-os.register_at_fork(after_in_child=_forked)
+if hasattr(os, "register_at_fork"):  # there are systems without forks
+    os.register_at_fork(after_in_child=_forked)
 

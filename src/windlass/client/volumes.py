@@ -416,7 +416,8 @@ class _Sending:
             return source.read(payload.CHUNK)
 
         async def carried() -> str:
-            is_beside = not digest and isinstance(file.source, Path) and here.plan is None
+            is_beside = session.current().is_beside and here.plan is None
+            is_beside = is_beside and not digest and isinstance(file.source, Path)
             found = await _copied(source.fileno(), size, told) if is_beside else ""
             return found or await _put(digest, read, size)
 

@@ -70,6 +70,7 @@ _LOOPS = (
 )
 
 USERS = frozenset({"user", "worker"})
+REMOTE = frozenset({"user"})
 CONTAINERS = frozenset({"runner", "container"})
 
 
@@ -147,6 +148,11 @@ async def server(
     async with tasks.Tasks() as owner, contextlib.AsyncExitStack() as stack:
         made = core(settings, owner, clock, links)
         stack.callback(made.db.close)
+        if settings.listen:
+            from windlass.server.ingress.remote import listening  # costly, as the edge
+
+            entrance = door.Door(made, REMOTE, links, trusted=False)
+            await stack.enter_async_context(listening.serve(made, entrance.connection, owner))
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
         stack.callback(_close_links, links)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from windlass import exception
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +37,23 @@ class Settings:
     """Networks of proxies in front, whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed; with commas."""
     web_rate: float = 0.0
     """Requests a second that the edge takes, with a burst of ``rate_burst`` seconds' worth; 0: as many as it can."""
+
+    listen: str = ""
+    """Where remote users are answered, ``HOST:PORT``; nothing: users of this machine alone."""
+    tls: str = "own"
+    """Of that port: "own" certificate, or "none" for no TLS at all."""
+    tls_cert: str = ""
+    """A certificate for it, and its chain, in a file; one of our own where there is none."""
+    tls_key: str = ""
+    """Its key, unless it lies in the same file."""
+    public_host: str = ""
+    """The name that remote users know this machine by."""
+    remote_keep: float = 150.0
+    """A remote user whose connection is lost has so long to come back before what he left open is closed."""
+    remote_lines: int = 4096
+    """Connections of remote users, of all together."""
+    remote_lines_each: int = 512
+    """And of one token."""
 
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
@@ -174,12 +194,28 @@ _KINDS = {"str": str, "int": int, "float": float}
 
 
 def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
-    """Settings with the overrides of ``WINDLASS_SERVER_<NAME>`` applied."""
+    """Settings with what `windlass server start --listen` noted, and the overrides of ``WINDLASS_SERVER_<NAME>``."""
     environ = os.environ if environ is None else environ
-    changes: dict[str, object] = {}
+    changes: dict[str, object] = dict(remote(home))
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
         if text is not None and field.name not in ("home", "aws"):
             changes[field.name] = _KINDS[str(field.type)](text)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
+
+
+REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host")
+
+
+def remote(home: Path) -> dict[str, str]:
+    """What was said about remote users, which holds until something else is said."""
+    try:
+        said = json.loads((home / "remote.json").read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise exception.InvalidError(
+            f"{home / 'remote.json'} cannot be read: {exc}", hint="Say it again: `windlass server restart --listen …`."
+        ) from None
+    return {name: str(said[name]) for name in REMOTE if isinstance(said, dict) and said.get(name)}

@@ -8,7 +8,7 @@ The header is one JSON object with short keys, because it is on every hot path:
     m  method (to begin an exchange)           b  body: a message of ``windlass.wire.messages``
     a  sizes of the attachments, in order      e  error body (kind ERROR)
 
-A frame travels alike on every carrier: a Unix stream today, one binary WebSocket message a frame elsewhere.
+Frames follow each other on a stream of bytes: a Unix socket, or a line whose carriers come and go (``wire.tether``).
 """
 from __future__ import annotations
 

@@ -228,6 +228,8 @@ class Door:
         if role in ("user", "container"):
             clients = self._core.world.clients
             clients[who.client_id] = clients.get(who.client_id, 0) + 1
+            if not self._trusted:
+                self._core.world.remote.add(who.client_id)
             self._core.world.gone.pop(who.client_id, None)
         return {
             "version": VERSION,
@@ -248,6 +250,11 @@ class Door:
         except exception.AuthError:
             guard.note(core, None, "hello", {"token_id": token_id}, _source(incoming), "denied", name="?")
             raise
+        most = core.settings.remote_lines_each
+        if sum(1 for one in core.identity.connected.values() if one == token_id) >= most:
+            raise exception.ResourceExhaustedError(
+                f"this token has {most} connections already", hint="Close programs that use it, or give each its own."
+            )
         who.ward = guard.Ward(who.principal, None)
         core.identity.connected[incoming.peer] = token_id
 
@@ -278,6 +285,7 @@ class Door:
                 world.clients[who.client_id] = left
             else:
                 world.clients.pop(who.client_id, None)
+                world.remote.discard(who.client_id)
                 world.gone[who.client_id] = self._core.clock.now()
         elif who.container is not None:
             containers.disconnected(self._core, who.container, lost)

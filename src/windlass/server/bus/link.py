@@ -31,7 +31,9 @@ class Link(peer.Peer):
         """Whoever made this connection, on this machine; 0 where that cannot be seen from here."""
         if self._transport is None:
             return 0
-        end: socket.socket = self._transport.get_extra_info("socket")
+        end: socket.socket | None = self._transport.get_extra_info("socket")
+        if end is None or end.family != socket.AF_UNIX:
+            return 0
         data = end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return int(_CREDENTIALS.unpack(data)[0])
 
@@ -43,6 +45,8 @@ class Link(peer.Peer):
         name = self._transport.get_extra_info("peername")
         if isinstance(name, tuple):
             return str(name[0])
+        if isinstance(name, str) and name:
+            return name
         end: socket.socket = self._transport.get_extra_info("socket")
         if end is None or end.family != socket.AF_UNIX:
             return ""

@@ -361,6 +361,8 @@ class World:
         self.builds: dict[str, Build] = {}
         self.clients: dict[str, int] = {}
         """Open connections of each client."""
+        self.remote: set[str] = set()
+        """Clients on other machines: a network that is cut for a while does not end what they run."""
         self.gone: dict[str, float] = {}
         """Since when a client has no connection."""
         self.cancelling: dict[int, work.Call] = {}

@@ -1,0 +1,73 @@
+"""A connection to a platform's port, with TLS: certificates that the system trusts, or the one that is pinned."""
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from windlass import exception
+from windlass.client.remote import place
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+PATIENCE = 10.0
+"""Seconds for a connection and its handshakes."""
+
+
+async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    """Connect.
+
+    Raises:
+        OSError: nobody is reached.
+        AuthError: it shows a certificate that it must not have.
+    """
+    secure = _context(where) if where.is_secure else None
+    name = where.host if where.is_secure else None
+    loop = asyncio.get_running_loop()
+    try:
+        transport, protocol = await asyncio.wait_for(
+            loop.create_connection(factory, where.host, where.port, ssl=secure, server_hostname=name), PATIENCE
+        )
+    except asyncio.TimeoutError:
+        raise OSError(f"no answer within {PATIENCE:.0f} s") from None
+    except ssl.SSLCertVerificationError as exc:
+        raise _untrusted(where, exc) from None
+    try:
+        if where.fingerprint:
+            _compare(where, transport)
+    except BaseException:
+        transport.abort()
+        raise
+    return transport, protocol
+
+
+def _context(where: place.Place) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    if where.fingerprint:  # the fingerprint says more than any authority
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _compare(where: place.Place, transport: asyncio.Transport) -> None:
+    shown: Any = transport.get_extra_info("ssl_object")
+    found = hashlib.sha256(shown.getpeercert(binary_form=True) or b"").hexdigest()
+    if found != where.fingerprint:
+        raise exception.AuthError(
+            f"{where.origin} shows another certificate than expected: its fingerprint is sha256:{found}, "
+            f"expected was sha256:{where.fingerprint}",
+            hint="If the platform's certificate was renewed, compare with `windlass server status` on its machine and "
+            "set server_fingerprint to the new one; otherwise somebody stands between.",
+        )
+
+
+def _untrusted(where: place.Place, exc: ssl.SSLCertVerificationError) -> exception.AuthError:
+    return exception.AuthError(
+        f"the certificate of {where.origin} is not trusted: {exc.verify_message or exc.reason}",
+        hint="For a certificate that the platform made itself, set server_fingerprint to what `windlass server status` "
+        "shows on its machine; for that of a company, set SSL_CERT_FILE.",
+    )

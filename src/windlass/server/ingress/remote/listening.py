@@ -1,0 +1,110 @@
+"""The port for remote users."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web as http
+
+from windlass import exception
+from windlass.kit import tasks
+from windlass.server import settings as settings_module
+from windlass.server.apply import core as core_module
+from windlass.server.bus import link
+from windlass.server.ingress import listener
+from windlass.server.ingress.remote import lines, requests
+from windlass.server.objects import certificate
+from windlass.wire import tether
+
+NOTE = "remote.shown.json"
+"""In the home: how remote users reach this platform, while it runs."""
+
+_SWEEP = 1.0
+_IDLE = 75.0
+_LINE, _FIELD = 8 * 1024, 16 * 1024
+_SHAKE = 10.0  # seconds for TLS
+_log = logging.getLogger(__name__)
+
+
+@contextlib.asynccontextmanager
+async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: tasks.Tasks) -> AsyncIterator[None]:
+    """Listen at ``settings.listen`` until the block is left. What users must know of it is noted in a file."""
+    settings = core.settings
+    known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
+    server = listener.Server(
+        requests.Desk(known, core.clock).handle, request_factory=_request, handler_cancellation=True, access_log=None,
+        keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
+    )  # fmt: skip
+    host, port = address(settings.listen)
+    secure, fingerprint = _certified(settings, host)
+    opened = await _opened(server, host, port, secure)
+    port = opened.sockets[0].getsockname()[1]
+    url = f"{'https' if secure else 'http'}://{named(settings.public_host or host)}:{port}"
+    note = settings.home / NOTE
+    note.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
+    _log.info("answering remote users at %s, certificate sha256:%s", url, fingerprint or "none")
+    owner.start(_sweep(known), "lines of remote users")
+    try:
+        yield
+    finally:
+        note.unlink(missing_ok=True)
+        opened.close()
+        known.close()
+        await server.shutdown(0.2)
+
+
+def _certified(settings: settings_module.Settings, host: str) -> tuple[ssl.SSLContext | None, str]:
+    """How the port speaks TLS, and the fingerprint of what it shows."""
+    if settings.tls == "none":
+        return None, ""
+    given = Path(settings.tls_cert) if settings.tls_cert else certificate.made(settings.home / "tls", host)
+    context = certificate.context(given, Path(settings.tls_key) if settings.tls_key else None)
+    return context, certificate.fingerprint(given)
+
+
+async def _opened(server: Any, host: str, port: int, secure: ssl.SSLContext | None) -> asyncio.Server:
+    loop, patience = asyncio.get_running_loop(), _SHAKE if secure else None
+    try:
+        return await loop.create_server(
+            server, host, port, ssl=secure, backlog=1024, ssl_handshake_timeout=patience
+        )
+    except OSError as exc:
+        raise exception.ConflictError(
+            f"cannot listen at {host} port {port}: {exc.strerror or exc}", hint="Choose another one with --listen."
+        ) from exc
+
+
+def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> http.BaseRequest:
+    """Of at most one piece."""
+    loop, most = asyncio.get_running_loop(), tether.PIECE + 1024
+    return http.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
+
+
+async def _sweep(known: lines.Lines) -> None:
+    while True:
+        await asyncio.sleep(_SWEEP)
+        known.sweep()
+
+
+def address(listen: str) -> tuple[str, int]:
+    """Host and port of ``HOST:PORT``. Raises ``InvalidError``."""
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    if not port.isdigit() or int(port) > 65535 or not host:
+        raise exception.InvalidError(f"--listen {listen!r} is no HOST:PORT", hint="Like 0.0.0.0:8643.")
+    return host, int(port)
+
+
+def named(host: str) -> str:
+    """How others may name this machine."""
+    if host in ("0.0.0.0", "::", "*"):
+        host = socket.gethostname()
+    return f"[{host}]" if ":" in host else host

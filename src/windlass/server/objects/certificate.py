@@ -1,0 +1,83 @@
+"""The certificate that remote users see: one that was given, or one of our own whose fingerprint they are told."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import ipaddress
+import socket
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import oid
+
+from windlass import exception
+
+_LIFE = datetime.timedelta(days=3650)
+
+
+def made(folder: Path, host: str) -> Path:
+    """Key and certificate of our own, in one file: made once, so that its fingerprint stays."""
+    path = folder / "remote.pem"
+    if path.exists():
+        return path
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, "Windlass platform")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + _LIFE)
+        .add_extension(x509.SubjectAlternativeName(_names(host)), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8
+    secret = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+    fresh = path.with_suffix(".new")
+    fresh.touch(0o600)
+    fresh.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
+    fresh.replace(path)
+    return path
+
+
+def _names(host: str) -> list[x509.GeneralName]:
+    names: list[x509.GeneralName] = [x509.DNSName("localhost")]
+    for name in dict.fromkeys((host, socket.gethostname())):
+        try:
+            names.append(x509.IPAddress(ipaddress.ip_address(name)))
+        except ValueError:
+            if name and name.isascii():
+                names.append(x509.DNSName(name))
+    return names
+
+
+def fingerprint(path: Path) -> str:
+    """Of the first certificate in a file. Raises ``InvalidError`` where there is none."""
+    try:
+        first = x509.load_pem_x509_certificates(path.read_bytes())[0]
+    except (OSError, ValueError, IndexError) as exc:
+        raise exception.InvalidError(f"there is no certificate in {path}: {exc}") from None
+    return hashlib.sha256(first.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def context(certificate: Path, key: Path | None) -> ssl.SSLContext:
+    """For the listener. Raises ``InvalidError`` for files that do not fit."""
+    chosen = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    chosen.minimum_version = ssl.TLSVersion.TLSv1_2
+    chosen.set_alpn_protocols(["http/1.1"])
+    try:
+        chosen.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as exc:
+        raise exception.InvalidError(
+            f"the certificate {certificate} cannot be used: {exc}", hint="Certificate and key must be PEM and fit."
+        ) from None
+    return chosen

@@ -162,7 +162,7 @@ class Sandbox(handles.Object):
             block_network: no network at all.
             outbound_cidr_allowlist: not available in this version.
             outbound_domain_allowlist: not available in this version.
-            inbound_cidr_allowlist: not available in this version.
+            inbound_cidr_allowlist: networks that may come by its tunnels and connect tokens; None for all.
             volumes: volumes and buckets by the paths that they are mounted at.
             pty: its command has a terminal; what it complains is in its output then.
             encrypted_ports: not available in this version.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass import exception
+from windlass.server.decide import network
 from windlass.wire.messages import containers, functions, sandboxes
 
 POOL = "(sandboxes)"
@@ -56,6 +57,7 @@ def check(spec: sandboxes.SandboxSpec, name: str, tags: dict[str, str]) -> None:
         raise exception.InvalidError(f"timeout={spec['timeout']:g} must be between 1 and {MOST_TIME:.0f} seconds")
     if not 0 <= spec.get("idle_timeout", 0.0) <= MOST_TIME:
         raise exception.InvalidError("idle_timeout must be positive")
+    network.check(spec)
     if len(name) >= _NAME_SIZE or len(tags) > 100 or any(len(k) + len(v) > 1024 for k, v in tags.items()):
         raise exception.InvalidError("the name or the tags are too long")
 

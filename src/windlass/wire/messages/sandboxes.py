@@ -38,7 +38,8 @@ class _SandboxSpec(TypedDict):
 
 class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
-    ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never."""
+    ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
+    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody."""
 
     workdir: str
     idle_timeout: float
@@ -49,6 +50,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     buckets: list[BucketMount]
     nfs: list[NfsMount]
     gpus: list[GpuSpec]
+    inbound_cidrs: list[str]
 
 
 class SandboxPlan(TypedDict, total=False):

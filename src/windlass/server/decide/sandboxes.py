@@ -72,12 +72,12 @@ def said(method: str, body: Mapping[str, Any]) -> str:
     return ""
 
 
-def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, execs: int, now: float) -> str:
-    """Why it must end now: "timeout", "idle", or ""."""
+def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, busy: int, now: float) -> str:
+    """Why it must end now: "timeout", "idle", or "". ``busy``: commands in it, and connections from outside."""
     if now - started >= spec["timeout"]:
         return "timeout"
     idle = spec.get("idle_timeout", 0.0)
-    return "idle" if idle and not execs and now - idle_since >= idle else ""
+    return "idle" if idle and not busy and now - idle_since >= idle else ""
 
 
 def ending(why: str, exit: containers.ContainerExit) -> tuple[int, str, str]:

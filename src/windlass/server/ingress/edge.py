@@ -12,7 +12,7 @@ from aiohttp import web as http
 
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import access, answers, exchanges, requests, sockets, tokens
+from windlass.server.ingress import access, answers, connect, exchanges, requests, sockets, tokens
 from windlass.server.state import machines
 from windlass.wire import web
 
@@ -39,6 +39,11 @@ class Edge:
         began = asyncio.get_running_loop().time()
         status, label = 499, "-"
         try:
+            if (door := connect.door(request)) is not None:
+                label = door.label
+                response = await connect.answer(self.core, self.table.visits, self.owner, request, door)
+                status = response.status
+                return response
             target = requests.target(self.core, request)
             label = target.route.label
             response = await self._answer(request, target)

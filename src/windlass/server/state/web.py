@@ -32,6 +32,10 @@ class Web:
         """Makes the local authority (``ingress.listener``), where there is an edge."""
         self.tunnels: Any = None
         """Opens ports of containers (``ingress.tunnels``), where there is an edge."""
+        self.ports: Any = None
+        """Opens those of sandboxes (``ingress.ports``), where there is an edge."""
+        self.visiting: dict[str, int] = {}
+        """Connections from outside that each sandbox has now."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

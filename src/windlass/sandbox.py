@@ -1,6 +1,8 @@
 """``Sandbox``: a container for a command that is not trusted, started and looked after from a program."""
 from __future__ import annotations
 
+import typing
+
 from windlass import container_process, exception, io_streams, stream_type
 from windlass.client import faces
 from windlass.client import object as handles
@@ -10,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from typing import Any
 
-    from windlass import file_io, sandbox_fs
+    from windlass import file_io, sandbox_fs, tunnel
     from windlass.app import App
     from windlass.client import logs, resolver
     from windlass.image import Image
@@ -166,13 +168,13 @@ class Sandbox(handles.Object):
             block_network: no network at all.
             outbound_cidr_allowlist: not available in this version.
             outbound_domain_allowlist: not available in this version.
-            inbound_cidr_allowlist: not available in this version.
+            inbound_cidr_allowlist: networks that may come by its tunnels and connect tokens; None for all.
             volumes: volumes and buckets by the paths that they are mounted at.
             pty: its command has a terminal; what it complains is in its output then.
-            encrypted_ports: not available in this version.
-            h2_ports: not available in this version.
-            unencrypted_ports: not available in this version.
-            custom_domain: not available in this version.
+            encrypted_ports: ports of it that others reach, see ``tunnels``; TLS ends before them.
+            h2_ports: the same, where TLS offers HTTP/2, which the program then must speak.
+            unencrypted_ports: the same, with plain TCP beside.
+            custom_domain: tunnels have names below this domain of yours (``windlass domain add``).
             proxy: not available in this version.
             include_oidc_identity_token: not available in this version.
             readiness_probe: how to learn that it is ready, see ``wait_until_ready``.
@@ -663,14 +665,59 @@ class Sandbox(handles.Object):
         await _request("sandbox.unmount", {"sandbox_id": self._usable(), "path": path})
 
     @faces.method
-    async def tunnels(self, timeout: int = 50) -> dict[int, Any]:
-        """Where its ports are reached. Not in this version."""
-        raise _later("tunnels")
+    async def tunnels(self, timeout: int = 50) -> dict[int, tunnel.Tunnel]:
+        """Where its ports are reached, by port. Waits until it runs. A tunnel ends with the sandbox.
+
+        Args:
+            timeout: seconds to wait.
+
+        Raises:
+            InvalidError: ``timeout`` is not positive.
+            SandboxTimeoutError: it did not run in time.
+            ConflictError: it has ended.
+
+        Example:
+            >>> sandbox = windlass.Sandbox.create("python", "-m", "http.server", app=app, encrypted_ports=[8000])
+            >>> sandbox.tunnels()[8000].url
+            'http://127.0.0.1:40213'
+        """
+        from windlass import tunnel
+
+        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
+            raise exception.InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        try:
+            told = await _request("sandbox.tunnels", {"sandbox_id": self._usable(), "seconds": float(timeout)})
+        except exception.TimeoutError:
+            raise exception.SandboxTimeoutError(f"the sandbox did not run within {timeout:g} s") from None
+        return {
+            one["port"]: tunnel.Tunnel(one["host"], one["number"], one["host"] if one["raw"] else "", one["raw"])
+            for one in told["tunnels"]
+        }
 
     @faces.method
-    async def create_connect_token(self, user_metadata: object = None, port: int = 8080) -> Any:
-        """A token for HTTP requests to it. Not in this version."""
-        raise _later("connect tokens")
+    async def create_connect_token(self, user_metadata: object = None, port: int = 8080) -> ConnectToken:
+        """A token for HTTP requests and WebSockets to one of its ports. It is worth nothing once the sandbox has ended.
+
+        Show it as ``Authorization: Bearer``, or as the query parameter ``_modal_connect_token``, which sets a cookie.
+
+        Args:
+            user_metadata: what the program is told of whoever shows the token, in the header ``X-Verified-User-Data``,
+                which nobody else can set: JSON, less than 512 characters, no secret.
+            port: where the program listens.
+
+        Raises:
+            InvalidError: an argument is wrong.
+            ConflictError: the sandbox has ended.
+
+        Example:
+            >>> url, token = sandbox.create_connect_token(user_metadata={"user": "ada"})
+            >>> request = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+            >>> urllib.request.urlopen(request).read()
+        """
+        from windlass import sandbox_options as checks
+
+        told = await _request("sandbox.token", {"sandbox_id": self._usable(), **checks.visitor(user_metadata, port)})
+        return ConnectToken(told["url"], told["token"])
 
     @faces.method
     async def _experimental_snapshot(self) -> SandboxSnapshot:
@@ -704,6 +751,13 @@ class Sandbox(handles.Object):
 
     async def _load(self, context: resolver.Context) -> None:
         raise exception.ExecutionError("a sandbox exists as soon as there is a handle of it")
+
+
+class ConnectToken(typing.NamedTuple):
+    """Where a sandbox answers requests, and the token that they must show."""
+
+    url: str
+    token: str
 
 
 class Sandboxes:

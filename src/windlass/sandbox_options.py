@@ -5,21 +5,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windlass import exception, options
-from windlass.client import gpus, here, sandboxes
+from windlass.client import gpus, here, reach, sandboxes
+from windlass.wire import reach as reach_names
 
 MOST_TIME = 86400
+_MOST_PORTS, _MOST_METADATA = 64, 512
 _LATER = {
-    "encrypted_ports": "open ports", "h2_ports": "open ports", "unencrypted_ports": "open ports",
-    "custom_domain": "custom domains", "proxy": "proxies",
+    "proxy": "proxies",
     "outbound_cidr_allowlist": "lists of allowed addresses", "outbound_domain_allowlist": "lists of allowed domains",
-    "inbound_cidr_allowlist": "lists of allowed addresses", "include_oidc_identity_token": "identity tokens",
+    "include_oidc_identity_token": "identity tokens",
     "_experimental_enable_snapshot": "memory snapshots of sandboxes",
 }  # fmt: skip
 _OLD = {"pty_info": "pty=True", "cidr_allowlist": "outbound_cidr_allowlist="}
-_NETWORK = (
-    "encrypted_ports", "h2_ports", "unencrypted_ports", "outbound_cidr_allowlist", "outbound_domain_allowlist",
-    "inbound_cidr_allowlist",
-)  # fmt: skip
+_PORTS = {"encrypted_ports": "tls", "h2_ports": "h2", "unencrypted_ports": "tcp"}
+_LISTS = ("outbound_cidr_allowlist", "outbound_domain_allowlist", "inbound_cidr_allowlist")
 _default: list[Any] = []
 
 
@@ -42,6 +41,12 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
             spec[word] = True
     if wanted := gpus.parse(asked["gpu"]):
         spec["gpus"] = wanted
+    if asked["inbound_cidr_allowlist"] is not None:
+        spec["inbound_cidrs"] = reach.cidrs("inbound_cidr_allowlist", asked["inbound_cidr_allowlist"])
+    if opened := _ports(asked):
+        spec["ports"] = opened
+    if asked["custom_domain"] is not None:
+        spec["custom_domain"] = _domain(asked["custom_domain"])
     probe = asked["readiness_probe"]
     if probe is not None:
         if not hasattr(probe, "_spec"):
@@ -85,7 +90,8 @@ def _refuse(asked: Mapping[str, Any]) -> None:
     for old, new in _OLD.items():
         if asked.get(old) is not None:
             raise exception.DeprecationError(f"{old}= was removed; use {new}")
-    if asked["block_network"] and any(asked[name] for name in _NETWORK):
+    listed = any(asked[name] is not None for name in _LISTS)  # an empty list is a list
+    if asked["block_network"] and (listed or any(asked[name] for name in _PORTS)):
         raise exception.InvalidError("block_network=True leaves no network for open ports and lists of addresses")
     if isinstance(asked["gpu"], (list, tuple)):
         raise exception.InvalidError("a sandbox takes one kind of GPU, not a list")
@@ -99,6 +105,30 @@ def _refuse(asked: Mapping[str, Any]) -> None:
         )
     if runtime not in (None, "container"):
         raise exception.InvalidError(f'runtime must be "container", "gvisor", "vm" or None, not {runtime!r}')
+
+
+def _ports(asked: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Each port once, with what is spoken there."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, kind in _PORTS.items():
+        given = asked[name]
+        if not isinstance(given, (list, tuple)):
+            raise exception.InvalidError(f"{name} must be a list of ports, not {given!r}")
+        for port in given:
+            if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+                raise exception.InvalidError(f"{name}: {port!r} is no port; they go from 1 to 65535")
+            if port in found:
+                raise exception.InvalidError(f"port {port} is named twice; it can be opened in one way only")
+            found[port] = {"port": port, "kind": kind}
+    if len(found) > _MOST_PORTS:
+        raise exception.InvalidError(f"a sandbox may have {_MOST_PORTS} open ports, not {len(found)}")
+    return list(found.values())
+
+
+def _domain(given: Any) -> str:
+    if not isinstance(given, str) or not (name := reach_names.plain_name(given)) or "." not in name:
+        raise exception.InvalidError(f"custom_domain must be a domain such as example.org, not {given!r}")
+    return name
 
 
 def _seconds(name: str, given: Any) -> float:
@@ -145,3 +175,22 @@ async def variables(env: Any, secrets: Any, app: str) -> list[str]:
     finally:
         await context.close()
     return [secret.object_id for secret in found]
+
+
+def visitor(metadata: Any, port: Any) -> dict[str, Any]:
+    """What a connect token shall say. Raises ``InvalidError``."""
+    import json
+
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise exception.InvalidError(f"{port!r} is no port: they go from 1 to 65535")
+    if metadata is None:
+        return {"port": port}
+    try:
+        text = metadata if isinstance(metadata, str) else json.dumps(metadata, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise exception.InvalidError(f"user_metadata must be JSON: {exc}") from None
+    if len(text) >= _MOST_METADATA:
+        raise exception.InvalidError(f"user_metadata has {len(text)} characters; less than {_MOST_METADATA} fit")
+    if not text.isascii() or not (text.isprintable() or not text):
+        raise exception.InvalidError("user_metadata must be JSON, or printable ASCII text")
+    return {"port": port, "metadata": text}

@@ -39,12 +39,15 @@ class Tunnel:
 
     @property
     def url(self) -> str:
-        """For HTTP. On this machine it is not encrypted."""
-        return f"http://{self.host}:{self.port}"
+        """For HTTP. Within this machine it is not encrypted, so that programs need not trust its authority first."""
+        if self.host in ("127.0.0.1", "localhost"):
+            return f"http://{self.host}:{self.port}"
+        return f"https://{self.host}" + ("" if self.port == 443 else f":{self.port}")
 
     @property
     def tls_socket(self) -> tuple[str, int]:
-        """Host and port."""
+        """Host and port that speak TLS. Within this machine the certificate is one of the local authority, for
+        "localhost" (``windlass server trust``)."""
         return self.host, self.port
 
     @property
@@ -70,7 +73,7 @@ def forward(
     Args:
         port: where a program in the container listens.
         unencrypted: for plain TCP as well (``Tunnel.tcp_socket``).
-        h2_enabled: for HTTP/2; not together with ``unencrypted``.
+        h2_enabled: TLS offers HTTP/2, which the program must speak; not together with ``unencrypted``.
         client: accepted for compatibility.
 
     Example:
@@ -91,25 +94,25 @@ def forward(
         raise exception.InvalidError("forward() works inside of containers only", hint="Call it in a function.")
     if port in _forwarded:
         raise exception.InvalidError(f"port {port} is forwarded already")
-    return _forward(port, unencrypted)
+    return _forward(port, unencrypted, "h2" if h2_enabled else "any" if unencrypted else "tls")
 
 
 @contextlib.asynccontextmanager
-async def _forward(port: int, unencrypted: bool) -> AsyncIterator[Tunnel]:
+async def _forward(port: int, unencrypted: bool, kind: str) -> AsyncIterator[Tunnel]:
     import asyncio
 
     from windlass.client import session
     from windlass.kit import tasks
 
     _forwarded.add(port)
-    visits: AsyncGenerator[peer.Reply, None] = session.current().stream("tunnel.open", {"port": port})
+    visits: AsyncGenerator[peer.Reply, None] = session.current().stream("tunnel.open", {"port": port, "kind": kind})
     try:
         async with tasks.Tasks(on_failure=lambda name, exc: None) as owner:
             try:
                 first = (await asyncio.wait_for(visits.__anext__(), _FIRST)).body
             except StopAsyncIteration:
                 raise exception.RemoteError("the platform did not open a tunnel") from None
-            owner.start(_welcome(visits, first["tunnel_id"], port, owner), "tunnel")
+            owner.start(_welcome(visits, port, owner), "tunnel")
             host, number = first["host"], first["port"]
             yield Tunnel(host, number, host, number) if unencrypted else Tunnel(host, number)
     finally:
@@ -117,12 +120,12 @@ async def _forward(port: int, unencrypted: bool) -> AsyncIterator[Tunnel]:
         await visits.aclose()
 
 
-async def _welcome(visits: AsyncGenerator[peer.Reply, None], tunnel_id: str, port: int, owner: Any) -> None:
+async def _welcome(visits: AsyncGenerator[peer.Reply, None], port: int, owner: Any) -> None:
     async for visit in visits:
-        owner.start(_visit(tunnel_id, visit.body["visitor"], port), "visitor")
+        owner.start(_visit(visit.body["ticket"], port), "visitor")
 
 
-async def _visit(tunnel_id: str, visitor: int, port: int) -> None:
+async def _visit(ticket: str, port: int) -> None:
     """Bytes between the platform and the program, both ways."""
     import asyncio
     import json
@@ -137,10 +140,7 @@ async def _visit(tunnel_id: str, visitor: int, port: int) -> None:
     except OSError:
         return  # nobody listens; the visitor is told so by the end of its connection
     outside = await asyncio.open_unix_connection(path)
-    hello = {
-        "container_id": plan["container_id"], "token": plan["token"], "tunnel_id": tunnel_id, "visitor": visitor,
-    }  # fmt: skip
-    outside[1].write(json.dumps(hello).encode() + b"\n")
+    outside[1].write(json.dumps({"ticket": ticket}).encode() + b"\n")
     try:
         await asyncio.gather(_copy(inside[0], outside[1]), _copy(outside[0], inside[1]))
     finally:

@@ -347,11 +347,11 @@ def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(pla
         tunnel = (await visits.__anext__()).body
         visitor_reader, visitor = await asyncio.open_connection(tunnel["host"], tunnel["port"])
         visitor.write(b"early ")
-        number = (await visits.__anext__()).body["visitor"]
-        strange = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number + 1)
+        ticket = (await visits.__anext__()).body["ticket"]
+        strange = await site.open(ticket=ticket[:-1])
         assert await asyncio.wait_for(site.reader.read(), 5) == b""
         strange.close()
-        program = await site.open(tunnel_id=tunnel["tunnel_id"], visitor=number)
+        program = await site.open(ticket=ticket)
         visitor.write(b"x" * 3_000_000)
         got = await asyncio.wait_for(site.reader.readexactly(3_000_006), 5)
         assert got.startswith(b"early x")

@@ -15,6 +15,7 @@ from typing import Any
 from windlass import exception, paths
 from windlass.kit import clock, tasks
 from windlass.wire import peer as peers
+from windlass.wire import web
 from windlass.wire.messages import containers, workers
 from windlass.worker import builds, exec, inotify, life, link, upkeep
 from windlass.worker.runtime import base
@@ -37,7 +38,10 @@ class Agent:
         self._builds = builds.Builds(runtime, call=self._link.call, owner=self._tasks)
         self._sessions = exec.Sessions(runtime, self._tasks)
         self._upkeep = upkeep.Upkeep(runtime.store, self._tasks)
-        self._sandboxes = sandboxes.Service(runtime, self._tasks, self._note, run=paths.run(root), time=time)
+        self._sandboxes = sandboxes.Service(
+            runtime, self._tasks, self._note, run=paths.run(root),
+            edge=paths.containers_socket(root).with_name(web.SOCKET), time=time,
+        )  # fmt: skip
         self._volumes = None
         if runtime.volumes is not None:
             runtime.volumes.connect(self._link.call)

@@ -23,9 +23,9 @@ from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import identity as actions
 from windlass.server.bus import link
+from windlass.server.decide import rights
 from windlass.server.state import identity, machines
 from windlass.wire import codec, peer, versions
-from windlass.server.decide import rights
 from windlass.wire.messages import common, methods
 
 _log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from windlass.kit import ids
 from windlass.server.api import apps as app_api
 from windlass.server.api import door
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import environments
+from windlass.server.apply import connect_tokens, environments
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
@@ -20,12 +20,13 @@ from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import sandboxes as actions
 from windlass.server.apply import secrets as secret_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import gpus, place
+from windlass.server.decide import gpus, place, ports
 from windlass.server.decide import sandboxes as decisions
 from windlass.server.state import machines, moves
 from windlass.server.state import sandboxes as state
 from windlass.server.store import apps, sandboxes, secrets
 from windlass.server.store import images as image_rows
+from windlass.server.store import web as web_rows
 from windlass.wire import peer
 from windlass.wire.messages import common
 from windlass.wire.messages import sandboxes as messages
@@ -66,6 +67,7 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
             node_memory=max(worker.memory for worker in workers) // _MIB,
         )
         gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in workers])
+    ports.check(spec, web_rows.domains(core.db))
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
     nfs_actions.check_mounts(core, spec.get("nfs", []), spec.get("volumes", []))
@@ -409,6 +411,39 @@ async def _committed(core: Core) -> None:
         await asyncio.wait_for(done, _LONGEST_WAIT)
     except asyncio.TimeoutError:
         raise exception.InternalError("the snapshot could not be recorded") from None
+
+
+@door.handler("sandbox.tunnels")
+def tunnels(core: Core, who: door.Who, body: messages.SandboxTunnels, incoming: peer.Incoming) -> None:
+    _begun(core, body["sandbox_id"], _tunnels(core, body), incoming)
+
+
+async def _tunnels(core: Core, body: messages.SandboxTunnels) -> messages.SandboxTunnelsReply:
+    one = await asyncio.wait_for(_running(core, body["sandbox_id"]), body.get("seconds", _LONGEST_WAIT))
+    if not one.spec.get("ports"):
+        return {"tunnels": []}
+    if core.web.ports is None:
+        raise exception.ConflictError("this platform has no web edge")
+    found = core.web.ports.of(one)
+    await _committed(core)
+    return {"tunnels": [each._asdict() for each in found]}
+
+
+async def _running(core: Core, identity: str) -> state.Sandbox:
+    """Raises ``ConflictError`` where it has ended."""
+    while (one := core.world.sandboxes.get(identity)) is not None and one.state < moves.SandboxState.RUNNING:
+        await _until(core, one, "running", _LONGEST_WAIT)
+    if one is None:
+        raise exception.ConflictError(f"sandbox {_info(core, identity)['sandbox_id']} has finished")
+    return one
+
+
+@door.handler("sandbox.token")
+def token(core: Core, who: door.Who, body: messages.SandboxToken, incoming: peer.Incoming) -> Any:
+    one = core.world.sandboxes.get(body["sandbox_id"])
+    if one is None:
+        raise exception.ConflictError(f"sandbox {_info(core, body['sandbox_id'])['sandbox_id']} has finished")
+    return connect_tokens.create(core, one, body["port"], body.get("metadata"))
 
 
 async def _reload(core: Core, body: messages.SandboxReload, incoming: peer.Incoming) -> common.Empty:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from windlass import exception
 from windlass.server.api import door
+from windlass.server.decide import ports
 from windlass.wire import peer
 from windlass.wire.messages import web as messages
 
@@ -18,17 +17,13 @@ def open_tunnel(core: Core, who: door.Who, body: messages.TunnelOpen, incoming: 
         raise exception.InvalidError("tunnels lead to containers")
     if core.web.tunnels is None:
         raise exception.ConflictError("this platform has no web edge")
-    core.tasks.start(_serve(core.web.tunnels, who.container.id, incoming), "tunnel")
+    if (kind := body.get("kind", ports.ANY)) not in (ports.TLS, ports.H2, ports.ANY):
+        raise exception.InvalidError(f"a tunnel does not speak {kind[:20]!r}")
+    opened, tunnels = None, core.web.tunnels
 
+    def visit(number: int, ticket: str) -> None:
+        incoming.item({"visitor": number, "ticket": ticket})
 
-async def _serve(tunnels: Any, container_id: str, incoming: peer.Incoming) -> None:
-    try:
-        tunnel = await tunnels.open(container_id, lambda number: incoming.item({"visitor": number}))
-    except exception.Error as exc:
-        incoming.fail(exc)
-        return
-    incoming.on_cancel = lambda: tunnels.close(tunnel)
-    if not incoming.open:
-        tunnels.close(tunnel)
-        return
-    incoming.item({"tunnel_id": tunnel.id, "host": "127.0.0.1", "port": tunnel.port})
+    opened = tunnels.open(who.container.id, visit, kind)
+    incoming.on_cancel = lambda: tunnels.close(opened)
+    incoming.item({"tunnel_id": opened.id, "host": "127.0.0.1", "port": opened.port})

@@ -136,6 +136,17 @@ def heard(core: Core, one: state.Sandbox, real: worker_messages.ContainerReality
         _move(core, one, one.state)
 
 
+def visited(core: Core, identity: str, change: int) -> None:
+    """So many connections from outside more, or less; while there are any, it is not idle."""
+    left = core.web.visiting.get(identity, 0) + change
+    if left > 0:
+        core.web.visiting[identity] = left
+    else:
+        core.web.visiting.pop(identity, None)
+    if (one := core.world.sandboxes.get(identity)) is not None:
+        used(core, one)
+
+
 def used(core: Core, one: state.Sandbox) -> None:
     """Somebody does something with it."""
     one.idle_since = core.clock.now()
@@ -165,6 +176,9 @@ def ended(core: Core, one: state.Sandbox, exit: machines.Exit) -> None:
     one.ended_at = core.clock.now()
     _move(core, one, moves.SandboxState.FINISHED)
     core.world.sandboxes.pop(one.id, None)
+    sandboxes.forget_ports(core.db, one.n)
+    if core.web.ports is not None:
+        core.turn.after.append(functools.partial(core.web.ports.forget, one))
     log_actions.tell_later(core, one.app.n)
     core.scheduler.set()
 
@@ -182,7 +196,8 @@ def look(core: Core, now: float) -> None:
     """End those whose time is over."""
     for one in list(core.world.sandboxes.values()):
         if one.started_at is not None and not one.why:
-            why = decisions.overdue(one.spec, one.started_at, one.idle_since, one.execs, now)
+            busy = one.execs + core.web.visiting.get(one.id, 0)
+            why = decisions.overdue(one.spec, one.started_at, one.idle_since, busy, now)
             if why:
                 terminate(core, one, why)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from windlass import exception
+from windlass.server.decide import network
 from windlass.wire.messages import containers, functions, sandboxes
 
 POOL = "(sandboxes)"
@@ -56,6 +57,7 @@ def check(spec: sandboxes.SandboxSpec, name: str, tags: dict[str, str]) -> None:
         raise exception.InvalidError(f"timeout={spec['timeout']:g} must be between 1 and {MOST_TIME:.0f} seconds")
     if not 0 <= spec.get("idle_timeout", 0.0) <= MOST_TIME:
         raise exception.InvalidError("idle_timeout must be positive")
+    network.check(spec)
     if len(name) >= _NAME_SIZE or len(tags) > 100 or any(len(k) + len(v) > 1024 for k, v in tags.items()):
         raise exception.InvalidError("the name or the tags are too long")
 
@@ -70,12 +72,12 @@ def said(method: str, body: Mapping[str, Any]) -> str:
     return ""
 
 
-def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, execs: int, now: float) -> str:
-    """Why it must end now: "timeout", "idle", or ""."""
+def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, busy: int, now: float) -> str:
+    """Why it must end now: "timeout", "idle", or "". ``busy``: commands in it, and connections from outside."""
     if now - started >= spec["timeout"]:
         return "timeout"
     idle = spec.get("idle_timeout", 0.0)
-    return "idle" if idle and not execs and now - idle_since >= idle else ""
+    return "idle" if idle and not busy and now - idle_since >= idle else ""
 
 
 def ending(why: str, exit: containers.ContainerExit) -> tuple[int, str, str]:

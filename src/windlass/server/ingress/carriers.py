@@ -64,9 +64,13 @@ class Carrier(asyncio.Protocol):
             return b""
         try:
             body = json.loads(line)
-            identity, token = str(body["container_id"]), str(body["token"])
-        except (ValueError, KeyError, TypeError):
+            ticket = str(body.get("ticket", ""))
+            identity, token = ("", "") if ticket else (str(body["container_id"]), str(body["token"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise exception.InvalidError("malformed hello") from None
+        if ticket:
+            self._hand_over(ticket, rest)
+            return b""
         if not self._core.keyring.owns(identity, token):
             raise exception.AuthError("wrong token for this container")
         self._container = self._core.world.containers.get(identity)
@@ -74,19 +78,15 @@ class Carrier(asyncio.Protocol):
             raise exception.AuthError(f"container {identity} is no longer wanted")
         if self._timer is not None:
             self._timer.cancel()
-        if "tunnel_id" in body:
-            self._hand_over(identity, body, rest)
-            return b""
         self._table.carriers[identity] = self
         return rest
 
-    def _hand_over(self, identity: str, body: dict[str, Any], rest: bytes) -> None:
-        """It is for a visitor of a tunnel, and ours no more."""
+    def _hand_over(self, ticket: str, rest: bytes) -> None:
+        """It is for a visitor of somebody inside, and ours no more."""
         transport, self._transport = self._transport, None
-        tunnel, visitor = str(body["tunnel_id"]), body.get("visitor")
-        if transport is None:
-            return
-        if not isinstance(visitor, int) or not self._table.tunnels.join(identity, tunnel, visitor, transport, rest):
+        if self._timer is not None:
+            self._timer.cancel()
+        if transport is not None and not self._table.visits.claim(ticket, transport, rest):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:

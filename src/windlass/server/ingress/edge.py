@@ -14,7 +14,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.decide import admission
-from windlass.server.ingress import access, answers, exchanges, fronts, requests, sockets, tokens
+from windlass.server.ingress import access, answers, connect, exchanges, fronts, requests, sockets, tokens
 from windlass.server.state import machines
 from windlass.wire import web
 
@@ -43,8 +43,15 @@ class Edge:
         began = asyncio.get_running_loop().time()
         status, label, client = 499, "-", request.remote
         try:
-            target = requests.target(self.core, self.fronts, request)
-            label, client = target.route.label, target.client.address
+            asking = requests.client(self.fronts, request)
+            client = asking.address
+            if (door := connect.door(self.core, asking, request)) is not None:
+                label = door.label
+                response = await connect.answer(self.core, self.table.visits, self.owner, request, door)
+                status = response.status
+                return response
+            target = requests.target(self.core, asking, request)
+            label = target.route.label
             self._pace()
             response = await self._answer(request, target)
             status = response.status

@@ -16,7 +16,7 @@ from windlass.server.apply import calls, cancel, dispatch
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import sessions
-from windlass.server.ingress import answers, tunnels
+from windlass.server.ingress import answers, visits
 from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
 from windlass.wire import web
@@ -191,7 +191,7 @@ class Table:
         self._exchanges: dict[int, Exchange] = {}
         self.carriers: dict[str, carriers.Carrier] = {}
         """By container."""
-        self.tunnels = tunnels.Tunnels()
+        self.visits = visits.Visits()
         self._last = 0
 
     def begin(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import ssl
@@ -19,7 +20,8 @@ from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
-from windlass.server.ingress import answers, carriers, edge, exchanges
+from windlass.server.decide import ports as rules
+from windlass.server.ingress import answers, carriers, edge, exchanges, ports, tunnels
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -97,7 +99,6 @@ class Server(http.Server):
 async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> AsyncIterator[None]:
     """Answer until the block is left. ``folder``: where the socket of runners belongs."""
     table = exchanges.Table(core)
-    core.web.tunnels = table.tunnels
     core.web.outside = fronts.outside(core.settings.web_url)
     answering = edge.Edge(core, table, owner)
     server = Server(
@@ -109,9 +110,13 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
         secure = Secure(core, server)
         core.web.trust = secure.trust
         await secure.open()
+        core.web.tunnels = tunnels.Tunnels(owner, table.visits, secure.context)
+        core.web.ports = ports.Ports(core, core.web.tunnels, owner)
+        core.web.ports.resume()
         try:
             yield
         finally:
+            core.web.tunnels.close_all()
             listener.close()
             secure.close()
             await server.shutdown(1.0)
@@ -150,6 +155,7 @@ class Secure:
         self._server = server
         self._authority = authority.Authority(core.settings.home / "tls")
         self._listener: asyncio.AbstractServer | None = None
+        self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def open(self) -> None:
         """Where there is anything to show; the port is remembered, too."""
@@ -179,6 +185,23 @@ class Secure:
         self._authority.make()
         await self.open()
         return self._authority.certificate
+
+    def context(self, kind: str) -> ssl.SSLContext:
+        """For a tunnel. Whoever wants TLS where there is nothing to show gets a certificate of the local authority."""
+        if (found := self._contexts.get(kind)) is None:
+            self._authority.make()
+            protocols = ["h2", "http/1.1"] if kind == rules.H2 else ["http/1.1"]
+            found = self._contexts[kind] = self._authority.speaking("localhost", protocols)
+            found.sni_callback = functools.partial(self._choose_for_tunnel, protocols)
+        return found
+
+    def _choose_for_tunnel(
+        self, protocols: list[str], connection: Any, name: str | None, context: ssl.SSLContext
+    ) -> int | None:
+        """Domains of one's own have certificates of their own; all else is "localhost"."""
+        if name and self._authority.given(name.lower()):
+            connection.context = self._authority.speaking(name.lower(), protocols)
+        return None
 
     def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
         if not name:

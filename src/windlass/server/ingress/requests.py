@@ -43,12 +43,16 @@ class Target(NamedTuple):
     client: decisions.Client
 
 
-def target(core: core_module.Core, front: fronts.Fronts, request: http.BaseRequest) -> Target:
-    """Raises ``Refusal``."""
+def client(front: fronts.Fronts, request: http.BaseRequest) -> decisions.Client:
+    """Who asks. Raises ``Refusal``."""
     hosts = request.headers.getall("Host", [])
     if len(hosts) > 1 or (not hosts and request.version >= (1, 1)):
         raise answers.Refusal(400, "a request needs exactly one Host header")
-    client = front.client(request, hosts)
+    return front.client(request, hosts)
+
+
+def target(core: core_module.Core, client: decisions.Client, request: http.BaseRequest) -> Target:
+    """Raises ``Refusal``."""
     path, _, query = request.raw_path.partition("?")
     if not path.startswith("/"):
         path = "/" + path.partition("://")[2].partition("/")[2] if "://" in path else "/"
@@ -56,7 +60,7 @@ def target(core: core_module.Core, front: fronts.Fronts, request: http.BaseReque
     known = actions.routes(core)
     name = hostname(client.host)
     label, _, rest = name.partition(".")
-    if rest == "localhost" or (core.web.outside is not None and rest == core.web.outside.domain):
+    if ours(core, rest):
         route = known.get(label)
         if route is not None:
             return Target(route, "", path, query, client)
@@ -66,6 +70,11 @@ def target(core: core_module.Core, front: fronts.Fronts, request: http.BaseReque
         root = found[0]
         return Target(route, root, path[len(root) :] or "/", query, client)
     raise answers.Refusal(404, answers.NOTHING_HERE)
+
+
+def ours(core: core_module.Core, domain: str) -> bool:
+    """Whether labels below that domain are ours."""
+    return domain == "localhost" or (core.web.outside is not None and domain == core.web.outside.domain)
 
 
 def _domain(core: core_module.Core, name: str) -> state.Route | None:

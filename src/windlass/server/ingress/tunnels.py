@@ -1,161 +1,204 @@
-"""Ports of containers on loopback: each has a listener, and each visitor a connection that the container makes.
+"""Ports of containers: each has a listener here, and each visitor a connection that is made from inside.
 
-    visitor ──► listener ─ "visitor n" ─► container ── hello (tunnel, n) ──► web.sock: both ends are joined
+    visitor ──► listener ─ "visitor, ticket" ─► inside ── hello (ticket) ──► web.sock: both ends are joined
+
+TLS ends here. A port that speaks TLS takes plain bytes as well, as long as it listens on loopback: the first byte of a
+visitor says which it is, and is left for whoever reads next.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable
+import contextlib
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import descriptors, ids, joined, tasks
+from windlass.server.decide import ports
+from windlass.server.ingress import visits
+from windlass.wire import reach
 
-_PATIENCE = 10.0  # seconds for the container to take a visitor
+_PATIENCE = 10.0  # seconds for the inside to take a visitor, and for TLS to be agreed on
+_SILENCE = 0.2  # seconds in which a visitor of a port for anything must begin to speak TLS
 _MOST = 1000  # visitors of one tunnel that nobody has taken yet
+_BACKLOG = 128
+_PAUSE = 0.2  # seconds, when there are no descriptors left
+_HELLO = b"\x16"  # begins TLS
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_log = logging.getLogger(__name__)
 
-
-class End(asyncio.Protocol):
-    """One end of a joined pair. It reads no faster than the other end writes."""
-
-    def __init__(self, made: Callable[[End], None] = lambda end: None) -> None:
-        self._made = made
-        self._transport: asyncio.Transport | None = None
-        self._other: End | None = None
-        self._early = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
-        self.pause()
-        self._made(self)
-
-    def join(self, other: End) -> None:
-        self._other, other._other = other, self
-        for one in (self, other):
-            one.resume()
-
-    def adopt(self, transport: asyncio.Transport, early: bytes) -> None:
-        """Go on with a connection that said hello to somebody else."""
-        self._transport, self._early = transport, early
-
-    def pause(self) -> None:
-        if self._transport is not None and not self._transport.is_closing() and self._transport.is_reading():
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._early and self._other is not None:
-            early, self._early = self._early, b""
-            self._other.write(early)
-        if self._transport is not None and not self._transport.is_closing() and not self._transport.is_reading():
-            self._transport.resume_reading()
-
-    def write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
-
-    def data_received(self, data: bytes) -> None:
-        if self._other is None:
-            self._early += data
-        else:
-            self._other.write(data)
-
-    def pause_writing(self) -> None:
-        if self._other is not None:
-            self._other.pause()
-
-    def resume_writing(self) -> None:
-        if self._other is not None:
-            self._other.resume()
-
-    def eof_received(self) -> bool:
-        other = self._other
-        if other is not None and other._transport is not None and other._transport.can_write_eof():
-            other._transport.write_eof()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        if self._other is not None:
-            self._other.close()
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
+Visit = Callable[[int, str], None]
+"""Told of each visitor: its number, and the ticket that the connection for it must show."""
+Context = Callable[[str], ssl.SSLContext]
+"""How a tunnel of some kind speaks TLS."""
 
 
 class Tunnel:
-    """``visit`` is called with the number of each visitor."""
+    """One port. ``kind``: see ``decide.ports``; ``allowed``: networks that visitors may come from, None for all."""
 
-    def __init__(self, container_id: str, visit: Callable[[int], None]) -> None:
+    def __init__(
+        self, container_id: str, visit: Visit, *, kind: str, allowed: Sequence[str] | None,
+        busy: Callable[[int], None],
+    ) -> None:  # fmt: skip
         self.id = ids.new("tu")
         self.container_id = container_id
+        self.kind = kind
         self.port = 0
         self._visit = visit
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, End] = {}
-        self._listener: asyncio.AbstractServer | None = None
+        self._busy = busy
+        self._allowed = allowed
+        self._last = 0
+        self._waiting: dict[int, tuple[joined.End, str]] = {}
+        self._ends: set[joined.End] = set()
+        self._socket: socket.socket | None = None
+        self._owner: tasks.Tasks
+        self._visits: visits.Visits
+        self._context: Context
 
-    async def open(self) -> None:
+    def open(self, owner: tasks.Tasks, table: visits.Visits, context: Context, port: int = 0) -> None:
+        """Raises ``OSError``."""
+        self._owner, self._visits, self._context = owner, table, context
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(_BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+        self._socket, self.port = listener, listener.getsockname()[1]
+        asyncio.get_running_loop().add_reader(listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_BACKLOG):
+            if self._socket is None:
+                return
+            try:
+                made, address = self._socket.accept()
+            except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as exc:
+                if exc.errno in _FULL:
+                    self._rest(self._socket)
+                _log.warning("a visitor of a tunnel could not be taken: %s", exc)
+                return
+            made.setblocking(False)
+            if len(self._waiting) < _MOST and (self._allowed is None or reach.holds(self._allowed, address[0])):
+                self._owner.start(self._arrived(made), "visitor of a tunnel")
+            else:
+                made.close()
+
+    def _rest(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: End(self._came), "127.0.0.1", 0, backlog=128)
-        self.port = self._listener.sockets[0].getsockname()[1]
+        loop.remove_reader(listener)
+        loop.call_later(_PAUSE, lambda: loop.add_reader(listener, self._accept) if self._socket is listener else None)
 
-    def _came(self, end: End) -> None:
-        if len(self._waiting) >= _MOST:
+    async def _arrived(self, made: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            context = self._context(self.kind) if await self._speaks_tls(made) else None
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await loop.connect_accepted_socket(
+                lambda: joined.End(self._came, self._gone), made, ssl=context,
+                ssl_handshake_timeout=None if context is None else _PATIENCE,
+            )  # fmt: skip
+        except (OSError, ssl.SSLError, asyncio.TimeoutError, exception.Error) as exc:
+            _log.debug("a visitor of a tunnel has gone: %s", exc)
+            made.close()
+
+    async def _speaks_tls(self, made: socket.socket) -> bool:
+        if self.kind == ports.TCP:
+            return False
+        with contextlib.suppress(asyncio.TimeoutError):
+            patience = _SILENCE if self.kind == ports.ANY else _PATIENCE
+            await asyncio.wait_for(descriptors.ready(made.fileno()), patience)
+            return made.recv(1, socket.MSG_PEEK) == _HELLO
+        return False
+
+    def _came(self, end: joined.End) -> None:
+        self._ends.add(end)
+        self._busy(1)
+        if self._socket is None:
             end.close()
             return
-        number = next(self._numbers)
-        self._waiting[number] = end
-        asyncio.get_running_loop().call_later(_PATIENCE, self._give_up, number)
-        self._visit(number)
+        self._last = number = self._last + 1
+        ticket = self._visits.promise(lambda transport, early: self._take(number, transport, early))
+        self._waiting[number] = (end, ticket)
+        asyncio.get_running_loop().call_later(_PATIENCE, self.refuse, number)
+        self._visit(number, ticket)
 
-    def _give_up(self, number: int) -> None:
-        if (end := self._waiting.pop(number, None)) is not None:
-            end.close()
+    def _gone(self, end: joined.End) -> None:
+        self._ends.discard(end)
+        self._busy(-1)
 
-    def take(self, number: int) -> End | None:
-        return self._waiting.pop(number, None)
+    def refuse(self, number: int) -> None:
+        """Nobody comes for this visitor."""
+        waiting = self._waiting.pop(number, None)
+        if waiting is not None:
+            self._visits.forget(waiting[1])
+            waiting[0].close()
 
-    def close(self) -> None:
-        """No visitor more; those that are there may stay as long as the container."""
-        if self._listener is not None:
-            self._listener.close()
+    def _take(self, number: int, transport: asyncio.Transport, early: bytes) -> None:
+        waiting = self._waiting.pop(number, None)
+        if waiting is None:
+            transport.close()
+            return
+        end = joined.End()
+        end.adopt(transport, early)
+        transport.set_protocol(end)
+        end.join(waiting[0])
+
+    def close(self, *, all_of_them: bool = False) -> None:
+        """No visitor more; those that are there may stay as long as the container, but with ``all_of_them``."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
         for number in list(self._waiting):
-            self._give_up(number)
+            self.refuse(number)
+        for end in list(self._ends) if all_of_them else ():
+            end.close()
 
 
 class Tunnels:
     """All that are open."""
 
-    def __init__(self) -> None:
-        self._open: dict[str, Tunnel] = {}
+    def __init__(self, owner: tasks.Tasks, table: visits.Visits, context: Context) -> None:
+        self._owner = owner
+        self._visits = table
+        self._context = context
+        self._open: set[Tunnel] = set()
 
-    async def open(self, container_id: str, visit: Callable[[int], None]) -> Tunnel:
-        made = Tunnel(container_id, visit)
+    def open(
+        self, container_id: str, visit: Visit, kind: str, *, allowed: Sequence[str] | None = None,
+        busy: Callable[[int], None] = lambda change: None, wanted: int = 0,
+    ) -> Tunnel:  # fmt: skip
+        """At the port ``wanted`` if it is free, else at any. Raises ``ResourceExhaustedError``."""
+        tunnel = Tunnel(container_id, visit, kind=kind, allowed=allowed, busy=busy)
         try:
-            await made.open()
+            self._at(tunnel, wanted)
         except OSError as exc:
             raise exception.ResourceExhaustedError(f"no port can be opened: {exc}") from None
-        self._open[made.id] = made
-        return made
+        self._open.add(tunnel)
+        return tunnel
 
-    def close(self, tunnel: Tunnel) -> None:
-        self._open.pop(tunnel.id, None)
-        tunnel.close()
+    def _at(self, tunnel: Tunnel, wanted: int) -> None:
+        if wanted:
+            try:
+                tunnel.open(self._owner, self._visits, self._context, wanted)
+                return
+            except OSError as exc:
+                _log.warning("port %d of a tunnel is not free any more: %s", wanted, exc)
+        tunnel.open(self._owner, self._visits, self._context)
 
-    def join(
-        self, container_id: str, tunnel_id: str, number: int, transport: asyncio.Transport, early: bytes
-    ) -> bool:
-        """Join a container's connection with the visitor that it is for."""
-        tunnel = self._open.get(tunnel_id)
-        if tunnel is None or tunnel.container_id != container_id:
-            return False
-        visitor = tunnel.take(number)
-        if visitor is None:
-            return False
-        end = End()
-        end.adopt(transport, early)
-        transport.set_protocol(end)
-        end.join(visitor)
-        return True
+    def close(self, tunnel: Tunnel, *, all_of_them: bool = False) -> None:
+        self._open.discard(tunnel)
+        tunnel.close(all_of_them=all_of_them)
+
+    def close_all(self) -> None:
+        for tunnel in list(self._open):
+            self.close(tunnel, all_of_them=True)

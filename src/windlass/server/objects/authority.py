@@ -80,6 +80,17 @@ class Authority:
         context.load_cert_chain(path)
         return context
 
+    def given(self, name: str) -> bool:
+        """Whether somebody gave a certificate for ``name``."""
+        return bool(_NAME.match(name)) and ".." not in name and self._given(name) is not None
+
+    def speaking(self, name: str, protocols: list[str]) -> ssl.SSLContext:
+        """A context of one's own for ``name``, for which there is a certificate or can be made one."""
+        made = self.context()
+        made.set_alpn_protocols(protocols)
+        made.load_cert_chain(self._given(name) or self._made(name))
+        return made
+
     def _given(self, name: str) -> Path | None:
         parent = name.partition(".")[2]
         for candidate in (self._folder / "given" / f"{name}.pem", self._folder / "given" / f"_.{parent}.pem"):

@@ -40,6 +40,14 @@ class Keyring:
         """What a container proves its identity with; the same after a restart, stored nowhere."""
         return hmac.new(self._key, f"container {container_id}".encode(), hashlib.sha256).hexdigest()
 
+    def sign(self, purpose: str, text: str) -> str:
+        """What only this server can have said; the same after a restart, stored nowhere."""
+        return hmac.new(self._key, f"{purpose} {text}".encode(), hashlib.sha256).hexdigest()
+
+    def signed(self, purpose: str, text: str, signature: str) -> bool:
+        """Whether ``sign`` gave that."""
+        return hmac.compare_digest(self.sign(purpose, text).encode(), signature.encode("utf-8", "replace"))
+
     def owns(self, container_id: str, token: str) -> bool:
         return hmac.compare_digest(self.token(container_id).encode(), token.encode("utf-8", "replace"))
 

@@ -36,6 +36,10 @@ class Web:
         """Where clients' sessions are (``decide.sessions.Sessions``), by server."""
         self.outside: Any = None
         """What URLs look like (``decide.fronts.Outside``), where they are not ours to make."""
+        self.ports: Any = None
+        """Opens those of sandboxes (``ingress.ports``), where there is an edge."""
+        self.visiting: dict[str, int] = {}
+        """Connections from outside that each sandbox has now."""
         self.domains: dict[str, Route] = {}
         """By custom domain."""
 

@@ -90,6 +90,27 @@ def snapshots_kept(db: database.Database, now: float) -> list[str]:
     return [row[0] for row in db.all(_SQL["snapshots_kept"], (now,))]
 
 
+class Port(NamedTuple):
+    """Where a port of a sandbox is reached. ``number``: by TLS; ``raw``: by its own bytes, 0 where it is not."""
+
+    port: int
+    host: str
+    number: int
+    raw: int
+
+
+def ports(db: database.Database, n: int) -> list[Port]:
+    return [Port(*row) for row in db.all(_SQL["ports"], (n,))]
+
+
+def put_port(db: database.Database, n: int, port: Port) -> None:
+    db.run(_SQL["put_port"], (n, *port))
+
+
+def forget_ports(db: database.Database, n: int) -> None:
+    db.run(_SQL["forget_ports"], (n,))
+
+
 def _row(row: tuple[Any, ...]) -> Row:
     found = Row(*row)
     return found._replace(tags=json.loads(row[4]), spec=json.loads(row[5]))

@@ -144,6 +144,8 @@ METHODS: dict[str, Method] = {
     "sandbox.unmount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
     "sandbox.fork": Method("request", CALLER, sandboxes.SandboxFork, sandboxes.SandboxListReply),
     "sandbox.reload": Method("request", CALLER, sandboxes.SandboxReload, common.Empty),
+    "sandbox.tunnels": Method("request", CALLER, sandboxes.SandboxTunnels, sandboxes.SandboxTunnelsReply),
+    "sandbox.token": Method("request", CALLER, sandboxes.SandboxToken, sandboxes.SandboxTokenReply),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),
     "dict.info": Method("request", CALLER, collections.CollectionRef, collections.CollectionInfo),
@@ -252,6 +254,7 @@ TO: dict[str, dict[str, Method]] = {
         "worker.templates": Method("notice", frozenset(), workers.WorkerTemplates, None),
         "exec.start": Method("stream", frozenset(), containers.ContainerExec, containers.ExecOutput),
         "exec.input": Method("request", frozenset(), containers.ExecInput, common.Empty),
+        "sandbox.connect": Method("request", frozenset(), sandboxes.SandboxConnect, common.Empty),
         "volume.take": Method("request", frozenset(), volumes.MountTake, volumes.MountTaken),
         "layers.list": Method("stream", frozenset(), volumes.LayersRead, volumes.VolumeEntries),
         "layers.read": Method("stream", frozenset(), volumes.LayersRead, volumes.VolumePiece),

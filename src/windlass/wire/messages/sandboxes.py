@@ -21,6 +21,13 @@ class ProbeSpec(TypedDict, total=False):
     interval: float
 
 
+class PortSpec(TypedDict):
+    """A port that others reach. ``kind``: "tls", "h2" (TLS with HTTP/2) or "tcp" (its own bytes, and TLS beside)."""
+
+    port: int
+    kind: str
+
+
 class _SandboxSpec(TypedDict):
     """The part of ``SandboxSpec`` that is always there."""
 
@@ -38,7 +45,8 @@ class _SandboxSpec(TypedDict):
 
 class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
-    ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never."""
+    ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
+    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody."""
 
     workdir: str
     idle_timeout: float
@@ -49,6 +57,9 @@ class SandboxSpec(_SandboxSpec, total=False):
     buckets: list[BucketMount]
     nfs: list[NfsMount]
     gpus: list[GpuSpec]
+    inbound_cidrs: list[str]
+    ports: list[PortSpec]
+    custom_domain: str
 
 
 class SandboxPlan(TypedDict, total=False):
@@ -316,3 +327,50 @@ class SandboxFork(_SandboxFork, total=False):
 class SandboxReload(TypedDict, total=False):
     sandbox_id: str
     seconds: float
+
+
+class _SandboxTunnels(TypedDict):
+    sandbox_id: str
+
+
+class SandboxTunnels(_SandboxTunnels, total=False):
+    """Where its ports are reached, once it runs, within ``seconds``."""
+
+    seconds: float
+
+
+class TunnelInfo(TypedDict):
+    """``host`` and ``number``: where TLS is spoken. ``raw``: where the program's own bytes are; 0: nowhere."""
+
+    port: int
+    host: str
+    number: int
+    raw: int
+
+
+class SandboxTunnelsReply(TypedDict):
+    tunnels: list[TunnelInfo]
+
+
+class _SandboxToken(TypedDict):
+    sandbox_id: str
+    port: int
+
+
+class SandboxToken(_SandboxToken, total=False):
+    """A token for requests to that port. ``metadata``: what the program there is told of who shows it."""
+
+    metadata: str
+
+
+class SandboxTokenReply(TypedDict):
+    url: str
+    token: str
+
+
+class SandboxConnect(TypedDict):
+    """Connect the port of this container with the edge, by the ``ticket`` that the edge waits for."""
+
+    sandbox_id: str
+    port: int
+    ticket: str

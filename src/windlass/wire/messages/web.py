@@ -37,19 +37,26 @@ class ProxyTokenRef(TypedDict):
     token_id: str
 
 
-class TunnelOpen(TypedDict):
-    """From a container, for a port of it. Open as long as the stream."""
-
+class _TunnelOpen(TypedDict):
     port: int
 
 
+class TunnelOpen(_TunnelOpen, total=False):
+    """From a container, for a port of it. Open as long as the stream. ``kind``: what is spoken there ("tls", "h2",
+    "any")."""
+
+    kind: str
+
+
 class TunnelItem(TypedDict, total=False):
-    """First where the tunnel is, then the number of each ``visitor``, for whom the container connects to the edge."""
+    """First where the tunnel is, then the number of each ``visitor``, for whom the container connects to the edge, and
+    shows the ``ticket`` there."""
 
     tunnel_id: str
     host: str
     port: int
     visitor: int
+    ticket: str
 
 
 class EdgeTrusted(TypedDict):

@@ -14,7 +14,7 @@ from windlass.wire.messages import sandboxes as messages
 from windlass.wire.messages import workers
 from windlass.worker.images import build, cache
 from windlass.worker.runtime import base
-from windlass.worker.sandboxes import box, execs, files, overlaid, probing, snapshots, starting
+from windlass.worker.sandboxes import box, execs, files, overlaid, probing, snapshots, starting, visiting
 
 _LONGEST_WAIT = 60.0
 _WATCH_STEP = 1.0
@@ -25,13 +25,14 @@ class Service:
 
     def __init__(
         self, runtime: base.Runtime, owner: tasks.Tasks, changed: Callable[[str], None], *, run: Path,
-        time: clock.Clock,
+        edge: Path, time: clock.Clock,
     ) -> None:  # fmt: skip
         self._runtime = runtime
         self._owner = owner
         self._run = run
         self.execs = execs.Execs(owner, changed, time)
         self.probes = probing.Probes(owner, self._probed, changed)
+        self.visiting = visiting.Visiting(edge)
         self._inputs: dict[str, _Input] = {}
         self._others: set[str] = set()
         """Containers that are no sandboxes."""
@@ -40,6 +41,7 @@ class Service:
             "sandbox.exec_write": self._exec_write, "sandbox.exec_kill": self._exec_kill,
             "sandbox.stdin": self._stdin, "sandbox.file": self._file, "sandbox.watch": self._watch,
             "sandbox.snapshot": self._snapshot, "sandbox.mount": self._mount, "sandbox.unmount": self._unmount,
+            "sandbox.connect": self._connect,
         }  # fmt: skip
 
     def add(self, container_id: str, real: workers.ContainerReality) -> workers.ContainerReality:
@@ -47,6 +49,7 @@ class Service:
         if real["state"] == "exited":
             self.probes.forget(container_id)
             self._others.discard(container_id)
+            self.visiting.forget(container_id)
             if (kept := self._inputs.pop(container_id, None)) is not None:
                 kept.close()
         elif real["state"] == "running" and self._is_sandbox(container_id):
@@ -134,6 +137,15 @@ class Service:
         if one.container_id != request.get("sandbox_id"):
             raise exception.NotFoundError("no such command in this sandbox")
         return one
+
+    # -- ports -----------------------------------------------------------------------------------------------
+
+    async def _connect(self, incoming: peers.Incoming) -> None:
+        request: messages.SandboxConnect = incoming.body
+        home = self._runtime.sandbox(request["sandbox_id"])
+        first, port = home.record["pid"], request["port"]
+        await self.visiting.connect(request["sandbox_id"], first, port, request["ticket"])
+        incoming.reply({})
 
     # -- input of the entrypoint -----------------------------------------------------------------------------
 

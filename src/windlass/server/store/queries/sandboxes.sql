@@ -35,3 +35,9 @@ INSERT OR REPLACE INTO snapshot (image, expires_at) VALUES (?, ?);
 SELECT 1 FROM snapshot WHERE image = ? AND expires_at < ?;
 -- name: snapshots_kept
 SELECT image FROM snapshot WHERE expires_at IS NULL OR expires_at >= ?;
+-- name: ports
+SELECT port, host, number, raw FROM sandbox_port WHERE sandbox = ? ORDER BY port;
+-- name: put_port
+INSERT OR REPLACE INTO sandbox_port (sandbox, port, host, number, raw) VALUES (?, ?, ?, ?, ?);
+-- name: forget_ports
+DELETE FROM sandbox_port WHERE sandbox = ?;

@@ -1,0 +1,73 @@
+"""Ports of sandboxes, connected with the edge of the server: it asks for a connection, and knows it by its ticket."""
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import json
+import os
+import socket
+from pathlib import Path
+
+from windlass import exception
+from windlass.kit import joined
+from windlass.worker import linux
+
+_PATIENCE = 5.0
+_LOOPBACK = "127.0.0.1"
+
+
+class Visiting:
+    """``edge``: the socket of the server's edge for those inside."""
+
+    def __init__(self, edge: Path) -> None:
+        self._edge = edge
+        self._ends: dict[str, set[joined.End]] = {}
+
+    async def connect(self, container_id: str, pid: int, port: int, ticket: str) -> None:
+        """Raises ``ConflictError`` where nobody listens at ``port`` of the sandbox whose process 1 is ``pid``."""
+        loop = asyncio.get_running_loop()
+        inside = await self._inside(pid, port)
+        mine = self._ends.setdefault(container_id, set())
+        near, far = joined.End(mine.add, mine.discard), joined.End()
+        try:
+            await loop.create_connection(lambda: near, sock=inside)
+            await loop.create_unix_connection(lambda: far, str(self._edge))
+        except OSError as exc:
+            near.close()
+            raise exception.ServiceError(f"the edge cannot be reached: {exc}") from None
+        far.write(json.dumps({"ticket": ticket}).encode() + b"\n")
+        near.join(far)
+
+    async def _inside(self, pid: int, port: int) -> socket.socket:
+        made = await _made_there(pid)
+        try:
+            made.setblocking(False)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(made, (_LOOPBACK, port)), _PATIENCE)
+        except (OSError, asyncio.TimeoutError):
+            made.close()
+            raise exception.ConflictError(f"nothing listens at port {port} of the sandbox") from None
+        return made
+
+    def forget(self, container_id: str) -> None:
+        """It has ended: an open connection would keep its network."""
+        for end in list(self._ends.pop(container_id, ())):
+            end.close()
+
+
+async def _made_there(pid: int) -> socket.socket:
+    """A socket belongs to the network of the thread that makes it; the thread has entered the sandbox's, and ends."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as alone:
+        return await asyncio.get_running_loop().run_in_executor(alone, _socket_of, pid)
+
+
+def _socket_of(pid: int) -> socket.socket:
+    try:
+        its = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        raise exception.ConflictError("the sandbox has ended") from None
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, its)
+        linux.setns(its, linux.NEWNET)
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)

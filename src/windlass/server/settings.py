@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from windlass.kit import tracing
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -24,6 +26,11 @@ class Settings:
 
     metrics: str = ""
     """HOST:PORT where figures and health are served, beside the Unix socket ``run/operations.sock``; "": nowhere."""
+
+    traces: str = ""
+    """URL that spans of calls are sent to (OTLP over HTTP, JSON): as OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere."""
+    traces_headers: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """Sent along; of OTEL_EXPORTER_OTLP_HEADERS."""
 
     tick: float = 1.0
     """Each loop looks at least so often, whether somebody woke it or not."""
@@ -160,7 +167,9 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     changes: dict[str, object] = {}
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
-        if text is not None and field.name not in ("home", "aws"):
+        if text is not None and field.name not in ("home", "aws", "traces_headers"):
             changes[field.name] = _KINDS[str(field.type)](text)
+    changes.setdefault("traces", tracing.endpoint(environ))
+    changes["traces_headers"] = tracing.headers(environ)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]

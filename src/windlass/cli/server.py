@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from windlass import exception, paths
-from windlass.cli import backup, control, listing, programs
+from windlass.cli import backup, control, listing, programs, unit
 
 _TRUSTED = Path("/usr/local/share/ca-certificates/windlass-local.crt")
 
@@ -24,6 +24,8 @@ def group() -> None:
 
 group.add_command(backup.backup)
 group.add_command(backup.restore)
+group.add_command(unit.install)
+group.add_command(unit.uninstall)
 
 
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")

@@ -141,6 +141,15 @@ def _print_new(name: str, place: int) -> int:
     return place + (len(whole) + 1 if whole else 0)
 
 
+@group.command(help="All messages of this release as an OpenAPI document, in JSON.")
+def openapi() -> None:
+    from windlass.server import compose  # brings in all that answers
+    from windlass.server.api import openapi as documents
+
+    assert compose.API
+    click.echo(json.dumps(documents.document(), indent=2))
+
+
 @group.command(help="Answer HTTPS as well. With certificates of a local authority, which this machine then trusts.")
 def trust() -> None:
     from windlass.cli import ask

@@ -25,6 +25,7 @@ from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import nfs as _nfs
+from windlass.server.api import openapi as _openapi
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
@@ -190,7 +191,10 @@ def _pages(core: core_module.Core) -> operations.Pages:
         gaps = await checked.gaps()
         return operations.said(503 if gaps else 200, {"state": "not ready" if gaps else "ready", "gaps": gaps})
 
-    return {"/metrics": figures, "/healthz": alive, "/readyz": ready}
+    async def described() -> operations.Answer:
+        return operations.said(200, _openapi.document())
+
+    return {"/metrics": figures, "/healthz": alive, "/readyz": ready, "/openapi.json": described}
 
 
 def _close_links(links: set[link.Link]) -> None:

@@ -17,13 +17,13 @@ class Handler(logging.handlers.RotatingFileHandler):
     def doRollover(self) -> None:
         own = [number for number in (1, 2) if self._is_mine(number)]
         super().doRollover()
-        for number in own:
+        for number in own if self.stream is not None else ():
             os.dup2(self.stream.fileno(), number)
 
     def _is_mine(self, number: int) -> bool:
         try:
-            return os.path.samestat(os.fstat(number), os.fstat(self.stream.fileno()))
-        except (OSError, ValueError, AttributeError):
+            return self.stream is not None and os.path.samestat(os.fstat(number), os.fstat(self.stream.fileno()))
+        except OSError:  # closed
             return False
 
 

@@ -17,8 +17,9 @@ class Handler(logging.handlers.RotatingFileHandler):
     def doRollover(self) -> None:
         own = [number for number in (1, 2) if self._is_mine(number)]
         super().doRollover()
-        for number in own if self.stream is not None else ():
-            os.dup2(self.stream.fileno(), number)
+        if self.stream is not None:
+            for number in own:
+                os.dup2(self.stream.fileno(), number)
 
     def _is_mine(self, number: int) -> bool:
         try:

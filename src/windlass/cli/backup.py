@@ -66,7 +66,7 @@ def _restore(source: Path, home: Path, *, replace: bool, yes: bool) -> None:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head["created_at"]))
     click.echo(f"{home} is as {head['home']} was at {when}.")
     if "layers" not in head["parts"]:
-        click.echo("Images that are not here are built again when their apps are run or deployed.")
+        click.echo("Images are not in it: deploy your apps again, which builds those that this machine lacks.")
 
 
 def _stopped(home: Path) -> int:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from windlass.exception import Error as Error
     from windlass.execution import current_function_call_id as current_function_call_id
     from windlass.execution import current_input_id as current_input_id
+    from windlass.execution import current_traceparent as current_traceparent
     from windlass.execution import interact as interact
     from windlass.execution import is_local as is_local
     from windlass.file_pattern_matcher import FilePatternMatcher as FilePatternMatcher
@@ -86,6 +87,7 @@ _WHERE = {
     "concurrent": "partial_function",
     "current_function_call_id": "execution",
     "current_input_id": "execution",
+    "current_traceparent": "execution",
     "enable_output": "client.output",
     "enter": "partial_function",
     "exit": "partial_function",

@@ -22,6 +22,15 @@ def current_function_call_id() -> str | None:
     return here.call_id.get()
 
 
+def current_traceparent() -> str | None:
+    """The span of the attempt that this code runs for, as ``traceparent`` has it, where the platform exports traces.
+
+    Example:
+        >>> request.add_header("traceparent", windlass.current_traceparent() or "")
+    """
+    return here.traceparent.get() or None
+
+
 def interact() -> None:
     """Attach the user's terminal to this container until the current input ends; it has no timeout meanwhile.
 

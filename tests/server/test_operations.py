@@ -144,6 +144,27 @@ def test_a_histogram_counts_each_duration_once():
     ]  # fmt: skip
 
 
+def test_it_is_reached_at_an_address_only_where_one_was_said_and_a_busy_one_is_named(tmp_path):
+    async def hello() -> operations.Answer:
+        return operations.said(200, "hello")
+
+    async def scene() -> None:
+        pages = {"/hello": hello}
+        async with operations.serve(pages, tmp_path / "a.sock", "") as none:
+            assert none == []
+        assert not (tmp_path / "a.sock").exists()
+        async with operations.serve(pages, tmp_path / "a.sock", "127.0.0.1:0") as (port,):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b'"hello"\n')
+            writer.close()
+            with pytest.raises(exception.ConflictError, match=f"127.0.0.1:{port}"):
+                async with operations.serve(pages, tmp_path / "b.sock", f"127.0.0.1:{port}"):
+                    pass
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+
+
 @pytest.mark.parametrize("text", ["", "9464x", "host:", "127.0.0.1:70000"])
 def test_an_address_that_is_none_is_refused(text):
     with pytest.raises(exception.InvalidError, match="HOST:PORT"):

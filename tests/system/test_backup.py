@@ -1,16 +1,23 @@
-"""A backup of a platform at work, restored in another home: what was acknowledged before it is there, and goes on."""
+"""A backup of a platform at work, restored in another home: what was acknowledged before it is there, and goes on.
+
+The other platform is watched, too: its figures, its health and the spans of its calls are what they should be.
+"""
 
 from __future__ import annotations
 
+import http.client
+import socket
 import subprocess
 import threading
 import time
 
 import pytest
 
+import collector as collectors
 import leftovers
 import windlass
 from stage import Stage, until
+from windlass import paths
 
 DEPLOYED = """
 import modal
@@ -25,6 +32,12 @@ def add(name, text):
     volume.commit()
     return sorted(__import__("os").listdir("/data"))
 
+@app.function()
+def adds(name):
+    import windlass
+    assert windlass.current_traceparent()
+    return add.remote(name, "x")
+
 @app.function(max_containers=1)
 def patient(number):
     return waits.get(timeout=60) + number
@@ -32,18 +45,37 @@ def patient(number):
 
 
 @pytest.fixture
-def other(stage, tmp_path):
-    """Another home, which has the base of this one."""
+def collector():
+    made = collectors.Collector()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def other(stage, tmp_path, collector):
+    """Another home, which has the base of this one; spans of its calls go to ``collector``."""
     home = tmp_path / "home"
     (home / "layers").mkdir(parents=True)
     subprocess.run(["cp", "-al", stage.base(), home / "layers"], check=True)
-    platform = Stage(home, WINDLASS_SERVER_WEB_PORT="0")
+    platform = Stage(home, WINDLASS_SERVER_WEB_PORT="0", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
     yield platform
     platform.stop()
     until(lambda: not leftovers.look(home), 10, "nothing left")
 
 
-def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_goes_on(stage, other, program, tmp_path):
+def asked(platform: Stage, path: str) -> tuple[int, str]:
+    """What the door of operations answers, as `curl --unix-socket` would see it."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.connect(str(paths.operations_socket(platform.home)))
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_what_was_acknowledged_before_a_backup_is_there_after_it_and_goes_on(
+    stage, other, program, tmp_path, collector
+):
     file = program("kept.py", DEPLOYED)
     stage.cli("deploy", file, check=0)
     add = windlass.Function.from_name("kept-shop", "add")
@@ -94,7 +126,7 @@ app = modal.App("shown")
 @app.local_entrypoint()
 def main():
     assert modal.Dict.from_name("kept-values")["large"] == b"large" * 100_000
-    assert modal.Function.from_name("kept-shop", "add").remote("after", "x") == ["after", "before"]
+    assert modal.Function.from_name("kept-shop", "adds").remote("after") == ["after", "before"]
     modal.Queue.from_name("kept-line").put(1)
     print("finished", modal.FunctionCall.from_id({waiting.object_id!r}).get(timeout=60))
 """)
@@ -102,3 +134,12 @@ def main():
     assert "written before" in other.cli("volume", "get", "kept-files", "before", "-", check=0).out
     windlass.Queue.from_name("kept-line").put(1)
     assert waiting.get(timeout=60) == 101
+
+    spans = collector.wait("adds.remote", "call adds", "run adds", "call add", "run add", "import", "make")
+    chain = ["adds.remote", "call adds", "run adds", "call add", "run add"]
+    assert [spans[one]["parentSpanId"] for one in chain[1:]] == [spans[one]["spanId"] for one in chain[:-1]]
+    assert {spans[one]["service"] for one in chain} == {"windlass", "windlass-client"}
+    status, text = asked(other, "/metrics")
+    assert status == 200 and 'windlass_inputs_ended_total{status="success"} 3' in text
+    assert 'windlass_container_start_seconds_count{phase="whole"} 3' in text
+    assert asked(other, "/readyz")[0] == 200 and asked(other, "/healthz")[0] == 200

@@ -16,7 +16,7 @@ from windlass import exception, paths
 from windlass.cli import options, programs
 
 
-@click.command(help="Keep all state of the platform, also while it runs: in an archive, or in a folder of backups.")
+@click.command(help="Keep all state in an archive or a folder. The platform may run. Restore brings it back.")
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--with-images", is_flag=True, help="Images, too, which can be large and can be built again.")
 def backup(target: Path, with_images: bool) -> None:
@@ -31,7 +31,7 @@ def backup(target: Path, with_images: bool) -> None:
         click.echo("Blobs and layers of volumes that lie in a bucket are not: the backup only names them.")
 
 
-@click.command(help="Bring back what `windlass server backup` kept. Without BACKUP: finish one that was interrupted.")
+@click.command(help="Bring back a backup. Without BACKUP: finish a restore that was interrupted.")
 @click.argument("source", metavar="[BACKUP]", required=False, type=click.Path(path_type=Path))
 @click.option("--replace", is_flag=True, help="Replace the state that is there; it is lost.")
 @options.yes_option
@@ -66,7 +66,7 @@ def _restore(source: Path, home: Path, *, replace: bool, yes: bool) -> None:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(head["created_at"]))
     click.echo(f"{home} is as {head['home']} was at {when}.")
     if "layers" not in head["parts"]:
-        click.echo("Images that are not here are built again when their apps are run or deployed.")
+        click.echo("Images are not in it: deploy your apps again, which builds those that this machine lacks.")
 
 
 def _stopped(home: Path) -> int:

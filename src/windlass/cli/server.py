@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from windlass import exception, paths
-from windlass.cli import backup, control, exposure, listing, programs
+from windlass.cli import backup, control, exposure, listing, programs, unit
 
 F = TypeVar("F", bound=Callable[..., Any])
 _FILE = click.Path(exists=True, dir_okay=False, resolve_path=True)
@@ -27,6 +27,8 @@ def group() -> None:
 
 group.add_command(backup.backup)
 group.add_command(backup.restore)
+group.add_command(unit.install)
+group.add_command(unit.uninstall)
 
 
 def _remote_options(function: F) -> F:
@@ -177,6 +179,15 @@ def _print_new(name: str, place: int) -> int:
     for line in whole.decode("utf-8", "replace").splitlines():
         click.echo(f"{name}: {line}")
     return place + (len(whole) + 1 if whole else 0)
+
+
+@group.command(help="All messages of this release as an OpenAPI document, in JSON.")
+def openapi() -> None:
+    from windlass.server import compose  # brings in all that answers
+    from windlass.server.api import openapi as documents
+
+    assert compose.API
+    click.echo(json.dumps(documents.document(), indent=2))
 
 
 @group.command(help="Answer HTTPS as well. With certificates of a local authority, which this machine then trusts.")

@@ -41,6 +41,7 @@ importing = False
 """Set by the command line while it imports the user's file: nothing may run from there."""
 
 input_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_input_id", default=None)
+traceparent: contextvars.ContextVar[str] = contextvars.ContextVar("windlass_traceparent", default="")
 call_id: contextvars.ContextVar[str | None] = contextvars.ContextVar("windlass_call_id", default=None)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, here, outputs, session
+from windlass.client import blobs, here, outputs, session, tracing
 from windlass.kit import ids
 from windlass.wire import codec, payload
 from windlass.wire.messages import calls
@@ -31,9 +31,9 @@ def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
 
 async def describe(
-    home: session.Session, function: Function[..., Any, Any], kind: str, data: bytes
+    home: session.Session, function: Function[..., Any, Any], kind: str, data: bytes, span: tracing.Call | None = None
 ) -> tuple[calls.CallCreate, list[codec.Bytes]]:
-    """The message that creates a call with one input."""
+    """The message that creates a call with one input. ``span``: the caller's own, where traces are exported."""
     function_id = function._known_id
     if function_id is None:
         function_id = await function._ready()
@@ -50,15 +50,23 @@ async def describe(
     }
     if function._method:
         create["method"] = function._method
+    if span is not None:
+        create["traceparent"] = span.text
+    elif ambient := tracing.ambient():
+        create["traceparent"] = ambient
     return create, attachments
 
 
 async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[], Any]:
     """Run one input and wait for its output."""
     home = session.current()
-    create, attachments = await describe(home, function, "remote", data)
+    span = tracing.begin(f"{function._tag}.remote")
+    create, attachments = await describe(home, function, "remote", data, span)
     try:
-        return (await outputs.first(home, create, attachments)).open
+        arrived = await outputs.first(home, create, attachments)
+        if span is not None:
+            span.end("" if arrived.output["status"] == "success" else arrived.output["status"])
+        return arrived.open
     except asyncio.CancelledError:
         running = None if function._app is None else function._app._running
         if running is None or not running.detached:  # in a detached app a call outlives whoever made it
@@ -69,8 +77,11 @@ async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[],
 async def spawn(function: Function[..., Any, Any], data: bytes) -> str:
     """Enqueue one input; returns the call's id once the server has it."""
     home = session.current()
-    create, attachments = await describe(home, function, "spawn", data)
+    span = tracing.begin(f"{function._tag}.spawn")
+    create, attachments = await describe(home, function, "spawn", data, span)
     await home.request("call.create", create, attachments)
+    if span is not None:
+        span.end()
     return create["call_id"]
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
-from windlass.client import blobs, bridge, here, output, outputs, session
+from windlass.client import blobs, bridge, here, output, outputs, session, tracing
 from windlass.kit import ids, tasks
 from windlass.wire import codec
 from windlass.wire.messages import calls
@@ -62,6 +62,8 @@ class Engine:
         self._ended: set[int] = set()
         self._ended_below = 0
         self._over = False
+        self._span = tracing.begin(f"{name}.{kind}")
+        self._traceparent = self._span.text if self._span is not None else tracing.ambient()
         self._show = output.current()
         self._owner = tasks.Tasks(on_failure=self._failed)
 
@@ -104,6 +106,8 @@ class Engine:
     async def stop(self) -> None:
         """Give up: cancel whatever is still outstanding."""
         await self._owner.close()
+        if self._span is not None:
+            self._span.end()
         if not self._over and self._sent and self._home is not None:
             self._over = True
             self._home.post_request("call.cancel", {"call_id": self.call_id})
@@ -135,6 +139,8 @@ class Engine:
                     body.update(function_id=self._function_id, kind=self._kind, parent_input_id=self._parent)
                     if self._method:
                         body["method"] = self._method
+                    if self._traceparent:
+                        body["traceparent"] = self._traceparent
                     await self._admitted("call.create", body, attachments)
                     created = True
                     if self._kind != "spawn":

@@ -68,6 +68,7 @@ class Batches(service.Service):
         first = unit.leases[0]
         here.input_id.set(first.input_id)
         here.call_id.set(first.call_id)
+        here.traceparent.set(first.traceparent)
 
         def began() -> None:
             self._attendant.attend()

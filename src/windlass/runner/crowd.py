@@ -349,6 +349,7 @@ class Crowd(service.Service):
         lease = run.leases[0]
         here.input_id.set(lease.input_id)
         here.call_id.set(lease.call_id)
+        here.traceparent.set(lease.traceparent)
         try:
             call = run.arguments(self._arguments, self._outcomes)
             if call is not None:

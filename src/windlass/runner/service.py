@@ -164,6 +164,7 @@ class Service:
             return 0.0
         here.input_id.set(lease.input_id)
         here.call_id.set(lease.call_id)
+        here.traceparent.set(lease.traceparent)
         marks.current = lease.input_id
         items = 0
 

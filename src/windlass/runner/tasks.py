@@ -73,6 +73,7 @@ class Tasks:
     async def _run(self, run: units.Run) -> None:
         here.input_id.set(run.leases[0].input_id)
         here.call_id.set(run.leases[0].call_id)
+        here.traceparent.set(run.leases[0].traceparent)
         try:
             if all(lease.data is not None for lease in run.leases):
                 call = run.arguments(self._arguments, self._outcomes)

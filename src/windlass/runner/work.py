@@ -34,13 +34,14 @@ class Lease:
 
     __slots__ = (
         "attempt", "began", "blob", "call_id", "cancelled", "data", "dropped", "ended", "input_id", "key", "method",
-        "size", "stream",
+        "size", "stream", "traceparent",
     )  # fmt: skip
 
     def __init__(self, body: dict[str, Any], attachments: list[bytes]) -> None:
         self.input_id: str = body["input_id"]
         self.call_id: str = body["call_id"]
         self.method: str = body.get("method", "")
+        self.traceparent: str = body.get("traceparent", "")
         self.attempt: int = body["attempt"]
         payload = body["payload"]
         at = payload.get("at")

@@ -8,7 +8,6 @@ import contextlib
 import ctypes
 import fcntl
 import logging
-import logging.handlers
 import os
 import resource
 import signal
@@ -19,6 +18,7 @@ from pathlib import Path
 import uvloop
 
 from windlass import exception, paths
+from windlass.kit import rotation
 from windlass.server import compose, settings
 
 _PR_SET_DUMPABLE = 4
@@ -54,14 +54,6 @@ def _refuse_half_restored(home: Path) -> None:
         )
 
 
-def _log_to(home: Path) -> None:
-    folder = home / "log"
-    folder.mkdir(parents=True, exist_ok=True)
-    handler = logging.handlers.RotatingFileHandler(folder / "server.log", maxBytes=8 * 1024 * 1024, backupCount=3)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=os.environ.get("WINDLASS_LOG_LEVEL", "INFO"), handlers=[handler])
-
-
 def _keep_to_itself() -> None:
     """No core dump of this process: secrets pass through its memory."""
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
@@ -88,7 +80,7 @@ def main() -> int:
     _keep_to_itself()
     try:
         home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _log_to(home)
+        rotation.log_to(home / "log" / "server.log", os.environ.get("WINDLASS_LOG_LEVEL", "INFO"))
         with _only_one(home):
             _refuse_half_restored(home)
             uvloop.run(_run(settings.from_environment(home)))

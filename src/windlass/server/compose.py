@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from windlass import exception, paths
 from windlass.kit import clock as clock_module
-from windlass.kit import ids, tasks
+from windlass.kit import ids, tasks, tracing
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
 from windlass.server.api import billing as _billing
@@ -27,6 +27,7 @@ from windlass.server.api import identity as _identity
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import nfs as _nfs
+from windlass.server.api import openapi as _openapi
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
@@ -42,7 +43,7 @@ from windlass.server.api import volumes as _volumes
 from windlass.server.api import web as _web
 from windlass.server.api import workers as _workers
 from windlass.server.apply import core as core_module
-from windlass.server.apply import health, load, metrics, outputs, schedule
+from windlass.server.apply import health, load, metrics, outputs, schedule, traces
 from windlass.server.apply import turn as turn_module
 from windlass.server.bus import link, signal
 from windlass.server.loops import checkpoint, firings, garbage, pulse, reaper, scheduler
@@ -100,6 +101,9 @@ def core(
         server_id=ids.new("sv"),
         tasks=owner,
     )
+    if settings.traces:
+        made.tracer = tracing.Exporter(settings.traces, service="windlass", headers=settings.traces_headers)
+        turn.traced = lambda item: traces.running(made, item).text()
     turn.prepare = lambda: schedule.leasing(made)
     turn.push = lambda fresh: outputs.push(made, fresh)
     turn.recover = lambda exc: _begin_anew(made, links)
@@ -174,6 +178,8 @@ async def server(
             made.turn.end()
             await owner.close()
             made.turn.end()
+            if made.tracer is not None:
+                await asyncio.to_thread(made.tracer.flush, 1.0)
 
 
 def _pages(core: core_module.Core) -> operations.Pages:
@@ -193,7 +199,10 @@ def _pages(core: core_module.Core) -> operations.Pages:
         gaps = await checked.gaps()
         return operations.said(503 if gaps else 200, {"state": "not ready" if gaps else "ready", "gaps": gaps})
 
-    return {"/metrics": figures, "/healthz": alive, "/readyz": ready}
+    async def described() -> operations.Answer:
+        return operations.said(200, _openapi.document())
+
+    return {"/metrics": figures, "/healthz": alive, "/readyz": ready, "/openapi.json": described}
 
 
 def _close_links(links: set[link.Link]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from windlass import exception
+from windlass.kit import tracing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Settings:
 
     metrics: str = ""
     """HOST:PORT where figures and health are served, beside the Unix socket ``run/operations.sock``; "": nowhere."""
+
+    traces: str = ""
+    """URL that spans of calls are sent to (OTLP over HTTP, JSON): as OTEL_EXPORTER_OTLP_ENDPOINT says, else nowhere."""
+    traces_headers: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """Sent along; of OTEL_EXPORTER_OTLP_HEADERS."""
 
     web_host: str = "127.0.0.1"
     """The address that the edge listens at."""
@@ -199,8 +205,10 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     changes: dict[str, object] = dict(remote(home))
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
-        if text is not None and field.name not in ("home", "aws"):
+        if text is not None and field.name not in ("home", "aws", "traces_headers"):
             changes[field.name] = _KINDS[str(field.type)](text)
+    changes.setdefault("traces", tracing.endpoint(environ))
+    changes["traces_headers"] = tracing.headers(environ)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from windlass import exception, paths
-from windlass.kit import clock
+from windlass.kit import clock, rotation
 from windlass.wire.messages import workers
 from windlass.worker import agent, compose, gpus, node, outside, programs
 from windlass.worker.runtime import base
@@ -43,7 +43,7 @@ def main() -> None:
         if options.runtime != "process" and not options.inside:
             _enter(home, options.runtime)
         outer = outside.leave_behind(home) if options.inside else outside.Outside()
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        rotation.log_to(home / "log" / "worker.log")
         with _only_one(home), contextlib.suppress(asyncio.CancelledError):
             asyncio.run(_work(home, options.runtime, outer))
     except exception.Error as exc:

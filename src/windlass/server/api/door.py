@@ -75,6 +75,11 @@ def handler(method: str, *needs: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def needs(method: str) -> tuple[str, ...]:
+    """Keys that its body must have although its shape does not say so."""
+    return _NEEDS.get(method, ())
+
+
 def encode(header: dict[str, Any]) -> bytes:
     try:
         return _fast_encode(header)

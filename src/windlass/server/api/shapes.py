@@ -41,4 +41,6 @@ def _message(shape: Any) -> Any:
     optional = {name: kind for name, kind in fields.items() if name not in required}
     base = _typed_dict(shape.__name__, required)
     meta: Any = type(base)
-    return meta(shape.__name__, (base,), {"__annotations__": optional}, total=False) if optional else base
+    made = meta(shape.__name__, (base,), {"__annotations__": optional}, total=False) if optional else base
+    made.__module__, made.__doc__ = shape.__module__, shape.__doc__  # two nouns may have a message of one name
+    return made

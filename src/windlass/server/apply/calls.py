@@ -7,6 +7,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
+from windlass.server.apply import traces
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import admission
 from windlass.server.state import machines, moves, work
@@ -92,6 +93,8 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
         calls.insert(core.db, call)
         core.counters.call += 1
         _remember(core, call)
+        if core.tracer is not None:
+            traces.begin(core, call, request)
     call.client = client
     _add(core, call, fresh, closed=request.get("closed", False))
     return call

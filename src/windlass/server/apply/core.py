@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from windlass.kit import clock, tasks
+from windlass.kit import clock, tasks, tracing
 from windlass.server import settings
 from windlass.server.apply import turn
 from windlass.server.bus import signal
@@ -58,6 +58,8 @@ class Core:
     receipts: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What is known of the receipts of clients that are connected (``apply.receipts.Seen``)."""
     web: web.Web = dataclasses.field(default_factory=web.Web)
+    tracer: tracing.Exporter | None = None
+    """Where spans of calls go, if anywhere."""
     measures: measures.Measures = dataclasses.field(default_factory=measures.Measures)
     identity: identity.Identity = dataclasses.field(default_factory=identity.Identity)
     terminals: terminals.Terminals = dataclasses.field(default_factory=terminals.Terminals)

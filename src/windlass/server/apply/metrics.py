@@ -49,6 +49,9 @@ def _counted(core: Core, made: exposition.Page) -> None:
     made.histogram("windlass_container_start_seconds", "Starts of containers, by phase.", starts)
     made.histogram("windlass_commit_seconds", "Commits of the database.", [_timing(core.turn.took)])
     made.histogram("windlass_scheduler_look_seconds", "Looks of the scheduler at all functions.", [_timing(own.looks)])
+    if core.tracer is not None:
+        spans = [({"fate": "sent"}, core.tracer.sent), ({"fate": "lost"}, core.tracer.lost)]
+        made.family("windlass_trace_spans_total", "counter", "Spans of calls, for the collector.", spans)
     made.histogram("windlass_loop_lag_seconds", "How much too late the event loop comes.", [_timing(own.lag)])
 
 

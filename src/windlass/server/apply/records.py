@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from windlass.server.apply import core as core_module
+from windlass.server.apply import traces
 from windlass.server.decide import attempts
 from windlass.server.state import machines, moves, records, work
 from windlass.server.store import inputs
@@ -38,6 +39,8 @@ def ended(
     """An attempt is over, or an input that never ran. Called while the input still has its lease."""
     call, usage = item.call, item.usage
     function = call.function
+    if core.tracer is not None:
+        traces.attempt_ended(core, item, outcome, _reason(outcome, body, exit))
     minute = function.minute
     if outcome == _SUCCESS and minute is not None and usage is not None and minute.inputs >= _FEW:
         # A flood: of short ones each 16th stands for all in the histograms.

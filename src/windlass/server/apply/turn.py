@@ -34,6 +34,8 @@ class Turn:
         """How long commits take."""
         self.prepare: Callable[[], None] = lambda: None
         self.recover: Callable[[BaseException], None] = lambda exc: None
+        self.traced: Callable[[work.Input], str] | None = None
+        """The ``traceparent`` of an attempt, where traces are exported."""
         self.push: Callable[[dict[work.Call, list[work.Output]]], None] = lambda fresh: None
         self._reset()
 
@@ -115,7 +117,7 @@ class Turn:
         if fresh:
             _try(lambda: self.push(fresh))
         for container, items in leases.items():
-            send_leases(container, items)
+            send_leases(container, items, self.traced)
         for incoming, body, attachments in answers:
             incoming.reply(body, attachments)
         for callback in after:
@@ -148,7 +150,9 @@ def _try(callback: Callable[[], None]) -> None:
         _log.exception("telling the news failed")
 
 
-def send_leases(container: machines.Container, items: list[work.Input]) -> None:
+def send_leases(
+    container: machines.Container, items: list[work.Input], traced: Callable[[work.Input], str] | None = None
+) -> None:
     """Tell a runner what it may run. If the notice is lost the connection is, and then the leases are given back."""
     leases: list[dict[str, Any]] = []
     attachments: list[bytes] = []
@@ -171,6 +175,8 @@ def send_leases(container: machines.Container, items: list[work.Input]) -> None:
         }
         if item.call.method:
             lease["method"] = item.call.method
+        if traced is not None:
+            lease["traceparent"] = traced(item)
         leases.append(lease)
     if leases and container.peer is not None:
         container.peer.notify("runner.lease", {"leases": leases}, attachments)

@@ -8,7 +8,7 @@ import msgspec
 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
-from windlass.server.apply import records
+from windlass.server.apply import records, traces
 from windlass.server.decide import attempts
 from windlass.server.state import moves, work
 from windlass.wire.messages import containers as deaths
@@ -79,6 +79,8 @@ def check_done(core: Core, call: work.Call) -> None:
     """Close the books of a call whose inputs have all ended."""
     if call.finished and call.done_at is None:
         call.done_at = core.clock.now()
+        if core.tracer is not None:
+            traces.call_ended(core, call)
         if not call.transient:
             core.turn.done_calls.append(call)
         core.turn.fresh.setdefault(call, [])

@@ -8,6 +8,7 @@ from windlass.kit import ids
 from windlass.server.state import moves
 
 if TYPE_CHECKING:
+    from windlass.kit import tracing
     from windlass.server.state import machines, records
 
 INDEX_BITS = 30
@@ -78,6 +79,7 @@ class Call:
         "parent",
         "part",
         "recorded",
+        "trace",
         "transient",
         "watchers",
     )
@@ -110,6 +112,8 @@ class Call:
         """Inputs of it that are queued in the window, delayed or leased."""
         self.transient = False
         """A web request: it has no rows, because it ends with the connection that it came by."""
+        self.trace: tuple[tracing.Context, str] | None = None
+        """Its span and that of whoever made it, where traces are exported."""
         self.recorded = 0
         """Failed attempts of it that have a record."""
         self.watchers: list[Any] = []

@@ -22,6 +22,7 @@ class CallCreate(TypedDict, total=False):
 
     ``kind``: "remote" and "map" (the caller waits), "spawn" (survives its caller), "gen" (one input that
     yields items). ``closed``: no further inputs follow. ``method``: which one of a class, absent for functions.
+    ``traceparent``: the span (W3C) that it belongs to, where the caller has one.
     """
 
     call_id: str
@@ -29,6 +30,7 @@ class CallCreate(TypedDict, total=False):
     method: str
     kind: str
     parent_input_id: str | None
+    traceparent: str
     inputs: list[InputItem]
     closed: bool
 

@@ -52,10 +52,12 @@ class _Lease(TypedDict):
 class Lease(_Lease, total=False):
     """One input to run. ``payload`` points into the attachments of the notice, or to a blob.
 
-    ``method``: which one of a class, absent for functions.
+    ``method``: which one of a class, absent for functions. ``traceparent``: the span of this attempt, where traces are
+    exported.
     """
 
     method: str
+    traceparent: str
 
 
 class RunnerLease(TypedDict):

@@ -11,10 +11,10 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import windlass
-from windlass import exception, paths, wire
+from windlass import config, exception, paths, wire
 from windlass.client import here, numbers, output
 from windlass.kit import ids, tasks
 from windlass.wire import codec, peer
@@ -28,6 +28,12 @@ RESTART_PATIENCE = 120.0
 
 _SILENCE = 3.0  # seconds that a server may take to be started again before anybody is told
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+
+
+class Settings(Protocol):
+    """Where settings are read from."""
+
+    def __getitem__(self, key: str, /) -> Any: ...
 
 
 class Address(NamedTuple):
@@ -57,22 +63,33 @@ class Session:
     # -- exchanges ------------------------------------------------------------------------------------
 
     async def request(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> peer.Reply:
-        """Ask; repeat while the platform is unreachable."""
-        patience = Patience()
+        """Ask; repeat while the platform is unreachable, or says that this comes too fast."""
+        patience, pace = Patience(), Pace()
         while True:
             try:
                 return await (await self.link()).request(method, body, attachments)
             except exception.ServiceError as exc:
                 await patience.wait(exc)
+            except exception.ThrottledError as exc:
+                await pace.wait(exc)
 
     async def stream(
         self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()
     ) -> AsyncGenerator[peer.Reply, None]:
         """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
-        link = await self.link()
-        async with contextlib.aclosing(link.stream(method, body, attachments)) as items:
-            async for item in items:
-                yield item
+        pace, begun = Pace(), False
+        while True:
+            link = await self.link()
+            try:
+                async with contextlib.aclosing(link.stream(method, body, attachments)) as items:
+                    async for item in items:
+                        begun = True
+                        yield item
+                return
+            except exception.ThrottledError as exc:
+                if begun:
+                    raise
+                await pace.wait(exc)
 
     async def link(self) -> peer.Peer:
         """The connection, made if need be."""
@@ -201,6 +218,20 @@ class Patience:
         await asyncio.sleep(delay)
 
 
+class Pace:
+    """Waits as long as the platform says, up to ``max_throttle_wait`` seconds in all."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+
+    async def wait(self, error: exception.ThrottledError) -> None:
+        most: float | None = config.config["max_throttle_wait"]
+        if most is not None and self._waited + error.retry_after > most:
+            raise error
+        self._waited += error.retry_after
+        await asyncio.sleep(error.retry_after)
+
+
 def start_platform() -> None:
     """Run ``windlass server start``: it returns when the platform is up, or says why not."""
     import subprocess
@@ -238,7 +269,33 @@ def address() -> Address:
         hello["role"] = "container"
         hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
         return Address(here.plan["socket"], hello, autostart=False)
+    show_token(hello, config.config)
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
+
+
+def show_token(hello: common.HelloRequest, settings: Settings) -> None:
+    """Say as whom, where that is configured; without a token whoever may use the socket is the platform's owner.
+
+    Raises:
+        InvalidError: there is another kind of credentials, too.
+        UnimplementedError: there is only that.
+    """
+    token_id, secret = settings["token_id"], settings["token_secret"]
+    if settings["oauth_refresh_token"] or settings["oauth_client_id"]:
+        if token_id:
+            raise exception.InvalidError(
+                "there are a token and OAuth credentials, and one cannot be both", hint="Remove one of them."
+            )
+        raise exception.UnimplementedError(
+            "this platform has no OAuth", hint="`windlass token new` makes a token; remove the oauth_… settings."
+        )
+    if bool(token_id) != bool(secret):
+        raise exception.AuthError(
+            f"there is a {'token_id' if token_id else 'token_secret'} without its other half",
+            hint="`windlass token set` stores both; the variables are WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+        )
+    if token_id:
+        hello["token_id"], hello["token_secret"] = token_id, secret
 
 
 _current: Session | None = None

@@ -252,8 +252,9 @@ def start_platform() -> None:
         )
 
 
-def address() -> Address:
-    """Where this process belongs: to its container's socket, or to the platform of ``WINDLASS_HOME``."""
+def address(settings: Settings = config.config) -> Address:
+    """Where this process belongs: to its container's socket, to the platform of ``server_url``, or to that of
+    ``WINDLASS_HOME``."""
     hello: common.HelloRequest = {
         "role": "user",
         "protocol": wire.PROTOCOL,
@@ -269,8 +270,17 @@ def address() -> Address:
         hello["role"] = "container"
         hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
         return Address(here.plan["socket"], hello, autostart=False)
-    show_token(hello, config.config)
+    show_token(hello, settings)
+    if url := settings["server_url"]:
+        return elsewhere(url, hello, settings)
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
+
+
+def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Address:
+    """The platform that ``url`` names: no other is started instead, whether it answers or not."""
+    if url.startswith("unix:"):
+        return Address(url.removeprefix("unix:").removeprefix("//"), hello, autostart=False)
+    raise exception.UnimplementedError(f"this version reaches no platform at {url}", hint="Use unix:/path.")
 
 
 def show_token(hello: common.HelloRequest, settings: Settings) -> None:

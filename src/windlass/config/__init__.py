@@ -94,7 +94,7 @@ def _stored(key: str, profile: str | None) -> tuple[Path, str | None] | None:
 
     where = profiles.place()
     known = profiles.tables(where.path)
-    wanted = profile or asked_for()
+    wanted = profile or profiles.asked_for()
     name = profiles.chosen(where.path, known, wanted)
     table = known.get(name)
     if table is None:
@@ -107,11 +107,6 @@ def _stored(key: str, profile: str | None) -> tuple[Path, str | None] | None:
     if key not in table or (where.foreign and not _is_ours(key, str(table.get("server_url", "")))):
         return None
     return where.path, keys.text_of(table[key])
-
-
-def asked_for() -> str:
-    """The profile that the environment names."""
-    return os.environ.get("WINDLASS_PROFILE") or os.environ.get("MODAL_PROFILE") or ""
 
 
 def _has_token() -> bool:

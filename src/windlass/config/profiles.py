@@ -128,6 +128,21 @@ def chosen(path: Path, known: Tables, wanted: str) -> str:
     return next(iter(known)) if len(known) == 1 else "default"
 
 
+def current() -> str:
+    """The profile that counts.
+
+    Raises:
+        InvalidError: it cannot be told which one is meant.
+    """
+    where = place()
+    return chosen(where.path, tables(where.path), asked_for())
+
+
+def asked_for() -> str:
+    """The profile that the environment names."""
+    return os.environ.get("WINDLASS_PROFILE") or os.environ.get("MODAL_PROFILE") or ""
+
+
 # -- writing
 
 

@@ -14,7 +14,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.decide import admission
-from windlass.server.ingress import access, answers, connect, exchanges, fronts, requests, sockets, tokens
+from windlass.server.ingress import access, answers, connect, exchanges, flows, fronts, requests, sockets, tokens
 from windlass.server.state import machines
 from windlass.wire import web
 
@@ -50,7 +50,13 @@ class Edge:
                 response = await connect.answer(self.core, self.table.visits, self.owner, request, door)
                 status = response.status
                 return response
-            target = requests.target(self.core, asking, request)
+            try:
+                target = requests.target(self.core, asking, request)
+            except answers.Refusal:
+                if (asked := await flows.answer(self.core, request)) is None:
+                    raise
+                status = asked.status
+                return asked
             label = target.route.label
             self._pace()
             response = await self._answer(request, target)

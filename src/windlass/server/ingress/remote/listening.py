@@ -22,16 +22,37 @@ from windlass.server.bus import link
 from windlass.server.ingress import listener
 from windlass.server.ingress.remote import lines, requests
 from windlass.server.objects import certificate
-from windlass.wire import tether
+from windlass.wire import carriers, status, tether
 
 NOTE = "remote.shown.json"
 """In the home: how remote users reach this platform, while it runs."""
 
 _SWEEP = 1.0
 _IDLE = 75.0
+_EACH = 2  # connections that one line needs
 _LINE, _FIELD = 8 * 1024, 16 * 1024
 _SHAKE = 10.0  # seconds for TLS
 _log = logging.getLogger(__name__)
+
+
+class Server(listener.Server):
+    """Makes connections, up to a number; whoever comes then is told so."""
+
+    most = 0
+
+    def __call__(self) -> Any:
+        return super().__call__() if len(self._connections) < self.most else _Full()
+
+
+class _Full(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        refusal = exception.ResourceExhaustedError("the platform has too many connections")
+        text = json.dumps(status.to_wire(refusal)).encode()
+        transport.write(  # type: ignore[attr-defined]
+            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n%b: 1\r\nConnection: close\r\n"
+            b"Content-Length: %d\r\n\r\n%b" % (carriers.SERVER.encode(), len(text), text)
+        )
+        transport.close()
 
 
 @contextlib.asynccontextmanager
@@ -39,10 +60,11 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     """Listen at ``settings.listen`` until the block is left. What users must know of it is noted in a file."""
     settings = core.settings
     known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
-    server = listener.Server(
+    server = Server(
         requests.Desk(known, core.clock).handle, request_factory=_request, handler_cancellation=True, access_log=None,
         keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
     )  # fmt: skip
+    server.most = _EACH * settings.remote_lines
     host, port = address(settings.listen)
     secure, fingerprint = _certified(settings, host)
     opened = await _opened(server, host, port, secure)

@@ -125,6 +125,8 @@ class Desk:
         transport.set_protocol(socket)
         socket.connection_made(transport)
         line.tether.attach(socket, int(got))
+        if early := former._message_tail:  # of a client that did not wait for the answer
+            socket.data_received(early)
         await ended
         raise asyncio.CancelledError  # there is nobody to answer any more
 
@@ -175,6 +177,5 @@ def _refused(exc: exception.Error) -> http.Response:
         status=code, text=json.dumps(status.to_wire(exc)), content_type="application/json",
         headers={carriers.SERVER: "1", "Cache-Control": "no-store"},
     )  # fmt: skip
-    if code != 410:
-        response.force_close()
+    response.force_close()
     return response

@@ -340,7 +340,7 @@ def test_what_is_malformed_or_too_large_gets_a_typed_answer_and_an_end(play):
 
 
 def test_who_is_slow_or_silent_or_comes_too_often_does_not_stay(play, monkeypatch):
-    monkeypatch.setattr("windlass.server.ingress.listener._HEAD", 0.2)
+    monkeypatch.setattr("windlass.server.ingress.remote.listening._HEAD", 0.2)
     monkeypatch.setattr("windlass.server.ingress.remote.requests._BODY", 0.2)
     monkeypatch.setattr("windlass.server.ingress.remote.lines._GREETING", 0.2)
 

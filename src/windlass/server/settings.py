@@ -25,6 +25,11 @@ class Settings:
     web_port: int = -1
     """Where the edge listens for HTTP on loopback: 0 for any free port, -1 for no edge at all."""
 
+    web_host: str = "127.0.0.1"
+    """The address that the edge listens at."""
+    web_name: str = ""
+    """The host in URLs of web functions, for those who cannot resolve names of their own: the path says which one."""
+
     listen: str = ""
     """Where remote users are answered, ``HOST:PORT``; nothing: users of this machine alone."""
     tls: str = "own"
@@ -190,7 +195,7 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
 
 
-REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host")
+REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host", "web_host", "web_name")
 
 
 def remote(home: Path) -> dict[str, str]:

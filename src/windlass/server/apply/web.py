@@ -86,6 +86,8 @@ def urls(core: Core, function: machines.Function) -> dict[str, str]:
 
 
 def url(core: Core, host_label: str) -> str:
+    if core.settings.web_name:
+        return f"http://{core.settings.web_name}:{core.web.port}/~{host_label}"
     return f"http://{host_label}.localhost:{core.web.port}"
 
 

@@ -121,7 +121,7 @@ async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractSer
     loop, remembered = asyncio.get_running_loop(), core.settings.home / "web.port"
     for port in _wanted(core.settings.web_port, remembered):
         try:
-            listener = await loop.create_server(server, "127.0.0.1", port, backlog=2048)
+            listener = await loop.create_server(server, core.settings.web_host, port, backlog=2048)
         except OSError as exc:
             _log.warning("cannot listen at port %d: %s", port, exc)
             continue

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web as http
+from aiohttp import web_protocol
 
 from windlass import exception
 from windlass.kit import tasks
 from windlass.server import settings as settings_module
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
-from windlass.server.ingress import listener
 from windlass.server.ingress.remote import lines, requests
 from windlass.server.objects import certificate
 from windlass.wire import carriers, status, tether
@@ -29,30 +29,68 @@ NOTE = "remote.shown.json"
 
 _SWEEP = 1.0
 _IDLE = 75.0
+_HEAD = 20.0  # seconds for the head of a request
 _EACH = 2  # connections that one line needs
 _LINE, _FIELD = 8 * 1024, 16 * 1024
 _SHAKE = 10.0  # seconds for TLS
 _log = logging.getLogger(__name__)
 
 
-class Server(listener.Server):
+class Connection(web_protocol.RequestHandler):
+    """A connection whose first head must come in time. (Later ones have as long as an idle connection.)"""
+
+    __slots__ = ("_patience",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._patience = self._loop.call_later(_HEAD, self._slow)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._patience.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._messages or self._current_request is not None:
+            self._patience.cancel()
+
+    def _slow(self) -> None:
+        if self.transport is not None:
+            self.transport.write(_answer(408, exception.InvalidError("the request did not come in time")))
+            self.force_close()
+
+    def handle_error(
+        self, request: http.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> http.StreamResponse:
+        if status >= 500:
+            _log.error("answering a request failed", exc_info=exc)
+            return requests.refused(exception.InternalError("the platform failed"))
+        return requests.refused(exception.InvalidError("this is no request that can be answered"))
+
+
+class Server(http.Server):
     """Makes connections, up to a number; whoever comes then is told so."""
 
     most = 0
 
     def __call__(self) -> Any:
-        return super().__call__() if len(self._connections) < self.most else _Full()
+        return Connection(self, loop=self._loop, **self._kwargs) if len(self._connections) < self.most else _Full()
 
 
 class _Full(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         refusal = exception.ResourceExhaustedError("the platform has too many connections")
-        text = json.dumps(status.to_wire(refusal)).encode()
-        transport.write(  # type: ignore[attr-defined]
-            b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n%b: 1\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (carriers.SERVER.encode(), len(text), text)
-        )
+        transport.write(_answer(429, refusal))  # type: ignore[attr-defined]
         transport.close()
+
+
+def _answer(code: int, refusal: exception.Error) -> bytes:
+    """Without a request."""
+    text = json.dumps(status.to_wire(refusal)).encode()
+    return (
+        b"HTTP/1.1 %d -\r\nContent-Type: application/json\r\n%b: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b"
+        % (code, carriers.SERVER.encode(), len(text), text)
+    )
 
 
 @contextlib.asynccontextmanager

@@ -28,6 +28,7 @@ NOTE = "remote.shown.json"
 """In the home: how remote users reach this platform, while it runs."""
 
 _SWEEP = 1.0
+_RENEWAL = 60.0
 _IDLE = 75.0
 _HEAD = 20.0  # seconds for the head of a request
 _EACH = 2  # connections that one line needs
@@ -112,6 +113,8 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     note.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
     _log.info("answering remote users at %s, certificate sha256:%s", url, fingerprint or "none")
     owner.start(_sweep(known), "lines of remote users")
+    if secure is not None and settings.tls_cert:
+        owner.start(_renew(secure, settings, note, url), "certificate of the remote port")
     try:
         yield
     finally:
@@ -146,6 +149,19 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     """Of at most one piece."""
     loop, most = asyncio.get_running_loop(), tether.PIECE + 1024
     return http.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
+
+
+async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings, note: Path, url: str) -> None:
+    """Show a certificate that was put in place of the one that was given, from the next connection on."""
+    given, last = Path(settings.tls_cert), ""
+    while True:
+        with contextlib.suppress(OSError, ssl.SSLError, exception.InvalidError):  # it is just being replaced
+            found = certificate.fingerprint(given)
+            if found != last:
+                secure.load_cert_chain(given, settings.tls_key or None)
+                note.write_text(json.dumps({"url": url, "fingerprint": found}) + "\n")
+                last = found
+        await asyncio.sleep(_RENEWAL)
 
 
 async def _sweep(known: lines.Lines) -> None:

@@ -16,7 +16,7 @@ from windlass import exception, wire
 from windlass.client import blobs, outputs, session
 from windlass.client.remote import keeper, place
 from windlass.kit import ids
-from windlass.wire import carriers, tether
+from windlass.wire import carriers, codec, tether, websocket
 
 PLAIN = {"listen": "127.0.0.1:0", "tls": "none"}
 BOTH = pytest.mark.parametrize("scheme", ["ws", "http+post"])
@@ -277,5 +277,123 @@ def test_a_call_takes_one_round_trip_and_little_more(play):
                         await results(home, function, range(1))
                         took.append(time.perf_counter() - began)
                     assert 0.04 <= sorted(took)[2] < 0.06, took
+
+    play(scene, **PLAIN)
+
+
+# -- whoever misbehaves
+
+
+async def raw(platform, *pieces: bytes, seconds: float = 3.0) -> bytes:
+    """What comes back for these bytes until the connection is closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port_of(platform))
+    try:
+        for piece in pieces:
+            writer.write(piece)
+        return await asyncio.wait_for(reader.read(), seconds)
+    finally:
+        writer.close()
+
+
+def posted(end: str, body: bytes, key: str = "k" * 32, fresh: str = "1") -> bytes:
+    head = f"POST {end} HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    return f"{head}{carriers.STREAM}: {key}\r\n{carriers.FRESH}: {fresh}\r\n\r\n".encode() + body
+
+
+def upgrade(key: str = "k" * 32, got: str = "0", fresh: str = "1") -> bytes:
+    return (
+        f"GET /v1/socket HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {websocket.new_key()}\r\n"
+        f"{carriers.STREAM}: {key}\r\n{carriers.GOT}: {got}\r\n"
+        f"{carriers.FRESH}: {fresh}\r\n\r\n"
+    ).encode()
+
+
+def piece(data: bytes, start: int = 0, got: int = 0, kind: int = tether.DATA) -> bytes:
+    return tether.HEAD.pack(kind, start, got) + data
+
+
+def refusal(answer: bytes) -> tuple[int, str]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), json.loads(body)["status"]
+
+
+def test_what_is_malformed_or_too_large_gets_a_typed_answer_and_an_end(play):
+    async def scene(platform):
+        gone, home_page = (410, "not_found"), b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+        assert refusal(await raw(platform, posted("/v1/send", b"x"))) == (400, "invalid")
+        assert refusal(await raw(platform, posted("/v1/send", piece(b"x", start=9)))) == (400, "invalid")
+        assert refusal(await raw(platform, posted("/v1/send", piece(b""), key="short"))) == (400, "invalid")
+        assert refusal(await raw(platform, posted("/v1/send", piece(b""), key="u" * 32, fresh="0"))) == gone
+        assert refusal(await raw(platform, posted("/v1/send", bytes(tether.PIECE + 5000)))) == (413, "request_size")
+        assert refusal(await raw(platform, upgrade(key="u" * 32, fresh="0"))) == gone
+        assert refusal(await raw(platform, upgrade(got="-1"))) == gone
+        assert refusal(await raw(platform, home_page)) == (404, "not_found")
+        too_large = b"\x82\xff" + (tether.PIECE * 2).to_bytes(8, "big") + bytes(4)
+        for frame, code in ((websocket.encode(b"unmasked"), 1002), (too_large, 1009)):
+            end = (await raw(platform, upgrade(key=ids.new("k")), frame)).rpartition(b"\x88")[2]
+            assert websocket.read_end(end[1:])[0] == code
+        nonsense = websocket.encode(piece(b"\0\0\0\x02\0\0\0\0{}"), mask=True)
+        assert b"malformed frame: no kind" in await raw(platform, upgrade(key=ids.new("k")), nonsense)
+
+    play(scene, **PLAIN)
+
+
+def test_who_is_slow_or_silent_or_comes_too_often_does_not_stay(play, monkeypatch):
+    monkeypatch.setattr("windlass.server.ingress.remote.listening._HEAD", 0.2)
+    monkeypatch.setattr("windlass.server.ingress.remote.requests._BODY", 0.2)
+    monkeypatch.setattr("windlass.server.ingress.remote.lines._GREETING", 0.2)
+
+    async def scene(platform):
+        assert b" 408 " in await raw(platform, b"POST /v1/send HTTP/1.1\r\nHos")
+        assert refusal(await raw(platform, posted("/v1/send", bytes(100))[:-50])) == (400, "invalid")
+        silent = await raw(platform, upgrade(key=ids.new("k")))
+        assert silent.startswith(b"HTTP/1.1 101 ")
+        own = await token(platform)
+        url = shown(platform)["url"]
+        async with reached(url, own) as one, reached(url, own) as two, reached(url, own) as three:
+            await one.request("node.list", {})
+            await two.request("node.list", {})
+            with pytest.raises(exception.ResourceExhaustedError, match="2 connections already"):
+                await three.request("node.list", {})
+
+    play(scene, **PLAIN, remote_lines_each=2)
+
+
+def test_no_nonsense_on_either_carrier_ends_the_server_or_shows_what_is_anothers(play):
+    """Seeded: bytes that are none of HTTP, WebSockets, pieces or frames; and good ones, changed a little."""
+
+    async def scene(platform):
+        chance = random.Random(8)
+        good = codec.pack({"k": "q", "i": 1, "m": "app.list", "b": {}})[0]
+        async with reached(shown(platform)["url"], await token(platform)) as home:
+            await app(home)
+
+            def changed(data: bytes) -> bytes:
+                mixed = bytearray(data)
+                for _ in range(chance.randint(1, 6)):
+                    mixed[chance.randrange(len(mixed))] = chance.randrange(256)
+                return bytes(mixed[: chance.randint(1, len(mixed))] if chance.random() < 0.3 else mixed)
+
+            async def attack() -> None:
+                key = ids.new("k")
+                carried = piece(changed(good) if chance.random() < 0.7 else chance.randbytes(40))
+                kind = chance.randrange(4)
+                if kind == 0:
+                    sent = [chance.randbytes(chance.randint(1, 400))]
+                elif kind == 1:
+                    sent = [changed(posted(chance.choice(("/v1/send", "/v1/receive")), carried, key))]
+                elif kind == 2:
+                    sent = [upgrade(key), changed(websocket.encode(carried, mask=True))]
+                else:
+                    sent = [upgrade(key), websocket.encode(carried, mask=True), chance.randbytes(30)]
+                with contextlib.suppress(asyncio.TimeoutError, OSError):
+                    answer = await raw(platform, *sent, seconds=0.25)
+                    assert home._address.hello["client_id"].encode() not in answer
+                    assert b"ap-" not in answer
+
+            for _ in range(12):
+                await asyncio.gather(*(attack() for _ in range(25)))
+            assert (await home.request("app.list", {})).body["apps"], "the good client is served as before"
 
     play(scene, **PLAIN)

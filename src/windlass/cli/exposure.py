@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import click
 
 from windlass import exception
 
+EVERYWHERE = ("0.0.0.0", "::")
 _SAID, _SHOWN = "remote.json", "remote.shown.json"
 
 
 def wanted(
     *, listen: str | None, no_listen: bool, tls_cert: str | None, tls_key: str | None, no_tls: bool, insecure: bool,
-    public_host: str | None,
+    public_host: str | None, web_host: str | None,
 ) -> dict[str, str] | None:  # fmt: skip
     """What the options say; None where they say nothing.
 
@@ -29,8 +31,8 @@ def wanted(
     if no_listen:
         return {}
     if not listen:
-        if tls_cert or tls_key or no_tls or public_host:
-            raise click.UsageError("--tls-cert, --tls-key, --no-tls and --public-host need --listen HOST:PORT.")
+        if tls_cert or tls_key or no_tls or public_host or web_host:
+            raise click.UsageError("These options need --listen HOST:PORT beside them.")
         return None
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65535:
@@ -45,7 +47,16 @@ def wanted(
             "certificate is made), or add --insecure."
         )
     said = {"listen": listen, "tls": "none" if no_tls else "own", "tls_cert": tls_cert or "", "tls_key": tls_key or ""}
-    return {**said, "public_host": public_host or ""}
+    return {**said, "public_host": public_host or "", **_web(host, public_host, web_host)}
+
+
+def _web(host: str, public_host: str | None, web_host: str | None) -> dict[str, str]:
+    """Where web functions are answered: where remote users are, too, unless these are of this machine."""
+    chosen = (web_host or host).strip("[]")
+    if is_loopback(chosen):
+        return {}
+    name = chosen if chosen not in EVERYWHERE else public_host or socket.gethostname()
+    return {"web_host": chosen, "web_name": f"[{name}]" if ":" in name else name}
 
 
 def is_loopback(host: str) -> bool:

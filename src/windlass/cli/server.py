@@ -35,6 +35,7 @@ def _remote_options(function: F) -> F:
     """What `start` and `restart` can be told of users on other machines."""
     for option in (
         click.option("--public-host", metavar="NAME", help="The name that they know this machine by."),
+        click.option("--web-host", metavar="HOST", help="Where web functions are answered; as --listen, unless said."),
         click.option("--insecure", is_flag=True, help="Take --no-tls also for a port that others can reach."),
         click.option("--no-tls", is_flag=True, help="No TLS: for a proxy on this machine that has it."),
         click.option("--tls-key", metavar="FILE", type=_FILE, help="Its key, unless it lies in the same file."),

@@ -270,15 +270,16 @@ def start_platform() -> None:
         )
 
 
+def greeting() -> common.HelloRequest:
+    """Of a user."""
+    version: str = windlass.__version__
+    return {"role": "user", "protocol": wire.PROTOCOL, "version": version, "client_id": ids.new("cl")}
+
+
 def address(settings: Settings = config.config) -> Address:
     """Where this process belongs: to its container's socket, to the platform of ``server_url``, or to that of
     ``WINDLASS_HOME``."""
-    hello: common.HelloRequest = {
-        "role": "user",
-        "protocol": wire.PROTOCOL,
-        "version": windlass.__version__,
-        "client_id": ids.new("cl"),
-    }
+    hello = greeting()
     if here.building:
         raise exception.ExecutionError(
             "a function that runs as a build step cannot use the platform",

@@ -43,6 +43,8 @@ class Settings:
     """Networks of proxies in front, whose ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are believed; with commas."""
     web_rate: float = 0.0
     """Requests a second that the edge takes, with a burst of ``rate_burst`` seconds' worth; 0: as many as it can."""
+    web_name: str = ""
+    """The host in URLs of web functions, for those who cannot resolve names of their own: the path says which one."""
 
     listen: str = ""
     """Where remote users are answered, ``HOST:PORT``; nothing: users of this machine alone."""
@@ -213,7 +215,7 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
 
 
-REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host")
+REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host", "web_host", "web_name")
 
 
 def remote(home: Path) -> dict[str, str]:

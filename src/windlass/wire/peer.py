@@ -129,6 +129,7 @@ class Peer(asyncio.Protocol):
         self._out: list[codec.Bytes] = []
         self._transport: asyncio.Transport | None = None
         self._writable: asyncio.Event = asyncio.Event()
+        self._refusal: exception.Error | None = None  # why the other end closes the whole connection
         self.identity: Any = None
         """Who is at the other end, as the owner of this peer wrote it after ``hello``."""
 
@@ -159,7 +160,7 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._writable.set()
-        error = exception.ServiceError("the connection to the other end was lost")
+        error = self._refusal or exception.ServiceError("the connection to the other end was lost")
         for future in self._requests.values():
             if not future.done():
                 future.set_exception(error)
@@ -257,8 +258,15 @@ class Peer(asyncio.Protocol):
         self._decoder.limit = codec.MAX_HEADER + codec.MAX_ATTACHMENTS if size is None else size
 
     def _drop(self, exc: BaseException) -> None:
-        if self._transport is not None:
-            self._transport.abort()
+        """Say why, and close: no frame can be told from the next any more."""
+        if self._transport is None:
+            return
+        self.send({"k": codec.ERROR, "i": 0, "e": status.to_wire(exc)})
+        self._flush()
+        if self._transport.get_write_buffer_size() and self._transport.get_extra_info("socket") is not None:
+            self._transport.abort()  # who does not read is not waited for
+        else:
+            self._transport.close()
 
     def _receive(self, frame: codec.Frame) -> None:
         header = frame.header
@@ -288,10 +296,12 @@ class Peer(asyncio.Protocol):
             self._serve(incoming)
 
     def _finish(self, kind: str, exchange: int, header: dict[str, Any], attachments: list[bytes]) -> None:
-        error = None
+        error: exception.Error | None = None
         if kind == codec.ERROR:
             body = header.get("e")
             error = status.from_wire(cast("common.ErrorBody", body if isinstance(body, dict) else {}))
+        if exchange == 0:
+            self._refusal = error
         if (future := self._requests.get(exchange)) is not None:
             if future.done():
                 return

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from windlass import exception
-from windlass.client.remote import place
+from windlass.client.remote import place, proxies
 
 P = TypeVar("P", bound=asyncio.BaseProtocol)
 
@@ -23,13 +23,8 @@ async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio
         OSError: nobody is reached.
         AuthError: it shows a certificate that it must not have.
     """
-    secure = _context(where) if where.is_secure else None
-    name = where.host if where.is_secure else None
-    loop = asyncio.get_running_loop()
     try:
-        transport, protocol = await asyncio.wait_for(
-            loop.create_connection(factory, where.host, where.port, ssl=secure, server_hostname=name), PATIENCE
-        )
+        transport, protocol = await asyncio.wait_for(_connect(where, factory), PATIENCE)
     except asyncio.TimeoutError:
         raise OSError(f"no answer within {PATIENCE:.0f} s") from None
     except ssl.SSLCertVerificationError as exc:
@@ -41,6 +36,26 @@ async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio
         transport.abort()
         raise
     return transport, protocol
+
+
+async def _connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+    secure = _context(where) if where.is_secure else None
+    name = where.host if where.is_secure else None
+    loop, proxy = asyncio.get_running_loop(), proxies.before(where.host, is_secure=where.is_secure)
+    if proxy is None:
+        return await loop.create_connection(factory, where.host, where.port, ssl=secure, server_hostname=name)
+    transport = await proxies.through(proxy, where.host, where.port)
+    protocol = factory()
+    if secure is None:
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        return transport, protocol
+    transport.set_protocol(protocol)
+    upgraded = await loop.start_tls(transport, protocol, secure, server_hostname=name)
+    if upgraded is None:
+        raise OSError("the connection was lost")
+    protocol.connection_made(upgraded)
+    return upgraded, protocol
 
 
 def _context(where: place.Place) -> ssl.SSLContext:

@@ -50,7 +50,7 @@ class _Keeper:
 
     async def open(self) -> Made:
         """The first connection, by the first carrier that gets through."""
-        refused = ""
+        refused, is_absent = "", False
         for name in self._candidates():
             try:
                 made = await self._made(name, is_fresh=True)
@@ -62,7 +62,9 @@ class _Keeper:
             except replies.Gone as exc:
                 raise OSError(f"the platform forgot the connection at once: {exc}") from None
             except replies.NotPassed as exc:
-                refused = str(exc)
+                refused, is_absent = str(exc), is_absent or isinstance(exc, replies.Absent)
+        if is_absent:
+            raise OSError(refused)
         raise exception.ConnectionError(
             f"there is no platform at {self._where.origin}: {refused}",
             hint="Compare server_url with what `windlass server status` shows on the platform's machine. A proxy in "

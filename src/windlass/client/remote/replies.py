@@ -8,6 +8,7 @@ from windlass import exception
 from windlass.wire import carriers, status
 
 LARGEST_HEAD = 32 * 1024
+_ABSENT = (502, 503, 504)
 
 
 class Gone(Exception):
@@ -16,6 +17,10 @@ class Gone(Exception):
 
 class NotPassed(Exception):
     """Something between, or another server, answered: this carrier does not get through."""
+
+
+class Absent(NotPassed):
+    """A proxy answered that nobody is behind it now."""
 
 
 class Head(NamedTuple):
@@ -45,6 +50,8 @@ def check(head: Head, body: bytes) -> None:
     """Raise what an answer other than success means."""
     if head.code in (101, 200):
         return
+    if not head.is_ours and head.code in _ABSENT:
+        raise Absent(f"HTTP status {head.code} of a proxy")
     if not head.is_ours:
         raise NotPassed(f"HTTP status {head.code}, not from a platform")
     try:

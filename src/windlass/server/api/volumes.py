@@ -211,6 +211,8 @@ def copy(core: Core, who: door.Who, body: messages.VolumeCopy, incoming: peer.In
 
 async def _copied(core: Core, body: messages.VolumeCopy, incoming: peer.Incoming) -> None:
     process, how_far = incoming.peer.process, copying.Copying()  # type: ignore[attr-defined]
+    if not process:
+        raise exception.NotFoundError("files of another machine cannot be seen from here", hint="Upload them.")
     async with tasks.Tasks(lambda name, exc: None) as owner:
         copied = owner.start(asyncio.to_thread(core.uploads.copy, process, body, how_far), "copy of a file")
         try:

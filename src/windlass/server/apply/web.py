@@ -90,6 +90,8 @@ def urls(core: Core, function: machines.Function) -> dict[str, str]:
 def url(core: Core, host_label: str) -> str:
     if core.web.outside is not None:
         return f"{core.web.outside.front}{host_label}{core.web.outside.back}"
+    if core.settings.web_name:
+        return f"http://{core.settings.web_name}:{core.web.port}/~{host_label}"
     if core.settings.web_url == "https" and core.web.tls_port:
         return f"https://{host_label}.localhost:{core.web.tls_port}"
     return f"http://{host_label}.localhost:{core.web.port}"

@@ -82,7 +82,7 @@ class Desk:
                 return await self._post(request)
             raise exception.NotFoundError("this is a Windlass platform; set server_url to this address to use it")
         except exception.Error as exc:
-            return _refused(exc)
+            return refused(exc)
 
     def _line(self, request: http.BaseRequest) -> lines.Line:
         is_fresh = request.headers.get(carriers.FRESH) == "1"
@@ -125,6 +125,8 @@ class Desk:
         transport.set_protocol(socket)
         socket.connection_made(transport)
         line.tether.attach(socket, int(got))
+        if early := former._message_tail:  # of a client that did not wait for the answer
+            socket.data_received(early)
         await ended
         raise asyncio.CancelledError  # there is nobody to answer any more
 
@@ -169,12 +171,12 @@ async def _body(request: http.BaseRequest) -> bytes:
         raise exception.InvalidError(f"the request did not come within {_BODY:.0f} s") from None
 
 
-def _refused(exc: exception.Error) -> http.Response:
+def refused(exc: exception.Error) -> http.Response:
+    """What says why, as errors travel everywhere."""
     code = next((code for kind, code in _CODES if isinstance(exc, kind)), 503)
     response = http.Response(
         status=code, text=json.dumps(status.to_wire(exc)), content_type="application/json",
         headers={carriers.SERVER: "1", "Cache-Control": "no-store"},
     )  # fmt: skip
-    if code != 410:
-        response.force_close()
+    response.force_close()
     return response

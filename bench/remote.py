@@ -1,0 +1,238 @@
+"""A platform over a slow link: warm calls, a map, many clients. The platform listens: `windlass server start --listen`.
+
+    python bench/remote.py [--only call,map,clients] [--carrier wss] [--write]
+
+The link is a proxy of this file's own process that hands bytes on 10 ms later in each direction (a network namespace
+with netem would do it in the kernel; not every kernel has that). What it adds by itself is in every figure; "one round
+trip" is that of an echo through the very same proxy, measured in the same minute.
+"""
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import multiprocessing
+import os
+import pickle
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import windlass
+from windlass import paths, wire
+from windlass.client import bridge, outputs, session
+from windlass.client.remote import place
+from windlass.kit import ids
+
+ONE_WAY = 0.010
+INPUTS = 10_000
+CALLS = 200
+CLIENTS, SECONDS = 200, 10.0
+PROCESSES = 2
+
+app = windlass.App("bench-remote")
+
+
+@app.function(min_containers=1, max_containers=1, scaledown_window=600)
+@windlass.concurrent(max_inputs=100)
+def echo(x: int) -> int:
+    return x
+
+
+# -- the link
+
+
+def _link(port: int, delay: float, ready: multiprocessing.connection.Connection) -> None:
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    import uvloop
+
+    import cutting  # containers import this file, too, and have neither
+
+    async def main() -> None:
+        async def echoed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(65536):
+                writer.write(data)
+
+        echoing = await asyncio.start_server(echoed, "127.0.0.1", 0)
+        async with (
+            cutting.Stretch(port, delay=delay) as way,
+            cutting.Stretch(echoing.sockets[0].getsockname()[1], delay=delay) as other,
+        ):
+            ready.send((way.port, other.port))
+            await asyncio.Event().wait()
+
+    uvloop.run(main())
+
+
+@contextlib.contextmanager
+def link(port: int, delay: float) -> Iterator[tuple[int, int]]:
+    """Ports of the way to the platform, and of the way to an echo."""
+    here, there = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=_link, args=(port, delay, there))
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.terminate()
+        process.join()
+
+
+async def round_trip(port: int) -> float:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    took = []
+    for _ in range(CALLS):
+        began = time.perf_counter()
+        writer.write(b"x" * 300)
+        await reader.readexactly(300)
+        took.append(time.perf_counter() - began)
+    writer.close()
+    return statistics.median(took) * 1e3
+
+
+# -- what is measured; each in a process of its own, which knows the platform by its environment
+
+
+def calls() -> list[float]:
+    with app.run():
+        for x in range(20):
+            echo.remote(x)
+        took = []
+        for x in range(CALLS):
+            began = time.perf_counter()
+            echo.remote(x)
+            took.append((time.perf_counter() - began) * 1e3)
+    return took
+
+
+def mapped() -> list[float]:
+    with app.run():
+        list(echo.map(range(1000)))
+        rates = []
+        for _ in range(3):
+            began = time.perf_counter()
+            assert list(echo.map(range(INPUTS))) == list(range(INPUTS))
+            rates.append(INPUTS / (time.perf_counter() - began))
+    return rates
+
+
+def in_a_process(what: str, about: dict[str, str]) -> list[float]:
+    command = [sys.executable, __file__, "--child", what]
+    done = subprocess.run(command, env={**os.environ, **about}, stdout=subprocess.PIPE, text=True, check=True)
+    found: list[float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def clients(about: dict[str, str], rate: float) -> tuple[list[float], int, int]:
+    """``rate`` calls a second of each of ``CLIENTS`` connections: times, how many begun and answered."""
+    with app.run():
+        echo.remote(1)
+        share = CLIENTS // PROCESSES
+        command = [sys.executable, __file__, "--child", f"share:{share}:{rate}:{echo.object_id}"]
+        running = [
+            subprocess.Popen(command, env={**os.environ, **about}, stdout=subprocess.PIPE, text=True)
+            for _ in range(PROCESSES)
+        ]
+        said = [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
+    took = sorted(ms for one in said for ms in one["took"])
+    return took, sum(one["begun"] for one in said), len(took)
+
+
+async def _share(count: int, rate: float, function: str) -> dict[str, object]:
+    hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__}
+    url = os.environ["WINDLASS_SERVER_URL"]
+    settings = {
+        name: os.environ.get(f"WINDLASS_{name.upper()}", "")
+        for name in ("token_id", "token_secret", "server_fingerprint")
+    }
+    homes = [
+        session.Session(session.elsewhere(url, {**hello, "client_id": ids.new("cl")}, settings)) for _ in range(count)
+    ]
+    for home in homes:
+        await home.connect()
+    took: list[float] = []
+    begun = 0
+
+    async def call(home: session.Session, x: int) -> None:
+        data = pickle.dumps(((x,), {}))
+        create = {
+            "call_id": ids.new("fc"), "function_id": function, "kind": "remote", "parent_input_id": None,
+            "inputs": [{"index": 0, "payload": {"at": 0, "size": len(data)}}], "closed": True,
+        }  # fmt: skip
+        began = time.perf_counter()
+        assert (await outputs.first(home, create, [data])).open() == x
+        took.append((time.perf_counter() - began) * 1e3)
+
+    async def client(n: int, home: session.Session) -> None:
+        nonlocal begun
+        loop = asyncio.get_running_loop()
+        due, stop = loop.time() + n / count / rate, loop.time() + SECONDS
+        waiting = []
+        while due < stop:  # calls begin when they are due, whether those before them have ended or not
+            await asyncio.sleep(max(0.0, due - loop.time()))
+            begun += 1
+            waiting.append(home.tasks.start(call(home, begun), "call"))
+            due += 1 / rate
+        await asyncio.gather(*waiting)
+
+    await asyncio.gather(*(client(n, home) for n, home in enumerate(homes)))
+    await asyncio.gather(*(home.close() for home in homes))
+    return {"took": took, "begun": begun}
+
+
+# -- all of it
+
+
+def main(arguments: argparse.Namespace) -> list[tuple[str, str]]:
+    shown = json.loads((paths.home() / "remote.shown.json").read_text())
+    made = bridge.run(session.current().request("token.create", {"token_id": ids.new("ak"), "name": "bench"})).body
+    rows = []
+    with link(place.read(shown["url"]).port, ONE_WAY) as (way, echoing):
+        about = {
+            "WINDLASS_SERVER_URL": f"{arguments.carrier}://127.0.0.1:{way}",
+            "WINDLASS_SERVER_FINGERPRINT": shown["fingerprint"],
+            "WINDLASS_TOKEN_ID": made["token_id"],
+            "WINDLASS_TOKEN_SECRET": made["secret"],
+        }
+        if "call" in arguments.only:
+            trip = asyncio.run(round_trip(echoing))
+            far, near = statistics.median(in_a_process("calls", about)), statistics.median(in_a_process("calls", {}))
+            rows.append(("warm `.remote()` over 10 ms + 10 ms, p50", f"{far:.1f} ms; one round trip {trip:.1f} ms"))
+            rows.append(("the same beside the platform, p50", f"{near:.1f} ms"))
+        if "map" in arguments.only:
+            far, near = statistics.median(in_a_process("mapped", about)), statistics.median(in_a_process("mapped", {}))
+            rows.append((f"map of {INPUTS:,} no-ops", f"{far:,.0f}/s; local {near:,.0f}/s: {far / near:.0%}"))
+        for rate in arguments.rates if "clients" in arguments.only else []:
+            direct = {**about, "WINDLASS_SERVER_URL": f"{arguments.carrier}://{shown['url'].partition('//')[2]}"}
+            took, begun, answered = clients(direct, rate)
+            p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
+            what = f"{CLIENTS} clients, {rate * CLIENTS:,.0f} calls/s in all (no link between)"
+            rows.append((what, f"p50 {p50:.1f}, p99 {p99:.1f} ms; {begun - answered} of {begun:,} lost"))
+    return rows
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="call,map,clients", type=lambda text: text.split(","))
+    parser.add_argument("--carrier", default="wss")
+    parser.add_argument("--rates", default="0.25,1,5", type=lambda text: [float(one) for one in text.split(",")])
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--child", default="")
+    chosen = parser.parse_args()
+    if chosen.child.startswith("share:"):
+        _, number, each, identity = chosen.child.split(":")
+        print(json.dumps(asyncio.run(_share(int(number), float(each), identity))))
+    elif chosen.child:
+        print(json.dumps({"calls": calls, "mapped": mapped}[chosen.child]()))
+    else:
+        found = main(chosen)
+        for title, text in found:
+            print(f"{title}: {text}")
+        if chosen.write:
+            import sections
+
+            table = "| what | |\n|---|---|\n" + "".join(f"| {title} | {text} |\n" for title, text in found)
+            sections.put("A remote platform", table)

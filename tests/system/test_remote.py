@@ -1,0 +1,155 @@
+"""A platform used from another machine: a client with a home of its own, and nothing that only Unix has."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stage import CHECKOUT, Stage, until
+from windlass.client import bridge, session
+from windlass.kit import ids
+
+HIDE = """
+# What Windows has not. asyncio comes before: on each system it brings what it needs.
+import asyncio, importlib.abc, multiprocessing, os, subprocess, sys, tempfile
+
+HIDDEN = {"fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "curses", "readline"}
+
+class Hide(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name in HIDDEN:
+            raise ModuleNotFoundError(f"{name} is not on this system", name=name)
+
+for name in HIDDEN & set(sys.modules):
+    del sys.modules[name]
+sys.meta_path.insert(0, Hide())
+for name in ("fork", "register_at_fork", "geteuid", "getuid", "mkfifo", "setsid", "getpgid", "killpg", "sysconf"):
+    delattr(os, name)
+del asyncio.open_unix_connection
+if __name__ == "__main__":
+    from windlass.cli import __main__
+    sys.argv[0] = "windlass"
+    sys.exit(__main__.main())
+"""
+
+PROGRAM = """
+import hashlib, io, os
+from pathlib import Path
+import modal
+
+volume = modal.Volume.from_name("from-afar", create_if_missing=True)
+image = modal.Image.debian_slim().add_local_file("{note}", "/note.txt")
+app = modal.App("test-remote", image=image)
+
+@app.function(volumes={{"/data": volume}})
+def work(x):
+    print("worked on", x)
+    return x + len(Path("/note.txt").read_text()), hashlib.sha256(Path("/data/large").read_bytes()).hexdigest()
+
+@app.local_entrypoint()
+def main():
+    data = os.urandom(70_000_000)
+    with open("large", "wb") as file:
+        file.write(data)
+    with volume.batch_upload(force=True) as batch:
+        batch.put_file("large", "/large")
+    found = list(work.map(range(3)))
+    print("FOUND", [n for n, _ in found], found[0][1] == hashlib.sha256(data).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def served(stage: Stage) -> Iterator[dict[str, str]]:
+    """The address, the fingerprint and a token of the platform, which answers remote users for these tests alone."""
+    stage.cli("server", "restart", "--listen", "127.0.0.1:0", check=0)
+    about: dict[str, Any] = json.loads(stage.cli("server", "status", "--json", check=0).out)["remote"]
+    asked = session.current().request
+    made = bridge.run(asked("token.create", {"token_id": ids.new("ak"), "name": "laptop"})).body
+    yield {
+        "WINDLASS_SERVER_URL": about["url"],
+        "WINDLASS_SERVER_FINGERPRINT": about["fingerprint"],
+        "WINDLASS_TOKEN_ID": made["token_id"],
+        "WINDLASS_TOKEN_SECRET": made["secret"],
+    }
+    stage.cli("server", "restart", "--no-listen", check=0)
+
+
+def afar(home: Path, about: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command there."""
+    (home / "windlass_afar.py").write_text(HIDE)
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), **about}
+    return subprocess.run(
+        [sys.executable, str(home / "windlass_afar.py"), *arguments], cwd=home, env=environment, text=True,
+        capture_output=True, timeout=120, stdin=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+
+
+def test_a_program_runs_from_another_machine_that_has_none_of_what_only_unix_has(served, tmp_path):
+    (tmp_path / "note.txt").write_text("12345")
+    (tmp_path / "program.py").write_text(PROGRAM.format(note=tmp_path / "note.txt"))
+    ran = afar(tmp_path, served, "run", "program.py")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "FOUND [5, 6, 7] True" in ran.stdout
+    assert "worked on 2" in ran.stdout
+    assert not (tmp_path / ".local").exists(), "no platform was started there"
+    listed = afar(tmp_path, served, "app", "list", "--json")
+    assert "test-remote" in listed.stdout
+    refused = afar(tmp_path, {**served, "WINDLASS_TOKEN_SECRET": "as-wrong"}, "app", "list")
+    assert refused.returncode == 1
+    assert "not valid" in refused.stderr
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {home}/pid; error_log {home}/error.log;
+events {{}}
+http {{
+    access_log off;
+    client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
+    uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
+    server {{
+        listen 127.0.0.1:{port};
+        location /with/ {{
+            proxy_pass {url}/; proxy_http_version 1.1;
+            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
+        }}
+        location /without/ {{ proxy_pass {url}/; }}
+    }}
+}}
+"""
+
+
+@contextlib.contextmanager
+def proxied(home: Path, url: str) -> Iterator[str]:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    home.mkdir()
+    (home / "conf").write_text(NGINX.format(home=home, port=port, url=url))
+    with subprocess.Popen(["nginx", "-c", str(home / "conf"), "-p", str(home)], stderr=subprocess.DEVNULL) as process:
+        try:
+            until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, "nginx")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="there is no nginx on this machine")
+def test_both_carriers_pass_through_a_usual_reverse_proxy(served, tmp_path):
+    about = {**served, "WINDLASS_SERVER_FINGERPRINT": ""}
+    with proxied(tmp_path / "nginx", served["WINDLASS_SERVER_URL"]) as url:
+        for address in (f"{url}/with", f"{url}/without", url.replace("http", "http+post") + "/with"):
+            ran = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": address}, "node", "list", "--json")
+            assert ran.returncode == 0, (address, ran.stderr)
+        forced = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": url.replace("http", "ws") + "/without"}, "app", "list")
+        assert forced.returncode == 1
+        assert "A proxy in between must pass WebSockets" in forced.stderr

@@ -196,7 +196,8 @@ def test_what_is_no_token_for_this_sandbox_opens_nothing_and_learns_nothing(app,
     answers = {fetch(where)[:2] for where in (url, elsewhere, nowhere)}
     assert len(answers) == 1 and answers.pop()[0] == 401
     text, _, signature = token.partition(".")
-    forged = base64.urlsafe_b64encode(json.dumps([served.object_id, 22, '{"user":"root"}']).encode()).decode().rstrip("=")
+    claim = json.dumps([served.object_id, 22, '{"user":"root"}'])
+    forged = base64.urlsafe_b64encode(claim.encode()).decode().rstrip("=")
     for wrong in (f"{forged}.{signature}", f"{text}.{'0' * 64}", text, "", "a.b", "\u00e9.b", token + "0"):
         assert fetch(url, {"Authorization": f"Bearer {wrong}".encode().decode("latin-1")})[0] == 401
     for where in (url, nowhere):
@@ -273,7 +274,8 @@ def worked(url: str) -> bool:
 @pytest.mark.parametrize(
     "asked, match",
     [
-        ({"encrypted_ports": [0]}, "no port"), ({"h2_ports": ["80"]}, "no port"), ({"unencrypted_ports": [True]}, "port"),
+        ({"encrypted_ports": [0]}, "no port"), ({"h2_ports": ["80"]}, "no port"),
+        ({"unencrypted_ports": [True]}, "port"),
         ({"encrypted_ports": 80}, "list"), ({"encrypted_ports": [80], "h2_ports": [80]}, "twice"),
         ({"encrypted_ports": list(range(1, 70))}, "64"), ({"encrypted_ports": [80], "block_network": True}, "network"),
         ({"custom_domain": "https://x"}, "domain"), ({"custom_domain": "not.registered.example"}, "registered"),

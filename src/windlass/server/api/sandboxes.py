@@ -423,7 +423,7 @@ async def _tunnels(core: Core, body: messages.SandboxTunnels) -> messages.Sandbo
     if not one.spec.get("ports"):
         return {"tunnels": []}
     if core.web.ports is None:
-        raise exception.ConflictError("this platform has no web edge")
+        raise door.no_edge(core)
     found = core.web.ports.of(one)
     await _committed(core)
     return {"tunnels": [each._asdict() for each in found]}
@@ -443,6 +443,8 @@ def token(core: Core, who: door.Who, body: messages.SandboxToken, incoming: peer
     one = core.world.sandboxes.get(body["sandbox_id"])
     if one is None:
         raise exception.ConflictError(f"sandbox {_info(core, body['sandbox_id'])['sandbox_id']} has finished")
+    if core.web.port <= 0:
+        raise door.no_edge(core)
     return connect_tokens.create(core, one, body["port"], body.get("metadata"))
 
 

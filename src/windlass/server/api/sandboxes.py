@@ -410,7 +410,7 @@ async def _committed(core: Core) -> None:
     try:
         await asyncio.wait_for(done, _LONGEST_WAIT)
     except asyncio.TimeoutError:
-        raise exception.InternalError("the snapshot could not be recorded") from None
+        raise exception.InternalError("what was changed could not be recorded") from None
 
 
 @door.handler("sandbox.tunnels")
@@ -424,6 +424,7 @@ async def _tunnels(core: Core, body: messages.SandboxTunnels) -> messages.Sandbo
         return {"tunnels": []}
     if core.web.ports is None:
         raise door.no_edge(core)
+    core.turn.begin()
     found = core.web.ports.of(one)
     await _committed(core)
     return {"tunnels": [each._asdict() for each in found]}

@@ -177,3 +177,19 @@ def test_a_ticket_that_nobody_gave_opens_nothing(play):
             writer.close()
 
     play(scene, web_port=0)
+
+
+def test_figures_of_an_app_are_of_its_own_sandboxes(play):
+    async def scene(platform):
+        here, identity = await standing(platform)
+        await here.create(memory_request=15 << 10)
+        await here.create(memory_request=15 << 10)
+        await here.ask("sandbox.terminate", sandbox_id=identity)
+        await here.until(identity, "finished")
+        now = platform.core.clock.now()
+        found = await here.ask("sandbox.figures", app_id=here.app, since=now - 60, until=now + 60)
+        assert (found["created"], found["ended"], found["terminated"]) == (3, 1, 1)
+        assert (found["running"] + found["waiting"], found["start"]["p50"] >= 0) == (2, True)
+        assert (await here.ask("sandbox.figures", app_id="ap-x", since=0, until=now))["created"] == 0
+
+    play(scene)

@@ -165,9 +165,12 @@ def _cannot_be_had(program: Program, exc: exception.ImageBuildError) -> exceptio
 def _until_ready(program: Program, sandbox: Any) -> None:
     try:
         sandbox.wait_until_ready(timeout=_READY)
-    except exception.ConflictError:
-        said = "".join(sandbox.stderr.read().splitlines(keepends=True)[-_TAIL:]).rstrip()
-        raise exception.ExecutionError(f"{program.name} ended before it answered:\n{said}") from None
+    except exception.ConflictError as exc:
+        said = "".join(sandbox.stderr.read().splitlines(keepends=True)[-_TAIL:]).rstrip() or str(exc)
+        raise exception.ExecutionError(
+            f"{program.name} ended before it answered:\n{said}",
+            hint=f"An image that is built already needs {program.command[0]!r} on its PATH.",
+        ) from None
 
 
 def _show(where: str, sandbox: Any, *, detach: bool) -> None:

@@ -439,6 +439,13 @@ async def _running(core: Core, identity: str) -> state.Sandbox:
     return one
 
 
+@door.handler("sandbox.figures")
+def figures(core: Core, who: door.Who, body: messages.SandboxFiguresQuery, incoming: peer.Incoming) -> Any:
+    found = sandboxes.figures(core.db, body["app_id"], body["since"], body["until"])
+    living = [one.state for one in actions.of_app(core, body["app_id"])]
+    return decisions.figures(found.created, found.ended, found.starts, living)
+
+
 @door.handler("sandbox.token")
 def token(core: Core, who: door.Who, body: messages.SandboxToken, incoming: peer.Incoming) -> Any:
     one = core.world.sandboxes.get(body["sandbox_id"])

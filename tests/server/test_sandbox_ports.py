@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 
 import pytest
 import test_sandboxes
 
 from windlass import exception, paths
+from windlass.server.objects import authority
 from windlass.wire import web
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -193,3 +195,29 @@ def test_figures_of_an_app_are_of_its_own_sandboxes(play):
         assert (await here.ask("sandbox.figures", app_id="ap-x", since=0, until=now))["created"] == 0
 
     play(scene)
+
+
+def test_tunnels_below_a_domain_of_ones_own_show_its_certificate(play, home):
+    async def scene(platform):
+        keeper = authority.Authority(home / "tls")
+        keeper.make()
+        (home / "tls/given").mkdir()
+        keeper._made("shop.localhost").rename(home / "tls/given/_.tunnels.example.org.pem")
+        here, _ = await standing(platform)
+        with pytest.raises(exception.InvalidError, match="not registered"):
+            await here.create(ports=PORTS, custom_domain="tunnels.example.org")
+        await here.ask("domain.add", domain="*.tunnels.example.org")
+        identity = await here.create(ports=PORTS, custom_domain="tunnels.example.org")
+        await here.until(identity, "running")
+        first, second = (await here.ask("sandbox.tunnels", sandbox_id=identity))["tunnels"]
+        assert first["host"].endswith(".tunnels.example.org") and first["host"] != second["host"]
+        trusting = ssl.create_default_context(cafile=home / "tls/authority.pem")
+        trusting.check_hostname = False
+        _, writer = await asyncio.open_connection(
+            "127.0.0.1", first["number"], ssl=trusting, server_hostname=first["host"]
+        )
+        names = writer.get_extra_info("peercert")["subjectAltName"]
+        assert names == (("DNS", "shop.localhost"),)
+        writer.close()
+
+    play(scene, web_port=0)

@@ -131,6 +131,9 @@ def test_commands_in_a_container_and_those_that_do_not_exist(stage, program, sha
         assert stage.cli("shell", identity, "-c", "echo $OF_FUNCTION", check=0).out == "too\n"
         assert stage.cli("shell", identity, "--cpu", "1").code == 2
     stage.cli("shell", shared.object_id, "-c", "no-such-program", check=127)
+    assert stage.cli("container", "exec", shared.object_id, "echo", "in", check=0).out == "in\n"
+    assert stage.cli("container", "logs", shared.object_id, check=0).out == ""
+    assert stage.cli("container", "logs", "im-" + "0" * 22).code == 1
     ran = stage.cli("sandbox", "exec", shared.object_id, "no-such-program", check=1)
     assert "no-such-program" in ran.err
     assert stage.cli("shell", f"{shared.object_id}:other", check=1).err

@@ -108,10 +108,31 @@ class ContainerProcess(_Process["T"]):
 
     @faces.method
     async def attach(self) -> None:
-        """Connect this program's terminal with a command that was begun with ``pty=True``, until it ends."""
+        """Connect this program's terminal with a command that was begun with ``pty=True``, until it ends. Each key goes
+        there, Ctrl-C too, and the command's terminal has the size of ours."""
         from windlass.client import attach
 
-        self._code = await attach.attach(self._sandbox_id, self._exec_id)
+        self._code = await attach.with_own_terminal(self._sandbox_id, self._exec_id)
+
+    @faces.method
+    async def resize(self, rows: int, cols: int) -> None:
+        """Give the terminal of a command that was begun with ``pty=True`` another size.
+
+        Args:
+            rows: lines of the window.
+            cols: characters of a line.
+
+        Raises:
+            InvalidError: a size is none.
+            NotFoundError: the command has ended long ago.
+        """
+        for name, given in (("rows", rows), ("cols", cols)):
+            if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 65536:
+                raise exception.InvalidError(f"{name} must be a number from 1 to 65535, not {given!r}")
+        from windlass.client import session
+
+        body = {"sandbox_id": self._sandbox_id, "exec_id": self._exec_id, "rows": rows, "cols": cols}
+        await session.current().request("sandbox.exec_write", body)
 
     async def _asked(self, seconds: float) -> int | None:
         if self._code is None:

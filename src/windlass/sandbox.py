@@ -9,12 +9,13 @@ from windlass.client import object as handles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import datetime
     from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
     from typing import Any
 
     from windlass import file_io, sandbox_fs, tunnel
     from windlass.app import App
-    from windlass.client import logs, resolver
+    from windlass.client import figures, logs, resolver
     from windlass.image import Image
     from windlass.secret import Secret
     from windlass.wire.messages import apps
@@ -774,6 +775,23 @@ class Sandboxes:
         query: dict[str, Any] = {"app_id": self._app_id, "tags": sandboxes.check_tags(tags or {})}
         async for info in sandboxes.listed(query):
             yield lambda info=info: _made(info)  # type: ignore[misc]
+
+    @faces.method
+    async def stats(
+        self, *, since: datetime.datetime | None = None, until: datetime.datetime | None = None
+    ) -> figures.SandboxStats:
+        """How they fared; in the last hour unless ``since`` or ``until`` is given.
+
+        Raises:
+            InvalidError: the range spans more than 7 days or began more than 30 days ago.
+
+        Example:
+            >>> stats = app.sandboxes.stats()
+            >>> print(stats.created, stats.running, stats.start.p50)
+        """
+        from windlass.client import figures
+
+        return await figures.sandbox_stats(self._app_id, since, until)
 
 
 class SandboxSnapshot(handles.Object):

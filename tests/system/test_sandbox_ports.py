@@ -196,8 +196,8 @@ def test_what_is_no_token_for_this_sandbox_opens_nothing_and_learns_nothing(app,
     answers = {fetch(where)[:2] for where in (url, elsewhere, nowhere)}
     assert len(answers) == 1 and answers.pop()[0] == 401
     text, _, signature = token.partition(".")
-    claimed = json.dumps([served.object_id, 22, '{"user":"root"}']).encode()
-    forged = base64.urlsafe_b64encode(claimed).decode().rstrip("=")
+    claim = json.dumps([served.object_id, 22, '{"user":"root"}'])
+    forged = base64.urlsafe_b64encode(claim.encode()).decode().rstrip("=")
     for wrong in (f"{forged}.{signature}", f"{text}.{'0' * 64}", text, "", "a.b", "\u00e9.b", token + "0"):
         assert fetch(url, {"Authorization": f"Bearer {wrong}".encode().decode("latin-1")})[0] == 401
     for where in (url, nowhere):

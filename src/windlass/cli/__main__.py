@@ -31,6 +31,7 @@ COMMANDS: dict[str, Entry] = {
     "container": Entry("Compute", "windlass.cli.container", "group", "Containers: list, logs, run a command, stop."),
     "sandbox": Entry("Compute", "windlass.cli.sandbox", "group", "Sandboxes: list, logs, run a command, terminate."),
     "shell": Entry("Commands", "windlass.cli.shell", "command", "A shell on an image, or in something that runs."),
+    "launch": Entry("Commands", "windlass.cli.launch", "group", "Jupyter or VS Code in a container, for your browser."),
     "image": Entry("Compute", "windlass.cli.image", "group", "Images: list, names, how they were built."),
     "dict": Entry("Storage", "windlass.cli.dict", "group", "Dicts: dictionaries that programs share."),
     "queue": Entry("Storage", "windlass.cli.queue", "group", "Queues: lines of values that programs share."),

@@ -6,7 +6,9 @@ from typing import Any
 
 import click
 
+from windlass import exception
 from windlass.cli import ask, listing, options
+from windlass.kit import ids
 
 
 @click.group(name="container", help="Containers: list, logs, run a command, stop.")
@@ -28,12 +30,14 @@ def list_containers(env: str | None, as_json: bool, app_id: str | None) -> None:
     listing.show(["Container ID", "App ID", "App Name", "Start Time"], rows, as_json=as_json)
 
 
-@group.command(help="Output of one container.")
+@group.command(help="Output of one container, or of a sandbox.")
 @click.argument("container_id", metavar="ID")
 @options.env_option
 @options.log_options
 @click.option("--all", "everything", is_flag=True, help="From its beginning.")
 def logs(container_id: str, env: str | None, everything: bool, **chosen: Any) -> None:
+    if ids.is_id(container_id, "sb"):
+        container_id = _of_sandbox(container_id)
     options.check_id(container_id, "ta", "container")
     if everything and (
         chosen["tail"] is not None or any(chosen[name] for name in ("follow", "since", "until"))
@@ -41,6 +45,14 @@ def logs(container_id: str, env: str | None, everything: bool, **chosen: Any) ->
         raise click.UsageError("--all cannot be combined with --follow, --since, --until or --tail.")
     query = options.log_query(chosen, everything=everything)
     ask.print_logs({**query, "container_id": container_id}, timestamps=chosen["timestamps"])
+
+
+def _of_sandbox(identity: str) -> str:
+    """The container of a sandbox."""
+    found: str = ask.request("sandbox.get", {"sandbox_id": identity})["container_id"]
+    if not found:
+        raise exception.NotFoundError(f"{identity} has no container yet", hint="It waits for room, or never had any.")
+    return found
 
 
 @group.command(
@@ -54,9 +66,14 @@ def logs(container_id: str, env: str | None, everything: bool, **chosen: Any) ->
 def execute(pty: bool | None, container_id: str, command: tuple[str, ...]) -> None:
     from windlass.cli import exec as remote
 
-    options.check_id(container_id, "ta", "container")
     use_pty = sys.stdout.isatty() if pty is None else pty
-    raise SystemExit(remote.run(container_id, list(command[command[0] == "--" :]), pty=use_pty))
+    words = list(command[command[0] == "--" :])
+    if ids.is_id(container_id, "sb"):
+        from windlass.cli import attached
+
+        raise SystemExit(attached.run(container_id, words, pty=use_pty))
+    options.check_id(container_id, "ta", "container")
+    raise SystemExit(remote.run(container_id, words, pty=use_pty))
 
 
 @group.command(help="Stop a container. What it runs is run again elsewhere; with --graceful it is finished first.")

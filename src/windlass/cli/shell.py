@@ -1,13 +1,15 @@
 """`windlass shell`: a shell in a sandbox of its own, or in something that runs."""
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from windlass.cli import completion, options
+from windlass import exception
+from windlass.cli import completion, options, signals
 from windlass.kit import ids
 
 _TIME = 3600
@@ -28,13 +30,14 @@ _TIME = 3600
 @click.option("--secret", "secrets", multiple=True, metavar="NAME", help="A secret's variables.")
 @click.option("--cpu", type=float, metavar="N", help="Cores that it is promised.")
 @click.option("--memory", type=int, metavar="MIB", help="Memory that it is promised.")
-@click.option("--gpu", metavar="KIND", help="Not available in this version.")
+@click.option("--gpu", metavar="KIND", help='Such as "H100" or "H100:2".')
 @click.option("--cloud", hidden=True)
 @click.option("--region", hidden=True)
 @click.option("--runtime", type=click.Choice(["container", "gvisor", "vm"]), help="How it is isolated.")
 @click.option("--pty/--no-pty", default=None, help="With a terminal (when stdout is one, unless said otherwise).")
 @click.option("-m", "is_module", is_flag=True, help="REF is a module's dotted name.")
 def command(reference: str | None, cmd: str, pty: bool | None, env: str | None, is_module: bool, **given: Any) -> None:
+    signals.end_orderly()
     use_pty = sys.stdout.isatty() if pty is None else pty
     words = ["/bin/bash", "-c", cmd] if cmd != "/bin/bash" else ["/bin/bash"]
     if reference is not None and _runs(reference):
@@ -48,10 +51,13 @@ def command(reference: str | None, cmd: str, pty: bool | None, env: str | None, 
 
 
 def _runs(reference: str) -> bool:
-    return any(ids.is_id(reference, prefix) for prefix in ("sb", "ta"))
+    return any(ids.is_id(reference.partition(":")[0], prefix) for prefix in ("sb", "ta"))
 
 
 def _inside(reference: str, words: list[str], *, pty: bool) -> int:
+    reference, _, part = reference.partition(":")
+    if part not in ("", "main"):
+        raise exception.NotFoundError(f"{reference} has one container, and none named {part!r}")
     if ids.is_id(reference, "ta"):
         from windlass.cli import exec as remote
 
@@ -70,22 +76,31 @@ def _new(
     app = windlass.App("shell")
     with render.open_output(show_progress=True), app.run(environment_name=env):
         sandbox = windlass.Sandbox.create(
-            "sleep", str(_TIME), app=app, timeout=_TIME, **_wishes(reference, given, env, is_module=is_module)
-        )
+            "sleep", str(_TIME), app=app, timeout=_TIME, env=_environment(env),
+            **_wishes(reference, given, env, is_module=is_module),
+        )  # fmt: skip
         try:
             return attached.run(sandbox.object_id, words, pty=pty)
         finally:
             sandbox.terminate()
 
 
+def _environment(env: str | None) -> dict[str, str | None]:
+    """What programs in there find of where they are and of our terminal."""
+    from windlass.client import names
+
+    found: dict[str, str | None] = {}
+    if chosen := names.environment(env):
+        found |= {"WINDLASS_ENVIRONMENT": chosen, "MODAL_ENVIRONMENT": chosen}
+    if sys.stdout.isatty() and (term := os.environ.get("TERM")):
+        found["TERM"] = term
+    return found
+
+
 def _wishes(reference: str | None, given: dict[str, Any], env: str | None, *, is_module: bool) -> dict[str, Any]:
     import windlass
 
-    wishes: dict[str, Any] = {
-        name: given[name] for name in ("cpu", "memory", "gpu", "runtime") if given[name] is not None
-    }
-    volumes: dict[str, Any] = {}
-    secrets: list[Any] = []
+    wishes: dict[str, Any] = {"volumes": {}, "secrets": []}
     if reference is None:
         image = _image(given)
     elif given["image"]:
@@ -93,14 +108,16 @@ def _wishes(reference: str | None, given: dict[str, Any], env: str | None, *, is
     elif ids.is_id(reference, "im"):
         image = windlass.Image.from_id(reference)
     else:
-        image, volumes, secrets = _of_function(reference, is_module=is_module)
+        wishes = _of_function(reference, is_module=is_module)
+        image = wishes["image"]
     for name in given["volumes"]:
-        volumes[f"/mnt/{name}"] = windlass.Volume.from_name(name, environment_name=env)
+        wishes["volumes"][f"/mnt/{name}"] = windlass.Volume.from_name(name, environment_name=env)
     for path in map(Path, given["local"]):
         target = f"/mnt/{path.absolute().name}"
         image = image.add_local_dir(path, target) if path.is_dir() else image.add_local_file(path, target)
-    secrets += [windlass.Secret.from_name(name, environment_name=env) for name in given["secrets"]]
-    return {**wishes, "image": image, "volumes": volumes, "secrets": secrets}
+    wishes["secrets"] += [windlass.Secret.from_name(name, environment_name=env) for name in given["secrets"]]
+    asked = {name: given[name] for name in ("cpu", "memory", "gpu", "runtime") if given[name] is not None}
+    return {**wishes, "image": image, **asked}
 
 
 def _image(given: dict[str, Any]) -> Any:
@@ -113,8 +130,8 @@ def _image(given: dict[str, Any]) -> Any:
     return windlass.Image.debian_slim()
 
 
-def _of_function(text: str, *, is_module: bool) -> tuple[Any, dict[str, Any], list[Any]]:
-    """Image, volumes and secrets of a function of a local program."""
+def _of_function(text: str, *, is_module: bool) -> dict[str, Any]:
+    """What a function of a local program has, as arguments of ``Sandbox.create``."""
     from windlass import compat
     from windlass import function as functions
     from windlass.cli import reference
@@ -126,7 +143,16 @@ def _of_function(text: str, *, is_module: bool) -> tuple[Any, dict[str, Any], li
     found = target.cls._service if isinstance(target, reference.Method) else target
     if not isinstance(found, functions.Function) or found._app is None or found._options is None:
         raise click.UsageError(f"{text!r} names no function.")
-    app = found._app
-    return (
-        app._image_for(found), {**app._volumes, **found._options.volumes}, [*app._secrets, *found._options.secrets]
-    )  # fmt: skip
+    app, its = found._app, found._options
+    wishes: dict[str, Any] = {
+        "image": app._image_for(found), "volumes": {**app._volumes, **its.volumes},
+        "secrets": [*app._secrets, *its.secrets], "network_file_systems": dict(its.network_file_systems),
+        "block_network": its.block_network,
+    }  # fmt: skip
+    if its.cpu_request:
+        wishes["cpu"] = (its.cpu_request, its.cpu_limit) if its.cpu_limit else its.cpu_request
+    if its.memory_request:
+        wishes["memory"] = (its.memory_request, its.memory_limit) if its.memory_limit else its.memory_request
+    if its.gpus:
+        wishes["gpu"] = f"{its.gpus[0]['kind']}:{its.gpus[0]['count']}"  # the one that it wants most
+    return wishes

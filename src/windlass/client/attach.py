@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -13,6 +14,11 @@ from typing import Any
 from windlass.client import session, streams
 from windlass.kit import tasks
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOOK = 0.25  # seconds between looks at the window's size: signals are the main thread's, and that is the user's
 _CHUNK = 32 * 1024
 _WAIT = 50.0
 
@@ -36,6 +42,41 @@ async def attach(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int
             return await _ended(sandbox_id, exec_id)
         finally:
             gone.set()
+
+
+async def with_own_terminal(sandbox_id: str, exec_id: str) -> int:
+    """The same, while our terminal, if we have one, hands every key on, and its size is the command's."""
+    if not os.isatty(0):
+        return await attach(sandbox_id, exec_id)
+    sizes: asyncio.Queue[tuple[int, int]] = asyncio.Queue(maxsize=4)
+    async with tasks.Tasks(on_failure=lambda name, exc: None) as owned:
+        owned.start(_follow_window(sizes), "size of the window")
+        with _raw():
+            return await attach(sandbox_id, exec_id, sizes)
+
+
+async def _follow_window(sizes: asyncio.Queue[tuple[int, int]]) -> None:
+    known = (0, 0)
+    while True:
+        with contextlib.suppress(OSError):
+            size = os.get_terminal_size(0)
+            if size.lines and size.columns and known != (size.lines, size.columns):
+                known = (size.lines, size.columns)
+                await sizes.put(known)
+        await asyncio.sleep(_LOOK)
+
+
+@contextlib.contextmanager
+def _raw() -> Iterator[None]:
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    tty.setraw(0, termios.TCSADRAIN)  # by default it would throw away what was typed already
+    try:
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 def _read(loop: asyncio.AbstractEventLoop, keys: asyncio.Queue[bytes], gone: threading.Event) -> None:

@@ -51,8 +51,50 @@ class Stats:
     container_enter: Spread
 
 
+@dataclasses.dataclass(frozen=True)
+class SandboxStats:
+    """How the sandboxes of an app fared in a span of time.
+
+    ``created`` and ``ended`` in it; of those that ended, ``timeouts`` by their ``timeout`` or ``idle_timeout``,
+    ``terminated`` by somebody, ``failed`` before they ran or because they were lost. ``start``: from the wish to the
+    running command, of those created. ``waiting`` and ``running``: now.
+    """
+
+    since: datetime.datetime
+    until: datetime.datetime
+    created: int
+    ended: int
+    timeouts: int
+    terminated: int
+    failed: int
+    waiting: int
+    running: int
+    start: Spread
+
+
+async def sandbox_stats(app_id: str, since: datetime.datetime | None, until: datetime.datetime | None) -> SandboxStats:
+    """Ask for them; the last hour unless said. Raises ``InvalidError`` for ranges that are not kept."""
+    begin, end = _range(since, until)
+    query = {"app_id": app_id, "since": begin.timestamp(), "until": end.timestamp()}
+    found: dict[str, Any] = (await session.current().request("sandbox.figures", query)).body
+    return SandboxStats(since=begin, until=end, **{**found, "start": Spread(**found["start"])})
+
+
 async def stats(whose: dict[str, Any], since: datetime.datetime | None, until: datetime.datetime | None) -> Stats:
     """Ask for ``whose`` figures; the last hour unless said. Raises ``InvalidError`` for ranges that are not kept."""
+    begin, end = _range(since, until)
+    query = {**whose, "since": begin.timestamp(), "until": end.timestamp()}
+    found: dict[str, Any] = (await session.current().request("function.figures", query)).body
+    for name in ("queue", "start", "run"):
+        found[name] = Spread(**found[name])
+    for name in ("make", "load", "enter"):
+        found[f"container_{name}"] = Spread(**found.pop(name))
+    return Stats(since=begin, until=end, **found)
+
+
+def _range(
+    since: datetime.datetime | None, until: datetime.datetime | None
+) -> tuple[datetime.datetime, datetime.datetime]:
     now = datetime.datetime.now(datetime.timezone.utc)
     end = (until or now).astimezone(datetime.timezone.utc)
     begin = (since or end - datetime.timedelta(hours=1)).astimezone(datetime.timezone.utc)
@@ -62,13 +104,7 @@ async def stats(whose: dict[str, Any], since: datetime.datetime | None, until: d
         raise exception.InvalidError(f"a range of figures may span {_LONGEST.days} days at most")
     if now - begin > _OLDEST + datetime.timedelta(minutes=1):
         raise exception.InvalidError(f"figures go back {_OLDEST.days} days at most")
-    query = {**whose, "since": begin.timestamp(), "until": end.timestamp()}
-    found: dict[str, Any] = (await session.current().request("function.figures", query)).body
-    for name in ("queue", "start", "run"):
-        found[name] = Spread(**found[name])
-    for name in ("make", "load", "enter"):
-        found[f"container_{name}"] = Spread(**found.pop(name))
-    return Stats(since=begin, until=end, **found)
+    return begin, end
 
 
 class Metrics:

@@ -26,7 +26,7 @@ from windlass import exception
 from windlass.kit import files, ids
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
-from windlass.worker import cgroups, gpus, library, mounts, network, overlay, release, seccomp, spec, step
+from windlass.worker import cgroups, gpus, library, lookup, mounts, network, overlay, release, seccomp, spec, step
 from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
@@ -363,6 +363,7 @@ class Containers:
         record = folder.read()
         if record is None or not folders.alive(record["pid"], record["pid_start"]):
             raise exception.NotFoundError(f"container {container_id} is not running")
+        lookup.check(record["process"] if "process" in record else record["pid"], argv[0])
         if "process" in record:
             return self._command_in_fork(record, argv)
         pid_file = folder.path / f"{ids.new('ex')}.pid"

@@ -62,3 +62,14 @@ def test_the_log_tells_of_commands_and_of_the_first_piece_of_a_file():
     assert sandboxes.said("sandbox.file", {"op": "write", "path": "/x", "offset": 0}) == "file: write /x"
     assert sandboxes.said("sandbox.file", {"op": "write", "path": "/x", "offset": 9}) == ""
     assert sandboxes.said("sandbox.exec_read", {}) == ""
+
+
+def test_figures_count_by_why_and_spread_the_starts():
+    states = sandboxes.moves.SandboxState
+    living = [states.RUNNING, states.QUEUED, states.STARTING]
+    found = sandboxes.figures(7, {"": 2, "idle": 1, "timeout": 1, "lost": 3, "terminated": 4}, [3.0, 1.0, 2.0], living)
+    assert found == {
+        "created": 7, "ended": 11, "timeouts": 2, "terminated": 4, "failed": 3, "waiting": 2, "running": 1,
+        "start": {"p50": 2.0, "p99": 3.0},
+    }  # fmt: skip
+    assert sandboxes.figures(0, {}, [], [])["start"] == {"p50": None, "p99": None}

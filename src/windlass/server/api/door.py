@@ -80,6 +80,13 @@ def needs(method: str) -> tuple[str, ...]:
     return _NEEDS.get(method, ())
 
 
+def no_edge(core: Core) -> exception.Error:
+    """For what needs the web edge where there is none (yet: it opens last)."""
+    if core.settings.web_port < 0:
+        return exception.ConflictError("this platform has no web edge")
+    return exception.ServiceError("the web edge of this platform is about to open")
+
+
 def encode(header: dict[str, Any]) -> bytes:
     try:
         return _fast_encode(header)

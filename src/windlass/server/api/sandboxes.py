@@ -410,7 +410,7 @@ async def _committed(core: Core) -> None:
     try:
         await asyncio.wait_for(done, _LONGEST_WAIT)
     except asyncio.TimeoutError:
-        raise exception.InternalError("the snapshot could not be recorded") from None
+        raise exception.InternalError("what was changed could not be recorded") from None
 
 
 @door.handler("sandbox.tunnels")
@@ -423,7 +423,8 @@ async def _tunnels(core: Core, body: messages.SandboxTunnels) -> messages.Sandbo
     if not one.spec.get("ports"):
         return {"tunnels": []}
     if core.web.ports is None:
-        raise exception.ConflictError("this platform has no web edge")
+        raise door.no_edge(core)
+    core.turn.begin()
     found = core.web.ports.of(one)
     await _committed(core)
     return {"tunnels": [each._asdict() for each in found]}
@@ -438,11 +439,20 @@ async def _running(core: Core, identity: str) -> state.Sandbox:
     return one
 
 
+@door.handler("sandbox.figures")
+def figures(core: Core, who: door.Who, body: messages.SandboxFiguresQuery, incoming: peer.Incoming) -> Any:
+    found = sandboxes.figures(core.db, body["app_id"], body["since"], body["until"])
+    living = [one.state for one in actions.of_app(core, body["app_id"])]
+    return decisions.figures(found.created, found.ended, found.starts, living)
+
+
 @door.handler("sandbox.token")
 def token(core: Core, who: door.Who, body: messages.SandboxToken, incoming: peer.Incoming) -> Any:
     one = core.world.sandboxes.get(body["sandbox_id"])
     if one is None:
         raise exception.ConflictError(f"sandbox {_info(core, body['sandbox_id'])['sandbox_id']} has finished")
+    if core.web.port <= 0:
+        raise door.no_edge(core)
     return connect_tokens.create(core, one, body["port"], body.get("metadata"))
 
 

@@ -16,7 +16,7 @@ def open_tunnel(core: Core, who: door.Who, body: messages.TunnelOpen, incoming: 
     if who.container is None:
         raise exception.InvalidError("tunnels lead to containers")
     if core.web.tunnels is None:
-        raise exception.ConflictError("this platform has no web edge")
+        raise door.no_edge(core)
     if (kind := body.get("kind", ports.ANY)) not in (ports.TLS, ports.H2, ports.ANY):
         raise exception.InvalidError(f"a tunnel does not speak {kind[:20]!r}")
     opened, tunnels = None, core.web.tunnels

@@ -159,7 +159,9 @@ def _sandbox_plan(core: Core, container: machines.Container, one: sandboxes.Sand
     """Without a token, and without anything else of ours: what runs there is not trusted."""
     words = ("command", "workdir", "pty", "probe")
     plan = {name: value for name, value in one.spec.items() if name in words}
-    return {**_walls(core, container), "token": "", "snapshot": False, "runner": {}, "sandbox": plan}
+    walls = _walls(core, container)
+    walls["env"] = {"WINDLASS_SANDBOX_ID": one.id, "MODAL_SANDBOX_ID": one.id, **walls["env"]}
+    return {**walls, "token": "", "snapshot": False, "runner": {}, "sandbox": plan}
 
 
 def _layout(core: Core, function: machines.Function) -> container_messages.AppLayout:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windlass import exception
 from windlass.server.decide import network
+from windlass.server.state import moves
 from windlass.wire.messages import containers, functions, sandboxes
 
 POOL = "(sandboxes)"
@@ -78,6 +79,25 @@ def overdue(spec: sandboxes.SandboxSpec, started: float, idle_since: float, busy
         return "timeout"
     idle = spec.get("idle_timeout", 0.0)
     return "idle" if idle and not busy and now - idle_since >= idle else ""
+
+
+def figures(
+    created: int, ended: Mapping[str, int], starts: Sequence[float], living: Sequence[moves.SandboxState]
+) -> sandboxes.SandboxFigures:
+    """``ended``: how many, by why. ``living``: the state of each that has not."""
+    ordered = sorted(starts)
+    running = sum(1 for one in living if one == moves.SandboxState.RUNNING)
+    return {
+        "created": created, "ended": sum(ended.values()),
+        "timeouts": ended.get("timeout", 0) + ended.get("idle", 0), "terminated": ended.get("terminated", 0),
+        "failed": ended.get("failed", 0) + ended.get("lost", 0),
+        "waiting": len(living) - running, "running": running,
+        "start": {"p50": _at(ordered, 0.5), "p99": _at(ordered, 0.99)},
+    }  # fmt: skip
+
+
+def _at(ordered: Sequence[float], share: float) -> float | None:
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] if ordered else None
 
 
 def ending(why: str, exit: containers.ContainerExit) -> tuple[int, str, str]:

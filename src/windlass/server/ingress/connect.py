@@ -79,6 +79,13 @@ def door(core: core_module.Core, client: fronts.Client, request: http.BaseReques
     return None
 
 
+def leads(core: core_module.Core, label: str) -> bool:
+    """Whether a sandbox that lives answers at that label: only then a certificate is made for it."""
+    if not _LABEL.match(label):
+        return False
+    return any(connect_tokens.label(core, identity) == label for identity in core.world.sandboxes)
+
+
 def admit(core: core_module.Core, request: http.BaseRequest, door: Door) -> Entry:
     """Raises ``Refusal``: 401 without a token of ours, 403 for one that does not open this door. It is the same answer
     whether there is such a sandbox or not."""
@@ -192,7 +199,7 @@ async def _respond(request: http.BaseRequest, said: aiohttp.ClientResponse, entr
     response = http.StreamResponse(status=said.status, reason=said.reason)
     for name, value in said.headers.items():
         if name.lower() not in _HOP:
-            response.headers.add(name, value)
+            response.headers.add(name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     if entry.shown:
         response.headers.add("Set-Cookie", _cookie(request, entry))
     whole = request.method == "HEAD" or said.status in _BODILESS or "Content-Length" in response.headers

@@ -21,7 +21,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
 from windlass.server.decide import ports as rules
-from windlass.server.ingress import answers, carriers, edge, exchanges, ports, tunnels
+from windlass.server.ingress import answers, carriers, connect, edge, exchanges, ports, tunnels
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -207,7 +207,7 @@ class Secure:
         if not name:
             return None
         label, _, rest = name.lower().partition(".")
-        known = rest == "localhost" and label in actions.routes(self._core)
+        known = rest == "localhost" and (label in actions.routes(self._core) or connect.leads(self._core, label))
         chosen = self._authority.choose(name, known=known or name.lower() == "localhost")
         if chosen is None:
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME

@@ -132,8 +132,9 @@ class Tunnel:
         self._visit(number, ticket)
 
     def _gone(self, end: joined.End) -> None:
-        self._ends.discard(end)
-        self._busy(-1)
+        if end in self._ends:  # else TLS was never agreed on
+            self._ends.discard(end)
+            self._busy(-1)
 
     def refuse(self, number: int) -> None:
         """Nobody comes for this visitor."""

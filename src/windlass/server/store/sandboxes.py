@@ -90,6 +90,22 @@ def snapshots_kept(db: database.Database, now: float) -> list[str]:
     return [row[0] for row in db.all(_SQL["snapshots_kept"], (now,))]
 
 
+class Figures(NamedTuple):
+    """Of a span of time. ``ended``: how many, by why. ``starts``: seconds from the wish to the running command."""
+
+    created: int
+    ended: dict[str, int]
+    starts: list[float]
+
+
+def figures(db: database.Database, app: str, since: float, until: float) -> Figures:
+    span = {"app": app, "since": since, "until": until}
+    return Figures(
+        int(db.all(_SQL["created"], span)[0][0]), dict(db.all(_SQL["ended"], span)),
+        [row[0] for row in db.all(_SQL["starts"], span)],
+    )  # fmt: skip
+
+
 class Port(NamedTuple):
     """Where a port of a sandbox is reached. ``number``: by TLS; ``raw``: by its own bytes, 0 where it is not."""
 

@@ -147,6 +147,7 @@ METHODS: dict[str, Method] = {
     "sandbox.fork": Method("request", CALLER, sandboxes.SandboxFork, sandboxes.SandboxListReply),
     "sandbox.reload": Method("request", CALLER, sandboxes.SandboxReload, common.Empty),
     "sandbox.tunnels": Method("request", CALLER, sandboxes.SandboxTunnels, sandboxes.SandboxTunnelsReply),
+    "sandbox.figures": Method("request", CALLER, sandboxes.SandboxFiguresQuery, sandboxes.SandboxFigures),
     "sandbox.token": Method("request", CALLER, sandboxes.SandboxToken, sandboxes.SandboxTokenReply),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),

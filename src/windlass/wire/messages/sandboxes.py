@@ -374,3 +374,31 @@ class SandboxConnect(TypedDict):
     sandbox_id: str
     port: int
     ticket: str
+
+
+class SandboxFiguresQuery(TypedDict):
+    """Of the sandboxes of an app, from ``since`` to ``until`` (seconds since the epoch)."""
+
+    app_id: str
+    since: float
+    until: float
+
+
+class StartTimes(TypedDict):
+    """Seconds; None when there was nothing."""
+
+    p50: float | None
+    p99: float | None
+
+
+class SandboxFigures(TypedDict):
+    """``created`` and ``ended`` in that time; ``waiting`` and ``running`` now."""
+
+    created: int
+    ended: int
+    timeouts: int
+    terminated: int
+    failed: int
+    waiting: int
+    running: int
+    start: StartTimes

@@ -143,8 +143,8 @@ class Service:
     async def _connect(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxConnect = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        first, port = home.record["pid"], request["port"]
-        await self.visiting.connect(request["sandbox_id"], first, port, request["ticket"])
+        where = visiting.Where(home.record["pid"], str(home.asked.get("address") or ""))
+        await self.visiting.connect(request["sandbox_id"], where, request["port"], request["ticket"])
         incoming.reply({})
 
     # -- input of the entrypoint -----------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import NamedTuple
 
 from windlass import exception
 from windlass.kit import joined
@@ -17,6 +18,14 @@ _PATIENCE = 5.0
 _LOOPBACK = "127.0.0.1"
 
 
+class Where(NamedTuple):
+    """A sandbox's process 1, and its address as the node knows it; "" where that is not known. Sandboxes with a kernel
+    of their own have their loopback in there, so only their address leads to them."""
+
+    pid: int
+    address: str
+
+
 class Visiting:
     """``edge``: the socket of the server's edge for those inside."""
 
@@ -24,10 +33,10 @@ class Visiting:
         self._edge = edge
         self._ends: dict[str, set[joined.End]] = {}
 
-    async def connect(self, container_id: str, pid: int, port: int, ticket: str) -> None:
-        """Raises ``ConflictError`` where nobody listens at ``port`` of the sandbox whose process 1 is ``pid``."""
+    async def connect(self, container_id: str, where: Where, port: int, ticket: str) -> None:
+        """Raises ``ConflictError`` where nobody listens at ``port`` of the sandbox."""
         loop = asyncio.get_running_loop()
-        inside = await self._inside(pid, port)
+        inside = await _inside(where, port)
         mine = self._ends.setdefault(container_id, set())
         near, far = joined.End(mine.add, mine.discard), joined.End()
         try:
@@ -39,21 +48,37 @@ class Visiting:
         far.write(json.dumps({"ticket": ticket}).encode() + b"\n")
         near.join(far)
 
-    async def _inside(self, pid: int, port: int) -> socket.socket:
-        made = await _made_there(pid)
-        try:
-            made.setblocking(False)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await asyncio.wait_for(asyncio.get_running_loop().sock_connect(made, (_LOOPBACK, port)), _PATIENCE)
-        except (OSError, asyncio.TimeoutError):
-            made.close()
-            raise exception.ConflictError(f"nothing listens at port {port} of the sandbox") from None
-        return made
-
     def forget(self, container_id: str) -> None:
         """It has ended: an open connection would keep its network."""
         for end in list(self._ends.pop(container_id, ())):
             end.close()
+
+
+async def _inside(where: Where, port: int) -> socket.socket:
+    """A connection with the port on the sandbox's loopback, else by its address."""
+    made = await _made_there(where.pid)
+    if await _connected(made, _LOOPBACK, port):
+        return made
+    if where.address:
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        if await _connected(made, where.address, port):
+            return made
+    raise exception.ConflictError(f"nothing listens at port {port} of the sandbox")
+
+
+async def _connected(made: socket.socket, address: str, port: int) -> bool:
+    """Whether it is; it is closed where it is not."""
+    try:
+        made.setblocking(False)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.wait_for(asyncio.get_running_loop().sock_connect(made, (address, port)), _PATIENCE)
+    except (OSError, asyncio.TimeoutError):
+        made.close()
+        return False
+    except BaseException:
+        made.close()
+        raise
+    return True
 
 
 async def _made_there(pid: int) -> socket.socket:

@@ -41,3 +41,13 @@ SELECT port, host, number, raw FROM sandbox_port WHERE sandbox = ? ORDER BY port
 INSERT OR REPLACE INTO sandbox_port (sandbox, port, host, number, raw) VALUES (?, ?, ?, ?, ?);
 -- name: forget_ports
 DELETE FROM sandbox_port WHERE sandbox = ?;
+-- name: created
+SELECT count(*) FROM sandbox s JOIN app a ON a.n = s.app
+WHERE a.id = :app AND s.created_at >= :since AND s.created_at < :until;
+-- name: ended
+SELECT s.why, count(*) FROM sandbox s JOIN app a ON a.n = s.app
+WHERE a.id = :app AND s.ended_at >= :since AND s.ended_at < :until GROUP BY s.why;
+-- name: starts
+SELECT s.started_at - s.created_at FROM sandbox s JOIN app a ON a.n = s.app
+WHERE a.id = :app AND s.created_at >= :since AND s.created_at < :until AND s.started_at IS NOT NULL
+ORDER BY s.n DESC LIMIT 10000;

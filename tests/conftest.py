@@ -21,6 +21,7 @@ import pytest
 
 import fake_gpus
 import leftovers
+import longest
 import stage as stages
 
 _KEPT = ("layers", "pythons")
@@ -81,6 +82,12 @@ def _one_makes_the_base(home: Path) -> Iterator[None]:
             if is_base and not (home / "layers" / layer.name).exists():
                 subprocess.run(["cp", "-al", layer, home / "layers"], check=True)
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With several processes, long files first; ``--no-loadscope-reorder`` keeps it so."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: longest.order(item.path, Path(__file__).parent))
 
 
 @pytest.fixture(scope="session")

@@ -101,12 +101,7 @@ def _output(argv: list[str]) -> str:
 
 def holding(home: Path, value: str) -> list[str]:
     """Files of a platform that hold a value in clear."""
-    found = []
-    for folder, _, names in os.walk(home):
-        if Path(folder) == home / "layers":
-            continue
-        for name in names:
-            path = Path(folder, name)
-            if path.is_file() and not path.is_symlink() and value.encode() in path.read_bytes():
-                found.append(str(path))
-    return found
+    # Python would read for half a minute.
+    line = ["grep", "-rlasF", "-D", "skip", "-e", value, "--", str(home)]
+    ran = subprocess.run(line, capture_output=True, check=False, env={"PATH": os.environ["PATH"], "LC_ALL": "C"})
+    return os.fsdecode(ran.stdout).splitlines()

@@ -140,19 +140,18 @@ def program(page: str) -> str | None:
     top, main = placed(page, "top"), placed(page, "main")
     if not top and not main:
         return None
-    own_entrypoint = "local_entrypoint" in "".join(top)
-    text = [_flat(BEFORE.get(page, "")), *top]
-    body = [_flat(SETUP.get(page, "")), *main, _flat(AFTER.get(page, ""))]
-    if own_entrypoint:
-        return "\n".join(text) + _into_main(body)
+    body = [_flat(SETUP.get(page, "")), *map(_without_import, main), _flat(AFTER.get(page, ""))]
     if page == "sandboxes.md":
-        return "import windlass\nwith windlass.enable_output():\n" + _indented(["import windlass as modal", *main])
-    return "\n".join([*text, "\n@app.local_entrypoint()\ndef run_the_guide():\n" + _indented([*body, "pass"])])
+        return "import windlass\nimport windlass as modal\nwith windlass.enable_output():\n" + _indented(body)
+    if not any("@app.local_entrypoint" in block for block in top):
+        top.append("@app.local_entrypoint()\ndef run_the_guide():\n    pass\n")
+    whole = [block + _indented(body) if "@app.local_entrypoint" in block else block for block in top]
+    return "\n".join([_flat(BEFORE.get(page, "")), *whole])
 
 
-def _into_main(body: list[str]) -> str:
-    """The page has an entrypoint; what comes after it belongs to its end."""
-    return "\n" + _indented(body) if any(part.strip() for part in body) else ""
+def _without_import(block: str) -> str:
+    """Inside a function it would make the name a local one."""
+    return re.sub(r"^import modal$", "", block, flags=re.MULTILINE)
 
 
 def _indented(parts: list[str]) -> str:

@@ -56,6 +56,7 @@ def clock(zone: str) -> tuple[dict[datetime.datetime, list[int]], list[tuple[Any
     return times, jumps
 
 
+@functools.cache
 def brute(text: str, zone: str) -> list[float]:
     """The runs of 2026, from what clocks show in each of its minutes."""
     parsed, (times, jumps), found = cron.parse(text), clock(zone), set()
@@ -73,10 +74,17 @@ def brute(text: str, zone: str) -> list[float]:
     return sorted(found)
 
 
-YEAR = [
-    "30 2 * * *", "*/15 * * * *", "0 * * * *", "0 */2 * * *", "15,45 1-3 * * *", "*/30 0,1,2,3 * * *", "0 0 * * *",
-    "5 0 29 2 *", "0 12 1,15 * fri", "59 23 * * sun", "0 0-23 * * *",
-]  # fmt: skip
+YEAR = ["30 2 * * *", "15,45 1-3 * * *", "0 0 * * *", "5 0 29 2 *", "0 12 1,15 * fri", "59 23 * * sun"]
+DENSE = ["*/15 * * * *", "0 * * * *", "0 */2 * * *", "*/30 0,1,2,3 * * *", "0 0-23 * * *"]
+"""Of those a week around each change is compared, and one without."""
+
+
+def changes(zone: str) -> list[float]:
+    """When clocks there are changed in 2026."""
+    info = zoneinfo.ZoneInfo(zone)
+    hours = range(int(at("2026-01-01 00:00")), int(at("2027-01-01 00:00")), 3600)
+    offsets = [datetime.datetime.fromtimestamp(moment, info).utcoffset() for moment in hours]
+    return [hours[n] for n in range(1, len(hours)) if offsets[n] != offsets[n - 1]]
 
 
 @pytest.mark.parametrize("zone", ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Havana"])
@@ -85,6 +93,12 @@ def test_a_year_with_both_changes_is_as_brute_force_says(zone):
     begin, end = at("2026-01-01 00:00") - 1, at("2027-01-01 00:00") - 1
     for text in YEAR:
         assert runs(text, zone, begin, end) == brute(text, zone), text
+    assert len(changes(zone)) == 2
+    for text in DENSE:
+        for middle in (*changes(zone), at("2026-07-15 12:00")):
+            begin, end = middle - 3.5 * 86400 - 1, middle + 3.5 * 86400 - 1
+            expected = [moment for moment in brute(text, zone) if begin < moment <= end]
+            assert len(expected) > 20 and runs(text, zone, begin, end) == expected, text
 
 
 def test_a_time_that_clocks_jump_over_comes_once_right_after_the_jump():

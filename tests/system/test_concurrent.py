@@ -86,7 +86,7 @@ def test_one_that_takes_too_long_leaves_the_others_alone(function):
 def test_a_thread_that_does_not_stop_takes_its_container_and_the_others_run_again():
     before = crowds.stubborn.remote(0)
     victim = crowds.stubborn.spawn(1000)
-    others = [crowds.stubborn.spawn(12) for _ in range(3)]
+    others = [crowds.stubborn.spawn(9) for _ in range(3)]
     busy(crowds.stubborn, 4)
     victim.cancel()
     containers = {call.get(timeout=60) for call in others}

@@ -64,14 +64,15 @@ class Root:
 
     def make(self, path: str) -> list[str]:
         """Let the folder ``path`` exist; the folders that were made for it, outermost first."""
+        parts = [part for part in posixpath.normpath(f"/{path}").split("/") if part]
+        known = len(parts)
+        while known and self.state("/".join(parts[:known])) is None:  # from the end, where folders are missing
+            known -= 1
         made: list[str] = []
-        walked = ""
-        for part in [part for part in posixpath.normpath(f"/{path}").split("/") if part]:
-            parent, walked = walked, f"{walked}/{part}"
-            if self.state(walked) is None:
-                with self.opened(parent, os.O_PATH | os.O_DIRECTORY) as descriptor:
-                    os.mkdir(part, 0o755, dir_fd=descriptor)
-                made.append(walked)
+        for depth in range(known, len(parts)):
+            with self.opened("/".join(parts[:depth]), os.O_PATH | os.O_DIRECTORY) as descriptor:
+                os.mkdir(parts[depth], 0o755, dir_fd=descriptor)
+            made.append("/" + "/".join(parts[: depth + 1]))
         return made
 
     def _open(self, path: str, flags: int) -> int:

@@ -23,6 +23,7 @@ from windlass.server.api import door
 from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
+from windlass.server.api import memories as _memories
 from windlass.server.api import nfs as _nfs
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
@@ -48,8 +49,9 @@ from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
-    _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
+    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _memories,
+    _nfs, _queues, _records,
+    _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
     _web,
     _workers,
 )  # fmt: skip

@@ -65,6 +65,7 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
             cpus=max(worker.cpus for worker in workers),
             node_memory=max(worker.memory for worker in workers) // _MIB,
         )
+        decisions.check_level(spec, [worker.levels for worker in workers])
         gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in workers])
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])

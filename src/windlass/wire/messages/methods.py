@@ -130,6 +130,9 @@ METHODS: dict[str, Method] = {
     "sandbox.unmount": Method("request", CALLER, sandboxes.SandboxMount, common.Empty),
     "sandbox.fork": Method("request", CALLER, sandboxes.SandboxFork, sandboxes.SandboxListReply),
     "sandbox.reload": Method("request", CALLER, sandboxes.SandboxReload, common.Empty),
+    "sandbox.memory": Method("request", CALLER, sandboxes.MemoryKeep, sandboxes.MemoryInfo),
+    "sandbox.memory_get": Method("request", CALLER, sandboxes.MemoryRef, sandboxes.MemoryInfo),
+    "sandbox.restore": Method("request", CALLER, sandboxes.MemoryRestore, sandboxes.SandboxInfo),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),
     "dict.info": Method("request", CALLER, collections.CollectionRef, collections.CollectionInfo),

@@ -5,7 +5,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -169,6 +171,12 @@ class Starting:
         told, self._told = self._told, {}
         for ended in told.values():
             ended(137)
+
+
+def end(first: int) -> None:
+    """Kill process 1 of a cell, and with it all that runs there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(first, signal.SIGKILL)
 
 
 def _failed(name: str, exc: BaseException) -> None:

@@ -35,3 +35,10 @@ INSERT OR REPLACE INTO snapshot (image, expires_at) VALUES (?, ?);
 SELECT 1 FROM snapshot WHERE image = ? AND expires_at < ?;
 -- name: snapshots_kept
 SELECT image FROM snapshot WHERE expires_at IS NULL OR expires_at >= ?;
+-- name: insert_memory
+INSERT INTO sandbox_memory (id, image, app, name, tags, spec, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+-- name: memory_by_id
+SELECT m.id, m.image, a.id, m.name, m.tags, m.spec, m.created_at, m.expires_at
+FROM sandbox_memory m JOIN app a ON a.n = m.app WHERE m.id = ?;
+-- name: forget_memories
+DELETE FROM sandbox_memory WHERE id IN (SELECT id FROM sandbox_memory WHERE expires_at < ? LIMIT 1000);

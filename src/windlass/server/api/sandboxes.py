@@ -416,6 +416,8 @@ async def _reload(core: Core, body: messages.SandboxReload, incoming: peer.Incom
     one = core.world.sandboxes.get(body["sandbox_id"])
     where, container_id = await _place_of(core, one, body["sandbox_id"], ended=False)
     assert one is not None
+    if level := one.spec.get("runtime", ""):
+        raise exception.UnimplementedError(f"the volumes of a sandbox with runtime={level!r} cannot be reloaded")
 
     async def all_of_them() -> None:
         for mount in one.spec.get("volumes", []):

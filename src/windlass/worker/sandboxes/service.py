@@ -193,6 +193,8 @@ class Service:
     async def _mount(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxMount = incoming.body
         home, image_id = self._runtime.sandbox(request["sandbox_id"]), request["image_id"]
+        if home.level:
+            raise exception.UnimplementedError(f"no image can be mounted in a sandbox with runtime={home.level!r}")
         with self._runtime.store.held.of(image_id):  # from then on the sandbox's record says so
             root = self._runtime.store.home
             await asyncio.to_thread(overlaid.mount, home, root, image_id, request["path"])

@@ -1,6 +1,6 @@
 """Sandboxes: create and first command, commands, output, files; adds its rows to ``bench/RESULTS.md``.
 
-    python bench/sandboxes.py [--only create,burst,exec,output,files,snapshot] [--write]
+    python bench/sandboxes.py [--only create,burst,exec,output,files,snapshot,fork,idle,gvisor] [--write]
 
 The measure of "create" is that of public comparisons: from the call of ``create`` until the first command has answered.
 Beside it, where they are installed: ``podman run -d`` and ``podman exec``, and runc's ``run -d`` and ``exec``, on the
@@ -27,6 +27,7 @@ from windlass import paths
 
 app = windlass.App("bench-sandboxes")
 MIB = 1024 * 1024
+IDLE = 500
 Row = tuple[str, str]
 
 
@@ -118,6 +119,67 @@ def snapshot() -> Iterator[Row]:
     sandbox.terminate()
 
 
+def fork() -> Iterator[Row]:
+    sandbox = windlass.Sandbox.create(app=app, timeout=600)
+    sandbox.exec("sh", "-c", "for n in 1 2 3 4 5 6 7 8 9 10; do date > /root/$n; done").wait()
+
+    def one() -> None:
+        forks = sandbox.fork(10)
+        for made in forks:
+            assert made.exec("test", "-e", "/root/10").wait() == 0
+        for made in forks:
+            made.terminate()
+
+    yield "fork into 10, until each has answered", quantiles(timed(one, 5))
+    sandbox.terminate()
+
+
+def idle() -> Iterator[Row]:
+    before, made = _available(), []
+    began = time.perf_counter()
+    for _ in range(IDLE):
+        made.append(windlass.Sandbox.create("sleep", "900", app=app, timeout=900))
+    assert made[-1].exec("true").wait() == 0
+    took, used = time.perf_counter() - began, (before - _available()) / IDLE / MIB
+    yield f"{IDLE} idle sandboxes", f"made in {took:.1f} s, {used:.2f} MiB each"
+    for sandbox in made:
+        sandbox.terminate()
+
+
+def gvisor() -> Iterator[Row]:
+    """What another kernel costs."""
+
+    def one() -> None:
+        sandbox = windlass.Sandbox.create(app=app, runtime="gvisor")
+        assert sandbox.exec("true").wait() == 0
+        sandbox.terminate()
+
+    try:
+        one()
+    except windlass.exception.UnimplementedError as exc:
+        yield "create with runtime=gvisor, first command answered", f"not here: {exc}"
+        return
+    yield "create with runtime=gvisor, first command answered", quantiles(timed(one, 10))
+    sandbox = windlass.Sandbox.create(app=app, runtime="gvisor", _experimental_enable_snapshot=True)
+    sandbox.exec("true").wait()
+    yield "exec of true with runtime=gvisor", quantiles(timed(lambda: sandbox.exec("true").wait(), 20))
+    began = time.perf_counter()
+    kept = sandbox._experimental_snapshot()
+    yield "memory snapshot", f"{(time.perf_counter() - began) * 1000:.0f} ms"
+
+    def again() -> None:
+        restored = windlass.Sandbox._experimental_from_snapshot(kept)
+        assert restored.exec("true").wait() == 0
+        restored.terminate()
+
+    yield "restore of memory, first command answered", quantiles(timed(again, 5))
+
+
+def _available() -> int:
+    line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
+    return int(line.split()[1]) * 1024
+
+
 def _podman() -> Iterator[Row]:
     if shutil.which("podman") is None:
         return
@@ -177,6 +239,7 @@ def _tree() -> Path:
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "create": create, "burst": burst, "exec": commands, "output": output, "files": files, "snapshot": snapshot,
+    "fork": fork, "idle": idle, "gvisor": gvisor,
 }  # fmt: skip
 
 

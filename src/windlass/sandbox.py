@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PIPE = stream_type.StreamType.PIPE
 _MOST_INPUT = 2 * 1024 * 1024
 _TERMINATED = ("terminated", "idle")
+_INHERITED = "(inherited)"  # no name that could be given
 
 
 class Probe:
@@ -165,7 +166,8 @@ class Sandbox(handles.Object):
             region: accepted for compatibility.
             cpu: cores that it is promised, or a pair with a limit.
             memory: MiB that it is promised, or a pair with a limit.
-            runtime: how it is isolated: None or "container".
+            runtime: how it is isolated: "container", which is the default, or "gvisor", a kernel of its own (where
+                ``windlass doctor`` finds it). What is not here is refused, never replaced by something weaker.
             block_network: no network at all.
             outbound_cidr_allowlist: not available in this version.
             outbound_domain_allowlist: not available in this version.
@@ -185,6 +187,8 @@ class Sandbox(handles.Object):
             environment_name: accepted for compatibility; the app decides.
             pty_info: removed; use ``pty``.
             cidr_allowlist: removed; use ``outbound_cidr_allowlist``.
+            _experimental_enable_snapshot: its memory can be kept (``_experimental_snapshot``); it has
+                ``runtime="gvisor"`` then.
 
         Raises:
             InvalidError: an argument is wrong.
@@ -721,17 +725,51 @@ class Sandbox(handles.Object):
         return ConnectToken(told["url"], told["token"])
 
     @faces.method
-    async def _experimental_snapshot(self) -> SandboxSnapshot:
-        """Its memory and its files at this moment. Not in this version."""
-        raise _later("memory snapshots of sandboxes")
+    async def _experimental_snapshot(self, *, timeout: int = 300) -> SandboxSnapshot:
+        """Keep its memory and its files at this moment, for seven days. It ends with that; a sandbox that is made from
+        the snapshot goes on, without its network connections.
+
+        It must have been made with ``_experimental_enable_snapshot=True``, and no command of ``exec`` may run.
+
+        Raises:
+            InvalidError: it was not made for snapshots.
+            ConflictError: commands run in it, or it has ended.
+            UnimplementedError: this machine has no mechanism for it; ``windlass doctor`` says why.
+
+        Example:
+            >>> snapshot = sandbox._experimental_snapshot()
+            >>> again = windlass.Sandbox._experimental_from_snapshot(snapshot)
+        """
+        from windlass.kit import ids
+
+        body = {"sandbox_id": self._usable(), "snapshot_id": ids.new("sn"), "seconds": float(timeout)}
+        return SandboxSnapshot._of(await _request("sandbox.memory", body))
 
     @staticmethod
     @faces.function
     async def _experimental_from_snapshot(
-        snapshot: SandboxSnapshot, client: object = None, *, name: str | None = None
+        snapshot: SandboxSnapshot, client: object = None, *, name: str | None = _INHERITED
     ) -> Sandbox:
-        """A sandbox that goes on where another one was. Not in this version."""
-        raise _later("memory snapshots of sandboxes")
+        """A sandbox that goes on where another one was.
+
+        Args:
+            snapshot: of the other one.
+            client: accepted for compatibility.
+            name: a new one, None for none; by default the name that the other one had.
+
+        Raises:
+            NotFoundError: the time of the snapshot is over.
+            AlreadyExistsError: a sandbox of that name runs.
+        """
+        from windlass.client import sandboxes
+        from windlass.kit import ids
+
+        if not isinstance(snapshot, SandboxSnapshot):
+            raise exception.InvalidError(f"snapshot must be a SandboxSnapshot, not {type(snapshot).__name__}")
+        body: dict[str, Any] = {"snapshot_id": snapshot.object_id, "sandbox_id": ids.new("sb")}
+        if name is not _INHERITED:
+            body["name"] = "" if name is None else sandboxes.check_name(name)
+        return _made(await _request("sandbox.restore", body))
 
     # -- life cycle --------------------------------------------------------------------------------------
 
@@ -795,19 +833,42 @@ class Sandboxes:
 
 
 class SandboxSnapshot(handles.Object):
-    """The memory of a sandbox at one moment. Not in this version: no mechanism for it is kept here."""
+    """The memory and the files of a sandbox at one moment, kept for seven days: ``Sandbox._experimental_snapshot``."""
 
     _prefix = "sn"
+    _info: messages.MemoryInfo
 
     @staticmethod
     @faces.function
     async def from_id(sandbox_snapshot_id: str, client: object = None) -> SandboxSnapshot:
-        """Not in this version.
+        """The snapshot of that id.
 
         Raises:
-            UnimplementedError: always.
+            NotFoundError: there never was one, or its time is over.
         """
-        raise _later("memory snapshots of sandboxes")
+        from windlass.kit import ids
+
+        if not isinstance(sandbox_snapshot_id, str) or not ids.is_id(sandbox_snapshot_id, "sn"):
+            raise exception.NotFoundError(f"{sandbox_snapshot_id!r} is no id of a snapshot")
+        return SandboxSnapshot._of(await _request("sandbox.memory_get", {"snapshot_id": sandbox_snapshot_id}))
+
+    @staticmethod
+    def _of(info: messages.MemoryInfo) -> SandboxSnapshot:
+        made = SandboxSnapshot._new()
+        made._hydrate(info["snapshot_id"], {"info": info})
+        return made
+
+    def _describe(self) -> str:
+        return "SandboxSnapshot"
+
+    def _metadata(self) -> dict[str, Any]:
+        return {"info": self._info}
+
+    def _apply_metadata(self, metadata: dict[str, Any]) -> None:
+        self._info = metadata["info"]
+
+    async def _load(self, context: resolver.Context) -> None:
+        raise exception.ExecutionError("a snapshot exists as soon as there is a handle of it")
 
 
 def _made(info: messages.SandboxInfo) -> Sandbox:

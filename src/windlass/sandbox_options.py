@@ -14,7 +14,6 @@ _LATER = {
     "proxy": "proxies",
     "outbound_cidr_allowlist": "lists of allowed addresses", "outbound_domain_allowlist": "lists of allowed domains",
     "include_oidc_identity_token": "identity tokens",
-    "_experimental_enable_snapshot": "memory snapshots of sandboxes",
 }  # fmt: skip
 _OLD = {"pty_info": "pty=True", "cidr_allowlist": "outbound_cidr_allowlist="}
 _PORTS = {"encrypted_ports": "tls", "h2_ports": "h2", "unencrypted_ports": "tcp"}
@@ -36,6 +35,10 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     }  # fmt: skip
     if asked["idle_timeout"] is not None:
         spec["idle_timeout"] = _seconds("idle_timeout", asked["idle_timeout"])
+    if (runtime := _runtime(asked)) != "container":
+        spec["runtime"] = runtime
+    if asked["_experimental_enable_snapshot"]:
+        spec["memory_snapshot"] = True
     for word in ("verbose", "pty"):
         if asked[word]:
             spec[word] = True
@@ -98,13 +101,18 @@ def _refuse(asked: Mapping[str, Any]) -> None:
     for name, what in _LATER.items():
         if asked.get(name) not in (None, False, (), [], {}):
             raise exception.UnimplementedError(f"{name}=: {what} are not supported by this version of Windlass")
+
+
+def _runtime(asked: Mapping[str, Any]) -> str:
+    """How it is isolated. Memory can be kept of one level alone, which is the default for whoever wants that."""
     runtime = asked["runtime"]
-    if runtime in ("gvisor", "vm"):
-        raise exception.UnimplementedError(
-            f"runtime={runtime!r} is not available on this machine", hint='Leave it out, or say runtime="container".'
-        )
-    if runtime not in (None, "container"):
+    if runtime not in (None, "container", "gvisor", "vm"):
         raise exception.InvalidError(f'runtime must be "container", "gvisor", "vm" or None, not {runtime!r}')
+    if asked["_experimental_enable_snapshot"]:
+        if runtime not in (None, "gvisor"):
+            raise exception.InvalidError(f'memory snapshots need runtime="gvisor", not {runtime!r}')
+        return "gvisor"
+    return runtime or "container"
 
 
 def _ports(asked: Mapping[str, Any]) -> list[dict[str, Any]]:

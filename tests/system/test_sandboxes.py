@@ -368,7 +368,6 @@ def test_a_folder_that_is_not_there_is_refused(shared):
         ({"gpu": ["T4"]}, exception.InvalidError),
         ({"gpu": "T4:8"}, exception.InvalidError),
         ({"runtime": "vm"}, exception.UnimplementedError),
-        ({"runtime": "gvisor"}, exception.UnimplementedError),
         ({"runtime": "jail"}, exception.InvalidError),
         ({"encrypted_ports": [80]}, exception.UnimplementedError),
         ({"block_network": True, "encrypted_ports": [80]}, exception.InvalidError),

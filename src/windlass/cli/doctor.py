@@ -60,7 +60,6 @@ def _look(root: Path) -> Iterator[Finding]:
     yield from _volumes(root)
     yield _platform(root)
     yield from _host(root)
-    yield _sandboxes()
 
 
 def _print(found: list[Finding], able: bool) -> None:
@@ -126,12 +125,6 @@ def _platform(root: Path) -> Finding:
     if report["state"] == "running":
         return Finding("platform", GOOD, f"running, Windlass {report['version']}")
     return Finding("platform", GOOD, f"{report['state']}; the next command starts it")
-
-
-def _sandboxes() -> Finding:
-    """How they can be isolated, by the names of ``Sandbox.create(runtime=…)``: what this version has."""
-    lacking = 'runtime="gvisor", runtime="vm" and memory snapshots are not in this version'
-    return Finding("sandboxes", GOOD, f'isolated as runtime="container"; {lacking}')
 
 
 # -- what the machine grants ----------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
-from windlass.kit import files, ids
+from windlass.kit import clock, files, ids, tasks
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, gpus, library, lookup, mounts, network, overlay, release, seccomp, spec, step
@@ -31,7 +31,7 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
-from windlass.worker.sandboxes import box, probing, starting
+from windlass.worker.sandboxes import box, entering, execs, gvisor, levels, memories, probing, starting
 from windlass.worker.snapshots import cell, families
 from windlass.worker.volumes import service as volume_service
 
@@ -76,6 +76,7 @@ class Parts(NamedTuple):
     buckets: bucket_service.Buckets
     gpus: gpus.Gpus
     starter: starting.Starting
+    levels: levels.Levels
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -88,6 +89,7 @@ class Containers:
     def __init__(self, parts: Parts, *, gaps: Sequence[str]) -> None:
         self.name = parts.runtime.name
         self.gaps = gaps
+        self.levels = parts.levels.reasons
         self.store = parts.store
         self.volumes: volume_service.Volumes | None = parts.volumes
         self._parts = parts
@@ -146,6 +148,8 @@ class Containers:
         lent = plan.get("gpus", [])
         argv, asked = box.words(plan, image), box.asked(plan, image)
         asked["env"] = gpus.environment(asked["env"], lent)
+        level = plan["sandbox"].get("runtime", "")
+        runsc = parts.levels.gvisor() if level == gvisor.LEVEL else None
         if plan["sandbox"].get("pty"):
             asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -156,6 +160,8 @@ class Containers:
             held.enter_context(_stacked(folder, [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]))
             limit = plan["memory_limit"] * _MIB or parts.memory
             group = held.enter_context(self._limited(plan, limit))
+            if runsc is not None:
+                asked = {**asked, "level": level, "inner": gvisor.ROOT, "address": net.address or ""}
             box.keep(folder, asked)
             if probe := plan["sandbox"].get("probe"):
                 probing.keep(folder.path, probe)
@@ -165,7 +171,9 @@ class Containers:
                 box.workplace(folder.rootfs, asked["cwd"])
                 binds = box.targets(folder.rootfs, _by_depth([], [*own, *alien]))
                 binds += box.files(folder.rootfs, parts.gpus.binds(lent))
-                first = await parts.starter.cell(name, _cell(self._walls(plan, image, folder, binds, limit)))
+                walls = self._walls(plan, image, folder, binds, limit)
+                planned = _cell(walls) if runsc is None else self._inner_cell(walls, folder, runsc, plan)
+                first = await parts.starter.cell(name, planned)
                 held.enter_context(_killed(first))
                 if not plan["block_network"]:
                     await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
@@ -176,16 +184,57 @@ class Containers:
                 "memory_limit": limit, "block_network": plan["block_network"], "uses": uses,
             }  # fmt: skip
             home = box.Home(folder, record, asked, doors)
-            process = await parts.starter.start(name, {
+            inside: entering.Inside = {
                 **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
                 "stdin": str(folder.path / box.STDIN), "pty": plan["sandbox"].get("pty", False),
-            })  # fmt: skip
+            }  # fmt: skip
+            if runsc is None:
+                process = await parts.starter.start(name, inside)
+            else:
+                process = await self._guarded(home, runsc, walls, inside, ended, plan)
             record = {**record, "process": process, "process_start": folders.start_time(process)}
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
                 await held.enter_async_context(parts.volumes.following(name, folder, first))
             yield _Contained(running, group)
+
+    def _inner_cell(
+        self, walls: spec.Box, folder: folders.Folder, runsc: gvisor.Runsc, plan: containers.ContainerPlan
+    ) -> cell.Plan:
+        """The cell of a sandbox with a kernel of its own. Raises ``NotFoundError`` where its memory is not here."""
+        memory = None
+        if plan["sandbox"].get("restore"):
+            memory = memories.folder(self._parts.root, plan["image_id"])
+        bundle = gvisor.bundle(folder)
+        return gvisor.plan(walls, runsc, gvisor.stub(self._parts.root), bundle, memory)
+
+    async def _guarded(
+        self, home: box.Home, runsc: gvisor.Runsc, walls: spec.Box, inside: entering.Inside,
+        ended: asyncio.Future[int], plan: containers.ContainerPlan,
+    ) -> int:  # fmt: skip
+        """Start a sandbox with a kernel of its own; the process to interrupt."""
+        room = gvisor.Room(home, runsc, self._open_files)
+        room.furnish(walls, inside)
+        entry = room.entry(inside, restored=plan["sandbox"].get("restore", False))
+        process = await self._parts.starter.start(home.folder.container_id, entry)
+        await room.up(ended, clock.SystemClock())
+        return process
+
+    def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:
+        if home.level != gvisor.LEVEL:
+            raise exception.UnimplementedError(
+                'the memory of sandboxes can be kept with runtime="gvisor" alone', hint="See `windlass doctor`."
+            )
+        room = gvisor.Room(home, self._parts.levels.gvisor(), self._open_files)
+        return memories.taken(room, self._parts.starter)
+
+    def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
+        """What starts commands in a sandbox. Raises ``UnimplementedError`` where its level is gone."""
+        if home.level != gvisor.LEVEL:
+            return self._parts.starter
+        room = gvisor.Room(home, self._parts.levels.gvisor(), self._open_files)
+        return gvisor.Commands(room, self._parts.starter, owner, clock.SystemClock())
 
     def sandbox(self, container_id: str) -> box.Home:
         folder = folders.Folder(self._parts.root, container_id)

@@ -26,6 +26,7 @@ from windlass.worker import cgroups, gpus, network, node, overlay, pause, progra
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
+from windlass.worker.sandboxes import gvisor, levels, starting
 
 MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
@@ -33,8 +34,12 @@ NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
 BUCKETS = "buckets"  # without it no bucket is mounted
 GPUS = "GPUs"  # without it none is lent
+SANDBOXES = "sandboxes"  # without it there is one way less to isolate them
 SETTINGS = "settings"  # without it builds may not reach what they install from
 
+_PROCESSOR = "x86_64"  # of the calls that start commands in sandboxes
+_CHECKPOINT = 'works for runtime="gvisor", by runsc checkpoint and restore'
+_LEVEL_REMEDIES = {"gvisor": "Install a recent runsc: the package of that name (Debian 13 or newer), or gvisor.dev."}
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
 _PROGRAMS = {
     "nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES,
@@ -91,7 +96,8 @@ def inside(home: Path) -> list[Check]:
     """The checks that need the inside of the node of ``home``."""
     place = node.load(home)
     assert place is not None
-    return [*asyncio.run(_walls(place)), _runtime(place)]
+    checks = [*asyncio.run(_walls(place)), _runtime(place)]
+    return [*checks, *asyncio.run(_sandboxes(place))]
 
 
 async def _walls(place: node.Node) -> list[Check]:
@@ -163,6 +169,31 @@ def _runtime(place: node.Node) -> Check:
         return _check("OCI runtime", False, MUST, str(exc), exc.hint)
     others = "".join(f"; {verdict.name}: {verdict.why}" for verdict in found if verdict.why)
     return _check("OCI runtime", True, MUST, f"{chosen.name}{others}")
+
+
+async def _sandboxes(place: node.Node) -> list[Check]:
+    """How sandboxes can be isolated, by the names of ``Sandbox.create(runtime=…)``, and what keeps their memory."""
+    run = paths.run(place.home)
+    if platform.machine() != _PROCESSOR:
+        remedy = "Use a machine with an x86-64 processor for them; functions run here."
+        return [_check("sandboxes", False, SANDBOXES, f"they need {_PROCESSOR}, this is {platform.machine()}", remedy)]
+    async with starting.Starting(run, run / "exits") as starter:
+        found = await levels.look(place.inside, run, starter)
+    checks = [
+        _level(f'sandboxes, runtime="{name}"', why, found.notes.get(name, ""), _LEVEL_REMEDIES.get(name, ""))
+        for name, why in found.reasons.items()
+    ]
+    served = "" if not found.reasons[gvisor.LEVEL] else f'they need runtime="gvisor": {found.reasons[gvisor.LEVEL]}'
+    return [*checks, _level("sandboxes, memory snapshots", served, "", _LEVEL_REMEDIES[gvisor.LEVEL], _CHECKPOINT)]
+
+
+def _level(name: str, why: str, note: str, remedy: str, good: str = "works") -> Check:
+    """What no machine must have is no fault where it is not there."""
+    lacks = why or note
+    detail = f"not here: {why}" if why else f"works, but {note}" if note else good
+    return {
+        "name": name, "ok": not note, "need": SANDBOXES, "detail": detail, "remedy": remedy if lacks else "",
+    }  # fmt: skip
 
 
 def _programs() -> Iterator[Check]:

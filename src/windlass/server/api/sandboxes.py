@@ -66,6 +66,7 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
             cpus=max(worker.cpus for worker in workers),
             node_memory=max(worker.memory for worker in workers) // _MIB,
         )
+        decisions.check_level(spec, [worker.levels for worker in workers])
         gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in workers])
     ports.check(spec, web_rows.domains(core.db))
     volume_actions.check_mounts(core, spec.get("volumes", []))
@@ -460,6 +461,8 @@ async def _reload(core: Core, body: messages.SandboxReload, incoming: peer.Incom
     one = core.world.sandboxes.get(body["sandbox_id"])
     where, container_id = await _place_of(core, one, body["sandbox_id"], ended=False)
     assert one is not None
+    if level := one.spec.get("runtime", ""):
+        raise exception.UnimplementedError(f"the volumes of a sandbox with runtime={level!r} cannot be reloaded")
 
     async def all_of_them() -> None:
         for mount in one.spec.get("volumes", []):

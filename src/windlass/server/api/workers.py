@@ -157,7 +157,7 @@ def _walls(core: Core, container: machines.Container) -> Any:
 
 def _sandbox_plan(core: Core, container: machines.Container, one: sandboxes.Sandbox) -> Any:
     """Without a token, and without anything else of ours: what runs there is not trusted."""
-    words = ("command", "workdir", "pty", "probe")
+    words = ("command", "workdir", "pty", "probe", "runtime", "restore")
     plan = {name: value for name, value in one.spec.items() if name in words}
     walls = _walls(core, container)
     walls["env"] = {"WINDLASS_SANDBOX_ID": one.id, "MODAL_SANDBOX_ID": one.id, **walls["env"]}

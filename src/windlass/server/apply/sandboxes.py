@@ -88,6 +88,7 @@ def place(core: Core, now: float) -> None:
         fitting = [
             node for name, node in nodes.items()
             if places.fits(node, memory) and here[name] < core.settings.max_sandboxes
+            and not core.world.workers[name].levels.get(one.spec.get("runtime", "container"), "")
         ]  # fmt: skip
         if not fitting:
             return

@@ -17,8 +17,13 @@ POOL = "(sandboxes)"
 MEMORY = 32  # MiB promised to a sandbox that asked for none: most of them wait for their user
 TIMED_OUT, KILLED = 124, 137
 MOST_TIME = 86400.0
+MEMORY_KEPT = 7 * 86400.0  # seconds
 _NAME_SIZE, _COMMAND_SIZE = 64, 65536
 _SAID = 1000  # characters of a command or a path
+_HINTS = {
+    "gvisor": "Install runsc (the package runsc, or gvisor.dev) and restart the platform; see `windlass doctor`.",
+    "vm": 'Say runtime="gvisor", or leave it out.',
+}
 _START = 300.0  # seconds to come up
 
 
@@ -61,6 +66,37 @@ def check(spec: sandboxes.SandboxSpec, name: str, tags: dict[str, str]) -> None:
     network.check(spec)
     if len(name) >= _NAME_SIZE or len(tags) > 100 or any(len(k) + len(v) > 1024 for k, v in tags.items()):
         raise exception.InvalidError("the name or the tags are too long")
+
+
+def check_level(spec: sandboxes.SandboxSpec, offered: Sequence[Mapping[str, str]]) -> None:
+    """Raises ``UnimplementedError`` where no machine isolates sandboxes as asked. ``offered``: of each machine, why not
+    each way, "" where it can."""
+    level = spec.get("runtime", "")
+    if not level:
+        return
+    if spec.get("gpus"):
+        raise exception.InvalidError(f"a sandbox with runtime={level!r} has no GPUs", hint='Say runtime="container".')
+    if level == "gvisor" and spec["block_network"] and spec.get("probe", {}).get("port"):
+        raise exception.InvalidError(
+            'a port cannot be probed with runtime="gvisor" and block_network=True', hint="Use Probe.with_exec()."
+        )
+    reasons = [levels.get(level, "its worker is older than this server") for levels in offered]
+    if reasons and "" not in reasons:
+        raise exception.UnimplementedError(
+            f"runtime={level!r} is not available here: {reasons[0]}", hint=_HINTS.get(level, "See `windlass doctor`.")
+        )
+
+
+def check_memory(spec: sandboxes.SandboxSpec, execs: int) -> None:
+    """Whether the memory of a sandbox may be kept now. Raises ``InvalidError``, ``ConflictError``."""
+    if not spec.get("memory_snapshot"):
+        raise exception.InvalidError(
+            "this sandbox was not made for memory snapshots", hint="Sandbox.create(_experimental_enable_snapshot=True)"
+        )
+    if execs:
+        raise exception.ConflictError(
+            "commands run in this sandbox, so its memory cannot be kept", hint="Wait for what Sandbox.exec() began."
+        )
 
 
 def said(method: str, body: Mapping[str, Any]) -> str:

@@ -82,6 +82,7 @@ def rarely(core: Core) -> bool:
     retention.forget(core)
     secrets.forget_unused(core.db, now - _UNUSED)
     sandboxes.forget(core.db, now - core.settings.keep_app)
+    sandboxes.forget_memories(core.db, now)
     core.tasks.start(_images(core), "removal of old images")
     blobs.drop(core, core.blobs.spared())
     blobs.drop(core, receipt_rows.forget_old(core.db, now - receipts.KEEP))

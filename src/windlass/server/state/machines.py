@@ -288,7 +288,8 @@ class Worker:
     """A connected worker and the node it speaks for."""
 
     __slots__ = (
-        "cpus", "gaps", "gpus", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at", "templates",
+        "cpus", "gaps", "gpus", "has_templates", "images", "levels", "memory", "node", "peer", "runtime", "seen_at",
+        "templates",
     )  # fmt: skip
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
@@ -298,6 +299,7 @@ class Worker:
         self.memory = int(hello.get("memory", 0))
         self.runtime = hello.get("runtime", "")
         self.gaps = list(hello.get("gaps", []))
+        self.levels = dict(hello.get("levels", {}))
         self.gpus = list(hello.get("gpus", []))
         self.images = set(hello.get("images", []))
         self.seen_at = 0.0

@@ -31,6 +31,19 @@ class Row(NamedTuple):
     node: str | None
 
 
+class Memory(NamedTuple):
+    """Of ``sandbox_memory``."""
+
+    id: str
+    image_id: str
+    app_id: str
+    name: str
+    tags: dict[str, str]
+    spec: Any
+    created_at: float
+    expires_at: float
+
+
 def next_n(db: database.Database) -> int:
     return int(db.all(_SQL["next_n"])[0][0])
 
@@ -125,6 +138,23 @@ def put_port(db: database.Database, n: int, port: Port) -> None:
 
 def forget_ports(db: database.Database, n: int) -> None:
     db.run(_SQL["forget_ports"], (n,))
+
+
+def add_memory(db: database.Database, app: int, one: Memory) -> None:
+    row = (one.id, one.image_id, app, one.name, json.dumps(one.tags), json.dumps(one.spec), one.created_at)
+    db.run(_SQL["insert_memory"], (*row, one.expires_at))
+
+
+def memory_by_id(db: database.Database, identity: str) -> Memory | None:
+    row = db.one(_SQL["memory_by_id"], (identity,))
+    if row is None:
+        return None
+    found = Memory(*row)
+    return found._replace(tags=json.loads(row[4]), spec=json.loads(row[5]))
+
+
+def forget_memories(db: database.Database, before: float) -> None:
+    db.run(_SQL["forget_memories"], (before,))
 
 
 def _row(row: tuple[Any, ...]) -> Row:

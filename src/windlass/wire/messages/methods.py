@@ -149,6 +149,9 @@ METHODS: dict[str, Method] = {
     "sandbox.tunnels": Method("request", CALLER, sandboxes.SandboxTunnels, sandboxes.SandboxTunnelsReply),
     "sandbox.figures": Method("request", CALLER, sandboxes.SandboxFiguresQuery, sandboxes.SandboxFigures),
     "sandbox.token": Method("request", CALLER, sandboxes.SandboxToken, sandboxes.SandboxTokenReply),
+    "sandbox.memory": Method("request", CALLER, sandboxes.MemoryKeep, sandboxes.MemoryInfo),
+    "sandbox.memory_get": Method("request", CALLER, sandboxes.MemoryRef, sandboxes.MemoryInfo),
+    "sandbox.restore": Method("request", CALLER, sandboxes.MemoryRestore, sandboxes.SandboxInfo),
     # dicts and queues
     "dict.open": Method("request", CALLER, collections.CollectionOpen, collections.CollectionInfo),
     "dict.info": Method("request", CALLER, collections.CollectionRef, collections.CollectionInfo),

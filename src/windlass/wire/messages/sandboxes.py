@@ -46,7 +46,10 @@ class _SandboxSpec(TypedDict):
 class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
     ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
-    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody."""
+    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody.
+    ``runtime``: how it is isolated, "gvisor" or "vm"; absent means as containers are. ``restore``: its image holds
+    memory too, with which it goes on. ``memory_snapshot``: its memory may be kept; ``memory_expires``: until when,
+    where that is decided already."""
 
     workdir: str
     idle_timeout: float
@@ -60,6 +63,10 @@ class SandboxSpec(_SandboxSpec, total=False):
     inbound_cidrs: list[str]
     ports: list[PortSpec]
     custom_domain: str
+    runtime: str
+    restore: bool
+    memory_snapshot: bool
+    memory_expires: float
 
 
 class SandboxPlan(TypedDict, total=False):
@@ -69,6 +76,8 @@ class SandboxPlan(TypedDict, total=False):
     workdir: str
     pty: bool
     probe: ProbeSpec
+    runtime: str
+    restore: bool
 
 
 class _SandboxCreate(TypedDict):
@@ -296,13 +305,53 @@ class SnapshotReply(TypedDict):
     mounts: list[str]
 
 
-class SnapshotPlan(TypedDict):
-    """What the worker is asked for: the layer ``image_id``, on ``parent`` unless ``path`` names a folder."""
-
+class _SnapshotPlan(TypedDict):
     sandbox_id: str
     path: str
     image_id: str
     parent: str
+
+
+class SnapshotPlan(_SnapshotPlan, total=False):
+    """What the worker is asked for: the layer ``image_id``, on ``parent`` unless ``path`` names a folder.
+    ``memory``: the sandbox's memory beside it; the sandbox ends with that."""
+
+    memory: bool
+
+
+class _MemoryKeep(TypedDict):
+    sandbox_id: str
+    snapshot_id: str
+
+
+class MemoryKeep(_MemoryKeep, total=False):
+    """Keep the memory and the files of a sandbox, which ends with it. Idempotent in ``snapshot_id``, which the client
+    chooses."""
+
+    seconds: float
+
+
+class MemoryRef(TypedDict):
+    snapshot_id: str
+
+
+class MemoryInfo(TypedDict):
+    snapshot_id: str
+    app_id: str
+    created_at: float
+    expires_at: float
+
+
+class _MemoryRestore(TypedDict):
+    snapshot_id: str
+    sandbox_id: str
+
+
+class MemoryRestore(_MemoryRestore, total=False):
+    """A sandbox that goes on where another one was. Idempotent in ``sandbox_id``. ``name``: absent means the name that
+    the other one had, "" means none."""
+
+    name: str
 
 
 class SandboxMount(TypedDict, total=False):

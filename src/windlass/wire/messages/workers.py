@@ -39,13 +39,15 @@ class LentGpu(Gpu):
 
 
 class WorkerHello(TypedDict, total=False):
-    """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give."""
+    """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give.
+    ``levels``: why each way to isolate sandboxes is not there, "" where it is."""
 
     node: str
     cpus: float
     memory: int
     runtime: str
     gaps: list[str]
+    levels: dict[str, str]
     containers: list[ContainerReality]
     builds: list[str]
     images: list[str]

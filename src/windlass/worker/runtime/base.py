@@ -6,15 +6,16 @@ everything back; leaving it by cancellation (the worker ends) leaves the contain
 """
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from windlass.kit import tasks
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker.images import store
-from windlass.worker.sandboxes import box, starting
+from windlass.worker.sandboxes import box, execs, starting
 from windlass.worker.volumes import service as volume_service
 
 ISOLATION = "isolation"  # own namespaces, file system and limits
@@ -55,6 +56,8 @@ class Runtime(Protocol):
     abilities: frozenset[str]
     gaps: Sequence[str]
     """Protections that this host cannot give, one sentence each."""
+    levels: Mapping[str, str]
+    """Why each way to isolate sandboxes is not there, "" where it is."""
     store: store.Store
     """The images that are here."""
     volumes: volume_service.Volumes | None
@@ -78,6 +81,12 @@ class Runtime(Protocol):
     @property
     def starter(self) -> starting.Starting:
         """What starts commands in sandboxes. Raises ``UnimplementedError`` where there are none."""
+
+    def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
+        """What starts commands in a sandbox that runs. Raises ``UnimplementedError`` where its level is gone."""
+
+    def memory(self, home: box.Home) -> AbstractAsyncContextManager[Path]:
+        """Write a sandbox's memory into a folder (``memories.taken``). Raises ``UnimplementedError``."""
 
     def sandbox(self, container_id: str) -> box.Home:
         """A sandbox that runs, as a place for commands and files. Raises ``ConflictError`` where it does not run."""

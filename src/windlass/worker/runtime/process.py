@@ -13,17 +13,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import windlass
 from windlass import exception, paths
+from windlass.kit import tasks
 from windlass.wire.messages import containers, images, workers
 from windlass.worker import folder as folders
 from windlass.worker import mounts, release
 from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
-from windlass.worker.sandboxes import box, starting
+from windlass.worker.sandboxes import box, execs, starting
 from windlass.worker.volumes import service as volume_service
 
 _START_TIME = 10.0  # seconds for the shim to write its pid file
@@ -35,6 +36,7 @@ class Processes:
 
     name = "process"
     abilities: frozenset[str] = frozenset()
+    levels: Mapping[str, str] = {}
     gaps: Sequence[str] = ("this worker was asked to run without any isolation (WINDLASS_RUNTIME=process)",)
 
     def __init__(self, root: Path, *, boot: Path | None = None) -> None:
@@ -89,6 +91,12 @@ class Processes:
 
     @property
     def starter(self) -> starting.Starting:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+
+    def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+
+    def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:
         raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
 
     def sandbox(self, container_id: str) -> box.Home:

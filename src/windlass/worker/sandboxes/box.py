@@ -20,14 +20,22 @@ OWNER = 1  # root of a container, as the node numbers it
 _NOTHING = "the sandbox has no command, and neither has its image"
 
 
-class Asked(TypedDict):
-    """How commands run in a sandbox, kept beside it for those that come later. ``uid`` and so on: of its user."""
-
+class _Asked(TypedDict):
     env: dict[str, str]
     cwd: str
     uid: int
     gid: int
     groups: list[int]
+
+
+class Asked(_Asked, total=False):
+    """How commands run in a sandbox, kept beside it for those that come later. ``uid`` and so on: of its user.
+    ``level``: of its isolation, "" for a container's. ``address``: its own in the node's network, "" for none.
+    ``inner``: where its files are in its own process 1, if that is not the root."""
+
+    level: str
+    address: str
+    inner: str
 
 
 class Home(NamedTuple):
@@ -47,7 +55,11 @@ class Home(NamedTuple):
 
     @property
     def root(self) -> Path:
-        return Path(f"/proc/{self.record['pid']}/root")
+        return Path(f"/proc/{self.record['pid']}/root{self.asked.get('inner', '')}")
+
+    @property
+    def level(self) -> str:
+        return self.asked.get("level", "")
 
 
 def words(plan: containers.ContainerPlan, image: cache.Record) -> list[str]:

@@ -37,6 +37,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 class Inside(TypedDict, total=False):
     """A command and where it runs. ``first``: process 1 of the sandbox. ``doors``: of its control groups.
 
+    ``bare``: it is a program of the node's that makes walls of its own, and keeps what its user namespace grants.
     ``hostname``, ``log``, ``stdin`` (a pipe with a name): of the sandbox's own command alone. ``pty``: the descriptor
     that came along is a terminal, for all its ends.
     """
@@ -54,6 +55,7 @@ class Inside(TypedDict, total=False):
     stdin: str
     pty: bool
     workdir: str
+    bare: bool
 
 
 def terminal(first: int) -> tuple[int, int]:

@@ -15,9 +15,9 @@ import fcntl
 import os
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
@@ -34,6 +34,18 @@ _MOST = 256  # commands at once in one sandbox
 _MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
 _SET_PIPE_SIZE = 1031
 _TIMED_OUT, _NOT_FOUND = -1, (2, 20)
+
+
+class Starter(Protocol):
+    """What starts commands in one sandbox (``starting.Starting``, ``gvisor.Commands``)."""
+
+    async def execute(
+        self, name: str, inside: entering.Inside, ends: Sequence[int], ended: Callable[[int], None]
+    ) -> int:
+        """Start one on the descriptors ``ends``, and call ``ended`` with its exit code. Its pid."""
+
+    def kill(self, name: str) -> None:
+        """Kill it."""
 
 
 class Spool:
@@ -136,6 +148,8 @@ class Exec:
         self.input: int | None = None
         self.written = 0
         self.terminal: int | None = None
+        self.stop: Callable[[], None] = lambda: None
+        """Kills it, once it is under way."""
         self.late = False
         """Its time was over."""
 
@@ -206,7 +220,7 @@ class Execs:
         if (one := self._known.get(identity)) is not None:
             one.forgotten.set()
 
-    async def begin(self, home: box.Home, starter: starting.Starting, request: messages.SandboxExec) -> None:
+    async def begin(self, home: box.Home, starter: Starter, request: messages.SandboxExec) -> None:
         """Start a command. Repeating is harmless. Raises ``InvalidError`` where there is no such program."""
         identity = request["exec_id"]
         if identity in self._known:
@@ -232,9 +246,10 @@ class Execs:
         finally:
             for end in ends:
                 os.close(end)
+        one.stop = lambda: starter.kill(identity)
         for source, spool in one.spools.items():
             one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
-        self._owner.start(self._follow(identity, one, starter, request.get("timeout", 0.0)), f"life of {identity}")
+        self._owner.start(self._follow(identity, one, request.get("timeout", 0.0)), f"life of {identity}")
         self._changed(one.container_id)
 
     def _never(self, identity: str, one: Exec) -> None:
@@ -245,12 +260,12 @@ class Execs:
             os.close(spool._source)
         one.close()
 
-    async def _follow(self, identity: str, one: Exec, starter: starting.Starting, timeout: float) -> None:
+    async def _follow(self, identity: str, one: Exec, timeout: float) -> None:
         try:
             await asyncio.wait_for(one.ended.wait(), timeout or None)
         except asyncio.TimeoutError:
             one.late = True
-            starter.kill(identity)
+            one.stop()
             await one.ended.wait()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(one.forgotten.wait(), KEPT)

@@ -93,7 +93,7 @@ class Service:
     async def _exec(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxExec = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        await self.execs.begin(home, self._runtime.starter, request)
+        await self.execs.begin(home, self._runtime.commands(home, self._owner), request)
         incoming.reply({})
 
     async def _exec_wait(self, incoming: peers.Incoming) -> None:
@@ -128,8 +128,7 @@ class Service:
 
     async def _exec_kill(self, incoming: peers.Incoming) -> None:
         request: messages.ExecRef = incoming.body
-        self._own(request)
-        self._runtime.starter.kill(request["exec_id"])
+        self._own(request).stop()
         incoming.reply({})
 
     def _own(self, request: messages.ExecRef | messages.ExecRead | messages.SandboxInput) -> execs.Exec:
@@ -199,15 +198,23 @@ class Service:
         request: messages.SnapshotPlan = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
         layers = cache.Layers(self._runtime.store.home)
+        if request.get("memory") and self.execs.running(request["sandbox_id"]):
+            raise exception.ConflictError("commands run in this sandbox, so its memory cannot be kept")
         with self._runtime.store.held.of(request["parent"]):
-            record = await snapshots.publish(
-                home, layers, request["image_id"], parent=request["parent"], path=request["path"]
-            )
+            async with contextlib.AsyncExitStack() as held:
+                memory = None
+                if request.get("memory"):
+                    memory = await held.enter_async_context(self._runtime.memory(home))
+                record = await snapshots.publish(
+                    home, layers, request["image_id"], parent=request["parent"], path=request["path"], memory=memory
+                )
         incoming.reply({"meta": build._meta(record)})
 
     async def _mount(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxMount = incoming.body
         home, image_id = self._runtime.sandbox(request["sandbox_id"]), request["image_id"]
+        if home.level:
+            raise exception.UnimplementedError(f"no image can be mounted in a sandbox with runtime={home.level!r}")
         with self._runtime.store.held.of(image_id):  # from then on the sandbox's record says so
             root = self._runtime.store.home
             await asyncio.to_thread(overlaid.mount, home, root, image_id, request["path"])
@@ -228,7 +235,7 @@ class Service:
             "sandbox_id": container_id, "exec_id": name, "command": argv, "discard": ["stdout", "stderr"],
             "timeout": _LONGEST_WAIT,
         }  # fmt: skip
-        await self.execs.begin(home, self._runtime.starter, request)
+        await self.execs.begin(home, self._runtime.commands(home, self._owner), request)
         one = self.execs.find(name)
         await one.ended.wait()
         self.execs.forget(name)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.worker.images import cache, rooted
-from windlass.worker.sandboxes import box
+from windlass.worker.sandboxes import box, memories
 
 _OURS = ("etc/resolv.conf", "etc/hostname", "etc/hosts")
 _CLONE = 0x40049409
@@ -24,10 +24,13 @@ _ATTRIBUTES = "user."
 
 
 async def publish(
-    home: box.Home, layers: cache.Layers, image_id: str, *, parent: str, path: str
+    home: box.Home, layers: cache.Layers, image_id: str, *, parent: str, path: str, memory: Path | None = None
 ) -> cache.Record:
-    """Make the layer ``image_id``: of the folder ``path``, or on ``parent`` of all that was changed."""
+    """Make the layer ``image_id``: of the folder ``path``, or on ``parent`` of all that was changed. ``memory``: a
+    folder that is kept beside it."""
     async with layers.draft() as draft:
+        if memory is not None:
+            memories.keep(memory, draft.folder)
         await asyncio.to_thread(_copied, home, draft.tree(), path)
         if path:
             record: cache.Record = {

@@ -232,7 +232,8 @@ class Starter:
         try:
             for door in inside["doors"]:
                 doors.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
-            becoming = entering.prepare(inside, ends, home, doors, heard, self._program, self._reducing)
+            program, reducing = (b"", []) if inside.get("bare") else (self._program, self._reducing)
+            becoming = entering.prepare(inside, ends, home, doors, heard, program, reducing)
             linux.setns(home, linux.NEWPID)  # of children, not of ours
             try:
                 child.pid = becoming.fork()

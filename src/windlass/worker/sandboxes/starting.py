@@ -5,7 +5,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import platform
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +18,11 @@ from typing import Any
 from windlass import exception
 from windlass.kit import clock, tasks
 from windlass.worker import folder as folders
+from windlass.worker import packets
 from windlass.worker.sandboxes import entering
 from windlass.worker.snapshots import cell, families
 
 _log = logging.getLogger(__name__)
-_PACKET = 256 * 1024
 _BEGIN_TIME, _ANSWER_TIME = 20.0, 30.0
 _LOOK = 0.01
 
@@ -31,8 +33,7 @@ class Starting:
     def __init__(self, run: Path, exits: Path) -> None:
         self._folder = run / "starters"
         self._exits = exits
-        self._talk: socket.socket | None = None
-        self._asked: dict[str, asyncio.Future[dict[str, Any]]] = {}
+        self._talk: packets.Conversation | None = None
         self._told: dict[str, Callable[[int], None]] = {}
         self._tasks = tasks.Tasks(_failed)
         self._time = clock.SystemClock()
@@ -48,13 +49,11 @@ class Starting:
     async def __aexit__(self, *_: object) -> None:
         await self._tasks.close()
         if self._talk is not None:
-            asyncio.get_running_loop().remove_reader(self._talk)
             self._talk.close()
-            self._talk = None
 
     async def ready(self) -> None:
         """Wait until it answers; begin another one where it has ended. Raises ``ExecutionError``."""
-        if self._ready is None or (self._ready.done() and self._talk is None):
+        if self._ready is None or (self._ready.done() and not self._hears()):
             self._ready = self._tasks.start(self._begin(), "the starter of sandboxes")
         await asyncio.shield(self._ready)
 
@@ -81,8 +80,7 @@ class Starting:
 
     def kill(self, name: str) -> None:
         """Kill a command and the processes of its session."""
-        with contextlib.suppress(exception.Error):
-            self._say({"op": "kill", "id": name})
+        self._say({"op": "kill", "id": name})
 
     async def end_input(self, path: Path, name: str) -> None:
         """Let the input of a sandbox's command end. ``path``: of the starter that has it."""
@@ -103,10 +101,13 @@ class Starting:
             if process.poll() is not None or self._time.monotonic() > deadline:
                 raise exception.ExecutionError("sandboxes cannot be started: their starter did not begin")
             await self._time.sleep(_LOOK)
-        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        talk = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
         talk.connect(str(self.path))
-        self._talk, self.pid = talk, process.pid
-        asyncio.get_running_loop().add_reader(talk, self._heard)
+        self._talk, self.pid = packets.Conversation(talk, told=self._heard, over=self._lost), process.pid
+        self._talk.listen()
+
+    def _hears(self) -> bool:
+        return self._talk is not None and self._talk.open
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         # The name of its socket is its pid, which only the shell knows before it runs.
@@ -119,56 +120,39 @@ class Starting:
 
     async def _ask(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         await self.ready()
-        name = body["id"]
-        answer = self._asked[name] = asyncio.get_running_loop().create_future()
+        assert self._talk is not None
         try:
-            self._say(body, descriptors)
-            said: dict[str, Any] = await asyncio.wait_for(answer, _ANSWER_TIME)
+            said = await self._talk.ask(body["id"], body, _ANSWER_TIME, descriptors)
         except asyncio.TimeoutError:
             raise exception.ExecutionError("the starter of sandboxes did not answer in time") from None
-        finally:
-            self._asked.pop(name, None)
+        except OSError as exc:
+            raise exception.ExecutionError(f"the starter of sandboxes cannot be asked: {exc}") from None
         if "failed" in said:
             raise Refused(said["failed"], said.get("errno", 0))
         return said
 
-    def _say(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        if self._talk is None:
-            raise exception.ExecutionError("the starter of sandboxes has ended")
-        try:
-            socket.send_fds(self._talk, [json.dumps(body).encode()], list(descriptors))
-        except OSError as exc:
-            raise exception.ExecutionError(f"the starter of sandboxes cannot be asked: {exc}") from None
+    def _say(self, body: dict[str, Any]) -> None:
+        if self._talk is not None:
+            with contextlib.suppress(OSError):
+                self._talk.say(body)
 
-    def _heard(self) -> None:
-        while self._talk is not None:
-            try:
-                data = self._talk.recv(_PACKET)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self._lost()
-                return
-            said = json.loads(data)
-            if "exit" in said:
-                if (ended := self._told.pop(said["id"], None)) is not None:
-                    ended(said["exit"])
-            elif (asked := self._asked.get(said["id"])) is not None and not asked.done():
-                asked.set_result(said)
+    def _heard(self, said: dict[str, Any]) -> bool:
+        if "exit" not in said:
+            return False
+        if (ended := self._told.pop(said["id"], None)) is not None:
+            ended(said["exit"])
+        return True
 
     def _lost(self) -> None:
-        assert self._talk is not None
-        asyncio.get_running_loop().remove_reader(self._talk)
-        self._talk.close()
-        self._talk = None
-        for asked in self._asked.values():
-            if not asked.done():
-                asked.set_result({"failed": "the starter of sandboxes has ended"})
         told, self._told = self._told, {}
         for ended in told.values():
             ended(137)
+
+
+def end(first: int) -> None:
+    """Kill process 1 of a cell, and with it all that runs there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(first, signal.SIGKILL)
 
 
 def _failed(name: str, exc: BaseException) -> None:

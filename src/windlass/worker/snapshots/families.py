@@ -26,7 +26,7 @@ from typing import Any, NamedTuple, Protocol
 from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import containers
-from windlass.worker import cgroups, linux, network, spec
+from windlass.worker import cgroups, linux, network, packets, spec
 from windlass.worker import folder as folders
 from windlass.worker.snapshots import cell, keeper, transplant
 
@@ -47,7 +47,6 @@ _CALM = 0.2
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
-_PACKET = 256 * 1024
 
 
 class Cold(Exception):
@@ -113,8 +112,7 @@ class Family:
         self.made_at = self.used_at = time.monotonic()
         self.keeper = self.keeper_start = 0
         self.over = False
-        self._talk: socket.socket | None = None
-        self._asked: dict[str, asyncio.Future[int]] = {}
+        self._talk: packets.Conversation | None = None
         self._cells: list[Cell] = []
         self._demand = Demand()
         self._scarce = False
@@ -139,7 +137,7 @@ class Family:
                 pass_fds=[theirs.fileno()], start_new_session=True, cwd="/",
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             )  # fmt: skip
-        self._talk, self.keeper, self.keeper_start = ours, process.pid, folders.start_time(process.pid)
+        self.keeper, self.keeper_start = process.pid, folders.start_time(process.pid)
         mask = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
         about: keeper.Family = {
             "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),
@@ -147,25 +145,23 @@ class Family:
         ours.settimeout(_KEEPER_TIME)
         try:
             ours.send(json.dumps(about).encode())
-            answer = json.loads(ours.recv(_PACKET) or b"{}")
+            answer = json.loads(ours.recv(packets.PACKET) or b"{}")
         except (OSError, ValueError) as exc:
             raise exception.ExecutionError(f"the keeper of a memory snapshot did not start: {exc}") from None
         if "ready" not in answer:
             raise exception.ExecutionError(f"no memory snapshot: {answer.get('failed', 'its keeper ended')}")
-        ours.setblocking(False)
+        self._talk = packets.Conversation(ours, told=self._take, over=self.close)
 
     def listen(self) -> None:
         assert self._talk is not None
-        asyncio.get_running_loop().add_reader(self._talk, self._heard)
+        self._talk.listen()
 
     def close(self) -> None:
         """No more forks."""
         self.over = True
         self._wanted.set()
         if self._talk is not None:
-            asyncio.get_running_loop().remove_reader(self._talk)
-            self._talk.close()
-            self._talk = None
+            self._talk.close("the template was given up")
         self._fail("the template was given up")
 
     async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
@@ -236,15 +232,18 @@ class Family:
         return await self._ask(name, {"fork": {"cell": name, "doors": [str(door) for door in doors]}})
 
     async def _ask(self, name: str, body: dict[str, Any]) -> int:
-        answer = self._asked[name] = asyncio.get_running_loop().create_future()
         try:
-            self._say(body)
-            return await asyncio.wait_for(answer, _FORK_TIME)
+            if self._talk is None:
+                raise OSError("it is gone")
+            said = await self._talk.ask(name, body, _FORK_TIME)
         except asyncio.TimeoutError:
             self.close()
             raise Cold("its template did not fork in time") from None
-        finally:
-            self._asked.pop(name, None)
+        except OSError as exc:
+            raise Cold(f"its template cannot be asked: {exc}") from None
+        if "pid" not in said:
+            raise Cold(f"the fork failed: {said.get('failed')}")
+        return int(said["pid"])
 
     def go(self, ready: Cell, name: str) -> None:
         """Let it run as this container. The next one is made later: that would make it late. Raises ``Cold``."""
@@ -265,36 +264,19 @@ class Family:
         try:
             if self._talk is None:
                 raise OSError("it is gone")
-            self._talk.send(json.dumps(body).encode())
+            self._talk.say(body)
         except OSError as exc:
             raise Cold(f"its template cannot be asked: {exc}") from None
 
-    def _heard(self) -> None:
-        while self._talk is not None:
-            try:
-                data = self._talk.recv(_PACKET)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if not data:
-                self.close()
-                return
-            self._take(json.loads(data))
-
-    def _take(self, body: dict[str, Any]) -> None:
+    def _take(self, body: dict[str, Any]) -> bool:
         if "template" in body:
             self._template(body["template"])
-            return
-        if "lost" in body:
+        elif "lost" in body:
             self._lost.add(body["lost"])
             self._wanted.set()
-            return
-        answer = self._asked.get(body.get("id", ""))
-        if answer is not None and "pid" in body:
-            _resolve(answer, body["pid"])
-        elif answer is not None:
-            _reject(answer, Cold(f"the fork failed: {body.get('failed')}"))
+        else:
+            return False
+        return True
 
     def _template(self, words: Any) -> None:
         said = words if isinstance(words, dict) else {}
@@ -311,8 +293,6 @@ class Family:
 
     def _fail(self, why: str) -> None:
         _reject(self.reached, Cold(why))
-        for answer in self._asked.values():
-            _reject(answer, Cold(why))
 
 
 class Refusal:

@@ -51,3 +51,10 @@ WHERE a.id = :app AND s.ended_at >= :since AND s.ended_at < :until GROUP BY s.wh
 SELECT s.started_at - s.created_at FROM sandbox s JOIN app a ON a.n = s.app
 WHERE a.id = :app AND s.created_at >= :since AND s.created_at < :until AND s.started_at IS NOT NULL
 ORDER BY s.n DESC LIMIT 10000;
+-- name: insert_memory
+INSERT INTO sandbox_memory (id, image, app, name, tags, spec, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+-- name: memory_by_id
+SELECT m.id, m.image, a.id, m.name, m.tags, m.spec, m.created_at, m.expires_at
+FROM sandbox_memory m JOIN app a ON a.n = m.app WHERE m.id = ?;
+-- name: forget_memories
+DELETE FROM sandbox_memory WHERE id IN (SELECT id FROM sandbox_memory WHERE expires_at < ? LIMIT 1000);

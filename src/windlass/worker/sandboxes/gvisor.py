@@ -1,0 +1,303 @@
+"""Sandboxes with a kernel of their own: gVisor's ``runsc``, inside the cell that every sandbox has.
+
+    cell: namespaces of the sandbox over a root of ours      /rootfs  its files and volumes, /bundle  what runsc keeps
+      └─ runsc run ── sentry (the kernel that commands see) ── gofer (opens files below /rootfs)
+
+runsc is root in the user namespace of the sandbox and nowhere else, runs in its control groups, and dies with process
+1 of the cell; so network, limits, files from outside and the end are those of every sandbox, and namespaces still stand
+around whoever breaks out of the sentry. Commands are started by ``runsc exec``, on the caller's descriptors.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from windlass import exception
+from windlass.kit import clock, ids, tasks
+from windlass.worker import folder as folders
+from windlass.worker import spec
+from windlass.worker.sandboxes import box, entering, starting
+from windlass.worker.snapshots import cell
+
+LEVEL = "gvisor"
+ROOT = "/rootfs"
+MEMORY = "checkpoint"
+"""The folder of a memory image, seen from inside as well."""
+_BUNDLE, _PROGRAM, _NAME = "/bundle", "/runsc", "box"
+CHECKPOINT = ("checkpoint", "--image-path", f"{_BUNDLE}/{MEMORY}", _NAME)
+OWNER = 1  # root of a container, as the node numbers it
+_FOLDERS = ("proc", "dev", "sys", "tmp", "rootfs", "bundle", MEMORY)
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_UP_TIME, _LOOK, _ASKED = 30.0, 0.005, 10.0
+_BEFORE = ("", "creating", "created")  # in the words of runsc's own record
+_DATE = re.compile(r"release-(\d{8})|0\.0~(\d{8})|version (\d{8})")
+_ROOTS_OWN = "/proc/sys/net/core"  # where runsc takes it to be there, it believes itself in the machine's own network
+
+
+class Runsc(NamedTuple):
+    """The program that is installed. ``date``: of its release, "" where it does not say."""
+
+    binary: Path
+    platform: str
+    date: str
+
+
+def find() -> Runsc | None:
+    """What is installed; None where nothing is."""
+    found = shutil.which("runsc", path=_PATH)
+    if found is None:
+        return None
+    try:
+        said = [
+            subprocess.run([found, word], env={"PATH": _PATH}, capture_output=True, text=True, timeout=10, check=False)
+            for word in ("--version", "flags")
+        ]
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    dated = _DATE.search(said[0].stdout)
+    platform = "systrap" if "systrap" in said[1].stdout + said[1].stderr else "ptrace"
+    return Runsc(Path(found), platform, next(filter(None, dated.groups()), "") if dated else "")
+
+
+def stub(home: Path) -> Path:
+    """The root of cells: folders that are covered, and the place of runsc. Nobody inside may write there."""
+    root = home / "lib" / LEVEL
+    for name in _FOLDERS:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    (root / _PROGRAM[1:]).touch()
+    for path in (root, *root.iterdir()):
+        path.chmod(0o755)
+    return root
+
+
+def plan(walls: spec.Box, runsc: Runsc, root: Path, bundle: Path, memory: Path | None) -> cell.Plan:
+    """The cell of a sandbox. ``memory``: the folder of the memory that it goes on with."""
+    own = [mount for mount in spec.mounts(walls) if mount["destination"] in ("/proc", "/dev", "/dev/pts")]
+    scratch = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]}
+    binds = [
+        spec.Bind(runsc.binary.resolve(), _PROGRAM), spec.Bind(bundle, _BUNDLE, writable=True),
+        spec.Bind(walls.rootfs, ROOT, writable=True),
+        *([spec.Bind(memory, f"/{MEMORY}")] if memory else []),
+        *(bind._replace(target=ROOT + bind.target) for bind in walls.binds),
+    ]  # fmt: skip
+    return {
+        "name": walls.name, "rootfs": str(root), "mounts": [*own, scratch, *map(spec._bind, binds)],
+        "masked": [_ROOTS_OWN], "read_only": [],
+    }  # fmt: skip
+
+
+def document(walls: spec.Box, command: Mapping[str, Any]) -> dict[str, Any]:
+    """The bundle's ``config.json``. Paths are the cell's."""
+    own = [mount for mount in spec.mounts(walls) if mount["destination"] in _KERNELS_OWN]
+    shared = [bind for bind in walls.binds]
+    if (walls.rootfs / "tmp").is_dir():
+        shared.append(spec.Bind(Path("/tmp"), "/tmp", writable=True))  # else the sentry has its own
+    binds = [spec._bind(bind._replace(source=Path(ROOT + bind.target))) for bind in shared]
+    for bind in binds:
+        bind["type"] = "bind"
+    kinds: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
+    return {
+        "ociVersion": "1.0.2", "process": dict(command), "root": {"path": ROOT, "readonly": False},
+        "hostname": walls.name[:63],
+        "mounts": [*own, {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]}, *binds],
+        "linux": {"namespaces": [*kinds, {"type": "network", "path": "/proc/self/ns/net"}]},
+    }  # fmt: skip
+
+
+_KERNELS_OWN = ("/proc", "/dev", "/dev/pts", "/dev/shm")
+
+
+def process(inside: entering.Inside, open_files: int) -> dict[str, Any]:
+    """A command in the words of the document."""
+    walls = spec.Box(
+        name="", argv=inside["argv"], env=inside["env"], cwd=inside["cwd"], rootfs=Path(ROOT), binds=(), memory=0,
+        open_files=open_files, seccomp=None, uid=inside["uid"], gid=inside["gid"], groups=inside["groups"],
+    )  # fmt: skip
+    words = spec._process(walls)
+    del words["oomScoreAdj"]  # the starter has seen to it
+    return {**words, "terminal": bool(inside.get("pty"))}
+
+
+class Room(NamedTuple):
+    """One sandbox as runsc has it."""
+
+    home: box.Home
+    runsc: Runsc
+    open_files: int
+
+    @property
+    def bundle(self) -> Path:
+        return self.home.folder.bundle / LEVEL
+
+    def furnish(self, walls: spec.Box, inside: entering.Inside) -> None:
+        """Write down what runsc shall run."""
+        _write(self.bundle / "config.json", document(walls, process(inside, self.open_files)))
+
+    def entry(self, inside: entering.Inside, *, restored: bool) -> entering.Inside:
+        """The sandbox's own command, as the starter starts it."""
+        more = ["restore", "--image-path", f"/{MEMORY}"] if restored else ["run"]
+        return self._bare(inside, [*more, "--bundle", _BUNDLE, _NAME], "entry")
+
+    async def up(self, ended: asyncio.Future[int], time: clock.Clock) -> None:
+        """Wait until its command runs. Raises ``ExecutionError`` where it cannot."""
+        deadline = time.monotonic() + _UP_TIME
+        while (state := self._state()) in _BEFORE:
+            if ended.done():
+                raise exception.ExecutionError(self._reason("entry") or "runsc ended before the command had begun")
+            if time.monotonic() > deadline:
+                said = state or "it said nothing"
+                raise exception.ExecutionError(f"runsc did not start the sandbox within {_UP_TIME:.0f} s: {said}")
+            await time.sleep(_LOOK)
+
+    def _state(self) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            for path in (self.bundle / "state").glob("*.state"):
+                return str(json.loads(path.read_text()).get("status", ""))
+        return ""
+
+    def execution(self, name: str, inside: entering.Inside) -> entering.Inside:
+        """Another command: what the starter starts for it."""
+        _write(self.bundle / f"{name}.json", process(inside, self.open_files))
+        line = [
+            "exec", "--process", f"{_BUNDLE}/{name}.json", "--internal-pid-file", f"{_BUNDLE}/{name}.pid", _NAME
+        ]  # fmt: skip
+        return self._bare(inside, line, name)
+
+    def pid(self, name: str) -> int:
+        """The number that a command has inside; 0 while it has none."""
+        with contextlib.suppress(OSError, ValueError):
+            return int((self.bundle / f"{name}.pid").read_text())
+        return 0
+
+    def refusal(self, name: str) -> starting.Refused:
+        """Why a command did not begin."""
+        said = self._reason(name)
+        number = errno.ENOENT if re.search(r"no such file|not found|finding executable", said) else errno.EACCES
+        return starting.Refused(said.rpartition(": ")[2] or "runsc did not say why", number)
+
+    def order(self, *words: str) -> entering.Inside:
+        """Another of runsc's own commands."""
+        return self._bare(self.home.inside([]), [*words], "order")
+
+    def drop(self, name: str) -> None:
+        for kind in ("json", "pid", "log"):
+            (self.bundle / f"{name}.{kind}").unlink(missing_ok=True)
+
+    def _reason(self, name: str) -> str:
+        with contextlib.suppress(OSError):
+            for line in reversed((self.bundle / f"{name}.log").read_text(errors="replace").splitlines()):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
+                    said = str(json.loads(line)["msg"])
+                    if said:
+                        return said.strip().splitlines()[0]
+        return ""
+
+    def _bare(self, inside: entering.Inside, words: Sequence[str], log: str) -> entering.Inside:
+        line = [
+            _PROGRAM, "--root", f"{_BUNDLE}/state", "--log", f"{_BUNDLE}/{log}.log", "--log-format", "json",
+            "--platform", self.runsc.platform, "--network", "sandbox", "--ignore-cgroups", "--overlay2=none",
+            "--file-access=shared", *words,
+        ]  # fmt: skip
+        made: entering.Inside = {
+            **inside, "argv": line, "env": {"PATH": "/"}, "cwd": "/", "uid": 0, "gid": 0, "groups": [], "bare": True,
+        }  # fmt: skip
+        return made
+
+
+def bundle(folder: folders.Folder) -> Path:
+    """The folder that runsc writes to, made: its own, and beside the files that commands see."""
+    made = folder.bundle / LEVEL
+    made.mkdir(mode=0o700)
+    os.chown(made, OWNER, OWNER)
+    return made
+
+
+def _write(path: Path, body: Any) -> None:
+    """It may hold secrets."""
+    path.touch(0o600)
+    os.chown(path, OWNER, OWNER)
+    path.write_text(json.dumps(body))
+
+
+class Commands:
+    """``starting.Starting``'s part for commands, in one sandbox of this level."""
+
+    def __init__(self, within: Room, starter: starting.Starting, owner: tasks.Tasks, time: clock.Clock) -> None:
+        self._room = within
+        self._starter = starter
+        self._owner = owner
+        self._time = time
+
+    async def execute(
+        self, name: str, inside: entering.Inside, ends: Sequence[int], ended: Callable[[int], None]
+    ) -> int:
+        """As ``Starting.execute``; returns when the command has begun."""
+        over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        begun = False
+
+        def finished(code: int) -> None:
+            over.set_result(code)
+            if begun:
+                self._room.drop(name)
+                ended(code)
+
+        body = self._room.execution(name, inside)
+        try:
+            pid = await self._starter.execute(name, body, ends, finished)
+            await self._begun(name, over)
+        except BaseException:
+            self._room.drop(name)
+            raise
+        begun = True
+        if over.done():
+            self._room.drop(name)
+            ended(over.result())
+        return pid
+
+    async def _begun(self, name: str, over: asyncio.Future[int]) -> None:
+        deadline = self._time.monotonic() + _UP_TIME
+        while not self._room.pid(name):
+            if over.done() and not self._room.pid(name):
+                raise self._room.refusal(name)
+            if self._time.monotonic() > deadline:
+                self._starter.kill(name)
+                raise exception.ExecutionError(f"runsc did not start the command within {_UP_TIME:.0f} s")
+            await self._time.sleep(_LOOK)
+
+    def kill(self, name: str) -> None:
+        """Kill a command: the end of runsc alone would leave it running."""
+        if pid := self._room.pid(name):
+            self._owner.start(self._killed(name, pid), f"kill of {name}")
+        else:
+            self._starter.kill(name)
+
+    async def _killed(self, name: str, pid: int) -> None:
+        with contextlib.suppress(exception.Error):
+            await ordered(self._room, self._starter, "kill", "--pid", str(pid), _NAME, "KILL")
+
+
+async def ordered(within: Room, starter: starting.Starting, *words: str, seconds: float = _ASKED) -> None:
+    """Have runsc do something, and wait for it. Raises ``ExecutionError`` with its words."""
+    over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    name = ids.new("ex")
+    try:
+        await starter.execute(name, within.order(*words), [null] * 3, over.set_result)
+    finally:
+        os.close(null)
+    try:
+        code = await asyncio.wait_for(over, seconds)
+    except asyncio.TimeoutError:
+        starter.kill(name)
+        raise exception.ExecutionError(f"runsc {words[0]} did not end within {seconds:.0f} s") from None
+    if code:
+        raise exception.ExecutionError(f"runsc {words[0]} failed: {within._reason('order') or f'exit code {code}'}")

@@ -1,0 +1,124 @@
+"""Which levels of isolation sandboxes can have here, by their names in ``Sandbox.create(runtime=…)``: each is tried.
+
+A level that is not here is refused with its reason; nothing weaker ever takes its place.
+"""
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import resource
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from windlass import exception
+from windlass.kit import ids
+from windlass.worker import folder as folders
+from windlass.worker import spec
+from windlass.worker.runtime import probe
+from windlass.worker.sandboxes import box, gvisor, starting
+
+CONTAINER, VM = "container", "vm"
+_NO_VM = "this version of Windlass has no micro-VMs"
+_MISSING = "runsc is not installed"
+_TIME = 30.0
+_ODD = 3
+_OLD = "`ls` and other programs that ask for files by statx fail in it: this release of runsc is too old for them"
+_TRIED = ["sh", "-c", f"ls / > /dev/null 2>&1 || exit {_ODD}"]
+
+
+class Levels(NamedTuple):
+    """``reasons``: why each is not here, "" where it is. ``notes``: what is lacking in those that are."""
+
+    runsc: gvisor.Runsc | None
+    reasons: Mapping[str, str]
+    notes: Mapping[str, str]
+
+    def gvisor(self) -> gvisor.Runsc:
+        """Raises ``UnimplementedError`` where it is not here."""
+        if self.runsc is None or self.reasons[gvisor.LEVEL]:
+            raise exception.UnimplementedError(
+                f'runtime="gvisor" is not available here: {self.reasons[gvisor.LEVEL]}',
+                hint="Install runsc (the package, or gvisor.dev) and restart the platform; see `windlass doctor`.",
+            )
+        return self.runsc
+
+
+async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
+    """Try them. ``root``: the home as the node names it. What worked is tried again when runsc or the kernel change."""
+    reasons, notes = {CONTAINER: "", gvisor.LEVEL: _MISSING, VM: _NO_VM}, {}
+    runsc = await asyncio.to_thread(gvisor.find)
+    if runsc is not None:
+        memory, stat = run / "levels.json", runsc.binary.stat()
+        key = f"{runsc.binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
+        code = _remembered(memory, key)
+        if code is None:
+            try:
+                code = await _try(root, runsc, starter)
+                memory.write_text(json.dumps({key: code}))
+                reasons[gvisor.LEVEL] = ""
+            except (exception.Error, OSError) as exc:
+                reasons[gvisor.LEVEL] = f"runsc cannot run a sandbox: {exc}"
+        else:
+            reasons[gvisor.LEVEL] = ""
+        if code == _ODD:
+            notes[gvisor.LEVEL] = _OLD
+    return Levels(runsc, reasons, notes)
+
+
+def _remembered(memory: Path, key: str) -> int | None:
+    try:
+        known: dict[str, int] = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        return None
+    return known.get(key)
+
+
+async def _try(root: Path, runsc: gvisor.Runsc, starter: starting.Starting) -> int:
+    """The exit code of a command in a sandbox of the machine's own programs."""
+    scratch = Path(tempfile.mkdtemp(prefix=".level-", dir=root / folders.CONTAINERS))
+    name = ids.new("ta")
+    folder = folders.Folder(scratch, name)
+    try:
+        folder.bundle.mkdir(parents=True)
+        scratch.chmod(0o755)
+        binds = await asyncio.to_thread(probe._host, folder.rootfs)
+        return await _ran(root, folder, list(binds), runsc, starter)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, scratch, True)
+
+
+async def _ran(
+    root: Path, folder: folders.Folder, binds: list[spec.Bind], runsc: gvisor.Runsc, starter: starting.Starting
+) -> int:  # fmt: skip
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    walls = spec.Box(
+        name="doctor", argv=[], env={}, cwd="/", rootfs=folder.rootfs, binds=binds, memory=0, open_files=files,
+        seccomp=None,
+    )  # fmt: skip
+    bundle = gvisor.bundle(folder)
+    first = await starter.cell(folder.container_id, gvisor.plan(walls, runsc, gvisor.stub(root), bundle, None))
+    try:
+        asked: box.Asked = {"env": {"PATH": spec.PATH}, "cwd": "/", "uid": 0, "gid": 0, "groups": []}
+        record: folders.Record = {"container_id": folder.container_id, "pid": first}
+        room = gvisor.Room(box.Home(folder, record, asked, []), runsc, files)
+        room.furnish(walls, room.home.inside(_TRIED))
+        over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            entry = room.entry(room.home.inside(_TRIED), restored=False)
+            await starter.execute(folder.container_id, entry, [null] * 3, over.set_result)
+        finally:
+            os.close(null)
+        code = await asyncio.wait_for(over, _TIME)
+        if code not in (0, _ODD):
+            raise exception.ExecutionError(room._reason("entry") or f"exit code {code}")
+        return code
+    except asyncio.TimeoutError:
+        raise exception.ExecutionError(f"it did not end within {_TIME:.0f} s") from None
+    finally:
+        starting.end(first)

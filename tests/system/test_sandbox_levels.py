@@ -1,0 +1,203 @@
+"""The same promises on each level of isolation that this machine offers; the others are refused, never replaced."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import windlass
+from stage import Stage, until
+from windlass import exception
+
+LEVELS = ("container", "gvisor")
+SERVER = "import http.server as h; h.HTTPServer(('', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
+COUNTS = """
+import itertools, time
+for n in itertools.count():
+    open("/root/n", "w").write(str(n))
+    print(n, flush=True)
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def app(stage: Stage) -> windlass.App:
+    stage.base()
+    return windlass.App.lookup("test-levels", create_if_missing=True)
+
+
+@pytest.fixture(scope="module", params=LEVELS)
+def level(request: Any, app: windlass.App) -> str:
+    needed(app, request.param)
+    return str(request.param)
+
+
+def needed(app: windlass.App, level: str) -> None:
+    try:
+        windlass.Sandbox.create("true", app=app, runtime=level).wait()
+    except exception.UnimplementedError as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="module")
+def sandbox(app: windlass.App, level: str) -> Iterator[windlass.Sandbox]:
+    volume = windlass.Volume.from_name("levels-" + level, create_if_missing=True)
+    made = windlass.Sandbox.create(
+        "sh", "-c", "read line; echo got $line; sleep 600", app=app, runtime=level, env={"OWN": "here"}, timeout=600,
+        memory=(64, 256), volumes={"/data": volume}, readiness_probe=windlass.Probe.with_tcp(8000),
+    )  # fmt: skip
+    yield made
+    made.terminate(wait=True)
+
+
+def told(sandbox: windlass.Sandbox, *words: str, **more: Any) -> str:
+    return str(sandbox.exec(*words, **more).stdout.read())
+
+
+def test_commands_have_streams_codes_variables_and_folders(sandbox):
+    sandbox.stdin.write("word\n")
+    sandbox.stdin.drain()
+    assert next(iter(sandbox.stdout)) == "got word\n"
+    script = "echo $OWN $MORE $PWD; echo err >&2; cat; exit 3"
+    process = sandbox.exec("sh", "-c", script, env={"MORE": "too"}, workdir="/tmp")
+    process.stdin.write("fed")
+    process.stdin.write_eof()
+    process.stdin.drain()
+    assert process.stdout.read() == "here too /tmp\nfed" and process.stderr.read() == "err\n" and process.wait() == 3
+    assert "24 80" in told(sandbox, "stty", "size", pty=True)
+    with pytest.raises(exception.InvalidError, match="no-such-program"):
+        sandbox.exec("no-such-program")
+
+
+def test_files_are_the_same_from_both_sides(sandbox):
+    for path in ("/root/from-outside", "/tmp/from-outside"):
+        with sandbox.open(path, "w") as file:
+            file.write("words")
+        assert told(sandbox, "cat", path) == "words"
+        assert told(sandbox, "sh", "-c", f"echo more >> {path}; cat {path}") == "wordsmore\n"
+        assert sandbox.open(path).read() == "wordsmore\n"
+    sandbox.exec("sh", "-c", "ln -s /etc/passwd /root/link; echo kept > /data/file").wait()
+    assert "root:x:0:0" in sandbox.open("/root/link").read()
+    assert sandbox.open("/data/file").read() == "kept\n"
+
+
+def test_what_runs_too_long_is_ended_and_leaves_nothing_behind(sandbox):
+    process = sandbox.exec("sleep", "4242", timeout=1)
+    assert process.wait() == -1
+    script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline; done"
+    until(lambda: "4242" not in told(sandbox, "sh", "-c", script), seconds=10)
+
+
+def test_names_are_resolved_and_a_port_answers(sandbox):
+    assert "localhost" in told(sandbox, "cat", "/etc/hosts")
+    sandbox.exec("python3", "-c", SERVER)
+    sandbox.wait_until_ready(timeout=20)
+    script = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000').status)"
+    assert told(sandbox, "python3", "-c", script) == "200\n"
+
+
+def test_more_memory_than_the_limit_ends_it_and_says_why(app, level):
+    hungry = "x = bytearray(400 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1"
+    made = windlass.Sandbox.create("python3", "-c", hungry, app=app, runtime=level, memory=(64, 128))
+    made.wait(raise_on_termination=False)
+    assert made.returncode not in (0, None)
+
+
+def test_its_own_command_that_is_not_there_is_told(app, level):
+    made = windlass.Sandbox.create("no-such-program", app=app, runtime=level)
+    with pytest.raises(exception.ExecutionError, match=r"no-such-program|no such file"):
+        made.wait()
+
+
+def test_no_network_is_none_and_a_timeout_ends_it(app, level):
+    made = windlass.Sandbox.create("sleep", "600", app=app, runtime=level, block_network=True, timeout=4)
+    script = "import socket\ntry: socket.create_connection(('1.1.1.1', 53), 1)\nexcept OSError as e: print('held')"
+    assert told(made, "python3", "-c", script) == "held\n"
+    with pytest.raises(exception.SandboxTimeoutError):
+        made.wait()
+
+
+def test_a_snapshot_of_its_files_is_an_image(app, sandbox, level):
+    sandbox.exec("sh", "-c", "echo inside > /root/snap").wait()
+    image = sandbox.snapshot_filesystem()
+    made = windlass.Sandbox.create("cat", "/root/snap", app=app, image=image, runtime=level)
+    made.wait()
+    assert made.stdout.read() == "inside\n"
+
+
+def test_gvisor_is_another_kernel(app):
+    needed(app, "gvisor")
+    made = windlass.Sandbox.create("dmesg", app=app, runtime="gvisor")
+    made.wait()
+    assert "gVisor" in made.stdout.read()
+
+
+def test_memory_goes_on_where_it_was(app):
+    needed(app, "gvisor")
+    first = windlass.Sandbox.create(
+        "python3", "-c", COUNTS, app=app, timeout=600, name="counts", _experimental_enable_snapshot=True
+    )
+    assert next(line for line in first.stdout if int(line) >= 5)
+    waiting = first.exec("sleep", "600")
+    with pytest.raises(exception.ConflictError, match="commands run"):
+        first._experimental_snapshot()
+    waiting.terminate() if hasattr(waiting, "terminate") else first.exec("pkill", "sleep").wait()
+    snapshot = None
+
+    def taken() -> bool:
+        nonlocal snapshot
+        try:
+            snapshot = first._experimental_snapshot()
+        except exception.ConflictError:
+            return False
+        return True
+
+    until(taken, seconds=20)
+    assert first.wait(raise_on_termination=False) is None and first.returncode is not None
+    again = windlass.Sandbox._experimental_from_snapshot(windlass.SandboxSnapshot.from_id(snapshot.object_id))
+    began = int(next(iter(again.stdout)))
+    assert began > 5, "it began anew"
+    assert int(again.open("/root/n").read()) >= began
+    assert windlass.Sandbox.from_name("test-levels", "counts").object_id == again.object_id
+    with pytest.raises(exception.AlreadyExistsError):
+        windlass.Sandbox._experimental_from_snapshot(snapshot)
+    other = windlass.Sandbox._experimental_from_snapshot(snapshot, name=None)
+    assert int(next(iter(other.stdout))) == began
+    again.terminate()
+    other.terminate()
+
+
+def test_memory_of_another_sandbox_is_refused(app):
+    plain = windlass.Sandbox.create("sleep", "60", app=app)
+    with pytest.raises(exception.InvalidError, match="not made for memory snapshots"):
+        plain._experimental_snapshot()
+    plain.terminate()
+    with pytest.raises(exception.NotFoundError):
+        windlass.SandboxSnapshot.from_id("sn-0000000000000000000000")
+    with pytest.raises(exception.InvalidError):
+        windlass.Sandbox.create(app=app, runtime="container", _experimental_enable_snapshot=True)
+
+
+def test_a_level_that_is_not_here_is_refused_with_its_reason(app):
+    with pytest.raises(exception.UnimplementedError, match="micro-VM"):
+        windlass.Sandbox.create("true", app=app, runtime="vm")
+    with pytest.raises(exception.InvalidError):
+        windlass.Sandbox.create("true", app=app, runtime="none")
+
+
+def test_the_doctor_says_which_levels_there_are(stage, app):
+    done = subprocess.run(
+        [sys.executable, "-m", "windlass.cli", "doctor", "--json"], capture_output=True, text=True, check=False,
+        env={**os.environ, "WINDLASS_HOME": str(stage.home)},
+    )  # fmt: skip
+    found = {one["name"]: one for one in json.loads(done.stdout)["findings"]}
+    assert "micro-VM" in found['sandboxes, runtime="vm"']["detail"]
+    assert found['sandboxes, runtime="container"']["detail"] == "works"
+    gvisor, memory = found['sandboxes, runtime="gvisor"'], found["sandboxes, memory snapshots"]
+    assert gvisor["detail"].startswith("works") == memory["detail"].startswith("works")

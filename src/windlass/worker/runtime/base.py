@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
+from windlass.worker import network
 from windlass.worker.images import store
 from windlass.worker.sandboxes import box, starting
 from windlass.worker.volumes import service as volume_service
@@ -59,6 +60,8 @@ class Runtime(Protocol):
     """The images that are here."""
     volumes: volume_service.Volumes | None
     """The volumes; None where containers cannot mount any."""
+    network: network.NetworkPool | None
+    """Networks of containers; None where these have the machine's."""
 
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""

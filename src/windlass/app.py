@@ -369,6 +369,8 @@ class App:
         nonpreemptible: bool = False,
         enable_memory_snapshot: bool = False,
         block_network: bool = False,
+        outbound_cidr_allowlist: Sequence[str] | None = None,
+        outbound_domain_allowlist: Sequence[str] | None = None,
         restrict_modal_access: bool = False,
         single_use_containers: bool = False,
         max_inputs: int | None = None,
@@ -415,6 +417,10 @@ class App:
                 possible; of classes, one that has also run the hooks with ``snap=True``. What was drawn or read before
                 is the same in all of them.
             block_network: containers have no network.
+            outbound_cidr_allowlist: networks and addresses that containers may reach, such as "203.0.113.0/24"; all
+                else is refused. Together with domains, each list adds to the other; an empty one allows nothing.
+            outbound_domain_allowlist: domains that containers may reach by TLS on port 443: "example.com" for exactly
+                that name, "*.example.com" for it and all below it, "*" for all.
             restrict_modal_access: code in the containers cannot use the platform.
             single_use_containers: a container ends after one input.
             max_inputs: use ``single_use_containers``.
@@ -489,6 +495,8 @@ class App:
         nonpreemptible: bool = False,
         enable_memory_snapshot: bool = False,
         block_network: bool = False,
+        outbound_cidr_allowlist: Sequence[str] | None = None,
+        outbound_domain_allowlist: Sequence[str] | None = None,
         restrict_modal_access: bool = False,
         single_use_containers: bool = False,
         max_inputs: int | None = None,

@@ -5,7 +5,7 @@ One object instead of forty arguments; its fields have the names of ``wire.messa
 from __future__ import annotations
 
 from windlass import exception, retries
-from windlass.client import gpus
+from windlass.client import gpus, reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ class Options:
 
     __slots__ = (
         "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "gpus", "image",
-        "include_source", "memory_limit", "memory_request", "network_file_systems", "restrict_access", "retries",
-        "schedule", "secrets", "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
+        "include_source", "memory_limit", "memory_request", "network", "network_file_systems", "restrict_access",
+        "retries", "schedule", "secrets", "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
+    network: dict[str, list[str]]
+    """What may be reached, in the words of the spec."""
     secrets: list[Secret]
     volumes: dict[str, Volume | CloudBucketMount]
     network_file_systems: dict[str, NetworkFileSystem]
@@ -87,6 +89,7 @@ class Options:
         self.schedule = _schedule(asked.get("schedule"), is_generator)
         self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
         self.block_network = bool(asked.get("block_network"))
+        self.network = reach.lists(asked)
         self.snapshot = bool(asked.get("enable_memory_snapshot"))
         self.restrict_access = bool(asked.get("restrict_modal_access"))
 

@@ -169,8 +169,10 @@ class Sandbox(handles.Object):
             runtime: how it is isolated: "container", which is the default, or "gvisor", a kernel of its own (where
                 ``windlass doctor`` finds it). What is not here is refused, never replaced by something weaker.
             block_network: no network at all.
-            outbound_cidr_allowlist: not available in this version.
-            outbound_domain_allowlist: not available in this version.
+            outbound_cidr_allowlist: networks and addresses that it may reach, such as "203.0.113.0/24"; all else is
+                refused. Together with domains, each list adds to the other; an empty one allows nothing.
+            outbound_domain_allowlist: domains that it may reach by TLS on port 443: "example.com" for exactly that
+                name, "*.example.com" for it and all below it, "*" for all.
             inbound_cidr_allowlist: networks that may come by its tunnels and connect tokens; None for all.
             volumes: volumes and buckets by the paths that they are mounted at.
             pty: its command has a terminal; what it complains is in its output then.
@@ -186,7 +188,7 @@ class Sandbox(handles.Object):
             client: accepted for compatibility.
             environment_name: accepted for compatibility; the app decides.
             pty_info: removed; use ``pty``.
-            cidr_allowlist: removed; use ``outbound_cidr_allowlist``.
+            cidr_allowlist: older word for ``outbound_cidr_allowlist``.
             _experimental_enable_snapshot: its memory can be kept (``_experimental_snapshot``); it has
                 ``runtime="gvisor"`` then.
 

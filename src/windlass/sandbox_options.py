@@ -12,12 +12,10 @@ MOST_TIME = 86400
 _MOST_PORTS, _MOST_METADATA = 64, 512
 _LATER = {
     "proxy": "proxies",
-    "outbound_cidr_allowlist": "lists of allowed addresses", "outbound_domain_allowlist": "lists of allowed domains",
     "include_oidc_identity_token": "identity tokens",
 }  # fmt: skip
-_OLD = {"pty_info": "pty=True", "cidr_allowlist": "outbound_cidr_allowlist="}
+_OLD = {"pty_info": "pty=True"}
 _PORTS = {"encrypted_ports": "tls", "h2_ports": "h2", "unencrypted_ports": "tcp"}
-_LISTS = ("outbound_cidr_allowlist", "outbound_domain_allowlist", "inbound_cidr_allowlist")
 _default: list[Any] = []
 
 
@@ -44,8 +42,7 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
             spec[word] = True
     if wanted := gpus.parse(asked["gpu"]):
         spec["gpus"] = wanted
-    if asked["inbound_cidr_allowlist"] is not None:
-        spec["inbound_cidrs"] = reach.cidrs("inbound_cidr_allowlist", asked["inbound_cidr_allowlist"])
+    spec |= reach.lists(asked)
     if opened := _ports(asked):
         spec["ports"] = opened
     if asked["custom_domain"] is not None:
@@ -93,9 +90,8 @@ def _refuse(asked: Mapping[str, Any]) -> None:
     for old, new in _OLD.items():
         if asked.get(old) is not None:
             raise exception.DeprecationError(f"{old}= was removed; use {new}")
-    listed = any(asked[name] is not None for name in _LISTS)  # an empty list is a list
-    if asked["block_network"] and (listed or any(asked[name] for name in _PORTS)):
-        raise exception.InvalidError("block_network=True leaves no network for open ports and lists of addresses")
+    if asked["block_network"] and any(asked[name] for name in _PORTS):
+        raise exception.InvalidError("block_network=True leaves no network for open ports")
     if isinstance(asked["gpu"], (list, tuple)):
         raise exception.InvalidError("a sandbox takes one kind of GPU, not a list")
     for name, what in _LATER.items():

@@ -50,7 +50,7 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if origin.definition == "serialized":
         _check_python(handle, image._python, python)
         serialized = await blobs.store(context.session, origin.pickled(handle._describe()))
-    shape: Any = {**handle._asked, **handle._info}
+    shape: Any = {**handle._asked, **handle._info, **options.network}
     if options.schedule is not None:
         shape["schedule"] = options.schedule
     if mounted := {**app._volumes, **options.volumes}:

@@ -6,8 +6,32 @@ from windlass.wire import reach
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+_OLD, _NEW = "cidr_allowlist", "outbound_cidr_allowlist"
+
+
+def lists(asked: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The lists among the arguments of a function or a sandbox, in the words of its spec.
+
+    Raises:
+        InvalidError: one is wrong, or there is to be no network at all.
+    """
+    given = {name: asked[name] for name in _READ if asked.get(name) is not None}
+    if _OLD in given:
+        if _NEW in given:
+            raise exception.InvalidError(f"{_OLD} is the older word for {_NEW}: pass only that")
+        _warn()
+    if given and asked.get("block_network"):
+        raise exception.InvalidError(f"block_network=True leaves no network for {next(iter(given))}")
+    return {_READ[name][0]: _READ[name][1](name, value) for name, value in given.items()}
+
+
+def _warn() -> None:
+    import warnings
+
+    warnings.warn(f"{_OLD}= is deprecated; use {_NEW}=", exception.DeprecationError, stacklevel=6)
 
 
 def cidrs(argument: str, given: Any) -> list[str]:
@@ -18,6 +42,12 @@ def cidrs(argument: str, given: Any) -> list[str]:
 def domains(argument: str, given: Any) -> list[str]:
     """A checked list of domains. Raises ``InvalidError``."""
     return _checked(argument, given, reach.domain, "domains")
+
+
+_READ: dict[str, tuple[str, Callable[[str, Any], list[str]]]] = {
+    _OLD: ("outbound_cidrs", cidrs), _NEW: ("outbound_cidrs", cidrs),
+    "outbound_domain_allowlist": ("outbound_domains", domains), "inbound_cidr_allowlist": ("inbound_cidrs", cidrs),
+}  # fmt: skip
 
 
 def _checked(argument: str, given: Any, read: Callable[[str], str], what: str) -> list[str]:

@@ -42,6 +42,8 @@ class Agent:
             runtime, self._tasks, self._note, run=paths.run(root),
             edge=paths.containers_socket(root).with_name(web.SOCKET), time=time,
         )  # fmt: skip
+        if runtime.network is not None:
+            runtime.network.say = self._say
         self._volumes = None
         if runtime.volumes is not None:
             runtime.volumes.connect(self._link.call)
@@ -193,6 +195,10 @@ class Agent:
 
     async def _send(self, container_id: str, offset: int, entries: list[workers.LogPiece]) -> None:
         await self._call("worker.logs", {"container_id": container_id, "offset": offset, "entries": entries})
+
+    def _say(self, container_id: str, text: str) -> None:
+        """A line of the platform's in a container's log, about what only this machine sees."""
+        self._tasks.start(self._call("worker.said", {"container_id": container_id, "text": text}), "worker.said")
 
     async def _call(self, method: str, body: Any) -> None:
         try:

@@ -92,6 +92,7 @@ class Containers:
         self.levels = parts.levels.reasons
         self.store = parts.store
         self.volumes: volume_service.Volumes | None = parts.volumes
+        self.network: network.NetworkPool | None = parts.network
         self._parts = parts
         self._layers = cache.Layers(parts.root)
         self._profile = seccomp.profile()
@@ -155,7 +156,7 @@ class Containers:
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
+            net = await held.enter_async_context(self._place(name, plan))
             box.fill(folder, net)
             held.enter_context(_stacked(folder, [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]))
             limit = plan["memory_limit"] * _MIB or parts.memory
@@ -270,7 +271,9 @@ class Containers:
             self._grounds[family] = ground  # which it holds as long as it lives
         await held.enter_async_context(_removed(folder))
         net = await held.enter_async_context(
-            parts.network.lease(folder.container_id, block_network=plan["block_network"])
+            parts.network.lease(
+                folder.container_id, block_network=plan["block_network"], plan=plan.get("network")
+            )
         )
         await asyncio.to_thread(_fill, folder, net, is_template=family is not None)
         await asyncio.to_thread(_identify, folder, plan, net, root=folder.upper)
@@ -313,7 +316,7 @@ class Containers:
         image, lowers, shared = self._grounds[family]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(_removed(folder))
-            net = await held.enter_async_context(parts.network.place(name, block_network=plan["block_network"]))
+            net = await held.enter_async_context(self._place(name, plan))
             _fill(folder, net)  # in a thread it would wait for its turn after each file
             # What the template wrote until the fork point is there, too.
             held.enter_context(_stacked(folder, [*lowers, family.folder.upper]))
@@ -488,6 +491,11 @@ class Containers:
 
     def _forgotten(self, folder: folders.Folder) -> contextlib.AbstractContextManager[None]:
         return release.on_end(lambda: self._parts.runtime.forget(folder.container_id))
+
+    def _place(
+        self, name: str, plan: containers.ContainerPlan
+    ) -> contextlib.AbstractAsyncContextManager[network.Network]:
+        return self._parts.network.place(name, block_network=plan["block_network"], plan=plan.get("network"))
 
     def _compiler(self, image_id: str, image: cache.Record) -> library.Compile:
         async def compile_with(source: Path, target: Path) -> Path:

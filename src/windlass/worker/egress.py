@@ -2,9 +2,12 @@
 
 The rules stand in the node's own network namespace, where only the worker can touch them. Containers see neither each
 other, nor the host, nor private networks, nor a cloud's metadata service. Only IPv4 is routed; IPv6 goes nowhere.
+
+A container with lists of its own (``limits.py``) has a chain of its own, which its packets go to before all others'.
 """
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +15,8 @@ from windlass.worker import uplink
 
 CONTAINERS = "198.19.0.0/16"
 GATEWAY = "198.19.0.1"
+RELAY_PORT = 1443
+"""Where connections go that a list of domains decides on (``domains.py``)."""
 _CLOSED = (
     "0.0.0.0/8",
     "10.0.0.0/8",
@@ -32,25 +37,40 @@ table inet windlass {{
         type ipv4_addr; flags interval; auto-merge
         elements = {{ {closed} }}
     }}
+    map limited {{
+        type ifname : verdict
+    }}
+    map named {{
+        type ifname : verdict
+    }}
     chain refuse {{
         meta l4proto tcp reject with tcp reset
         reject with icmpx admin-prohibited
     }}
+    chain resolvers {{
+        {resolvers}
+    }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
         ct state established,related accept
-        {resolvers}
+        iifname vmap @limited
+        jump resolvers
         iifname "wc*" oifname "{uplink}" meta nfproto ipv4 ip daddr != @closed accept
         iifname "wc*" jump refuse
     }}
     chain input {{
         type filter hook input priority filter; policy accept;
+        iifname "wc*" ip daddr {gateway} tcp dport {relay} ct status dnat accept
         iifname "wc*" jump refuse
         iifname "{uplink}" ct state new drop
     }}
     chain output {{
         type filter hook output priority filter; policy accept;
         oifname "wc*" meta l4proto {{ tcp, udp }} ct state new drop
+    }}
+    chain prerouting {{
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname vmap @named
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
@@ -60,21 +80,41 @@ table inet windlass {{
 """
 
 
-def rules(*, resolvers: Iterable[str], host_addresses: Iterable[str]) -> str:
-    """The table as a script for ``nft -f``; it replaces an earlier one in one step."""
+def rules(*, resolvers: Iterable[str], host_addresses: Iterable[str], own: Iterable[str] = ()) -> str:
+    """The table as a script for ``nft -f``; it replaces an earlier one in one step.
+
+    Args:
+        resolvers: the name servers that containers may ask.
+        host_addresses: what is closed beyond private networks.
+        own: what containers with lists have (``limits.opened``).
+    """
     names = ", ".join(resolvers)
     dns = f'iifname "wc*" oifname "{uplink.NAME}" ip daddr {{ {names} }} meta l4proto {{ tcp, udp }} th dport 53 accept'
-    return _TABLE.format(
+    table = _TABLE.format(
         closed=", ".join([*_CLOSED, *host_addresses]),
         resolvers=dns if names else "",
         uplink=uplink.NAME,
         containers=CONTAINERS,
+        gateway=GATEWAY,
+        relay=RELAY_PORT,
     )
+    return "\n".join([table, *own])
 
 
-def establish(*, resolvers: Iterable[str], host_addresses: Iterable[str]) -> None:
+def establish(*, resolvers: Iterable[str], host_addresses: Iterable[str], own: Iterable[str] = ()) -> None:
     """Put the rules in force, or other ones than before. Inside the node. Raises ``ExecutionError``."""
-    uplink.run(["nft", "-f", "-"], rules(resolvers=resolvers, host_addresses=host_addresses))
+    change(rules(resolvers=resolvers, host_addresses=host_addresses, own=own))
+
+
+def change(script: str) -> None:
+    """Change the rules in one step, or not at all. Raises ``ExecutionError``."""
+    uplink.run(["nft", "-f", "-"], script)
+
+
+def closed(address: str, host_addresses: Iterable[str]) -> bool:
+    """Whether no container may reach an IPv4 address, as the rules say it; for what the worker reaches in its name."""
+    found = ipaddress.IPv4Address(address)
+    return address in host_addresses or any(found in ipaddress.IPv4Network(one) for one in _CLOSED)
 
 
 def forwarding() -> None:

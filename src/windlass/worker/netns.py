@@ -143,3 +143,9 @@ def whole(file: Path) -> bool:
 def address(slot: int) -> str:
     """The address of slot 2 is 198.19.0.2, and so on."""
     return f"198.19.{slot // 256}.{slot % 256}"
+
+
+def slot(address: str) -> int:
+    """Whose address it is."""
+    parts = address.split(".")
+    return int(parts[2]) * 256 + int(parts[3])

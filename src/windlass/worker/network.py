@@ -3,26 +3,32 @@
     container ── eth0 198.19.x.y ═══ wc<slot> ── node (rules of ``egress.py``) ── uplink
 
 There is no bridge: each container has its own link to the node, with single addresses and host routes at both ends, so
-there is no neighbour to listen to. Who has a network stands in a file beside it (``<slot>.owner``): by that the next
-worker finds the networks of living containers.
+there is no neighbour to listen to. Who has a network stands in a file beside it (``<slot>.owner``), and what its plan
+says of it in another one (``<slot>.plan``): by these the next worker finds the networks of living containers and what
+they may reach. Until then the kernel keeps to the rules, and nothing passes the relay.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
+from windlass import exception
 from windlass.kit import clock, files, tasks
-from windlass.worker import egress, netns, node, release, uplink
+from windlass.wire.messages import network as messages
+from windlass.worker import denials, domains, egress, limits, netns, node, release, uplink
 
 _log = logging.getLogger(__name__)
 _FIRST, _LAST = 2, 65_000  # slots; slot 1 would be the gateway
+_TOLD = 30  # refusals of one container in a minute
 _RETRY = 1.0  # seconds after a failed attempt to fill up
 _HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _RESOLV_CONF = Path("/etc/resolv.conf")
@@ -48,7 +54,10 @@ class NetworkPool:
                 ...
     """
 
-    def __init__(self, place: node.Node, *, size: int = 8, time: clock.Clock | None = None) -> None:
+    def __init__(
+        self, place: node.Node, *, size: int = 8, time: clock.Clock | None = None,
+        resolve: Callable[[str], Awaitable[list[str]]] = domains.addresses,
+    ) -> None:  # fmt: skip
         self._node = place
         self._size = size if place.uplink.kind != "none" else 0
         self._time = time or clock.SystemClock()
@@ -56,6 +65,13 @@ class NetworkPool:
         self._thread = ThreadPoolExecutor(1, "network")  # one after the other: the kernel does no two at once
         self._ready: list[int] = []
         self._owned: dict[str, Path] = {}
+        self._plans: dict[Path, messages.NetworkPlan] = {}
+        self.say: Callable[[str, str], None] = lambda container_id, text: None
+        """Tells a container's log what it was refused."""
+        self._domains = domains.Domains(self._guest, closed=self._closed, say=self._told, resolve=resolve)
+        self._denials = denials.Denials(self._denied)
+        self._minute, self._said = 0, Counter[str]()
+        self._parts = contextlib.AsyncExitStack()
         self._next = _FIRST
         self._wanted = asyncio.Event()
         self._tasks = tasks.Tasks()
@@ -64,10 +80,12 @@ class NetworkPool:
 
     async def __aenter__(self) -> NetworkPool:
         self._maker.__enter__()
+        self._find()
         if self._size:
             self._maker.open_gateway()
             await self._run(self._establish)
-        self._find()
+            self._parts.enter_context(self._denials)
+            await self._parts.enter_async_context(self._domains)
         self._tasks.start(self._fill(), "networks kept ready")
         return self
 
@@ -76,23 +94,34 @@ class NetworkPool:
     ) -> None:
         """Networks stay, for containers that go on and for the next worker."""
         await self._tasks.close()
+        await self._parts.aclose()
         await asyncio.to_thread(self._thread.shutdown)
         self._maker.__exit__(kind, exc, tb)
 
     @contextlib.asynccontextmanager
-    async def lease(self, container_id: str, *, block_network: bool) -> AsyncIterator[Network]:
+    async def lease(
+        self, container_id: str, *, block_network: bool, plan: messages.NetworkPlan | None = None
+    ) -> AsyncIterator[Network]:
         """A network for this container alone; the one it has already where an earlier worker gave it one.
 
         Given back on leaving, except by cancellation (see ``release.on_end``).
+
+        Raises:
+            ExecutionError: what ``plan`` says cannot be had here.
         """
         file = self._owned.get(container_id)
+        found = file is not None
         if file is None:
             file = await self._take(container_id, block_network=block_network)
         with release.on_end(lambda: self._give_back(container_id)):
+            if plan and not found:
+                await self._restrict(file, plan)
             yield self._describe(file)
 
     @contextlib.asynccontextmanager
-    async def place(self, container_id: str, *, block_network: bool) -> AsyncIterator[Network]:
+    async def place(
+        self, container_id: str, *, block_network: bool, plan: messages.NetworkPlan | None = None
+    ) -> AsyncIterator[Network]:
         """An address for a namespace that is still to be made, and then to be linked (``link``). Given back as by
         ``lease``."""
         linked = not block_network and self._size
@@ -100,7 +129,9 @@ class NetworkPool:
         files.create(str(file), b"", 0o600)
         files.create(f"{file}.owner", container_id.encode())
         self._owned[container_id] = file
-        with release.on_end(lambda: self._give_back(next(name for name, own in self._owned.items() if own == file))):
+        with release.on_end(lambda: self._give_back(self._holder(file))):
+            if plan:
+                await self._restrict(file, plan)
             yield self._describe(file)
 
     def rename(self, before: str, container_id: str) -> None:
@@ -136,7 +167,49 @@ class NetworkPool:
         """In the background: the kernel takes its time, and nobody waits for it."""
         file = self._owned.pop(container_id)
         self._thread.submit(netns.drop, file)
+        if (plan := self._plans.pop(file, None)) is not None:
+            self._thread.submit(_forget, file, limits.closed(int(file.name), plan))
         _owner(file).unlink(missing_ok=True)
+
+    def _holder(self, file: Path) -> str:
+        """Whose it is now."""
+        return next(name for name, own in self._owned.items() if own == file)
+
+    # -- lists of single containers ------------------------------------------------------------------------
+
+    async def _restrict(self, file: Path, plan: messages.NetworkPlan) -> None:
+        """Before anything runs in it. The file comes first: rules without one would stay for ever."""
+        if not file.name.isdigit():
+            return  # with loopback only, nothing is left to forbid
+        if plan.get("domains") and not self._domains.serves:
+            raise exception.ExecutionError("lists of domains cannot be served here now; see the worker's log")
+        _plan(file).write_text(json.dumps(plan))
+        self._plans[file] = plan
+        await self._run(lambda: egress.change(limits.opened(int(file.name), plan)))
+
+    def _guest(self, address: str) -> domains.Guest | None:
+        file = self._node.netns / str(netns.slot(address))
+        plan = self._plans.get(file, {})
+        return domains.Guest(self._holder(file), plan["domains"]) if plan.get("domains") else None
+
+    def _closed(self, address: str) -> bool:
+        return egress.closed(address, self._node.host_addresses)
+
+    def _denied(self, link: str, what: str) -> None:
+        file = self._node.netns / link.removeprefix("wc")
+        if file in self._plans:
+            self._told(self._holder(file), f"refused by its lists of what it may reach: {what}")
+
+    def _told(self, container_id: str, text: str) -> None:
+        """A container that tries and tries fills no logs."""
+        minute = int(self._time.monotonic() // 60)
+        if minute != self._minute:
+            self._minute, self._said = minute, Counter()
+        self._said[container_id] += 1
+        if self._said[container_id] <= _TOLD:
+            self.say(container_id, text)
+        elif self._said[container_id] == _TOLD + 1:
+            self.say(container_id, "more refusals of this minute are not told")
 
     async def _fill(self) -> None:
         while True:
@@ -177,8 +250,11 @@ class NetworkPool:
             if not netns.whole(file):
                 netns.drop(file)
                 owner.unlink(missing_ok=True)
+                _plan(file).unlink(missing_ok=True)
             elif owner.exists():
                 self._owned[owner.read_text()] = file
+                if _plan(file).exists():
+                    self._plans[file] = json.loads(_plan(file).read_text())
             elif file.name.isdigit():
                 self._ready.append(int(file.name))
             else:
@@ -196,7 +272,8 @@ class NetworkPool:
             await self._run(self._establish)
 
     def _establish(self) -> None:
-        egress.establish(resolvers=self._resolvers, host_addresses=self._node.host_addresses)
+        own = [limits.opened(int(file.name), plan) for file, plan in list(self._plans.items())]
+        egress.establish(resolvers=self._resolvers, host_addresses=self._node.host_addresses, own=own)
 
     def _describe(self, file: Path) -> Network:
         own = netns.address(int(file.name)) if file.name.isdigit() else ""
@@ -209,6 +286,19 @@ class NetworkPool:
 
 def _owner(file: Path) -> Path:
     return file.with_name(f"{file.name}.owner")
+
+
+def _plan(file: Path) -> Path:
+    return file.with_name(f"{file.name}.plan")
+
+
+def _forget(file: Path, rules: str) -> None:
+    """Take the rules of a container that is gone away."""
+    try:
+        egress.change(rules)
+    except exception.ExecutionError as exc:  # the next table is made without them
+        _log.warning("rules of %s stay for now: %s", file.name, exc)
+    _plan(file).unlink(missing_ok=True)
 
 
 def _changed(file: Path) -> float:

@@ -15,7 +15,7 @@ from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import capacity, gpus, place, web
+from windlass.server.decide import capacity, gpus, network, place, web
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, records, secrets
 from windlass.wire import peer, schedules
@@ -199,6 +199,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     actions.check_autoscaler(spec["autoscaler"])
     capacity.check(spec)
     web.check(spec)
+    network.check(spec)
     if machines_now := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],

@@ -16,7 +16,7 @@ from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
 from windlass.server.bus import link
-from windlass.server.decide import storage
+from windlass.server.decide import network, storage
 from windlass.server.state import machines, sandboxes
 from windlass.wire import peer
 from windlass.wire.messages import containers as container_messages
@@ -25,6 +25,7 @@ from windlass.wire.messages import workers as messages
 Core = door.Core
 _SOCKET = "/__windlass/run/server.sock"
 _PIDS = 4096
+_SAID = 1000  # characters of one line of a worker
 
 
 def worker_of(core: Core, who: door.Who, incoming: peer.Incoming) -> machines.Worker:
@@ -60,6 +61,14 @@ def report(core: Core, who: door.Who, body: messages.WorkerReport, incoming: pee
     worker.templates = body.get("templates", [])
     core.turn.begin()
     nodes.take(core, worker.node, body["containers"], whole=body["whole"])
+    return {}
+
+
+@door.handler("worker.said", "container_id")
+def said(core: Core, who: door.Who, body: messages.WorkerSaid, incoming: peer.Incoming) -> Any:
+    container = core.world.containers.get(body["container_id"])
+    if container is not None and container.node == worker_of(core, who, incoming).node:
+        log_actions.system(core, container, body["text"][:_SAID])
     return {}
 
 
@@ -134,7 +143,9 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
 def _walls(core: Core, container: machines.Container) -> Any:
     """The part of a plan that does not depend on what runs inside."""
     spec = container.spec
+    own = network.plan(spec)
     return {
+        **({"network": own} if own else {}),
         "container_id": container.id,
         "app_id": container.function.app.id,
         "function_id": container.function.id,

@@ -7,8 +7,11 @@ from typing import Any
 
 from windlass import exception
 from windlass.wire import reach
+from windlass.wire.messages import network
 
-_LISTS: dict[str, Callable[[str], str]] = {"inbound_cidrs": reach.cidr}
+_LISTS: dict[str, Callable[[str], str]] = {
+    "inbound_cidrs": reach.cidr, "outbound_cidrs": reach.cidr, "outbound_domains": reach.domain,
+}  # fmt: skip
 
 
 def check(spec: Mapping[str, Any]) -> None:
@@ -21,6 +24,16 @@ def check(spec: Mapping[str, Any]) -> None:
             raise exception.InvalidError(f"block_network leaves no network for {key}")
         for one in listed:
             _check_one(key, one, read)
+
+
+def plan(spec: Mapping[str, Any]) -> network.NetworkPlan:
+    """What the worker is told of a container's network; empty where there is nothing to say."""
+    made: network.NetworkPlan = {}
+    if "outbound_cidrs" in spec:
+        made["cidrs"] = spec["outbound_cidrs"]
+    if "outbound_domains" in spec:
+        made["domains"] = spec["outbound_domains"]
+    return made
 
 
 def _check_one(key: str, one: str, read: Callable[[str], str]) -> None:

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from windlass.wire.messages.buckets import BucketPlan
 from windlass.wire.messages.functions import FunctionInfo, FunctionSpec
+from windlass.wire.messages.network import NetworkPlan
 from windlass.wire.messages.nfs import NfsMount
 from windlass.wire.messages.sandboxes import SandboxPlan
 from windlass.wire.messages.volumes import MountPlan
@@ -51,12 +52,13 @@ class ContainerRef(TypedDict):
 
 class _ContainerPlanMore(TypedDict, total=False):
     """``volumes``, ``buckets``, ``nfs``, ``gpus``: absent where there are none. ``sandbox``: it runs this instead of a
-    runner, and has no token."""
+    runner, and has no token. ``network``: absent where it may reach all that others may."""
 
     volumes: list[MountPlan]
     buckets: list[BucketPlan]
     nfs: list[NfsMount]
     gpus: list[str]
+    network: NetworkPlan
     sandbox: SandboxPlan
 
 

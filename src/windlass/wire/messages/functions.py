@@ -160,6 +160,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``schedule`` is absent for what only runs when it is called. Such a function needs no arguments.
     ``gpus`` are alternatives, the best first; absent or empty means none.
     ``web``: it answers requests; of a class its methods say so.
+    ``outbound_cidrs``, ``outbound_domains``: all that its containers may reach (``wire.reach``); with neither, the
+    public internet.
     """
 
     class_name: str
@@ -174,6 +176,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     nfs: list[NfsMount]
     gpus: list[GpuSpec]
     web: WebSpec
+    outbound_cidrs: list[str]
+    outbound_domains: list[str]
 
 
 class FunctionCreate(TypedDict):

@@ -239,6 +239,7 @@ METHODS: dict[str, Method] = {
     # workers
     "worker.hello": Method("request", WORKER, workers.WorkerHello, workers.ContainerLogs),
     "worker.report": Method("request", WORKER, workers.WorkerReport, common.Empty),
+    "worker.said": Method("request", WORKER, workers.WorkerSaid, common.Empty),
     "worker.logs": Method("request", WORKER, workers.WorkerLogs, common.Empty),
     "container.plan": Method("request", WORKER, containers.ContainerRef, containers.ContainerPlan),
     "build.plan": Method("request", WORKER, workers.BuildRef, workers.BuildPlan),

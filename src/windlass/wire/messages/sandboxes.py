@@ -46,7 +46,8 @@ class _SandboxSpec(TypedDict):
 class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
     ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
-    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody.
+    come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody. ``outbound_cidrs`` and
+    ``outbound_domains`` as of functions.
     ``runtime``: how it is isolated, "gvisor" or "vm"; absent means as containers are. ``restore``: its image holds
     memory too, with which it goes on. ``memory_snapshot``: its memory may be kept; ``memory_expires``: until when,
     where that is decided already."""
@@ -67,6 +68,8 @@ class SandboxSpec(_SandboxSpec, total=False):
     restore: bool
     memory_snapshot: bool
     memory_expires: float
+    outbound_cidrs: list[str]
+    outbound_domains: list[str]
 
 
 class SandboxPlan(TypedDict, total=False):

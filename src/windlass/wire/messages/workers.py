@@ -157,6 +157,13 @@ class LogPiece(TypedDict):
     input_id: str | None
 
 
+class WorkerSaid(TypedDict):
+    """A line of the platform's own for a container's log."""
+
+    container_id: str
+    text: str
+
+
 class WorkerLogs(TypedDict):
     """``offset``: position in the container's log file after these entries; a repeated one is ignored."""
 

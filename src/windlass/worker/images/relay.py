@@ -16,11 +16,11 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from windlass.kit import tasks
+from windlass.worker import splicing
 
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _ADDRESS = re.compile(r"[A-Za-z0-9+.-]+://[^\s\"';,]+")
 _BARE = re.compile(r"[\w.-]+:\d+\Z")  # how some write a proxy
-_CHUNK = 65536
 _PATIENCE = 30.0  # seconds that a service of this machine may take to accept
 
 
@@ -128,14 +128,7 @@ class _Relay:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.closing(writer), contextlib.suppress(OSError, asyncio.TimeoutError):
             far_reader, far_writer = await asyncio.open_connection(sock=await self._connected())
-            with contextlib.closing(far_writer):
-                async with tasks.Tasks(lambda name, exc: None) as both:
-                    ways = [
-                        both.start(_pass(reader, far_writer), "there"),
-                        both.start(_pass(far_reader, writer), "back"),
-                    ]
-                    await asyncio.wait(ways)
-
+            await splicing.both_ways(reader, writer, far_reader, far_writer)
 
     async def _connected(self) -> socket.socket:
         there = self._make(self._family)
@@ -147,11 +140,3 @@ class _Relay:
             there.close()
             raise
         return there
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
-    if writer.can_write_eof():
-        writer.write_eof()

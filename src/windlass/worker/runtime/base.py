@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from windlass.kit import tasks
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
+from windlass.worker import network
 from windlass.worker.images import store
 from windlass.worker.sandboxes import box, execs, starting
 from windlass.worker.volumes import service as volume_service
@@ -62,6 +63,8 @@ class Runtime(Protocol):
     """The images that are here."""
     volumes: volume_service.Volumes | None
     """The volumes; None where containers cannot mount any."""
+    network: network.NetworkPool | None
+    """Networks of containers; None where these have the machine's."""
 
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""

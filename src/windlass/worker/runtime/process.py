@@ -21,7 +21,7 @@ from windlass import exception, paths
 from windlass.kit import tasks
 from windlass.wire.messages import containers, images, workers
 from windlass.worker import folder as folders
-from windlass.worker import mounts, release
+from windlass.worker import mounts, network, release
 from windlass.worker.images import holds, store
 from windlass.worker.runtime import base, handle, shim
 from windlass.worker.sandboxes import box, execs, starting
@@ -43,6 +43,7 @@ class Processes:
         self._root = root
         self.store = store.Store(root, holds.Holds())
         self.volumes: volume_service.Volumes | None = None
+        self.network: network.NetworkPool | None = None
         self._boot = boot or Path(windlass.__file__).parent / "runner" / "boot.py"
         self._mounts = mounts.Mounts(root, owner=False)
         self._exits = handle.Exits(paths.run(root) / "exits")
@@ -61,6 +62,8 @@ class Processes:
             raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
         if any(map(plan.get, ("volumes", "buckets", "nfs"))):
             raise exception.UnimplementedError("volumes need containers: this worker runs without isolation")
+        if "network" in plan:
+            raise exception.UnimplementedError("networks need containers: this worker runs without isolation")
         uses = holds.named(plan.get("image_id", ""), plan["mounts"])
         with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:
             trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]

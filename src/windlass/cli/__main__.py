@@ -44,8 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
-    "billing": Entry("Platform", "windlass.cli.billing", "group", "What apps had of the machines."),
     "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
+    "billing": Entry("Platform", "windlass.cli.billing", "group", "What apps had of the machines."),
     "examples": Entry("Platform", "windlass.cli.examples", "group", "Programs to begin with: list, copy."),
     "completion": Entry("Platform", "windlass.cli.completion", "command", "What a shell needs to complete commands."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),

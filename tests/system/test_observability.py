@@ -180,6 +180,8 @@ def test_what_an_app_had_of_the_machine_is_reported_to_programs_and_people(stage
     with app.run():
         function.remote()
         app_id = app.app_id
+        assert function.metrics.current().num_total_runners == 1
+        assert function.metrics.fetch().inputs == 1
     until(lambda: not stage.containers(app_id), 30, "its container is gone")
     workspace = windlass.Workspace.from_context().hydrate()
     (row,) = [row for row in workspace.billing.report(resolution="total") if row.object_id == app_id]

@@ -12,6 +12,7 @@ LIMITS = {
     "modal.Function.keep_warm": "removed; raises `DeprecationError` naming `update_autoscaler`",
     "modal.Function.lookup": "removed; raises `DeprecationError` naming `from_name`",
     "modal.Function.web_url": "removed; raises `DeprecationError` naming `get_web_url`",
+    "modal.Function.stats": "`container=` is refused: figures are kept by function",
     "modal.Function.metrics": "`current()` and `fetch()`",
     "modal.Cls.lookup": "removed; raises `DeprecationError` naming `from_name`",
     "modal.SchedulerPlacement": "checked, without effect: no regions, zones or spot prices",
@@ -25,7 +26,7 @@ LIMITS = {
     "modal.Image.copy_mount": "removed; raises `DeprecationError` naming `add_local_*`",
     # storage
     "modal.NetworkFileSystem": "deprecated, works, warns; a folder on the node",
-    "modal.CloudBucketMount": "needs rclone and FUSE on the node",
+    "modal.CloudBucketMount": "needs rclone and FUSE on the node; `oidc_auth_role_arn` is refused",
     # sandboxes
     "modal.file_io.FileIO": "compatibility; new programs use `sandbox.filesystem`",
     "modal.file_io.FileWatchEvent": "as `FileIO`",

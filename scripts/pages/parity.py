@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import inspect
 import json
 import re
+import textwrap
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -75,13 +77,36 @@ def noun(dotted: str, ref: dict[str, Any], sources: dict[str, str]) -> Entry:
     notes = [limits.LIMITS[dotted]] if dotted in limits.LIMITS else []
     for name in present:
         note = limits.DASHBOARD if name == "get_dashboard_url" else limits.LIMITS.get(f"{dotted}.{name}")
+        if note is None and refuses(getattr(found, name, None)):
+            note = "`UnimplementedError` in this release"
         if note:
             notes.append(f"`{name}`: {note}")
+    notes += later(dotted)
     checked = {"": (found, ref)} | {name: (getattr(found, name, None), ref["members"][name]) for name in present}
     for name, (one, of) in checked.items():
         if of.get("params") and (absent := lacks(one, of["params"])):
             notes.append(f"`{name or dotted}` without {', '.join(f'`{word}`' for word in absent)}")
     return Entry(dotted, present, [name for name in members if name not in present], notes, proofs(dotted, sources))
+
+
+def refuses(found: Any) -> bool:
+    """Whether all that it does is to say that this release does not have it."""
+    try:
+        source = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(found))))
+    except (TypeError, OSError, SyntaxError):
+        return False
+    body = source.body[0].body if isinstance(source.body[0], (ast.FunctionDef, ast.AsyncFunctionDef)) else []
+    doing = [one for one in body if not isinstance(one, (ast.Expr, ast.Import, ast.ImportFrom))]
+    first = ast.unparse(doing[0]) if doing else ""
+    return first.startswith("raise ") and ("UnimplementedError" in first or "_later(" in first)
+
+
+def later(dotted: str) -> list[str]:
+    """Parameters that are known, and refused because this release has nothing to serve them with."""
+    place = {"modal.App": "options", "modal.Sandbox": "sandbox_options"}.get(dotted)
+    home = vars(importlib.import_module(f"windlass.{place}")) if place else {}
+    known = home.get("LATER") or home.get("_LATER") or {}
+    return [f"`{name}=`: `UnimplementedError`" for name in known]
 
 
 def proofs(dotted: str, sources: dict[str, str]) -> list[str]:

@@ -119,9 +119,8 @@ def signature(name: str, value: Any) -> str:
         shown = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    parameters = [_ADDRESS.sub("", str(one)).replace("'", "") for one in shown.parameters.values()]
-    parameters = [one for one in parameters if one not in ("self", "cls")]
-    kinds = [one.kind for one in shown.parameters.values() if one.name not in ("self", "cls")]
+    known = [one for one in shown.parameters.values() if one.name not in ("self", "cls")]
+    parameters, kinds = [_parameter(one) for one in known], [one.kind for one in known]
     if inspect.Parameter.KEYWORD_ONLY in kinds and inspect.Parameter.VAR_POSITIONAL not in kinds:
         parameters.insert(kinds.index(inspect.Parameter.KEYWORD_ONLY), "*")
     answer = "" if shown.return_annotation in (inspect.Signature.empty, None, "None") else shown.return_annotation
@@ -132,26 +131,44 @@ def signature(name: str, value: Any) -> str:
     return f"```python\n{line}\n```\n\n"
 
 
+def _parameter(one: inspect.Parameter) -> str:
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}.get(one.kind, "")
+    text = f"{stars}{one.name}"
+    annotated = one.annotation is not inspect.Parameter.empty
+    if annotated:
+        kind = one.annotation
+        text += f": {kind if isinstance(kind, str) else getattr(kind, '__name__', kind)}"
+    if one.default is not inspect.Parameter.empty:
+        text += (" = " if annotated else "=") + _ADDRESS.sub("", repr(one.default))
+    return text
+
+
 def prose(doc: str) -> str:
     """A docstring as Markdown: sections become lists, examples become code."""
     out: list[str] = []
     section = ""
     for line in textwrap.dedent(inspect.cleandoc(doc)).splitlines():
         if match := _SECTION.match(line):
+            _close(section, out)
             section = match[1]
             out += ["", f"**{'Arguments' if section == 'Args' else section}**", ""]
             out += ["```pycon"] if section.startswith("Example") else []
         elif section and line and not line.startswith(" "):
-            out += ["```", ""] if section.startswith("Example") else [""]
+            _close(section, out)
             section = ""
-            out.append(line)
+            out += ["", line]
         else:
             out.append(_line(section, line))
+    _close(section, out)
+    return "\n".join(out).strip("\n") + "\n" if out else ""
+
+
+def _close(section: str, out: list[str]) -> None:
+    """End the code of an example."""
     if section.startswith("Example"):
         while out and not out[-1].strip():
             out.pop()
         out.append("```")
-    return "\n".join(out).strip("\n") + "\n" if out else ""
 
 
 def _line(section: str, line: str) -> str:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from windlass.tunnel import Tunnel as Tunnel
     from windlass.tunnel import forward as forward
     from windlass.volume import Volume as Volume
+    from windlass.workspace import Workspace as Workspace
 
 _WHERE = {
     "App": "app",
@@ -83,6 +84,7 @@ _WHERE = {
     "Tunnel": "tunnel",
     "forward": "tunnel",
     "Volume": "volume",
+    "Workspace": "workspace",
     "batched": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "execution",
@@ -113,7 +115,7 @@ _MODULES = frozenset(
         "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
         "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
         "network_file_system", "partial_function", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
-        "stream_type", "types", "volume",
+        "stream_type", "types", "volume", "workspace",
     }
 )  # fmt: skip
 

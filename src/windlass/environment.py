@@ -71,6 +71,16 @@ class Environment(handles.Object):
         """Its apps: ``list``."""
         return Apps(self)
 
+    @property
+    def members(self) -> Members:
+        """Who may do what in it: ``list``."""
+        return Members(self)
+
+    @property
+    def roles(self) -> Roles:
+        """Who has a role of their own in it: ``list`` and ``update``."""
+        return Roles(self)
+
     def _describe(self) -> str:
         return f"Environment {self._name!r}" if self._name else "Environment"
 
@@ -162,3 +172,46 @@ class Apps:
 
         query = {"limit": max_objects, "environment": await self._whose._own_name()}
         return [about.app(one) for one in (await session.current().request("app.list", query)).body["apps"]]
+
+
+class Members:
+    """``Environment.members``."""
+
+    def __init__(self, whose: Environment) -> None:
+        self._whose = whose
+
+    @faces.method
+    async def list(self) -> dict[str, str]:
+        """What each member of the workspace is here, by name: "contributor", "viewer" or "no-access"."""
+        return dict((await _roles(self._whose))["effective"])
+
+
+class Roles:
+    """``Environment.roles``."""
+
+    def __init__(self, whose: Environment) -> None:
+        self._whose = whose
+
+    @faces.method
+    async def list(self) -> dict[str, str]:
+        """Roles of members who were given one of their own, by name. All others have the environment's default."""
+        return dict((await _roles(self._whose))["roles"])
+
+    @faces.method
+    async def update(self, member: str, role: str) -> None:
+        """Give a member, by name, a role here; "" for the default again.
+
+        Raises:
+            NotFoundError: there is no such member.
+            InvalidError: there is no such role.
+        """
+        from windlass.client import session
+
+        body = {"name": await self._whose._own_name(), "member": member, "role": role}
+        await session.current().request("environment.set_role", body)
+
+
+async def _roles(of: Environment) -> Any:
+    from windlass.client import session
+
+    return (await session.current().request("environment.roles", {"name": await of._own_name()})).body

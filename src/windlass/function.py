@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from windlass import about, autoscaler, options
     from windlass.app import App
-    from windlass.client import anatomy, binding, figures, inputs, logs, resolver, results, source
+    from windlass.client import anatomy, binding, figures, inputs, logs, metrics, resolver, results, source
     from windlass.function_call import FunctionCall
     from windlass.retries import Retries
     from windlass.secret import Secret
@@ -428,11 +428,11 @@ class Function(_Base[P, R, O]):
         return logs.Logs(self._own_logs)
 
     @property
-    def metrics(self) -> figures.Metrics:
+    def metrics(self) -> metrics.Metrics:
         """Its figures: ``current`` for what waits and runs now, ``fetch`` for how inputs fared in a span of time."""
-        from windlass.client import figures
+        from windlass.client import metrics
 
-        return figures.Metrics(self.get_current_stats.aio, self.stats.aio)
+        return metrics.Metrics(self.get_current_stats.aio, self.stats.aio)
 
     async def _own_logs(self) -> apps.LogQuery:
         return {"function_id": await self._ready()}

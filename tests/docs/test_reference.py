@@ -37,6 +37,8 @@ def test_docstrings_become_markdown():
     )
 
 
-def test_public_methods_show_their_own_documentation():
+def test_public_methods_show_their_own_documentation_and_examples_end():
     page = reference.pages()["dict.md"]
     assert "Remove all entries." in page and "asynchronous twin" not in page
+    for name, text in reference.pages().items():
+        assert text.count("\n```") % 2 == 0, f"code that does not end in {name}"

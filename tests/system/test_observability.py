@@ -10,6 +10,7 @@ import pytest
 
 import windlass
 import windlass.exception
+from stage import until
 
 JOBS = """
 import time
@@ -164,3 +165,39 @@ def test_questions_about_what_does_not_exist_are_answered_with_the_next_step(sta
         ran = stage.cli(*arguments)
         assert ran.code == code, (arguments, ran.text)
         assert said in " ".join(ran.text.replace("│", " ").split()), (arguments, ran.text)
+
+
+def test_what_an_app_had_of_the_machine_is_reported_to_programs_and_people(stage):
+    def spin():
+        import time
+
+        end = time.process_time() + 0.3
+        while time.process_time() < end:
+            pass
+
+    app = windlass.App("test-usage")
+    function = app.function(serialized=True, cpu=0.5, memory=256)(spin)
+    with app.run():
+        function.remote()
+        app_id = app.app_id
+        assert function.metrics.current().num_total_runners == 1
+        assert function.metrics.fetch().inputs == 1
+    until(lambda: not stage.containers(app_id), 30, "its container is gone")
+    workspace = windlass.Workspace.from_context().hydrate()
+    (row,) = [row for row in workspace.billing.report(resolution="total") if row.object_id == app_id]
+    assert row.containers == 1 and row.cpu_seconds > 0.15 and row.used_cpu_seconds > 0.25
+    assert abs(row.memory_gib_seconds - row.cpu_seconds / 2) < 0.001, "0.5 cores and 0.25 GiB for the same seconds"
+    environment = windlass.Environment.from_context()
+    assert app_id in [one.object_id for one in environment.billing.report()]
+    assert app_id in [one.app_id for one in environment.apps.list()]
+    (shown,) = [one for one in stage.json("billing", "report") if one["app_id"] == app_id]
+    assert (shown["app"], shown["containers"]) == ("test-usage", 1)
+    assert "core-hours" in stage.cli("billing", "report", "--by", "h", check=0).out
+    stage.cli("billing", "report", "--csv", "--json", check=2)
+
+    assert workspace.name == "local" == workspace.settings.list()["name"]
+    token_id, secret = workspace.proxy_tokens.create("for a test", environments=["main"])
+    (token,) = [one for one in workspace.proxy_tokens.list() if one.token_id == token_id]
+    assert token.scoped and token.name == "for a test" and secret
+    workspace.proxy_tokens.delete(token_id)
+    assert token_id not in [one.token_id for one in workspace.proxy_tokens.list()]

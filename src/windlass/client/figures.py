@@ -3,14 +3,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from windlass import exception
-from windlass.client import faces, session
-
-if TYPE_CHECKING:
-    from windlass import about
+from windlass.client import session
 
 _LONGEST, _OLDEST = datetime.timedelta(days=7), datetime.timedelta(days=30)
 
@@ -105,35 +101,3 @@ def _range(
     if now - begin > _OLDEST + datetime.timedelta(minutes=1):
         raise exception.InvalidError(f"figures go back {_OLDEST.days} days at most")
     return begin, end
-
-
-class Metrics:
-    """``Function.metrics``: the same figures as ``get_current_stats`` and ``stats``, in one place.
-
-    Example:
-        >>> square.metrics.current().backlog
-        0
-    """
-
-    def __init__(
-        self,
-        current: Callable[[], Coroutine[Any, Any, about.FunctionStats]],
-        stats: Callable[..., Coroutine[Any, Any, Stats]],
-    ) -> None:
-        self._current, self._stats = current, stats
-
-    @faces.method
-    async def current(self) -> about.FunctionStats:
-        """What waits and runs now, and in how many containers."""
-        return await self._current()
-
-    @faces.method
-    async def fetch(
-        self, since: datetime.datetime | None = None, until: datetime.datetime | None = None
-    ) -> Stats:
-        """How inputs fared, in the last hour unless said.
-
-        Raises:
-            InvalidError: the range ends before it begins, or is longer than what is kept.
-        """
-        return await self._stats(since=since, until=until)

@@ -38,6 +38,8 @@ def start(metrics: str | None) -> None:
         click.echo(f"Windlass is up; its state lies in {root}.")
     else:
         click.echo(f"Windlass is up already; its state lies in {root}.")
+        if metrics is not None:
+            click.echo("It was not asked for figures when it began: stop it, then start it with --metrics.")
 
 
 @group.command(help="End server, worker and all containers. What was accepted is kept.")

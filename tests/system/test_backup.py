@@ -147,11 +147,14 @@ def main():
     windlass.Queue.from_name("kept-line").put(1)
     assert waiting.get(timeout=60) == 101
 
+    def below(name: str, parent: str) -> list[dict]:
+        return [s for s in collector.spans if s["name"] == name and s.get("parentSpanId") == parent]
+
     spans = collector.wait("adds.remote", "call adds", "run adds", "call add", "run add", "import", "make")
     above = spans["adds.remote"]
     assert above["service"] == "windlass-client"
     for name in ("call adds", "run adds", "call add", "run add"):
-        (above,) = [s for s in collector.spans if s["name"] == name and s["parentSpanId"] == above["spanId"]]
+        (above,) = until(lambda: below(name, above["spanId"]), what=name)  # noqa: B023 - asked at once
         assert above["service"] == "windlass"
     status, text = asked(other, "/metrics")
     (ended,) = re.findall(r'^windlass_inputs_ended_total\{status="success"\} (\d+)$', text, re.M)

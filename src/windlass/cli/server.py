@@ -64,6 +64,8 @@ def start(metrics: str | None, **remote: Any) -> None:
         click.echo(f"Windlass is up; its state lies in {root}.")
     else:
         click.echo(f"Windlass is up already; its state lies in {root}.")
+        if metrics is not None:
+            click.echo("It was not asked for figures when it began: stop it, then start it with --metrics.")
     _print_remote(root)
 
 

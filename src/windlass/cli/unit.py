@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import click
@@ -105,6 +104,8 @@ def check(unit: str) -> list[str]:
     program = shutil.which("systemd-analyze")
     if program is None:
         return []
+    import tempfile
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "windlass.service"
         path.write_text(unit)

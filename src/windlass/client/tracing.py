@@ -13,7 +13,8 @@ import time
 from windlass.client import here
 from windlass.kit import tracing
 
-_exporters: dict[str, tracing.Exporter] = {}
+_said: tuple[tracing.Exporter | None, str] | None = None
+"""What the environment said when this process first called something: where to send spans, and ``TRACEPARENT``."""
 _LAST = 2.0  # seconds at the end of the program for spans to leave
 
 
@@ -45,14 +46,21 @@ class Call:
 
 def begin(name: str) -> Call | None:
     """The call's own span; None where no collector is named."""
-    if not (url := tracing.endpoint(os.environ)):
+    exporter = (_said or _read())[0]
+    if exporter is None:
         return None
-    if url not in _exporters:
+    return Call(name, tracing.parse(ambient() or here.traceparent.get()), exporter)
+
+
+def _read() -> tuple[tracing.Exporter | None, str]:
+    global _said
+    exporter = None
+    if url := tracing.endpoint(os.environ):
         service = os.environ.get("OTEL_SERVICE_NAME") or "windlass-client"
-        made = _exporters[url] = tracing.Exporter(url, service=service, headers=tracing.headers(os.environ))
-        atexit.register(made.flush, _LAST)
-    text = ambient() or here.traceparent.get()
-    return Call(name, tracing.parse(text), _exporters[url])
+        exporter = tracing.Exporter(url, service=service, headers=tracing.headers(os.environ))
+        atexit.register(exporter.flush, _LAST)
+    _said = exporter, "" if here.in_container() else os.environ.get("TRACEPARENT", "")
+    return _said
 
 
 def ambient() -> str:
@@ -63,4 +71,4 @@ def ambient() -> str:
         if found.is_valid:
             sampled = bool(found.trace_flags & 1)
             return tracing.Context(f"{found.trace_id:032x}", f"{found.span_id:016x}", sampled=sampled).text()
-    return "" if here.in_container() else os.environ.get("TRACEPARENT", "")
+    return (_said or _read())[1]

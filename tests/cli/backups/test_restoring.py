@@ -41,6 +41,8 @@ def home(tmp_path) -> Path:
     (root / LAYER / "folder").chmod(0o2750)
     os.chown(root / LAYER / "folder/a", 1_900_000_000, 1_900_000_004)
     os.setxattr(root / LAYER / "folder", "user.overlay.opaque", b"y")
+    rights = b"\1\0\0\2" + (1 << 13).to_bytes(4, "little") + bytes(12)  # of a program like ping
+    os.setxattr(root / LAYER / "b", "security.capability", rights)
     os.mknod(root / LAYER / "gone", stat.S_IFCHR | 0o600, 0)
     (root / "layers/im-1").mkdir(parents=True)
     (root / "layers/im-1/meta.json").write_text("{}")

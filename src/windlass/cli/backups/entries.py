@@ -81,7 +81,7 @@ def look(path: str, place: Path) -> Entry | None:
 def _xattrs(place: Path) -> dict[str, str]:
     try:
         names = os.listxattr(place)
-        kept = [name for name in names if name.startswith("user.")]
+        kept = [name for name in names if name.startswith("user.") or name == "security.capability"]
         return {name: base64.b64encode(os.getxattr(place, name)).decode() for name in kept}
     except OSError as exc:
         if exc.errno in (errno.ENOTSUP, errno.EPERM):

@@ -64,6 +64,7 @@ def restore(source: Path, home: Path) -> Head:
         VersionError: a newer release made it.
     """
     home.mkdir(mode=0o711, parents=True, exist_ok=True)
+    finish(home)
     for left in home.glob(f"{_RESTORED}*"):
         shutil.rmtree(left)
     draft = home / f"{_RESTORED}{ids.new('x')}"

@@ -1,7 +1,8 @@
 """Messages as the door accepts them: the shapes of ``wire.messages`` with bounds on their numbers.
 
 Whole numbers end where JSON's do (2**53): beyond that they fit neither into the database nor into the keys that are
-computed from them, and one row that cannot be written fails the turn of everybody.
+computed from them, and one row that cannot be written fails the turn of everybody. So do numbers with fractions, which
+become whole ones where they are times.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import msgspec
 _LIMIT = 2**53
 _typed_dict: Any = typing.TypedDict
 _INT = Annotated[int, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
+_FLOAT = Annotated[float, msgspec.Meta(ge=-_LIMIT, le=_LIMIT)]
 
 
 @functools.cache
 def bounded(shape: Any) -> Any:
-    """``shape``, a type of a message or of a part of one, with every ``int`` in it bounded."""
+    """``shape``, a type of a message or of a part of one, with every number in it bounded."""
     if shape is int:
         return _INT
+    if shape is float:
+        return _FLOAT
     if hasattr(shape, "__total__"):
         return _message(shape)
     parts = typing.get_args(shape)

@@ -295,10 +295,12 @@ async def collect(core: Core) -> None:
 
 
 async def sweep(core: Core, young: float, *, dry_run: bool = False) -> messages.LayersRemoved:
-    """Let workers remove layers that nothing names or uses, older than ``young`` seconds; only count them while a
-    backup is being made."""
+    """Let workers remove layers that nothing names or uses, older than ``young`` seconds; none while a backup is
+    made."""
     with core.gate.passing() as may:
-        return await _sweep(core, young, dry_run=dry_run or not may)
+        if not may and not dry_run:
+            return {"removed": 0, "size": 0}
+        return await _sweep(core, young, dry_run=dry_run)
 
 
 async def _sweep(core: Core, young: float, *, dry_run: bool) -> messages.LayersRemoved:

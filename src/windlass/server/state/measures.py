@@ -9,6 +9,8 @@ import bisect
 import collections
 from collections.abc import Sequence
 
+from windlass.server.state import moves
+
 _SHORT = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 _LONG = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 
@@ -32,8 +34,8 @@ class Measures:
     """Since the server began."""
 
     def __init__(self) -> None:
-        self.ended: collections.Counter[int] = collections.Counter()
-        """Inputs by ``moves.Status``."""
+        self.ended = [0] * len(moves.Status)
+        """Inputs by ``moves.Status``. A list, because an enumeration's member is slow as a key."""
         self.web: collections.Counter[int] = collections.Counter()
         """Requests to web functions by HTTP status."""
         self.starts = {phase: Timing(_LONG) for phase in ("make", "import", "enter", "whole")}

@@ -49,7 +49,7 @@ def group() -> None:
     pass
 
 
-@group.command(help="Make a token for somebody, and print the command that stores it on their machine.")
+@group.command(help="Make a token. Prints the command that stores it on another machine.")
 @click.argument("name", metavar="NAME")
 @click.option("--role", type=click.Choice(_KINDS), help="Theirs in the workspace; member, if they are new.")
 @expires_option
@@ -164,7 +164,7 @@ def _verified(values: dict[str, Any]) -> Any:
     return bridge.run(credentials.whoami(*place))
 
 
-@group.command(help="Get a token: at once from the platform of this machine, elsewhere after somebody approved it.")
+@group.command(help="Get a token. On another machine than the platform's, somebody must approve it.")
 @profile_option
 @activate_option
 @verify_option
@@ -216,7 +216,7 @@ def _known(name: str) -> bool:
     return any(one["name"] == name for one in ask.request("member.list", {})["members"])
 
 
-@group.command(help="Let somebody have the token that they asked for with `windlass token new`.")
+@group.command(help="Give somebody the token that they ask for (`windlass token new`).")
 @click.argument("code", metavar="CODE")
 @click.option("--name", metavar="NAME", help="Who they are; what they said, if not given.")
 @click.option("--role", type=click.Choice(_KINDS), help="Theirs in the workspace; member, if they are new.")

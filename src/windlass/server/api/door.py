@@ -193,6 +193,8 @@ class Door:
         except exception.PermissionDeniedError:
             guard.note(core, ward, method, body, _source(incoming), "denied")
             raise
+        if who.principal is not None:
+            guard.sign(who.principal, method, body)
 
     def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
         try:

@@ -102,6 +102,14 @@ def check(core: Core, ward: Ward, method: str, body: Any) -> None:
         raise _denied(ward, method, "a role in an environment" if right == "read" else "the role contributor somewhere")
 
 
+def sign(who: state.Principal, method: str, body: Any) -> None:
+    """Who made something is what the token says, not what the client does."""
+    if "facts" in body or method in rights.DEPLOY:
+        body["facts"] = {**(body.get("facts") or {}), "by": who.name}
+    elif "by" in getattr(methods.METHODS[method].request, "__annotations__", ()):
+        body["by"] = who.name
+
+
 def _denied(ward: Ward, method: str, needs: str, role: str = "") -> exception.PermissionDeniedError:
     is_ = f", and {ward.name} is a {role} there" if role else f", which {ward.name} has not"
     return exception.PermissionDeniedError(

@@ -11,8 +11,10 @@ from test_containers_life import keep, until
 from windlass import exception, paths, wire
 from windlass.client import session
 from windlass.kit import ids
+from windlass.server.decide import rights
 from windlass.server.loops import garbage
 from windlass.server.store import identity as rows
+from windlass.wire.messages import methods
 
 DENIED, MISSING, AUTH = exception.PermissionDeniedError, exception.NotFoundError, exception.AuthError
 
@@ -139,6 +141,9 @@ def test_a_restricted_environment_is_not_there_for_others(play):
         assert len((await owner.request("app.list"))["apps"]) == 1
         async with refused(DENIED):
             await mia.request("storage.usage")
+        await owner.request("environment.set_role", name="prod", member="mia", role="no-access")
+        assert (await mia.request("member.list"))["members"][0]["environments"] == {}
+        assert (await owner.request("member.list"))["members"][0]["environments"] == {"prod": "no-access"}
         # A viewer there reads, but takes no secret into an app elsewhere.
         await owner.request("environment.set_role", name="prod", member="mia", role="viewer")
         assert (await mia.request("secret.get", name="key", environment="prod"))["keys"] == ["K"]
@@ -341,3 +346,27 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
         await home.close()
 
     play(scene, principal_rate=5.0, principal_burst=2.0)
+
+
+def test_every_right_is_of_a_method_that_there_is():
+    known = {name for name, one in methods.METHODS.items() if one.roles & methods.CALLER}
+    for table in (rights.READ, rights.DEPLOY, rights.ADMIN, rights.AUDITED, rights.UNPACED):
+        assert table <= known, table - known
+    assert not rights.READ & rights.ADMIN and not rights.READ & rights.DEPLOY
+    assert rights.needed("something.new", {}) == "write"
+    open_to_containers = {name for name in rights.ADMIN if "container" in methods.METHODS[name].roles}
+    assert not open_to_containers, "containers are no administrators"
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "outside", "default", "found"),
+    [
+        ("member", None, False, "contributor", "contributor"), ("member", None, False, "no-access", "no-access"),
+        ("member", "viewer", False, "contributor", "viewer"), ("viewer", None, False, "contributor", "viewer"),
+        ("viewer", None, False, "no-access", "no-access"), ("viewer", "contributor", False, "no-access", "contributor"),
+        ("manager", "viewer", False, "no-access", "contributor"), ("owner", None, True, "contributor", "no-access"),
+        ("service", "contributor", True, "contributor", "no-access"),
+    ],
+)  # fmt: skip
+def test_what_somebody_is_in_an_environment(kind, own, outside, default, found):
+    assert rights.role(kind=kind, own=own, outside=outside, default=default) == found

@@ -66,7 +66,7 @@ def revoke(core: Core, who: door.Who, body: messages.TokenRef, incoming: peer.In
 
 @door.handler("member.list")
 def members(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
-    return {"members": actions.members(core)}
+    return {"members": actions.members(core, who.principal)}
 
 
 @door.handler("member.update")
@@ -84,7 +84,7 @@ def remove(core: Core, who: door.Who, body: messages.MemberRef, incoming: peer.I
 @door.handler("environment.roles")
 def roles(core: Core, who: door.Who, body: environment_messages.EnvironmentRef, incoming: peer.Incoming) -> Any:
     row = environments.row(core, body["name"])
-    everybody = actions.members(core)
+    everybody = actions.members(core, who.principal)
     return {
         "default_role": row.default_role,
         "roles": {one["name"]: one["environments"][row.name] for one in everybody if row.name in one["environments"]},

@@ -204,8 +204,10 @@ def _check_kind(by: state.Principal | None, kind: str) -> None:
         raise exception.PermissionDeniedError(f"only an owner may do that; {by.name} is a {by.kind}")
 
 
-def members(core: Core) -> list[messages.Member]:
-    names = {part.id: part.name for part in parts(core).values()}
+def members(core: Core, by: state.Principal | None) -> list[messages.Member]:
+    """All, with their roles where ``by`` may look."""
+    seen = visible(core, by)
+    names = {part.id: part.name for part in parts(core).values() if part.name in seen}
     roles, now = store.roles(core.db), core.clock.now()
     valid: dict[str, int] = {}
     for token in store.tokens(core.db):

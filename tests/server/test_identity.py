@@ -9,7 +9,7 @@ from fakes import SPEC, Client, connect
 from test_containers_life import keep, until
 
 from windlass import exception, paths, wire
-from windlass.client import session
+from windlass.client import outputs, session
 from windlass.kit import ids
 from windlass.server.decide import rights
 from windlass.server.loops import garbage
@@ -339,6 +339,10 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
         home = session.Session(session.Address(str(paths.server_socket(platform.home)), hello, autostart=False))
         for _ in range(3):
             await home.request("app.list", {})
+        assert home.hello is not None
+        for _ in range(3):
+            with pytest.raises(DENIED):  # not throttled, the way of `.remote()`
+                await outputs.first(home, {"call_id": ids.new("fc"), "function_id": ids.new("fu")}, [])
         monkeypatch.setenv("WINDLASS_MAX_THROTTLE_WAIT", "0")
         with pytest.raises(exception.ThrottledError):
             for _ in range(20):

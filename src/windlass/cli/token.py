@@ -8,10 +8,13 @@ Secrets come from a prompt or from stdin, so that no list of processes shows the
 """
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
+import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ from windlass.config import config, profiles
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _KINDS = ["owner", "manager", "member", "viewer", "service"]
+_TOKEN = ("WINDLASS_TOKEN_ID", "WINDLASS_TOKEN_SECRET")
 _VARIABLES = ("token_id", "token_secret", "server_url")
 
 
@@ -61,7 +65,7 @@ def create(
     as_json: bool,
 ) -> None:  # fmt: skip
     made = _created(name, role, expires_in, environments)
-    where = {"url": server, "fingerprint": ""} if server else platform(paths.home())
+    where = {"url": server, "fingerprint": ""} if server else _reached()
     if as_json:
         until = listing.iso(made["expires_at"])
         row = [made["token_id"], made["secret"], made["name"], made["kind"], until, where["url"]]
@@ -88,6 +92,14 @@ def _created(
     if environments:
         body["environments"] = list(environments)
     return dict(ask.request("token.create", body))
+
+
+def _reached() -> dict[str, str]:
+    """As whoever runs this reaches the platform; on its own machine, as it says that others do."""
+    url = str(config["server_url"])
+    if url and not url.startswith("unix:"):
+        return {"url": url, "fingerprint": str(config["server_fingerprint"])}
+    return platform(paths.home())
 
 
 def platform(root: Path) -> dict[str, str]:
@@ -190,19 +202,40 @@ def obtain(
     """What `windlass token new` and `windlass setup` do."""
     url = server if server is not None else _stored(profile, "server_url")
     pinned = fingerprint if fingerprint is not None else _stored(profile, "server_fingerprint")
-    old = _stored(profile, "token_id")
-    if delete_existing and old:
-        ask.request("token.revoke", {"token_id": old})
-        profiles.store(profile or profiles.current(), {"token_id": None, "token_secret": None}, activate=False)
-        click.echo(f"Revoked {old}.")
+    old = _stored(profile, "token_id") if delete_existing else ""
     if not url or url.startswith("unix:"):
-        made = _created(getpass.getuser(), None if _known(getpass.getuser()) else "owner", expires_in, [])
+        with _as_owner(url):
+            made = _created(getpass.getuser(), None if _known(getpass.getuser()) else "owner", expires_in, [])
+            _revoked(old)
     else:
         from windlass.cli import flow
 
         made = flow.run(url, pinned, name=getpass.getuser(), expires_in=expires_in)
-    values = {"token_id": made["token_id"], "token_secret": made["secret"], "server_url": url or None}
-    keep({**values, "server_fingerprint": pinned or None}, profile, activate=activate, verify=verify)
+        _revoked(old)
+    values = {"token_id": made["token_id"], "token_secret": made["secret"]}
+    place = {"server_url": url or server, "server_fingerprint": pinned or fingerprint}
+    keep({**values, **place}, profile, activate=activate, verify=verify)
+
+
+@contextlib.contextmanager
+def _as_owner(url: str) -> Iterator[None]:
+    """By the socket of the platform of this machine, which knows its owner: the token of now may have expired."""
+    before = {name: os.environ.get(name) for name in ("WINDLASS_SERVER_URL", *_TOKEN)}
+    os.environ.update({"WINDLASS_SERVER_URL": url, **dict.fromkeys(_TOKEN, "")})
+    try:
+        yield
+    finally:
+        for name, text in before.items():
+            if text is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = text
+
+
+def _revoked(old: str) -> None:
+    if old:
+        ask.request("token.revoke", {"token_id": old})
+        click.echo(f"Revoked {old}.")
 
 
 def _stored(profile: str | None, key: str) -> str:

@@ -308,6 +308,7 @@ def test_the_audit_log_says_who_did_what_and_forgets_only_what_is_old(play):
             ("local", "token.create", "vic", "done"), ("vic", "app.stop", entries[2]["target"], "denied"),
             ("local", "secret.store", "key", "done"), ("?", "hello", made["token_id"], "denied"),
         ]  # fmt: skip
+        assert [one["environment"] for one in reversed(entries)] == ["", "", "main", ""]
         assert all("this machine, user" in one["source"] for one in entries)
         assert "hush" not in str(entries) and made["secret"] not in str(entries)
         assert [one["action"] for one in (await owner.request("audit.list", member="vic"))["entries"]] == ["app.stop"]

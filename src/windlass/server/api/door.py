@@ -172,13 +172,14 @@ class Door:
         for key in _NEEDS[method]:
             if key not in body:
                 raise exception.InvalidError(f"{method}: {key} is missing")
+        where = guard.place(self._core, method, body) if method in rights.AUDITED else ""
         if who.ward is None:
             found = answer(self._core, who, body, incoming)
         else:
             self._guard(who, who.ward, method, body, incoming)
             found = guard.cut(self._core, who.ward, method, answer(self._core, who, body, incoming))
         if method in rights.AUDITED:
-            guard.note(self._core, who.ward, method, body, _source(incoming), "done")
+            guard.note(self._core, who.ward, method, body, _source(incoming), "done", where=where)
         return found
 
     def _guard(self, who: Who, ward: guard.Ward, method: str, body: Any, incoming: peer.Incoming) -> None:
@@ -191,7 +192,8 @@ class Door:
         try:
             guard.check(core, ward, method, body)
         except exception.PermissionDeniedError:
-            guard.note(core, ward, method, body, _source(incoming), "denied")
+            where = guard.place(core, method, body)
+            guard.note(core, ward, method, body, _source(incoming), "denied", where=where)
             raise
         if who.principal is not None:
             guard.sign(who.principal, method, body)

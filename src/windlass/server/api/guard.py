@@ -287,8 +287,22 @@ def _place(core: Core, key: str, row: Any) -> str | None:
 # -- what was done
 
 
+def place(core: Core, method: str, body: Any) -> str:
+    """The environment that a request is about, or "". Asked before it is done: things may be gone afterwards."""
+    if method not in methods.METHODS or method in rights.ADMIN:
+        return ""
+    try:
+        found = _environments(core, method, body)
+    except exception.Error:
+        return ""
+    if not found:
+        return ""
+    names_it = "environment" in getattr(methods.METHODS[method].request, "__annotations__", ())
+    return found[-1 if names_it else 0][1]
+
+
 def note(
-    core: Core, ward: Ward | None, method: str, body: Any, source: str, outcome: str, *, name: str = ""
+    core: Core, ward: Ward | None, method: str, body: Any, source: str, outcome: str, *, name: str = "", where: str = ""
 ) -> None:
     """A line for the audit log. ``ward`` None: whoever owns the machine, unless there is a ``name``."""
     who = None if ward is None else ward.principal
@@ -302,7 +316,7 @@ def note(
             name=name or _name(core, who, inside),
             action=method,
             target=shown[:200],
-            environment=str(body.get("environment") or "")[:100],
+            environment=where[:100],
             source=source,
             outcome=outcome,
         ),

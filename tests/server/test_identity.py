@@ -154,6 +154,15 @@ def test_a_restricted_environment_is_not_there_for_others(play):
         roles = await mia.request("environment.roles", name="prod")
         assert roles == {"default_role": "no-access", "roles": {"mia": "contributor"},
                          "effective": {"mia": "contributor"}}  # fmt: skip
+        # The environment that is meant where none is named may be closed, too.
+        await owner.request("environment.set_role", name="main", role="no-access")
+        async with refused(MISSING, "no environment 'main'"):
+            await mia.request("secret.get", name="key")
+        async with refused(MISSING, "no image"):
+            await mia.request("image.get", image_id=ids.new("im"))
+        async with refused(MISSING, "no environment 'main'"):
+            await mia.request("volume.get", create=app["app_id"], ephemeral=True)
+        await owner.request("environment.set_role", name="main", role="contributor")
         # Its name may change, the roles stay; with the environment they go.
         await owner.request("environment.update", name="prod", set_name="live")
         assert (await mia.request("identity.whoami"))["environments"] == {"main": "contributor", "live": "contributor"}

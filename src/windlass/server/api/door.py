@@ -18,7 +18,7 @@ import msgspec
 
 import windlass
 from windlass import exception, wire
-from windlass.server.api import guard, shapes
+from windlass.server.api import guard, scope, shapes
 from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import identity as actions
@@ -172,7 +172,7 @@ class Door:
         for key in _NEEDS[method]:
             if key not in body:
                 raise exception.InvalidError(f"{method}: {key} is missing")
-        where = guard.place(self._core, method, body) if method in rights.AUDITED else ""
+        where = scope.place(self._core, method, body) if method in rights.AUDITED else ""
         if who.ward is None:
             found = answer(self._core, who, body, incoming)
         else:
@@ -192,7 +192,7 @@ class Door:
         try:
             guard.check(core, ward, method, body)
         except exception.PermissionDeniedError:
-            where = guard.place(core, method, body)
+            where = scope.place(core, method, body)
             guard.note(core, ward, method, body, _source(incoming), "denied", where=where)
             raise
         if who.principal is not None:

@@ -56,7 +56,7 @@ def keep(values: dict[str, str | None], profile: str | None, *, activate: bool, 
     """Try credentials out, and store them in a profile: the one given, that of the environment, or the workspace's."""
     values = {key: value for key, value in values.items() if value is not None}
     name = profile or profiles.asked_for()
-    known = profiles.tables(profiles.place().path)
+    known = profiles.tables(profiles.ours())
     workspace = ""
     if verify:
         found = _verified({**known.get(name, {}), **values})

@@ -37,7 +37,7 @@ def duration(ctx: click.Context, param: click.Parameter, text: str | None) -> fl
 profile_option = click.option("--profile", metavar="NAME", help="Store it there.")
 activate_option = click.option("--activate/--no-activate", default=True, help="Let that profile count.")
 verify_option = click.option("--verify/--no-verify", default=True, help="Try it out first.")
-expires_option = click.option("--expires-in", metavar="TIME", callback=duration, help="Such as 12h or 7d; by default never.")
+expires_option = click.option("--expires-in", metavar="TIME", callback=duration, help="Such as 12h or 7d; or never.")
 server_option = click.option("--server", metavar="URL", help="Where the platform is, such as https://host:8643.")
 
 

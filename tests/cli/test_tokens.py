@@ -125,6 +125,13 @@ def test_on_the_platforms_own_machine_a_token_needs_nobodys_consent(standing):
     assert standing.run("profile", "current") == "mine\n"
     assert {one["profile"] for one in standing.rows("profile", "list")} == {"mine", "more"}
     standing.run("profile", "activate", "more")
+    # Also where the token of now is good for nothing any more.
+    valid = [one for one in standing.rows("token", "list") if one["state"] == "valid"]
+    (gone,) = [one["token_id"] for one in valid if one["expires_at"] is not None]
+    standing.run("token", "revoke", gone, "--yes")
+    assert "revoked" in standing.run("token", "info", code=1)
+    said = standing.run("token", "new", "--profile", "more", "--delete-existing", "--expires-in", "2h")
+    assert f"Revoked {gone}" in said
     assert '"expires_at": null' not in standing.run("token", "info", "--json")
     assert "Make it" not in standing.run("--profile", "mine", "token", "info")
     assert "no profile 'x'" in standing.run("profile", "activate", "x", code=1)

@@ -8,10 +8,13 @@ import pytest
 from fakes import SPEC, Client, connect
 from test_containers_life import keep, until
 
-from windlass import exception, paths
+from windlass import exception, paths, wire
+from windlass.client import outputs, session
 from windlass.kit import ids
+from windlass.server.decide import rights
 from windlass.server.loops import garbage
 from windlass.server.store import identity as rows
+from windlass.wire.messages import methods
 
 DENIED, MISSING, AUTH = exception.PermissionDeniedError, exception.NotFoundError, exception.AuthError
 
@@ -23,6 +26,7 @@ async def token(owner, name: str, **more) -> dict:
 async def enter(platform, made: dict, secret: str | None = None) -> Client:
     """A client that shows a token."""
     client = Client(platform.home)
+    client.token = made
     client.peer = await connect(
         paths.server_socket(platform.home), role="user", client_id=client.client_id,
         token_id=made["token_id"], token_secret=secret or made["secret"],
@@ -59,7 +63,8 @@ def test_roles_say_what_each_may_do(play):
         assert (me["kind"], me["token_id"], me["environments"]) == ("owner", "", {"main": "contributor"})
         maker, viewer = await member(platform, owner, "mia"), await member(platform, owner, "vic", kind="viewer")
         boss = await member(platform, owner, "moe", kind="manager")
-        app = await maker.request("app.deploy", **deployment())
+        app = await maker.request("app.deploy", **deployment(), facts={"by": "somebody else"})
+        assert (await viewer.request("app.history", app_id=app["app_id"]))["versions"][0]["facts"]["by"] == "mia"
         function = app["functions"]["f"]["function_id"]
         assert (await maker.run(function, [4]))[0]["data"] == 8
         # A viewer sees, and changes nothing; what they lack is said.
@@ -136,6 +141,9 @@ def test_a_restricted_environment_is_not_there_for_others(play):
         assert len((await owner.request("app.list"))["apps"]) == 1
         async with refused(DENIED):
             await mia.request("storage.usage")
+        await owner.request("environment.set_role", name="prod", member="mia", role="no-access")
+        assert (await mia.request("member.list"))["members"][0]["environments"] == {}
+        assert (await owner.request("member.list"))["members"][0]["environments"] == {"prod": "no-access"}
         # A viewer there reads, but takes no secret into an app elsewhere.
         await owner.request("environment.set_role", name="prod", member="mia", role="viewer")
         assert (await mia.request("secret.get", name="key", environment="prod"))["keys"] == ["K"]
@@ -146,6 +154,15 @@ def test_a_restricted_environment_is_not_there_for_others(play):
         roles = await mia.request("environment.roles", name="prod")
         assert roles == {"default_role": "no-access", "roles": {"mia": "contributor"},
                          "effective": {"mia": "contributor"}}  # fmt: skip
+        # The environment that is meant where none is named may be closed, too.
+        await owner.request("environment.set_role", name="main", role="no-access")
+        async with refused(MISSING, "no environment 'main'"):
+            await mia.request("secret.get", name="key")
+        async with refused(MISSING, "no image"):
+            await mia.request("image.get", image_id=ids.new("im"))
+        async with refused(MISSING, "no environment 'main'"):
+            await mia.request("volume.get", create=app["app_id"], ephemeral=True)
+        await owner.request("environment.set_role", name="main", role="contributor")
         # Its name may change, the roles stay; with the environment they go.
         await owner.request("environment.update", name="prod", set_name="live")
         assert (await mia.request("identity.whoami"))["environments"] == {"main": "contributor", "live": "contributor"}
@@ -300,6 +317,7 @@ def test_the_audit_log_says_who_did_what_and_forgets_only_what_is_old(play):
             ("local", "token.create", "vic", "done"), ("vic", "app.stop", entries[2]["target"], "denied"),
             ("local", "secret.store", "key", "done"), ("?", "hello", made["token_id"], "denied"),
         ]  # fmt: skip
+        assert [one["environment"] for one in reversed(entries)] == ["", "", "main", ""]
         assert all("this machine, user" in one["source"] for one in entries)
         assert "hush" not in str(entries) and made["secret"] not in str(entries)
         assert [one["action"] for one in (await owner.request("audit.list", member="vic"))["entries"]] == ["app.stop"]
@@ -313,7 +331,7 @@ def test_the_audit_log_says_who_did_what_and_forgets_only_what_is_old(play):
     play(scene)
 
 
-def test_who_asks_too_fast_is_told_when_to_come_back(play):
+def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
     async def scene(platform):
         owner = await platform.client()
         vic = await member(platform, owner, "vic", kind="viewer")
@@ -325,7 +343,44 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play):
         assert isinstance(caught.value, exception.ResourceExhaustedError)
         for _ in range(20):
             await owner.request("app.list")
-        await asyncio.sleep(caught.value.retry_after)
-        await vic.request("app.list")
+        # The library waits as long as it is told, up to a limit.
+        hello = {"role": "user", "protocol": wire.PROTOCOL, "version": "t", "client_id": ids.new("cl")}
+        hello.update(token_id=vic.token["token_id"], token_secret=vic.token["secret"])
+        home = session.Session(session.Address(str(paths.server_socket(platform.home)), hello, autostart=False))
+        for _ in range(3):
+            await home.request("app.list", {})
+        assert home.hello is not None
+        for _ in range(3):
+            with pytest.raises(DENIED):  # not throttled, the way of `.remote()`
+                await outputs.first(home, {"call_id": ids.new("fc"), "function_id": ids.new("fu")}, [])
+        monkeypatch.setenv("WINDLASS_MAX_THROTTLE_WAIT", "0")
+        with pytest.raises(exception.ThrottledError):
+            for _ in range(20):
+                await home.request("app.list", {})
+        await home.close()
 
     play(scene, principal_rate=5.0, principal_burst=2.0)
+
+
+def test_every_right_is_of_a_method_that_there_is():
+    known = {name for name, one in methods.METHODS.items() if one.roles & methods.CALLER}
+    for table in (rights.READ, rights.DEPLOY, rights.ADMIN, rights.AUDITED, rights.UNPACED):
+        assert table <= known, table - known
+    assert not rights.READ & rights.ADMIN and not rights.READ & rights.DEPLOY
+    assert rights.needed("something.new", {}) == "write"
+    open_to_containers = {name for name in rights.ADMIN if "container" in methods.METHODS[name].roles}
+    assert not open_to_containers, "containers are no administrators"
+
+
+@pytest.mark.parametrize(
+    ("kind", "own", "outside", "default", "found"),
+    [
+        ("member", None, False, "contributor", "contributor"), ("member", None, False, "no-access", "no-access"),
+        ("member", "viewer", False, "contributor", "viewer"), ("viewer", None, False, "contributor", "viewer"),
+        ("viewer", None, False, "no-access", "no-access"), ("viewer", "contributor", False, "no-access", "contributor"),
+        ("manager", "viewer", False, "no-access", "contributor"), ("owner", None, True, "contributor", "no-access"),
+        ("service", "contributor", True, "contributor", "no-access"),
+    ],
+)  # fmt: skip
+def test_what_somebody_is_in_an_environment(kind, own, outside, default, found):
+    assert rights.role(kind=kind, own=own, outside=outside, default=default) == found

@@ -5,7 +5,7 @@ import shutil
 
 import click
 
-from windlass.cli import token
+from windlass.cli import obtain, token
 
 _LOGO = r"""
  __      __.__            .___.__
@@ -24,5 +24,5 @@ def command(profile: str | None, server: str | None, fingerprint: str | None) ->
     click.echo(_LOGO)
     if shutil.which("windlass") is None:
         click.echo("Note: `windlass` is not on your PATH; `python -m windlass.cli` is the same.\n")
-    token.obtain(profile, server=server, fingerprint=fingerprint)
+    obtain.token(profile, server=server, fingerprint=fingerprint)
     click.echo("\nNext: write a function, and `windlass run` it. `windlass doctor` says what this machine can give.")

@@ -8,23 +8,20 @@ Secrets come from a prompt or from stdin, so that no list of processes shows the
 """
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
 
-from windlass import exception, paths
-from windlass.cli import ask, listing, options
+from windlass import exception
+from windlass.cli import ask, listing, obtain, options
 from windlass.cli import config as config_commands
 from windlass.config import config, profiles
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 _KINDS = ["owner", "manager", "member", "viewer", "service"]
-_VARIABLES = ("token_id", "token_secret", "server_url")
 
 
 def duration(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
@@ -40,7 +37,7 @@ def duration(ctx: click.Context, param: click.Parameter, text: str | None) -> fl
 profile_option = click.option("--profile", metavar="NAME", help="Store it there.")
 activate_option = click.option("--activate/--no-activate", default=True, help="Let that profile count.")
 verify_option = click.option("--verify/--no-verify", default=True, help="Try it out first.")
-expires_option = click.option("--expires-in", metavar="TIME", callback=duration, help="Such as 12h or 7d; never.")
+expires_option = click.option("--expires-in", metavar="TIME", callback=duration, help="Such as 12h or 7d; or never.")
 server_option = click.option("--server", metavar="URL", help="Where the platform is, such as https://host:8643.")
 
 
@@ -49,7 +46,7 @@ def group() -> None:
     pass
 
 
-@group.command(help="Make a token for somebody, and print the command that stores it on their machine.")
+@group.command(help="Make a token. Prints the command that stores it on another machine.")
 @click.argument("name", metavar="NAME")
 @click.option("--role", type=click.Choice(_KINDS), help="Theirs in the workspace; member, if they are new.")
 @expires_option
@@ -60,8 +57,8 @@ def create(
     name: str, role: str | None, expires_in: float | None, environments: tuple[str, ...], server: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    made = _created(name, role, expires_in, environments)
-    where = {"url": server, "fingerprint": ""} if server else platform(paths.home())
+    made = obtain.created(name, role, expires_in, environments)
+    where = {"url": server, "fingerprint": ""} if server else obtain.reached()
     if as_json:
         until = listing.iso(made["expires_at"])
         row = [made["token_id"], made["secret"], made["name"], made["kind"], until, where["url"]]
@@ -73,30 +70,6 @@ def create(
     click.echo("The secret is shown once. Without its last part the command asks for it.")
     if not where["url"]:
         click.echo("This platform answers only on this machine: others need a way to it, and --server.")
-
-
-def _created(
-    name: str, role: str | None, expires_in: float | None, environments: tuple[str, ...] | list[str]
-) -> dict[str, Any]:
-    from windlass.kit import ids
-
-    body: dict[str, Any] = {"token_id": ids.new("ak"), "name": name}
-    if role:
-        body["kind"] = role
-    if expires_in is not None:
-        body["expires_in"] = expires_in
-    if environments:
-        body["environments"] = list(environments)
-    return dict(ask.request("token.create", body))
-
-
-def platform(root: Path) -> dict[str, str]:
-    """Where the platform of this machine says that others reach it; empty where it does not."""
-    try:
-        found = json.loads((root / "remote.shown.json").read_text())
-    except (OSError, ValueError):
-        found = {}
-    return {key: str(found.get(key, "")) for key in ("url", "fingerprint")}
 
 
 def _pasteable(made: dict[str, Any], where: dict[str, str]) -> str:
@@ -123,7 +96,7 @@ def store(
 ) -> None:  # fmt: skip
     token_id = token_id or _asked("Token ID", hidden=False)
     secret = token_secret or _asked("Token secret", hidden=True)
-    keep(
+    obtain.keep(
         {"token_id": token_id, "token_secret": secret, "server_url": server, "server_fingerprint": fingerprint},
         profile, activate=activate, verify=verify,
     )  # fmt: skip
@@ -137,34 +110,7 @@ def _asked(what: str, *, hidden: bool) -> str:
     raise click.UsageError(f"{what} is missing, and stdin has none.")
 
 
-def keep(values: dict[str, str | None], profile: str | None, *, activate: bool, verify: bool) -> None:
-    """Try credentials out, and store them in a profile: the one given, that of the environment, or the workspace's."""
-    values = {key: value for key, value in values.items() if value is not None}
-    name = profile or profiles.asked_for()
-    known = profiles.tables(profiles.place().path)
-    workspace = ""
-    if verify:
-        found = _verified({**known.get(name, {}), **values})
-        workspace = found["workspace"]
-        click.echo(f"The token is valid: {found['name']}, {found['kind']} in workspace {workspace}.")
-    name = profiles.check_name(name or workspace or "default")
-    before = set(known)
-    path = profiles.store(name, {**values}, activate=activate or not before)
-    click.echo(f"Stored it in profile {name} of {path}.")
-    if activate or not before:
-        click.echo(f"The active profile is {name} now.")
-    config_commands.warn(*_VARIABLES)
-
-
-def _verified(values: dict[str, Any]) -> Any:
-    from windlass.client import bridge, credentials
-
-    token = str(values["token_id"]), str(values["token_secret"])
-    place = str(values.get("server_url", "")), token, str(values.get("server_fingerprint", ""))
-    return bridge.run(credentials.whoami(*place))
-
-
-@group.command(help="Get a token: at once from the platform of this machine, elsewhere after somebody approved it.")
+@group.command(help="Get a token. On another machine than the platform's, somebody must approve it.")
 @profile_option
 @activate_option
 @verify_option
@@ -177,46 +123,13 @@ def new(
     profile: str | None, activate: bool, verify: bool, source: str | None, server: str | None, fingerprint: str | None,
     expires_in: float | None, delete_existing: bool,
 ) -> None:  # fmt: skip
-    obtain(
+    obtain.token(
         profile, activate=activate, verify=verify, server=server, fingerprint=fingerprint, expires_in=expires_in,
         delete_existing=delete_existing,
     )  # fmt: skip
 
 
-def obtain(
-    profile: str | None, *, activate: bool = True, verify: bool = True, server: str | None = None,
-    fingerprint: str | None = None, expires_in: float | None = None, delete_existing: bool = False,
-) -> None:  # fmt: skip
-    """What `windlass token new` and `windlass setup` do."""
-    url = server if server is not None else _stored(profile, "server_url")
-    pinned = fingerprint if fingerprint is not None else _stored(profile, "server_fingerprint")
-    old = _stored(profile, "token_id")
-    if delete_existing and old:
-        ask.request("token.revoke", {"token_id": old})
-        profiles.store(profile or profiles.current(), {"token_id": None, "token_secret": None}, activate=False)
-        click.echo(f"Revoked {old}.")
-    if not url or url.startswith("unix:"):
-        made = _created(getpass.getuser(), None if _known(getpass.getuser()) else "owner", expires_in, [])
-    else:
-        from windlass.cli import flow
-
-        made = flow.run(url, pinned, name=getpass.getuser(), expires_in=expires_in)
-    values = {"token_id": made["token_id"], "token_secret": made["secret"], "server_url": url or None}
-    keep({**values, "server_fingerprint": pinned or None}, profile, activate=activate, verify=verify)
-
-
-def _stored(profile: str | None, key: str) -> str:
-    try:
-        return str(config.get(key, profile=profile))
-    except exception.AuthError:  # the profile that the environment names is about to be made
-        return ""
-
-
-def _known(name: str) -> bool:
-    return any(one["name"] == name for one in ask.request("member.list", {})["members"])
-
-
-@group.command(help="Let somebody have the token that they asked for with `windlass token new`.")
+@group.command(help="Give somebody the token that they ask for (`windlass token new`).")
 @click.argument("code", metavar="CODE")
 @click.option("--name", metavar="NAME", help="Who they are; what they said, if not given.")
 @click.option("--role", type=click.Choice(_KINDS), help="Theirs in the workspace; member, if they are new.")
@@ -238,7 +151,7 @@ def approve(
 @group.command(help="Whose token this is, and what it opens.")
 @options.json_option
 def info(as_json: bool) -> None:
-    config_commands.warn(*_VARIABLES)
+    config_commands.warn(*obtain.VARIABLES)
     me = ask.request("identity.whoami", {})
     if as_json:
         click.echo(json.dumps({**me, "expires_at": listing.iso(me["expires_at"])}, indent=2))
@@ -269,7 +182,7 @@ def rotate(token_id: str, expires_in: float | None) -> None:
         return
     path = profiles.store(profiles.current(), {"token_id": mine, "token_secret": made["secret"]}, activate=False)
     click.echo(f"Stored the new secret of {mine} in {path}.")
-    config_commands.warn(*_VARIABLES)
+    config_commands.warn(*obtain.VARIABLES)
 
 
 @group.command(name="list", help="Your tokens; all, for those who administer the workspace.")

@@ -132,6 +132,7 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
     Raises ``queue.Empty`` when nothing came in time.
     """
     home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
+    pace = session.Pace()
     while True:
         try:
             link = await home.link()
@@ -144,6 +145,8 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
                     return got
         except exception.ServiceError as exc:
             await patience.wait(exc)
+        except exception.ThrottledError as exc:
+            await pace.wait(exc)
         else:
             patience = session.Patience()
         if deadline.left == 0:

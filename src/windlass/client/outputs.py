@@ -74,7 +74,7 @@ async def first(home: session.Session, create: calls.CallCreate, attachments: li
             async for reply in replies:
                 for output in reply.body["outputs"]:
                     return await unpack(home, output, reply.attachments)
-    except exception.ServiceError:
+    except (exception.ServiceError, exception.ThrottledError):
         await home.request("call.create", create, attachments)
     query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0}
     async with contextlib.aclosing(follow(home, query)) as batches:

@@ -18,7 +18,7 @@ import msgspec
 
 import windlass
 from windlass import exception, wire
-from windlass.server.api import guard, shapes
+from windlass.server.api import guard, scope, shapes
 from windlass.server.apply import containers
 from windlass.server.apply import core as core_module
 from windlass.server.apply import identity as actions
@@ -184,13 +184,14 @@ class Door:
         for key in _NEEDS[method]:
             if key not in body:
                 raise exception.InvalidError(f"{method}: {key} is missing")
+        where = scope.place(self._core, method, body) if method in rights.AUDITED else ""
         if who.ward is None:
             found = answer(self._core, who, body, incoming)
         else:
             self._guard(who, who.ward, method, body, incoming)
             found = guard.cut(self._core, who.ward, method, answer(self._core, who, body, incoming))
         if method in rights.AUDITED:
-            guard.note(self._core, who.ward, method, body, _source(incoming), "done")
+            guard.note(self._core, who.ward, method, body, _source(incoming), "done", where=where)
         return found
 
     def _guard(self, who: Who, ward: guard.Ward, method: str, body: Any, incoming: peer.Incoming) -> None:
@@ -203,8 +204,11 @@ class Door:
         try:
             guard.check(core, ward, method, body)
         except exception.PermissionDeniedError:
-            guard.note(core, ward, method, body, _source(incoming), "denied")
+            where = scope.place(core, method, body)
+            guard.note(core, ward, method, body, _source(incoming), "denied", where=where)
             raise
+        if who.principal is not None:
+            guard.sign(who.principal, method, body)
 
     def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
         try:

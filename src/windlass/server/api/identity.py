@@ -6,7 +6,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import environments, flows
+from windlass.server.apply import environments, flows, members, tokens
 from windlass.server.apply import identity as actions
 from windlass.server.store import identity
 from windlass.wire import peer
@@ -34,7 +34,7 @@ def whoami(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incomin
 
 @door.handler("token.create", "token_id", "name")
 def create(core: Core, who: door.Who, body: messages.TokenCreate, incoming: peer.Incoming) -> Any:
-    return actions.create(core, who.principal, body)
+    return tokens.create(core, who.principal, body)
 
 
 @door.handler("token.asked")
@@ -50,45 +50,45 @@ def approve(core: Core, who: door.Who, body: messages.TokenApprove, incoming: pe
 
 @door.handler("token.list")
 def listed(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
-    return {"tokens": actions.tokens(core, who.principal)}
+    return {"tokens": tokens.listed(core, who.principal)}
 
 
 @door.handler("token.rotate")
 def rotate(core: Core, who: door.Who, body: messages.TokenRotate, incoming: peer.Incoming) -> Any:
-    return actions.rotate(core, who.principal, body)
+    return tokens.rotate(core, who.principal, body)
 
 
 @door.handler("token.revoke")
 def revoke(core: Core, who: door.Who, body: messages.TokenRef, incoming: peer.Incoming) -> Any:
-    actions.revoke(core, who.principal, body["token_id"])
+    tokens.revoke(core, who.principal, body["token_id"])
     return {}
 
 
 @door.handler("member.list")
-def members(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
-    return {"members": actions.members(core)}
+def list_members(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incoming) -> Any:
+    return {"members": members.listed(core, who.principal)}
 
 
 @door.handler("member.update")
 def update(core: Core, who: door.Who, body: messages.MemberUpdate, incoming: peer.Incoming) -> Any:
-    actions.update_member(core, who.principal, body["member"], body["kind"])
+    members.update(core, who.principal, body["member"], body["kind"])
     return {}
 
 
 @door.handler("member.remove")
 def remove(core: Core, who: door.Who, body: messages.MemberRef, incoming: peer.Incoming) -> Any:
-    actions.remove_member(core, who.principal, body["member"])
+    members.remove(core, who.principal, body["member"])
     return {}
 
 
 @door.handler("environment.roles")
 def roles(core: Core, who: door.Who, body: environment_messages.EnvironmentRef, incoming: peer.Incoming) -> Any:
     row = environments.row(core, body["name"])
-    everybody = actions.members(core)
+    everybody = members.listed(core, who.principal)
     return {
         "default_role": row.default_role,
         "roles": {one["name"]: one["environments"][row.name] for one in everybody if row.name in one["environments"]},
-        "effective": actions.effective(core, row.name),
+        "effective": members.effective(core, row.name),
     }
 
 
@@ -96,9 +96,9 @@ def roles(core: Core, who: door.Who, body: environment_messages.EnvironmentRef, 
 def set_role(core: Core, who: door.Who, body: messages.RoleUpdate, incoming: peer.Incoming) -> Any:
     row = environments.row(core, body["name"])
     if "member" in body:
-        actions.set_role(core, row, body["member"], body["role"])
+        members.set_role(core, row, body["member"], body["role"])
     else:
-        actions.set_default_role(core, row, body["role"])
+        members.set_default_role(core, row, body["role"])
     return {}
 
 

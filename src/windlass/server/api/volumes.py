@@ -10,7 +10,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.api import blobs, door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import commits, environments, packs, quotas
+from windlass.server.apply import commits, environments, identity, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.objects import copying
@@ -33,7 +33,7 @@ def get(core: Core, who: door.Who, body: messages.VolumeGet, incoming: peer.Inco
 
 def author(core: Core, who: door.Who) -> str:
     """Who is to be noted as the maker of something."""
-    return who.container.id if who.container is not None else core.settings.workspace
+    return who.container.id if who.container is not None else identity.name_of(core, who.principal)
 
 
 @door.handler("volume.list")

@@ -18,7 +18,7 @@ import secrets
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
-from windlass.server.apply import identity
+from windlass.server.apply import tokens
 from windlass.server.state import identity as state
 from windlass.wire.messages import identity as messages
 
@@ -78,7 +78,7 @@ def approve(core: Core, by: state.Principal | None, body: messages.TokenApprove)
         wanted["expires_in"] = expires_in
     if body.get("environments"):
         wanted["environments"] = body["environments"]
-    made = identity.create(core, by, wanted)
+    made = tokens.create(core, by, wanted)
 
     def tell() -> None:
         flow.made = made

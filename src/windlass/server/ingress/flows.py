@@ -28,11 +28,11 @@ _CODES = ((exception.NotFoundError, 404), (exception.AuthError, 401), (exception
 
 async def answer(core: core_module.Core, request: http.BaseRequest) -> http.Response | None:
     """None where the request is about something else."""
-    path = request.path
-    if path != ROOT and not path.startswith(ROOT + "/"):
+    _, found, rest = request.path.partition(ROOT)  # behind the prefix of a proxy, if there is one
+    if not found or rest[:1] not in ("", "/"):
         return None
     try:
-        return await _answered(core, request, path.removeprefix(ROOT).strip("/"))
+        return await _answered(core, request, rest.strip("/"))
     except exception.Error as exc:
         code = next((code for kind, code in _CODES if isinstance(exc, kind)), 500)
         return _json(status.to_wire(exc), code)

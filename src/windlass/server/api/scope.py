@@ -1,0 +1,168 @@
+"""What a request is about: the environments of all that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from windlass import exception
+from windlass.kit import ids
+from windlass.server.apply import calls as call_actions
+from windlass.server.apply import core as core_module
+from windlass.server.apply import environments as environment_actions
+from windlass.server.decide import rights
+from windlass.server.store import apps, collections, nfs, records, sandboxes, secrets, volumes
+from windlass.wire.messages import methods
+
+Core = core_module.Core
+Named = tuple[tuple[str, str], str]
+"""((kind, id or name), environment)."""
+
+LISTS = {
+    "app.list": "apps",
+    "call.records": "records",
+    "container.list": "containers",
+    "environment.list": "environments",
+    "image.list": "images",
+    "sandbox.list": "sandboxes",
+}
+"""Answers that are cut to what one may see, where the question names no environment."""
+
+_MAKING = frozenset({"app.create", "app.deploy", "volume.fork"})
+"""Requests that make something where they say, whatever ids they name."""
+
+_TEXTS = frozenset({"env", "tags", "metadata"})
+"""Keys with what users wrote."""
+_DEEP = 8
+
+
+def environments(core: Core, method: str, body: Any) -> list[Named]:
+    """((kind, id or name), environment) of all that it names, and of where it looks when it names nothing."""
+    if method == "environment.roles":
+        return [(("environment", body["name"]), body["name"])]
+    found: list[Named] = []
+    for key, value in body.items():
+        if isinstance(value, str) and (key.endswith("_id") or key in ("id", "app")):
+            _note(core, value, found)
+    by_id = bool(found or body.get("image_id")) and not (body.get("name") or body.get("app_name") or method in _MAKING)
+    _walk(core, body, found, 0)
+    if "environment" in getattr(methods.METHODS[method].request, "__annotations__", ()):
+        if name := body.get("environment"):
+            found.append((("environment", name), name))
+        elif not by_id and method not in LISTS:
+            name = environment_actions.default(core)
+            found.append((("environment", name), name))
+    return found
+
+
+def _walk(core: Core, value: Any, found: list[Named], depth: int) -> None:
+    """Ids anywhere in the request: of a secret that a spec wants as well as of a volume that it mounts."""
+    if isinstance(value, str):
+        _note(core, value, found)
+    elif isinstance(value, list) and depth < _DEEP:
+        for one in value:
+            _walk(core, one, found, depth + 1)
+    elif isinstance(value, dict) and depth < _DEEP:
+        for key, one in value.items():
+            if key not in _TEXTS:
+                _walk(core, one, found, depth + 1)
+        if isinstance(functions := value.get("functions"), dict):  # by tag, which may be one of those words
+            for one in functions.values():
+                _walk(core, one, found, depth + 2)
+
+
+def _note(core: Core, text: str, found: list[Named]) -> None:
+    if len(text) != ids.LENGTH + 3 or (known := _KINDS.get(text[:3])) is None:
+        return
+    kind, where = known
+    environment = where(core, text)
+    if environment is not None:
+        found.append(((kind, text), environment))
+
+
+def of_app(core: Core, identity: str) -> str | None:
+    app = core.world.apps.get(identity)
+    if app is not None:
+        return app.environment
+    row = apps.by_id(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_function(core: Core, identity: str) -> str | None:
+    function = core.world.functions.get(identity)
+    if function is not None:
+        return function.app.environment
+    row = apps.function_by_id(core.db, identity)
+    return None if row is None else of_app(core, row.app_id)
+
+
+def _of_call(core: Core, identity: str) -> str | None:
+    call = call_actions.find(core, identity)
+    if call is not None:
+        return call.function.app.environment
+    n = records.function_of_call(core.db, identity)
+    row = None if n is None else apps.function_by_n(core.db, n)
+    return None if row is None else of_app(core, row.app_id)
+
+
+def _of_container(core: Core, identity: str) -> str | None:
+    container = core.world.containers.get(identity)
+    if container is not None:
+        return container.function.app.environment
+    row = apps.by_container(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_sandbox(core: Core, identity: str) -> str | None:
+    one = core.world.sandboxes.get(identity)
+    if one is not None:
+        return one.app.environment
+    row = sandboxes.by_id(core.db, identity)
+    return None if row is None else of_app(core, row.app_id)
+
+
+def _of_volume(core: Core, identity: str) -> str | None:
+    row = volumes.by_id(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_nfs(core: Core, identity: str) -> str | None:
+    row = nfs.by_id(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_collection(core: Core, identity: str) -> str | None:
+    row = core.collections.get(identity) or collections.by_id(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_secret(core: Core, identity: str) -> str | None:
+    return secrets.environment(core.db, identity)
+
+
+_KINDS: dict[str, tuple[str, Callable[[Core, str], str | None]]] = {
+    "ap-": ("app", of_app),
+    "fu-": ("function", _of_function),
+    "fc-": ("call", _of_call),
+    "ta-": ("container", _of_container),
+    "sb-": ("sandbox", _of_sandbox),
+    "vo-": ("volume", _of_volume),
+    "sv-": ("network file system", _of_nfs),
+    "di-": ("dict", _of_collection),
+    "qu-": ("queue", _of_collection),
+    "st-": ("secret", _of_secret),
+}
+
+
+def place(core: Core, method: str, body: Any) -> str:
+    """The environment that a request is about, or "". Asked before it is done: things may be gone afterwards."""
+    if method not in methods.METHODS or method in rights.ADMIN:
+        return ""
+    try:
+        found = environments(core, method, body)
+    except exception.Error:
+        return ""
+    if not found:
+        return ""
+    names_it = "environment" in getattr(methods.METHODS[method].request, "__annotations__", ())
+    return found[-1 if names_it else 0][1]

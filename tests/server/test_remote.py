@@ -52,6 +52,7 @@ async def token(platform) -> dict[str, str]:
 @contextlib.asynccontextmanager
 async def reached(url: str, own: dict[str, str], fingerprint: str = ""):
     hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__, "client_id": ids.new("cl")}
+    hello.update(own)
     home = session.Session(session.elsewhere(url, hello, {"server_fingerprint": fingerprint, **own}))
     try:
         yield home

@@ -39,11 +39,15 @@ COMMANDS: dict[str, Entry] = {
     "nfs": Entry("Storage", "windlass.cli.nfs", "group", "Network file systems (deprecated).", hidden=True),
     "storage": Entry("Storage", "windlass.cli.storage", "group", "What is stored: usage, removal of garbage."),
     "curl": Entry("Compute", "windlass.cli.curl", "command", "Run curl on the URL of a web function."),
-    "workspace": Entry("Configuration", "windlass.cli.workspace", "group", "Proxy tokens, for web functions."),
+    "workspace": Entry("Configuration", "windlass.cli.workspace", "group", "Members, proxy tokens, the audit log."),
     "domain": Entry("Configuration", "windlass.cli.domain", "group", "Domains of your own, for web functions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."
     ),
+    "config": Entry("Configuration", "windlass.cli.config", "group", "Settings: show them, set the environment."),
+    "profile": Entry("Configuration", "windlass.cli.profile", "group", "Profiles: which settings count."),
+    "token": Entry("Configuration", "windlass.cli.token", "group", "Tokens: get one, store it, renew it, end it."),
+    "setup": Entry("Configuration", "windlass.cli.setup", "command", "Get a token, and say what to do next."),
     "node": Entry("Platform", "windlass.cli.node", "group", "Machines of the platform, and their GPUs."),
     "server": Entry("Platform", "windlass.cli.server", "group", "The platform on this machine: start, stop, status."),
     "doctor": Entry("Platform", "windlass.cli.doctor", "command", "What this machine can and cannot give, and why."),
@@ -103,8 +107,10 @@ def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> N
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
 )
-def root() -> None:
-    pass
+@click.option("--profile", metavar="NAME", help="Settings to use, of ~/.windlass.toml.")
+def root(profile: str | None) -> None:
+    if profile:
+        os.environ["WINDLASS_PROFILE"] = profile
 
 
 def main(argv: list[str] | None = None) -> NoReturn:

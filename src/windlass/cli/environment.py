@@ -15,11 +15,16 @@ def group() -> None:
 
 @group.command(help="Make an environment.")
 @click.argument("name", metavar="NAME")
-def create(name: str) -> None:
+@click.option("--restricted", is_flag=True, help="Closed to members without a role of their own there.")
+@click.option("--default-role", type=click.Choice(["viewer", "no-access"]), help="Theirs, where it is restricted.")
+def create(name: str, restricted: bool, default_role: str | None) -> None:
     from windlass.client import names
 
+    if default_role and not restricted:
+        raise click.UsageError("--default-role is for --restricted environments; in others members are contributors.")
     names.check_environment(name)
-    ask.request("environment.create", {"name": name})
+    body = {"name": name, "default_role": default_role or "no-access"} if restricted else {"name": name}
+    ask.request("environment.create", body)
     click.echo(f"Created environment {name}.")
 
 
@@ -76,3 +81,34 @@ def delete(name: str, confirmed: bool, yes: bool) -> None:
         options.confirm(question, yes=yes or confirmed)
     ask.request("environment.delete", {"name": name})
     click.echo(f"Deleted environment {name}.")
+
+
+@group.group(name="roles", help="Who may do what in an environment.")
+def roles() -> None:
+    pass
+
+
+@roles.command(name="list", help="What each member is there; whose role is their own has a star.")
+@click.argument("name", metavar="NAME")
+@options.json_option
+def list_roles(name: str, as_json: bool) -> None:
+    found = ask.request("environment.roles", {"name": name})
+    rows = [
+        [member, role, member in found["roles"] if as_json else "*" * (member in found["roles"])]
+        for member, role in found["effective"].items()
+    ]
+    listing.show(["Member", "Role", "Own"], rows, as_json=as_json)
+    if not as_json:
+        click.echo(f"Without a role of their own: {found['default_role']}.")
+
+
+@roles.command(name="update", help="Give a member a role, or all without one of their own.")
+@click.argument("name", metavar="NAME")
+@click.argument("member", metavar="[MEMBER]", default="")
+@click.option("--role", required=True, type=click.Choice(["contributor", "viewer", "no-access", "default"]))
+def update_role(name: str, member: str, role: str) -> None:
+    if role == "default" and not member:
+        raise click.UsageError("'default' takes a member's own role away; name the member.")
+    body = {"name": name, "role": "" if role == "default" else role, **({"member": member} if member else {})}
+    ask.request("environment.set_role", body)
+    click.echo(f"{member or 'Members without a role of their own'}: {role} in environment {name}.")

@@ -141,5 +141,9 @@ def _colours() -> bool:
 
 
 def _full_traceback_wanted() -> bool:
-    value = os.environ.get("WINDLASS_TRACEBACK") or os.environ.get("MODAL_TRACEBACK") or ""
-    return value.lower() not in ("", "0", "false")
+    from windlass import config
+
+    try:
+        return bool(config.config["traceback"])
+    except exception.Error:  # what cannot be read may be the very error to show
+        return False

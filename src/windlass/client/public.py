@@ -3,7 +3,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from windlass import exception
+from windlass import config, exception
+from windlass.client import credentials as credentials_module
 from windlass.client import faces, session
 
 
@@ -29,8 +30,16 @@ class Client:
 
     @faces.function
     async def from_credentials(token_id: str, token_secret: str) -> Client:
-        """A client with a token. A local platform knows its users by their socket and takes none."""
-        raise exception.UnimplementedError("tokens are not supported by this version of Windlass")
+        """A client with a token, of the platform that is configured.
+
+        Raises:
+            AuthError: the platform does not know it.
+        """
+        settings = {**config.config.to_dict(), "token_id": token_id, "token_secret": token_secret}
+        client = object.__new__(Client)
+        client._session = session.Session(session.address(settings))
+        await client._session.connect()
+        return client
 
     @faces.function
     async def anonymous(server_url: str) -> Client:
@@ -39,8 +48,16 @@ class Client:
 
     @faces.function
     async def verify(server_url: str, credentials: tuple[str, str]) -> None:
-        """Check a token against a platform."""
-        raise exception.UnimplementedError("remote platforms are not supported by this version of Windlass")
+        """Check a token against a platform.
+
+        Args:
+            server_url: where it is; "": that of this machine.
+            credentials: id and secret.
+
+        Raises:
+            AuthError: the platform does not know this token.
+        """
+        await credentials_module.whoami(server_url, credentials)
 
     @faces.method
     async def hello(self) -> None:

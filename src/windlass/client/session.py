@@ -34,6 +34,8 @@ _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
 class Settings(Protocol):
+    """Where settings are read from."""
+
     def __getitem__(self, key: str, /) -> Any: ...
 
 
@@ -70,22 +72,33 @@ class Session:
     # -- exchanges ------------------------------------------------------------------------------------
 
     async def request(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> peer.Reply:
-        """Ask; repeat while the platform is unreachable."""
-        patience = Patience()
+        """Ask; repeat while the platform is unreachable, or says that this comes too fast."""
+        patience, pace = Patience(), Pace()
         while True:
             try:
                 return await (await self.link()).request(method, body, attachments)
             except exception.ServiceError as exc:
                 await patience.wait(exc)
+            except exception.ThrottledError as exc:
+                await pace.wait(exc)
 
     async def stream(
         self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()
     ) -> AsyncGenerator[peer.Reply, None]:
         """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
-        link = await self.link()
-        async with contextlib.aclosing(link.stream(method, body, attachments)) as items:
-            async for item in items:
-                yield item
+        pace, begun = Pace(), False
+        while True:
+            link = await self.link()
+            try:
+                async with contextlib.aclosing(link.stream(method, body, attachments)) as items:
+                    async for item in items:
+                        begun = True
+                        yield item
+                return
+            except exception.ThrottledError as exc:
+                if begun:
+                    raise
+                await pace.wait(exc)
 
     async def link(self) -> peer.Peer:
         """The connection, made if need be."""
@@ -229,6 +242,20 @@ class Patience:
         await asyncio.sleep(delay)
 
 
+class Pace:
+    """Waits as long as the platform says, up to ``max_throttle_wait`` seconds in all."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+
+    async def wait(self, error: exception.ThrottledError) -> None:
+        most: float | None = config.config["max_throttle_wait"]
+        if most is not None and self._waited + error.retry_after > most:
+            raise error
+        self._waited += error.retry_after
+        await asyncio.sleep(error.retry_after)
+
+
 def start_platform() -> None:
     """Run ``windlass server start``: it returns when the platform is up, or says why not."""
     import subprocess
@@ -249,15 +276,15 @@ def start_platform() -> None:
         )
 
 
-def greeting() -> common.HelloRequest:
-    """Of a user."""
-    version: str = windlass.__version__
-    return {"role": "user", "protocol": wire.PROTOCOL, "version": version, "client_id": ids.new("cl")}
-
-
-def address() -> Address:
-    """Where this process belongs: to its container's socket, or to the platform of ``WINDLASS_HOME``."""
-    hello = greeting()
+def address(settings: Settings = config.config) -> Address:
+    """Where this process belongs: to its container's socket, to the platform of ``server_url``, or to that of
+    ``WINDLASS_HOME``."""
+    hello: common.HelloRequest = {
+        "role": "user",
+        "protocol": wire.PROTOCOL,
+        "version": windlass.__version__,
+        "client_id": ids.new("cl"),
+    }
     if here.building:
         raise exception.ExecutionError(
             "a function that runs as a build step cannot use the platform",
@@ -267,8 +294,9 @@ def address() -> Address:
         hello["role"] = "container"
         hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
         return Address(here.plan["socket"], hello, autostart=False)
-    if url := config.config["server_url"]:
-        return elsewhere(url, hello, config.config)
+    show_token(hello, settings)
+    if url := settings["server_url"]:
+        return elsewhere(url, hello, settings)
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
 
 
@@ -284,13 +312,37 @@ def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Addre
     from windlass.client.remote import place
 
     where = place.read(url, settings["server_fingerprint"])
-    hello["token_id"], hello["token_secret"] = settings["token_id"], settings["token_secret"]
-    if not hello["token_id"] or not hello["token_secret"]:
+    if not hello.get("token_id"):
         raise exception.AuthError(
             f"the platform at {where.origin} wants a token",
-            hint="Set token_id and token_secret: `windlass token set`, or WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+            hint="`windlass token set` stores one; or set WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
         )
     return Address("", hello, autostart=False, remote=where)
+
+
+def show_token(hello: common.HelloRequest, settings: Settings) -> None:
+    """Say as whom, where that is configured; without a token whoever may use the socket is the platform's owner.
+
+    Raises:
+        InvalidError: there is another kind of credentials, too.
+        UnimplementedError: there is only that.
+    """
+    token_id, secret = settings["token_id"], settings["token_secret"]
+    if settings["oauth_refresh_token"] or settings["oauth_client_id"]:
+        if token_id:
+            raise exception.InvalidError(
+                "there are a token and OAuth credentials, and one cannot be both", hint="Remove one of them."
+            )
+        raise exception.UnimplementedError(
+            "this platform has no OAuth", hint="`windlass token new` makes a token; remove the oauth_… settings."
+        )
+    if bool(token_id) != bool(secret):
+        raise exception.AuthError(
+            f"there is a {'token_id' if token_id else 'token_secret'} without its other half",
+            hint="`windlass token set` stores both; the variables are WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+        )
+    if token_id:
+        hello["token_id"], hello["token_secret"] = token_id, secret
 
 
 _current: Session | None = None

@@ -49,8 +49,8 @@ _TEXTS = frozenset({"env", "tags", "metadata"})
 _DEEP = 8
 
 _TARGETS = (
-    "name", "member", "token_id", "domain", "app_id", "app", "sandbox_id", "container_id", "function_id", "volume_id",
-    "secret_id", "call_id", "image_id", "id",
+    "name", "member", "token_id", "code", "domain", "app_id", "app", "sandbox_id", "container_id", "function_id",
+    "volume_id", "secret_id", "call_id", "image_id", "id",
 )  # fmt: skip
 """Keys of requests that say what an action was done to, the most telling first. Never values of secrets."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import environments
+from windlass.server.apply import environments, flows
 from windlass.server.apply import identity as actions
 from windlass.server.store import identity
 from windlass.wire import peer
@@ -35,6 +35,17 @@ def whoami(core: Core, who: door.Who, body: common.Empty, incoming: peer.Incomin
 @door.handler("token.create", "token_id", "name")
 def create(core: Core, who: door.Who, body: messages.TokenCreate, incoming: peer.Incoming) -> Any:
     return actions.create(core, who.principal, body)
+
+
+@door.handler("token.asked")
+def asked(core: Core, who: door.Who, body: messages.TokenCode, incoming: peer.Incoming) -> Any:
+    flow = flows.coded(core, body["code"])
+    return {"name": flow.name, "source": flow.source}
+
+
+@door.handler("token.approve", "code")
+def approve(core: Core, who: door.Who, body: messages.TokenApprove, incoming: peer.Incoming) -> Any:
+    return flows.approve(core, who.principal, body)
 
 
 @door.handler("token.list")

@@ -37,12 +37,12 @@ DEPLOY = frozenset({"app.deploy", "app.return"})
 ADMIN = frozenset({
     "environment.create", "environment.update", "environment.delete", "environment.set_role", "proxy_token.create",
     "proxy_token.list", "proxy_token.revoke", "domain.add", "domain.remove", "edge.trust", "image.prune", "image.fsck",
-    "storage.gc", "token.create", "member.update", "member.remove", "audit.list",
+    "storage.gc", "token.create", "token.asked", "token.approve", "member.update", "member.remove", "audit.list",
 })  # fmt: skip
 
 AUDITED = (
     DEPLOY
-    | (ADMIN - {"proxy_token.list", "audit.list"})
+    | (ADMIN - {"proxy_token.list", "audit.list", "token.asked"})
     | frozenset({
         "app.create", "app.stop", "app.tags", "call.cancel", "container.exec", "container.stop", "dict.delete",
         "function.autoscaler", "image.publish", "nfs.delete", "queue.delete", "sandbox.create", "sandbox.terminate",

@@ -12,7 +12,7 @@ from aiohttp import web as http
 
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
-from windlass.server.ingress import access, answers, exchanges, requests, sockets, tokens
+from windlass.server.ingress import access, answers, exchanges, flows, requests, sockets, tokens
 from windlass.server.state import machines
 from windlass.wire import web
 
@@ -39,7 +39,13 @@ class Edge:
         began = asyncio.get_running_loop().time()
         status, label = 499, "-"
         try:
-            target = requests.target(self.core, request)
+            try:
+                target = requests.target(self.core, request)
+            except answers.Refusal:
+                if (asked := await flows.answer(self.core, request)) is None:
+                    raise
+                status = asked.status
+                return asked
             label = target.route.label
             response = await self._answer(request, target)
             status = response.status

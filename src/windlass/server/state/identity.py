@@ -6,9 +6,12 @@ request reads the rows again. So a revoked token, or a role that was taken away,
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from windlass.wire.messages import identity as messages
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +38,29 @@ class Part(NamedTuple):
     default_role: str
 
 
+class Flow:
+    """Somebody who asks for a token (``apply.flows``)."""
+
+    __slots__ = ("callback", "code", "done", "ends_at", "expires_in", "id", "made", "name", "secret", "source")
+
+    def __init__(
+        self, *, id: str, code: str, secret: str, name: str, callback: str, source: str, ends_at: float,
+        expires_in: float | None,
+    ) -> None:  # fmt: skip
+        self.id = id
+        self.code = code
+        """What both sides see."""
+        self.secret = secret
+        """What only the one who asks knows."""
+        self.name = name
+        self.callback = callback
+        self.source = source
+        self.ends_at = ends_at
+        self.expires_in = expires_in
+        self.made: messages.TokenCreated | None = None
+        self.done = asyncio.Event()
+
+
 class Identity:
     """What is remembered, and who is connected."""
 
@@ -47,6 +73,7 @@ class Identity:
         """Whether there is an environment that is not open to all."""
         self.refused: dict[tuple[str, str], float] = {}
         """When the audit log last told of somebody who was refused something."""
+        self.flows: dict[str, Flow] = {}
         self.budgets: dict[str, Any] = {}
         """How many requests each principal may make now (``decide.rights.Budget``)."""
         self.connected: dict[Any, str] = {}

@@ -44,6 +44,28 @@ class TokenCreated(TypedDict):
     expires_at: float | None
 
 
+class TokenAsked(TypedDict):
+    """Who waits with a code; ``source``: from where."""
+
+    name: str
+    source: str
+
+
+class TokenCode(TypedDict):
+    code: str
+
+
+class TokenApprove(TypedDict, total=False):
+    """``name``, ``expires_in``: absent leaves what was asked for. The rest is as in ``TokenCreate``. The secret goes to
+    the one who waits, not to the one who approves."""
+
+    code: str
+    name: str
+    kind: str
+    expires_in: float
+    environments: list[str]
+
+
 class TokenInfo(TypedDict):
     """``state``: valid, expired or revoked. ``environments``: names; none: all."""
 

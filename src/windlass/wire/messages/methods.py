@@ -73,6 +73,8 @@ METHODS: dict[str, Method] = {
     # who may use the platform
     "identity.whoami": Method("request", USER, common.Empty, identity.WhoAmI),
     "token.create": Method("request", USER, identity.TokenCreate, identity.TokenCreated),
+    "token.asked": Method("request", USER, identity.TokenCode, identity.TokenAsked),
+    "token.approve": Method("request", USER, identity.TokenApprove, identity.TokenCreated),
     "token.list": Method("request", USER, common.Empty, identity.TokenList),
     "token.rotate": Method("request", USER, identity.TokenRotate, identity.TokenCreated),
     "token.revoke": Method("request", USER, identity.TokenRef, common.Empty),

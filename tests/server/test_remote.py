@@ -428,3 +428,16 @@ def test_no_nonsense_on_either_carrier_ends_the_server_or_shows_what_is_anothers
             assert (await home.request("app.list", {})).body["apps"], "the good client is served as before"
 
     play(scene, **PLAIN)
+
+
+def test_addresses_of_web_functions_carry_a_host_that_others_can_reach(play):
+    from windlass.server.apply import web as actions
+
+    async def scene(platform):
+        port = platform.core.web.port
+        assert actions.url(platform.core, "local--here") == f"http://gpu.example.org:{port}/~local--here"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /~nothing HTTP/1.1\r\nHost: gpu.example.org\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+
+    play(scene, web_port=0, web_host="0.0.0.0", web_name="gpu.example.org")

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import windlass
-from windlass import paths, wire
+from windlass import config, paths, wire
 from windlass.client import bridge, outputs, session
 from windlass.client.remote import place
 from windlass.kit import ids
@@ -144,12 +144,11 @@ def clients(about: dict[str, str], rate: float) -> tuple[list[float], int, int]:
 async def _share(count: int, rate: float, function: str) -> dict[str, object]:
     hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__}
     url = os.environ["WINDLASS_SERVER_URL"]
-    settings = {
-        name: os.environ.get(f"WINDLASS_{name.upper()}", "")
-        for name in ("token_id", "token_secret", "server_fingerprint")
-    }
+    for name in ("token_id", "token_secret"):
+        hello[name] = os.environ[f"WINDLASS_{name.upper()}"]
     homes = [
-        session.Session(session.elsewhere(url, {**hello, "client_id": ids.new("cl")}, settings)) for _ in range(count)
+        session.Session(session.elsewhere(url, {**hello, "client_id": ids.new("cl")}, config.config))
+        for _ in range(count)
     ]
     for home in homes:
         await home.connect()

@@ -52,6 +52,7 @@ async def token(platform) -> dict[str, str]:
 @contextlib.asynccontextmanager
 async def reached(url: str, own: dict[str, str], fingerprint: str = ""):
     hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__, "client_id": ids.new("cl")}
+    hello.update(own)
     home = session.Session(session.elsewhere(url, hello, {"server_fingerprint": fingerprint, **own}))
     try:
         yield home
@@ -99,6 +100,7 @@ async def results(home: session.Session, function: str, values: range) -> list:
         async for batch, received in batches:
             for output in batch["outputs"]:
                 assert output["index"] not in found, "an output came twice"
+                assert output["status"] == "success", output
                 found[output["index"]] = pickle.loads(received[output["value"]["at"]])
     return [found[n] for n in sorted(found)]
 
@@ -227,8 +229,37 @@ def test_a_cut_network_neither_loses_nor_doubles_anything(play, scheme, monkeypa
             assert stretch.made > 1
             mine = home._address.hello["client_id"]
             assert mine not in platform.core.world.gone, "the server did not take the user for gone"
+            assert app_id in platform.core.world.apps, "nor the app for abandoned, whose heartbeats could not come"
 
-    play(scene, **PLAIN)
+    play(scene, **PLAIN, app_silence=0.3)
+
+
+@BOTH
+def test_who_comes_back_too_late_begins_anew_and_finds_his_calls_where_they_are(play, scheme, monkeypatch):
+    monkeypatch.setattr("windlass.server.ingress.remote.listening._SWEEP", 0.02)
+
+    async def scene(platform):
+        ran: list[int] = []
+
+        async def work(args, kwargs, lease):
+            ran.append(args[0])
+            await asyncio.sleep(0.02)
+            return args[0]
+
+        await platform.worker(work)
+        async with through(platform, scheme) as (stretch, home):
+            mapped = home.tasks.start(results(home, await app(home), range(100)), "map")
+            mine = home._address.hello["client_id"]
+            while len(ran) < 10:
+                await asyncio.sleep(0.005)
+            stretch.cut = True
+            while mine not in platform.core.world.gone:
+                await asyncio.sleep(0.01)
+            stretch.cut = False
+            assert await mapped == list(range(100))
+            assert sorted(ran) == list(range(100))
+
+    play(scene, **PLAIN, remote_keep=0.4)
 
 
 @BOTH
@@ -397,3 +428,16 @@ def test_no_nonsense_on_either_carrier_ends_the_server_or_shows_what_is_anothers
             assert (await home.request("app.list", {})).body["apps"], "the good client is served as before"
 
     play(scene, **PLAIN)
+
+
+def test_addresses_of_web_functions_carry_a_host_that_others_can_reach(play):
+    from windlass.server.apply import web as actions
+
+    async def scene(platform):
+        port = platform.core.web.port
+        assert actions.url(platform.core, "local--here") == f"http://gpu.example.org:{port}/~local--here"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /~nothing HTTP/1.1\r\nHost: gpu.example.org\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+
+    play(scene, web_port=0, web_host="0.0.0.0", web_name="gpu.example.org")

@@ -36,6 +36,9 @@ sys.meta_path.insert(0, Hide())
 for name in ("fork", "register_at_fork", "geteuid", "getuid", "mkfifo", "setsid", "getpgid", "killpg", "sysconf"):
     delattr(os, name)
 del asyncio.open_unix_connection
+import signal
+for name in ("SIGHUP", "SIGWINCH", "SIGALRM", "SIGCHLD", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGQUIT", "setitimer"):
+    delattr(signal, name)
 if __name__ == "__main__":
     from windlass.cli import __main__
     sys.argv[0] = "windlass"

@@ -50,7 +50,7 @@ async def _ended(body: dict[str, Any]) -> None:
 @contextlib.contextmanager
 def _resizes(sizes: asyncio.Queue[tuple[int, int]], *, pty: bool) -> Iterator[None]:
     """Tell the command when our window changes."""
-    if not pty:
+    if not pty or not hasattr(signal, "SIGWINCH"):
         yield
         return
 

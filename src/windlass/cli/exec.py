@@ -101,7 +101,7 @@ _on_resize: list[Any] = []
 @contextlib.contextmanager
 def _raw_terminal(pty: bool) -> Iterator[None]:
     """Our terminal hands every key on, and is put back in order afterwards."""
-    if not pty or not sys.stdin.isatty():
+    if not pty or not sys.stdin.isatty() or not hasattr(signal, "SIGWINCH"):
         yield
         return
     previous = signal.signal(signal.SIGWINCH, lambda *_: [call() for call in list(_on_resize)] and None)

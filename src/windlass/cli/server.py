@@ -69,6 +69,14 @@ def start(metrics: str | None, **remote: Any) -> None:
     _print_remote(root)
 
 
+def _print_chosen() -> None:
+    """Which platform other commands use, where it is not this one."""
+    from windlass import config
+
+    if url := config.config["server_url"]:
+        click.echo(f"(server_url is set: other commands use the platform at {url}.)")
+
+
 def _print_remote(root: Path) -> None:
     shown = exposure.shown(root)
     if shown["url"]:
@@ -104,6 +112,7 @@ def status(as_json: bool) -> None:
         _print(report)
         if report["state"] == "running":
             _print_remote(paths.home())
+        _print_chosen()
     if report["state"] != "running":
         raise SystemExit(1)
 

@@ -10,6 +10,6 @@ import signal
 
 def end_orderly() -> None:
     """Let these signals be a ``KeyboardInterrupt``, but where somebody (``nohup``) has them ignored."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)

@@ -40,7 +40,7 @@ def about() -> terminals.TerminalAttach:
 @contextlib.contextmanager
 def raw() -> Iterator[None]:
     """Our terminal, if we have one, hands every key on inside the block."""
-    if not os.isatty(0):
+    if not os.isatty(0) or os.name == "nt":
         yield
         return
     import termios

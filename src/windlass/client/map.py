@@ -25,6 +25,8 @@ WINDOW = 1000
 """Inputs sent whose outputs have not arrived."""
 
 BATCH = 100
+PUTS = 4
+"""Messages with inputs that are on their way at once."""
 BATCH_BYTES = 4 * 1024 * 1024
 PATIENT = 8
 """Refusals in a row, because too much waits already, after which the person is told."""
@@ -59,6 +61,7 @@ class Engine:
         self._work: asyncio.Event | None = None
         self._signalled = False
         self._sent = 0
+        self._puts: deque[asyncio.Task[None]] = deque()
         self._ended: set[int] = set()
         self._ended_below = 0
         self._over = False
@@ -134,7 +137,7 @@ class Engine:
                 closed = self._closed and not self._outbox
                 body: dict[str, Any] = {"call_id": self.call_id, "inputs": items, "closed": closed}
                 if created:
-                    await self._admitted("call.put", body, attachments)
+                    await self._put_inputs(body, attachments)
                 elif items:
                     body.update(function_id=self._function_id, kind=self._kind, parent_input_id=self._parent)
                     if self._method:
@@ -148,6 +151,16 @@ class Engine:
                 self._sent += len(items)
                 if closed:
                     return
+
+    async def _put_inputs(self, body: dict[str, Any], attachments: list[codec.Bytes]) -> None:
+        """Several messages are on their way at once, or a far platform would wait for each. The last goes alone."""
+        while len(self._puts) > (0 if body["closed"] else PUTS - 1):
+            await asyncio.wait({self._puts.popleft()})  # how it failed is known already
+        put = self._owner.start(self._admitted("call.put", body, attachments), "map inputs")
+        if body["closed"]:
+            await asyncio.wait({put})
+        else:
+            self._puts.append(put)
 
     async def _admitted(self, method: str, body: dict[str, Any], attachments: list[codec.Bytes]) -> None:
         """Ask until the server takes it: while too much waits there, a map waits here."""

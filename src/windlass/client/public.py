@@ -60,8 +60,14 @@ class Client:
 
     @faces.function
     async def anonymous(server_url: str) -> Client:
-        """A client without credentials."""
-        raise exception.UnimplementedError("remote platforms are not supported by this version of Windlass")
+        """A client without credentials. No platform answers one.
+
+        Raises:
+            AuthError: in any case.
+        """
+        raise exception.AuthError(
+            f"the platform at {server_url} answers nobody without a token", hint="Use Client.from_credentials()."
+        )
 
     @faces.function
     async def verify(server_url: str, credentials: tuple[str, str]) -> None:

@@ -307,10 +307,10 @@ def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Addre
     from windlass.client.remote import place
 
     where = place.read(url, settings["server_fingerprint"])
-    if "token_id" not in hello:
+    if not hello.get("token_id"):
         raise exception.AuthError(
             f"the platform at {where.origin} wants a token",
-            hint="Set token_id and token_secret: `windlass token set`, or WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+            hint="`windlass token set` stores one; or set WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
         )
     return Address("", hello, autostart=False, remote=where)
 

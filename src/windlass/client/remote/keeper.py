@@ -99,7 +99,7 @@ class _Keeper:
     async def _again(self) -> Made:
         """Another connection for the same line."""
         began, turn, has_told = time.monotonic(), 0, False
-        while True:
+        while not self.line.over:
             try:
                 made = await self._made(_passing[self._where.origin], is_fresh=False)
                 if has_told:
@@ -114,3 +114,4 @@ class _Keeper:
                     self._told("The connection to the platform is lost; trying again")
             await asyncio.sleep(_DELAYS[min(turn, len(_DELAYS) - 1)])
             turn += 1
+        raise replies.Gone("it was closed here")

@@ -58,6 +58,8 @@ def check(head: Head, body: bytes) -> None:
         said = json.loads(body)
     except ValueError:
         said = {}
+    if head.code == 426:
+        raise NotPassed("a proxy in between takes away what makes a WebSocket")
     if head.code == 410:
         raise Gone(said.get("message", ""))
     raise status.from_wire(said) if said else exception.ServiceError(f"HTTP status {head.code}")

@@ -186,7 +186,9 @@ def info(
 def silent(core: Core, now: float) -> None:
     """Stop ephemeral apps whose client is gone; let detached ones drain."""
     for app in list(core.world.apps.values()):
-        patience = core.settings.remote_keep if app.client in core.world.remote else core.settings.app_silence
+        patience = core.settings.app_silence
+        if app.client in core.world.remote:
+            patience = max(patience, core.settings.remote_keep)
         if not app.alive or now - app.heard_at <= patience:
             continue
         if app.state == moves.AppState.EPHEMERAL:

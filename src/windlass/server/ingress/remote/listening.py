@@ -111,10 +111,10 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     url = f"{'https' if secure else 'http'}://{named(settings.public_host or host)}:{port}"
     note = settings.home / NOTE
     note.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
-    _log.info("answering remote users at %s, certificate sha256:%s", url, fingerprint or "none")
+    _log.info("answering remote users at %s, own certificate sha256:%s", url, fingerprint or "none")
     owner.start(_sweep(known), "lines of remote users")
     if secure is not None and settings.tls_cert:
-        owner.start(_renew(secure, settings, note, url), "certificate of the remote port")
+        owner.start(_renew(secure, settings), "certificate of the remote port")
     try:
         yield
     finally:
@@ -125,12 +125,14 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
 
 
 def _certified(settings: settings_module.Settings, host: str) -> tuple[ssl.SSLContext | None, str]:
-    """How the port speaks TLS, and the fingerprint of what it shows."""
+    """How the port speaks TLS, and the fingerprint that users pin: of a certificate of our own, which stays."""
     if settings.tls == "none":
         return None, ""
-    given = Path(settings.tls_cert) if settings.tls_cert else certificate.made(settings.home / "tls", host)
-    context = certificate.context(given, Path(settings.tls_key) if settings.tls_key else None)
-    return context, certificate.fingerprint(given)
+    if settings.tls_cert:
+        key = Path(settings.tls_key) if settings.tls_key else None
+        return certificate.context(Path(settings.tls_cert), key), ""
+    own = certificate.made(settings.home / "tls", host)
+    return certificate.context(own, None), certificate.fingerprint(own)
 
 
 async def _opened(server: Any, host: str, port: int, secure: ssl.SSLContext | None) -> asyncio.Server:
@@ -151,7 +153,7 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return http.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
 
-async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings, note: Path, url: str) -> None:
+async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings) -> None:
     """Show a certificate that was put in place of the one that was given, from the next connection on."""
     given, last = Path(settings.tls_cert), ""
     while True:
@@ -159,7 +161,6 @@ async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings, not
             found = certificate.fingerprint(given)
             if found != last:
                 secure.load_cert_chain(given, settings.tls_key or None)
-                note.write_text(json.dumps({"url": url, "fingerprint": found}) + "\n")
                 last = found
         await asyncio.sleep(_RENEWAL)
 

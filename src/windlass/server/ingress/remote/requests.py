@@ -15,7 +15,14 @@ from windlass.wire import carriers, status, tether, websocket
 if TYPE_CHECKING:
     from windlass.kit import clock as clock_module
 
+
+
+class NoUpgrade(exception.InvalidError):
+    """A WebSocket was meant, but what makes it one did not get through: some proxies take it away."""
+
+
 _CODES = (
+    (NoUpgrade, 426),
     (lines.Gone, 410),
     (exception.NotFoundError, 404),
     (exception.RequestSizeError, 413),
@@ -112,7 +119,7 @@ class Desk:
         key = request.headers.get("Sec-WebSocket-Key", "")
         wanted = request.headers.get("Upgrade", "").lower() == "websocket"
         if request.method != "GET" or not wanted or not key or request.headers.get("Sec-WebSocket-Version") != "13":
-            raise exception.InvalidError("this takes WebSockets")
+            raise NoUpgrade("this takes WebSockets")
         line, got = self._line(request), request.headers.get(carriers.GOT, "")
         if not got.isdigit() or len(got) > 19 or not line.tether.reaches(int(got)):
             raise lines.Gone("what is missing is not kept any more")

@@ -1,0 +1,85 @@
+"""Ways to a platform: proxies that networks demand, and those that stand before a platform which is away."""
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from windlass.client.remote import dial, place, proxies, replies
+
+
+@pytest.fixture(autouse=True)
+def no_proxies(monkeypatch):
+    for name in ("https_proxy", "http_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+def test_a_proxy_of_the_environment_is_taken_but_not_to_what_is_near(monkeypatch):
+    assert proxies.before("gpu.example.org", is_secure=True) is None
+    monkeypatch.setenv("HTTPS_PROXY", "http://ada:p%40ss@proxy.corp:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.corp")
+    assert proxies.before("gpu.example.org", is_secure=True) == ("proxy.corp", 3128, "ada:p@ss")
+    assert proxies.before("gpu.example.org", is_secure=False) is None
+    for near in ("localhost", "127.0.0.1", "gpu.inside.corp"):
+        assert proxies.before(near, is_secure=True) is None
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.corp")
+    with pytest.raises(OSError, match="no HTTP proxy"):
+        proxies.before("gpu.example.org", is_secure=True)
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.1 407 No\r\n\r\n", b""])
+def test_a_connection_through_a_proxy_is_what_the_proxy_makes_of_it(monkeypatch, answer):
+    seen = []
+
+    async def came(reader, writer):
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        if b"200" in answer:
+            writer.write(await reader.readexactly(4))
+        writer.close()
+
+    class Other(asyncio.Protocol):
+        data = b""
+
+        def __init__(self) -> None:
+            self.ended = asyncio.Event()
+
+        def data_received(self, data: bytes) -> None:
+            self.data += data
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self.ended.set()
+
+    async def main():
+        async with await asyncio.start_server(came, "127.0.0.1", 0) as server:
+            monkeypatch.setenv("HTTP_PROXY", f"http://u:p@127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            where = place.read("http://gpu.example.org:8643")
+            if b"200" not in answer:
+                with pytest.raises(OSError, match="the proxy"):
+                    await dial.connect(where, Other)
+                return
+            transport, other = await dial.connect(where, Other)
+            transport.write(b"ping")
+            await other.ended.wait()
+            assert other.data == b"ping"
+
+    asyncio.run(asyncio.wait_for(main(), 5))
+    assert seen[0].startswith(b"CONNECT gpu.example.org:8643 HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dTpw\r\n" in seen[0]
+
+
+def test_answers_of_proxies_are_told_from_those_of_the_platform():
+    assert replies.read_head(b"HTTP/1.1 200 OK\r\nWindlass-Server: 1").is_ours
+    with pytest.raises(replies.Absent):
+        replies.check(replies.read_head(b"HTTP/1.1 502 Bad Gateway"), b"")
+    with pytest.raises(replies.NotPassed) as caught:
+        replies.check(replies.read_head(b"HTTP/1.1 403 Forbidden"), b"")
+    assert not isinstance(caught.value, replies.Absent)
+    with pytest.raises(replies.NotPassed):
+        replies.check(replies.read_head(b"HTTP/1.1 426 Upgrade Required\r\nWindlass-Server: 1"), b"{}")
+    with pytest.raises(replies.Gone):
+        replies.check(replies.read_head(b"HTTP/1.1 410 Gone\r\nWindlass-Server: 1"), b'{"message": "gone"}')
+    for nonsense in (b"", b"SSH-2.0", b"HTTP/2 200", b"HTTP/1.1 abc"):
+        with pytest.raises(replies.NotPassed):
+            replies.read_head(nonsense)

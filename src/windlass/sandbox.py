@@ -356,7 +356,7 @@ class Sandbox(handles.Object):
             if info["state"] == "finished":
                 raise exception.ConflictError(f"the sandbox has finished before it was ready: {info['message']}")
             if time.monotonic() >= end:
-                raise exception.TimeoutError(f"the sandbox was not ready within {timeout:g} s")
+                raise exception.TimeoutError(f"the sandbox was not ready within {timeout:g} s{_in_line(info)}")
 
     @faces.method
     async def get_tags(self) -> dict[str, str]:
@@ -689,13 +689,15 @@ class Sandbox(handles.Object):
             'http://127.0.0.1:40213'
         """
         from windlass import tunnel
+        from windlass.client import sandboxes
 
         if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
             raise exception.InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
         try:
             told = await _request("sandbox.tunnels", {"sandbox_id": self._usable(), "seconds": float(timeout)})
         except exception.TimeoutError:
-            raise exception.SandboxTimeoutError(f"the sandbox did not run within {timeout:g} s") from None
+            line = _in_line(await sandboxes.about(self.object_id))
+            raise exception.SandboxTimeoutError(f"the sandbox did not run within {timeout:g} s{line}") from None
         return {
             one["port"]: tunnel.Tunnel(one["host"], one["number"], one["host"] if one["raw"] else "", one["raw"])
             for one in told["tunnels"]
@@ -878,6 +880,11 @@ def _made(info: messages.SandboxInfo) -> Sandbox:
     made._hydrate(info["sandbox_id"], {"info": info})
     made._code = info["code"]
     return made
+
+
+def _in_line(info: messages.SandboxInfo) -> str:
+    """Where a sandbox stands that waits for room; "" for others."""
+    return f": it is number {info['position']} of those that wait for room" if info["position"] else ""
 
 
 def _later(what: str) -> exception.UnimplementedError:

@@ -22,6 +22,10 @@ SPEC = {
 class Worker(fakes.Worker):
     """Says of each wanted sandbox that it runs, and answers commands with what they are."""
 
+    def __init__(self, *arguments, **more) -> None:
+        super().__init__(*arguments, **more)
+        self.asked: list[tuple[str, dict]] = []
+
     async def _make(self, identity: str) -> None:
         plan = (await self.peer.request("container.plan", {"container_id": identity})).body
         self.plans.append(plan)
@@ -33,6 +37,7 @@ class Worker(fakes.Worker):
         await self.peer.request("worker.report", {"containers": [real], "whole": False})
 
     def _serve(self, incoming) -> None:
+        self.asked.append((incoming.method, incoming.body))
         if incoming.method == "sandbox.snapshot":
             incoming.reply({"meta": META})
         elif incoming.method.startswith("sandbox."):
@@ -301,3 +306,28 @@ def test_a_sandbox_that_waits_for_a_gpu_holds_up_no_other_and_gets_it_when_it_is
             await here.create(gpus=[{"kind": "H100", "count": 1}])
 
     play(scene)
+
+
+def test_a_command_ends_when_the_terminals_that_it_belongs_to_have_gone(play):
+    async def scene(platform):
+        here = await Scene(platform).begin()
+        identity = await here.create()
+        await here.until(identity, "running")
+        clients = [await platform.client() for _ in range(2)]
+        reference = {"sandbox_id": identity, "exec_id": ids.new("ex")}
+        streams = [client.peer.stream("sandbox.exec_hold", reference) for client in clients]
+        readers = [asyncio.get_running_loop().create_task(stream.__anext__()) for stream in streams]
+        await asyncio.sleep(0.05)
+        clients[0].peer.close()
+        await asyncio.sleep(0.3)
+        assert "sandbox.exec_kill" not in [method for method, _ in here.worker.asked]
+        clients[1].peer.close()
+        for _ in range(100):
+            if (killed := [body for method, body in here.worker.asked if method == "sandbox.exec_kill"]):
+                break
+            await asyncio.sleep(0.02)
+        assert [body["exec_id"] for body in killed] == [reference["exec_id"]]
+        await asyncio.gather(*readers, return_exceptions=True)
+        assert platform.core.holds == {}
+
+    play(scene, reconnect=0.2)

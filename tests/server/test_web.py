@@ -358,6 +358,9 @@ def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(pla
         program.write(b"answer")
         program.write_eof()
         assert await asyncio.wait_for(visitor_reader.read(), 5) == b"answer"
+        _, silent = await asyncio.open_connection(tunnel["host"], tunnel["port"])
+        assert (await asyncio.wait_for(visits.__anext__(), 5)).body["ticket"], "the program may have to speak first"
+        silent.close()
         visitor.close()
         program.close()
         await visits.aclose()

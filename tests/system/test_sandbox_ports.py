@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import socket
 import ssl
 import threading
@@ -293,3 +294,14 @@ def test_tokens_that_make_no_sense_are_refused(served):
             served.create_connect_token(**wrong)
     with pytest.raises(exception.InvalidError):
         served.tunnels(timeout=0)
+
+
+def test_one_that_waits_for_room_says_its_place_in_line(app):
+    most = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20 * 0.6)
+    first = windlass.Sandbox.create(app=app, memory=most)
+    first.exec("true").wait()
+    second = windlass.Sandbox.create(app=app, memory=most, encrypted_ports=[80])
+    with pytest.raises(exception.SandboxTimeoutError, match="number 1 of those that wait"):
+        second.tunnels(timeout=0.3)
+    for one in (second, first):
+        one.terminate(wait=True)

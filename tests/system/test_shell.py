@@ -89,6 +89,16 @@ def test_a_shell_at_a_terminal_follows_the_window_and_hands_on_ctrl_c(stage, sha
     assert shell.leaves() == 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_a_shell_whose_terminal_is_closed_leaves_nothing_behind(shared, stage, typed, number):
+    typed.append(Typist(stage, "shell", shared.object_id, "--cmd", "echo here; sleep 4711"))
+    typed[0].sees("here")
+    os.kill(typed[0].process.pid, number)
+    assert typed[0].leaves() == 130
+    look = "for each in /proc/[0-9]*/cmdline; do tr '\\0' ' ' < $each; done 2>/dev/null | grep -c 'sleep 471[1]'"
+    until(lambda: shared.exec("sh", "-c", look).stdout.read() == "0\n", what="the end of what it ran")
+
+
 def test_a_program_attaches_its_own_terminal(stage, shared, typed, tmp_path):
     (tmp_path / "attached.py").write_text(ATTACHED)
     typed.append(Typist(stage, str(tmp_path / "attached.py"), shared.object_id, program=[sys.executable]))

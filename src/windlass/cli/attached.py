@@ -8,10 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from windlass import paths
+from windlass import exception, paths
 from windlass.cli import control, terminal
 from windlass.client import attach, bridge, session
-from windlass.kit import ids
+from windlass.kit import ids, tasks
 
 
 def run(sandbox_id: str, command: list[str], *, pty: bool, workdir: str | None = None) -> int:
@@ -39,12 +39,29 @@ async def _queue() -> asyncio.Queue[tuple[int, int]]:
 
 async def _attached(body: dict[str, Any], sizes: asyncio.Queue[tuple[int, int]]) -> int:
     await session.current().request("sandbox.exec", body)
-    return await attach.attach(body["sandbox_id"], body["exec_id"], sizes)
+    async with tasks.Tasks(on_failure=lambda name, exc: None) as owned:
+        owned.start(_hold(_reference(body)), "hold of a command")
+        return await attach.attach(body["sandbox_id"], body["exec_id"], sizes)
+
+
+async def _hold(reference: dict[str, str]) -> None:
+    """Let the command end with us, however we end."""
+    patience = session.Patience()
+    while True:
+        try:
+            async with contextlib.aclosing(session.current().stream("sandbox.exec_hold", reference)) as held:
+                async for _ in held:
+                    continue
+        except exception.ServiceError as exc:
+            await patience.wait(exc)
 
 
 async def _ended(body: dict[str, Any]) -> None:
-    reference = {"sandbox_id": body["sandbox_id"], "exec_id": body["exec_id"]}
-    await session.current().request("sandbox.exec_kill", reference)
+    await session.current().request("sandbox.exec_kill", _reference(body))
+
+
+def _reference(body: dict[str, Any]) -> dict[str, str]:
+    return {"sandbox_id": body["sandbox_id"], "exec_id": body["exec_id"]}
 
 
 @contextlib.contextmanager

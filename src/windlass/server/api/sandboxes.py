@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Coroutine
 from typing import Any
@@ -253,6 +254,32 @@ for _method in ("stdin", "exec", "exec_write", "file", "unmount"):
     _handed_on(f"sandbox.{_method}", "sandbox_id")
 for _method in ("exec_wait", "exec_read", "exec_kill", "watch"):
     _handed_on(f"sandbox.{_method}", "sandbox_id", used=False)
+
+
+@door.handler("sandbox.exec_hold", "sandbox_id", "exec_id")
+def hold(core: Core, who: door.Who, body: messages.ExecRef, incoming: peer.Incoming) -> None:
+    """As long as somebody listens. When the last one has gone for a while, the command is of no use to anybody."""
+    core.holds[body["exec_id"]] = core.holds.get(body["exec_id"], 0) + 1
+    incoming.on_cancel = functools.partial(_let_go, core, body)
+
+
+def _let_go(core: Core, body: messages.ExecRef) -> None:
+    identity = body["exec_id"]
+    core.holds[identity] -= 1
+    core.tasks.start(_kill_unheld(core, body), f"end of {identity}")
+
+
+async def _kill_unheld(core: Core, body: messages.ExecRef) -> None:
+    await core.clock.sleep(core.settings.reconnect)
+    identity = body["exec_id"]
+    one = core.world.sandboxes.get(body["sandbox_id"])
+    if core.holds.get(identity, 0) > 0:
+        return
+    if core.holds.pop(identity, None) is None or one is None:
+        return
+    with contextlib.suppress(exception.Error):  # it has ended, or its worker comes back without it
+        where, container_id = await _place_of(core, one, one.id, ended=True)
+        await where.peer.request("sandbox.exec_kill", {"sandbox_id": container_id, "exec_id": identity})
 
 
 @door.handler("sandbox.mount", "sandbox_id", "path", "image_id")

@@ -51,6 +51,8 @@ class Core:
     tasks: tasks.Tasks
     execs: dict[str, machines.Worker] = dataclasses.field(default_factory=dict)
     """Where each running command of ``container.exec`` runs."""
+    holds: dict[str, int] = dataclasses.field(default_factory=dict)
+    """How many terminals each command of a sandbox ends with, when the last of them has gone."""
     queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)
     """Partitions that somebody deals with."""
     collections: dict[str, collections.Row] = dataclasses.field(default_factory=dict)

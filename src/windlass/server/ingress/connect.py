@@ -128,10 +128,8 @@ async def answer(
 ) -> http.StreamResponse:
     """Raises ``Refusal``."""
     entry = admit(core, request, door)
-    if door.root and entry.shown and request.headers.get("Sec-Fetch-Mode") == "navigate":
-        # A browser goes on where this sandbox is alone with its cookies: by path it would share them with all others.
-        where = f"{request.scheme}://{door.label}.localhost:{core.web.port}{door.path}?{door.query}"
-        return answers.response(307, "it is there", {"Location": where})
+    if entry.shown and (elsewhere := _elsewhere(core, request, entry)) is not None:
+        return elsewhere
     actions.visited(core, entry.sandbox.id, 1)
     try:
         return await _pass_on(core, table, owner, request, entry)
@@ -139,6 +137,22 @@ async def answer(
         raise answers.Refusal(502, "the program in the sandbox did not answer") from None
     finally:
         actions.visited(core, entry.sandbox.id, -1)
+
+
+def _elsewhere(core: core_module.Core, request: http.BaseRequest, entry: Entry) -> http.StreamResponse | None:
+    """Where a browser goes on that came with a token: to a host name of the sandbox's own, because by path it would
+    share its cookies with all others; then to the same address without the token, which pages could read there."""
+    door = entry.door
+    if request.headers.get("Sec-Fetch-Mode") != "navigate":
+        return None
+    if door.root:
+        port = core.web.tls_port if request.scheme == "https" else core.web.port
+        where = f"{request.scheme}://{door.label}.localhost:{port}{door.path}?{door.query}"
+        return answers.response(307, "it is there", {"Location": where})
+    if request.headers.get("Sec-Fetch-Dest") != "document" or request.method != "GET":
+        return None
+    where = f"{'/' + door.path.lstrip('/')}{'?' if entry.query else ''}{entry.query}"
+    return answers.response(303, "it is there", {"Location": where, "Set-Cookie": _cookie(request, entry)})
 
 
 async def _pass_on(

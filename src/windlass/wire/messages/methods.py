@@ -138,6 +138,7 @@ METHODS: dict[str, Method] = {
     "sandbox.exec_wait": Method("request", CALLER, sandboxes.ExecRef, sandboxes.ExecState),
     "sandbox.exec_read": Method("request", CALLER, sandboxes.ExecRead, sandboxes.ExecPiece),
     "sandbox.exec_write": Method("request", CALLER, sandboxes.SandboxInput, common.Empty),
+    "sandbox.exec_hold": Method("stream", CALLER, sandboxes.ExecRef, common.Empty),
     "sandbox.exec_kill": Method("request", CALLER, sandboxes.ExecRef, common.Empty),
     "sandbox.file": Method("request", CALLER, sandboxes.FileRequest, sandboxes.FileReply),
     "sandbox.watch": Method("stream", CALLER, sandboxes.WatchRequest, sandboxes.WatchEvent),

@@ -602,3 +602,29 @@ def test_only_servers_have_a_target_of_their_own(play):
             await client.request("function.autoscaler", function_id=function, target_concurrency=2)
 
     play(scene)
+
+
+def test_requests_of_one_connection_are_answered_in_turn_whatever_way_they_go(play):
+    async def scene(platform):
+        await standing(platform)
+        assert status(await sent(platform, request())) == 200
+
+        async def client() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+            plain = b"GET /%b HTTP/1.1\r\n" + HOST + b"\r\n"
+            posted = b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
+            for burst in ([b"a"], [b"a"], [b"a", b"slow", b"a"], [b"a"], [b"slow"], [b"p", b"a"]):
+                for one in burst:
+                    writer.write(posted if one == b"p" else plain.replace(b"%b", one))
+                    await asyncio.sleep(0.005)
+                for one in burst:
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+                    assert status(head) == 200
+                    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+                    body = await reader.readexactly(length)
+                    assert body == (b"abc" if one == b"p" else b"hello")
+            writer.close()
+
+        await asyncio.gather(*(client() for _ in range(8)))
+
+    play(scene, web_port=0)

@@ -13,7 +13,9 @@ declare -A packages=(
   [rclone]=rclone [fusermount3]=fuse3
 )
 # Only what tests need.
-declare -A test_packages=([docker-registry]=docker-registry [busybox]=busybox-static [podman]=podman)
+declare -A test_packages=(
+  [docker-registry]=docker-registry [busybox]=busybox-static [podman]=podman [caddy]=caddy [nginx]=nginx-light
+)
 
 missing_packages() {
   local command list=()
@@ -21,7 +23,7 @@ missing_packages() {
     PATH=$PATH:/usr/sbin:/sbin command -v "$command" >/dev/null || list+=("${packages[$command]}")
   done
   [ "${1:-}" = dev ] && for command in "${!test_packages[@]}"; do
-    command -v "$command" >/dev/null || list+=("${test_packages[$command]}")
+    PATH=$PATH:/usr/sbin command -v "$command" >/dev/null || list+=("${test_packages[$command]}")
   done
   python3 -c 'import ensurepip, venv' 2>/dev/null || list+=(python3-venv)
   [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || list+=(debian-archive-keyring)

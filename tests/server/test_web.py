@@ -8,6 +8,7 @@ import ssl
 
 import fakes
 import pytest
+import sites
 
 from windlass import exception, paths
 from windlass.kit import ids
@@ -15,57 +16,14 @@ from windlass.server.ingress import edge, listener
 from windlass.server.objects import authority
 from windlass.wire import web
 
-ASGI = {"kind": "asgi", "label": "here", "custom_domains": [], "requires_proxy_auth": False}
 HOST = b"Host: local--here-dev.localhost\r\n"
 
 
-class Site:
-    """Answers for the fake runners, by the connection that containers have to the edge."""
-
-    def __init__(self) -> None:
-        self.worker: fakes.Worker | None = None
-        self.writer: asyncio.StreamWriter | None = None
-        self.heads: list[dict] = []
-        self.paths: dict[str, object] = {}
-
-    async def open(self, **wrong) -> asyncio.StreamWriter:
-        home, plan = self.worker.home, self.worker.plans[-1]["runner"]
-        path = paths.containers_socket(home).parent / web.SOCKET
-        self.reader, writer = await asyncio.open_unix_connection(str(path))
-        hello = {"container_id": plan["container_id"], "token": plan["token"], **wrong}
-        writer.write(json.dumps(hello).encode() + b"\n")
-        return writer
-
-    async def work(self, args, kwargs, lease):
-        if self.writer is None:
-            self.writer = await self.open()
-        head = json.loads(args[0])
-        self.heads.append(head)
-        number, path = head["n"], head["path"]
-        if path == "/fail":
-            raise ValueError("no")
-        if path == "/keep":
-            return NotImplemented
-        if path == "/slow":
-            await asyncio.sleep(0.4)
-        if path == "/strange":
-            self.writer.write(web.pack(web.HEAD, number, b"{nonsense"))
-            return None
-        if path == "/frame":
-            self.writer.write(b"\xff" * 100)
-            return NotImplemented
-        body = args[1] if len(args) > 1 else b"hello"
-        said = json.dumps({"status": 200, "headers": [["content-length", str(len(body))]]}).encode()
-        frames = ((web.HEAD, said), (web.BODY, body), (web.END, b""))
-        self.writer.write(b"".join(web.pack(kind, number, data) for kind, data in frames))
-        return None
-
-
-async def standing(platform) -> tuple[Site, fakes.Client]:
-    site = Site()
+async def standing(platform) -> tuple[sites.Site, fakes.Client]:
+    site = sites.Site()
     site.worker = await platform.worker(site.work)
     client = await platform.client()
-    await client.app(web=ASGI, concurrency={"max_inputs": 100, "target_inputs": 100})
+    await client.app(web=sites.ASGI, concurrency={"max_inputs": 100, "target_inputs": 100})
     return site, client
 
 
@@ -164,7 +122,7 @@ def test_who_waits_too_long_is_asked_to_come_back_and_gets_the_answer_once(play,
 def test_too_many_waiting_requests_are_refused_with_429(play):
     async def scene(platform):
         client = await platform.client()
-        await client.app(web=ASGI)  # without a worker all wait
+        await client.app(web=sites.ASGI)  # without a worker all wait
         waiting = [asyncio.create_task(sent(platform, request())) for _ in range(3)]
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=5)
         assert [status(one.result()) for one in done] == [429]
@@ -295,14 +253,14 @@ def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play)
     async def scene(platform):
         await platform.worker(lambda args, kwargs, lease: None)
         client = await platform.client()
-        labelled = {"web": {**ASGI, "label": "shared"}}
+        labelled = {"web": {**sites.ASGI, "label": "shared"}}
         await client.deploy(ids.new("ap"), "one", f=(ids.new("fu"), labelled))
         with pytest.raises(exception.ConflictError, match=r"'two'.*'one'"):
             await client.deploy(ids.new("ap"), "two", g=(ids.new("fu"), labelled))
         with pytest.raises(exception.ConflictError, match=r"'g'.*'f'|'f'.*'g'"):
             await client.deploy(
-                ids.new("ap"), "three", f=(ids.new("fu"), {"web": {**ASGI, "label": "twice"}}),
-                g=(ids.new("fu"), {"web": {**ASGI, "label": "twice"}}),
+                ids.new("ap"), "three", f=(ids.new("fu"), {"web": {**sites.ASGI, "label": "twice"}}),
+                g=(ids.new("fu"), {"web": {**sites.ASGI, "label": "twice"}}),
             )  # fmt: skip
 
     play(scene, web_port=0)
@@ -311,7 +269,7 @@ def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play)
 def test_a_call_of_a_web_function_is_refused(play):
     async def scene(platform):
         client = await platform.client()
-        function = await client.app(web=ASGI)
+        function = await client.app(web=sites.ASGI)
         with pytest.raises(exception.InvalidError, match="web function"):
             await client.run(function, [1])
 
@@ -419,7 +377,7 @@ def test_a_given_certificate_is_shown_for_its_domain(home):
     assert keeper.choose("../../etc/passwd", known=True) is None
 
 
-async def direct(platform) -> tuple[Site, asyncio.StreamReader, asyncio.StreamWriter]:
+async def direct(platform) -> tuple[sites.Site, asyncio.StreamReader, asyncio.StreamWriter]:
     """A container whose leases come by the edge's own connection."""
     site, _ = await standing(platform)
     assert status(await sent(platform, request())) == 200  # there is a container now
@@ -541,14 +499,14 @@ def test_more_requests_than_the_rate_are_refused_with_429(play):
 
 def test_an_ephemeral_app_ends_its_labels_as_its_client_says_also_after_a_restart(play):
     async def scene(platform):
-        site = Site()
+        site = sites.Site()
         site.worker = await platform.worker(site.work)
         client = await platform.client()
         app, function = ids.new("ap"), ids.new("fu")
         with pytest.raises(exception.InvalidError, match="dev_suffix"):
             await client.request("app.create", app_id=app, name=None, description="t", dev_suffix="a-b")
         await client.request("app.create", app_id=app, name=None, description="t", dev_suffix="ann")
-        spec = {**fakes.SPEC, "web": ASGI}
+        spec = {**fakes.SPEC, "web": sites.ASGI}
         await client.request("function.create", app_id=app, function_id=function, spec=spec)
         await client.request("app.publish", app_id=app, functions={"f": function})
         info = await client.request("function.get", function_id=function)
@@ -560,13 +518,13 @@ def test_an_ephemeral_app_ends_its_labels_as_its_client_says_also_after_a_restar
     play(scene, web_port=0)
 
 
-SERVER = {**ASGI, "kind": "server", "port": 80, "startup_timeout": 5.0, "stateless": True, "grace": 2.0}
+SERVER = {**sites.ASGI, "kind": "server", "port": 80, "startup_timeout": 5.0, "stateless": True, "grace": 2.0}
 BOUNDS = {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 60.0}
 
 
 def test_a_server_answers_503_until_a_container_is_ready_and_when_all_are_full(play):
     async def scene(platform):
-        site = Site()
+        site = sites.Site()
         client = await platform.client()
         concurrency = {"max_inputs": 2, "target_inputs": 1}
         function = await client.app(
@@ -600,8 +558,34 @@ def test_a_server_answers_503_until_a_container_is_ready_and_when_all_are_full(p
 def test_only_servers_have_a_target_of_their_own(play):
     async def scene(platform):
         client = await platform.client()
-        function = await client.app(web=ASGI)
+        function = await client.app(web=sites.ASGI)
         with pytest.raises(exception.InvalidError, match="for servers"):
             await client.request("function.autoscaler", function_id=function, target_concurrency=2)
 
     play(scene)
+
+
+def test_requests_of_one_connection_are_answered_in_turn_whatever_way_they_go(play):
+    async def scene(platform):
+        await standing(platform)
+        assert status(await sent(platform, request())) == 200
+
+        async def client() -> None:
+            reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+            plain = b"GET /%b HTTP/1.1\r\n" + HOST + b"\r\n"
+            posted = b"POST /p HTTP/1.1\r\n" + HOST + b"Content-Length: 3\r\n\r\nabc"
+            for burst in ([b"a"], [b"a"], [b"a", b"slow", b"a"], [b"a"], [b"slow"], [b"p", b"a"]):
+                for one in burst:
+                    writer.write(posted if one == b"p" else plain.replace(b"%b", one))
+                    await asyncio.sleep(0.005)
+                for one in burst:
+                    head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+                    assert status(head) == 200
+                    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+                    body = await reader.readexactly(length)
+                    assert body == (b"abc" if one == b"p" else b"hello")
+            writer.close()
+
+        await asyncio.gather(*(client() for _ in range(8)))
+
+    play(scene, web_port=0)

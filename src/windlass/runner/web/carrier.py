@@ -33,7 +33,8 @@ class Carrier(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._streams: dict[int, Stream] = {}
         self._reader = web.Reader(self._frame)
-        self._writable = True
+        self._out: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._up = asyncio.Event()
         self._again: asyncio.Task[None] | None = None
@@ -41,7 +42,7 @@ class Carrier(asyncio.Protocol):
 
     async def open(self) -> None:
         """Raises ``ServiceError`` when the edge cannot be reached."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         try:
             await loop.create_unix_connection(lambda: self, self._path)
         except OSError as exc:
@@ -82,9 +83,22 @@ class Carrier(asyncio.Protocol):
                 raise exception.ServiceError("the connection to the web edge was lost") from None
 
     def write(self, data: bytes) -> None:
+        """At the end of the loop's turn, together with what else there is; large pieces at once, without a copy."""
         if self._transport is None:
             raise Gone("the connection to the web edge was lost")
-        self._transport.write(data)
+        if len(data) > _LARGE:
+            self._flush()
+            self._transport.write(data)
+            return
+        if not self._out:
+            assert self._loop is not None
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def forget(self, number: int) -> None:
         self._streams.pop(number, None)
@@ -93,6 +107,7 @@ class Carrier(asyncio.Protocol):
         self._closing = True
         if self._again is not None:
             self._again.cancel()
+        self._flush()
         if self._transport is not None:
             self._transport.close()
 
@@ -111,7 +126,7 @@ class Carrier(asyncio.Protocol):
         self._reader.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+        self._transport, self._out = None, []
         self._up.clear()
         streams, self._streams = self._streams, {}
         for stream in streams.values():

@@ -113,7 +113,7 @@ def transient(core: Core, function: machines.Function, method: str, data: work.D
     )
     call.transient, call.method = True, method
     _admit(core, call, 1)
-    core.turn.begin()
+    core.turn.touch()
     core.counters.call += 1
     call.closed = True
     call.watchers.append(watcher)

@@ -28,7 +28,7 @@ class Turn:
 
     def __init__(self, db: database.Database) -> None:
         self._db = db
-        self._open = False
+        self._open = self._begun = False
         self.commits = 0
         self.took = measures.Timing()
         """How long commits take."""
@@ -59,8 +59,14 @@ class Turn:
 
     def begin(self) -> None:
         """Make sure that a transaction is open; it ends with this turn of the event loop."""
-        if not self._open:
+        if not self._begun:
             self._db.begin()
+            self._begun = True
+        self.touch()
+
+    def touch(self) -> None:
+        """The same for what changes memory alone: the database is only asked if something else needs it."""
+        if not self._open:
             self._open = True
             asyncio.get_running_loop().call_soon(self.end)
 
@@ -75,6 +81,10 @@ class Turn:
 
     def flush(self) -> None:
         """Write the rows noted so far, so that statements see them."""
+        if not self._begun:
+            if not (self.inserted or self.changed or self.outputs or self.records or self.done_calls):
+                return
+            self.begin()
         if self.inserted:
             rows, self.inserted = self.inserted, []
             inputs.insert(self._db, rows)
@@ -104,15 +114,16 @@ class Turn:
         try:
             self.prepare()
             self.flush()
-            began = time.perf_counter()
-            self._db.commit()
-            self.took.add(time.perf_counter() - began)
-            self.commits += 1
+            if self._begun:
+                began = time.perf_counter()
+                self._db.commit()
+                self.took.add(time.perf_counter() - began)
+                self.commits += 1
         except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
             self._fail(exc)
             return
         fresh, leases, answers, after = self.fresh, self.leases, self.answers, self.after
-        self._open = False
+        self._open = self._begun = False
         self._reset()
         if fresh:
             _try(lambda: self.push(fresh))
@@ -135,7 +146,7 @@ class Turn:
         try:
             self._db.rollback()
         finally:
-            self._open = False
+            self._open = self._begun = False
             self._reset()
         for incoming, _, _ in answers:
             incoming.fail(exc)

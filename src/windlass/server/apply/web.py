@@ -243,7 +243,7 @@ def _values(schema: list[functions.ParameterSpec], given: dict[str, str]) -> dic
 
 def succeeded(core: Core, container: machines.Container, item: work.Input, seconds: float) -> None:
     """A request was answered, as its runner said by the connection of the edge."""
-    core.turn.begin()
+    core.turn.touch()
     function, container.seen_at = container.function, core.clock.now()
     function.seconds = attempts.smooth(function.seconds, seconds)
     item.usage = (seconds, None, None)

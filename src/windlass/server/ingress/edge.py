@@ -21,8 +21,8 @@ from windlass.wire import web
 PATIENCE = 150.0
 """Seconds for a response to begin, before the client is asked to come back for it."""
 _PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
-_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
-_BODILESS = frozenset({204, 304})
+HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
+BODILESS = frozenset({204, 304})
 _log = logging.getLogger(__name__)
 
 
@@ -42,7 +42,14 @@ class Edge:
     async def handle(self, request: http.BaseRequest) -> http.StreamResponse:
         began = asyncio.get_running_loop().time()
         status, label, client = 499, "-", request.remote
+        begun, request.protocol.taken = request.protocol.taken, None  # type: ignore[attr-defined]
         try:
+            if begun is not None:
+                began, target = begun.at, begun.target
+                label, client = target.route.label, target.client.address
+                response = await self.respond(request, target, begun.exchange, None)
+                status = response.status
+                return response
             asking = requests.client(self.fronts, request)
             client = asking.address
             if (door := connect.door(self.core, asking, request)) is not None:
@@ -68,7 +75,7 @@ class Edge:
         finally:
             seconds = asyncio.get_running_loop().time() - began
             self.core.measures.web[status] += 1
-            self.access.add(client, label, request.method, _shown(request), status, seconds)
+            self.access.add(client, label, request.method, requests.shown(request), status, seconds)
 
     def _pace(self) -> None:
         """Refuse what comes faster than the settings allow."""
@@ -150,7 +157,7 @@ class Edge:
             if exchange.refused:
                 raise answers.Refusal(exchange.refused, answers.BAD_BODY)
             if kind == web.HEAD:
-                return _head(data)
+                return head_of(data)
             if kind == web.GONE:
                 if exchange.status == exchanges.LOST:
                     raise answers.Refusal(502, answers.LOST)
@@ -186,10 +193,6 @@ def _result_of(target: requests.Target) -> str | None:
         if name == requests.RESULT:
             return value
     return None
-
-
-def _shown(request: http.BaseRequest) -> str:
-    return request.raw_path.partition("?")[0][:200].encode("ascii", "backslashreplace").decode()
 
 
 def _refused(refusal: answers.Refusal) -> http.Response:
@@ -237,7 +240,7 @@ async def _pump(request: http.BaseRequest, exchange: exchanges.Exchange) -> None
         exchange.refuse(400)
 
 
-def _head(data: bytes) -> dict[str, Any]:
+def head_of(data: bytes) -> dict[str, Any]:
     try:
         head: dict[str, Any] = msgspec.json.decode(data)
         status = head["status"]
@@ -262,7 +265,7 @@ async def _respond(
         whole.headers.clear()
         _copy(head, whole)
         length = whole.headers.get("Content-Length")
-        if length is not None and length != str(len(body)) and request.method != "HEAD" and status not in _BODILESS:
+        if length is not None and length != str(len(body)) and request.method != "HEAD" and status not in BODILESS:
             raise answers.Refusal(502, "the app's response is not as long as it said")
         return whole
     response = http.StreamResponse(status=status)
@@ -287,7 +290,7 @@ def _text(value: str) -> str:
 
 def _copy(head: dict[str, Any], response: http.StreamResponse) -> None:
     for name, value in head["headers"]:
-        if name.lower() not in _HOP:
+        if name.lower() not in HOP:
             response.headers.add(name, value if value.isascii() else _text(value))
     response.headers.setdefault("Server", "windlass")
 

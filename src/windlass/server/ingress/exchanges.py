@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
@@ -36,7 +37,7 @@ LOST = -1
 class Exchange:
     __slots__ = (
         "arrived", "call", "carrier", "complete", "core", "credit", "item", "number", "over", "position", "refused",
-        "status", "table", "waiters",
+        "status", "table", "told", "waiters",
     )  # fmt: skip
 
     def __init__(self, table: Table, number: int) -> None:
@@ -58,6 +59,8 @@ class Exchange:
         self.over = False
         """Whether nothing comes any more."""
         self.position = 0
+        self.told: Callable[[], None] | None = None
+        """Is called when something has arrived, in the place of ``waiters``."""
         self.waiters: list[asyncio.Future[None]] = []
 
     # -- from the call (``apply.outputs``) ----------------------------------------------------------------
@@ -148,6 +151,8 @@ class Exchange:
         await waiter
 
     def _wake(self) -> None:
+        if self.told is not None:
+            self.told()
         if self.waiters:
             waiters, self.waiters = self.waiters, []
             for waiter in waiters:

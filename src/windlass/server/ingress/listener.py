@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from aiohttp import http_exceptions, web_protocol
+from aiohttp import http_exceptions, streams, web_protocol
 from aiohttp import web as http
 
 from windlass import exception
@@ -21,7 +21,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
 from windlass.server.decide import ports as rules
-from windlass.server.ingress import answers, carriers, connect, edge, exchanges, ports, tunnels
+from windlass.server.ingress import answers, carriers, connect, edge, exchanges, express, ports, tunnels
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -35,8 +35,17 @@ _log = logging.getLogger(__name__)
 class Connection(web_protocol.RequestHandler):
     """A connection of a client. A head that comes too slowly ends it."""
 
-    __slots__ = ("_head_timer",)
+    __slots__ = ("_begun", "_head_timer", "_held", "_way", "taken")
     _head_timer: asyncio.TimerHandle | None
+
+    def __init__(self, manager: Server, way: express.Way, **how: Any) -> None:
+        super().__init__(manager, **how)
+        self._way = way
+        self._begun: express.Begun | None = None
+        """The request that is on the short way: until it is answered, what follows waits in ``_held``."""
+        self._held: list[bytes] = []
+        self.taken: express.Begun | None = None
+        """The request that the edge has taken over from there."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -44,15 +53,78 @@ class Connection(web_protocol.RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._quick()
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._messages or self._current_request is not None:
+        if self._begun is not None:
+            self._hold(data)
+            return
+        waiter, self._waiter = self._waiter, None  # who answers shall not wake yet
+        try:
+            super().data_received(data)
+        finally:
+            self._waiter = waiter
+        if self._messages and waiter is not None and not waiter.done() and not self._shortened():
+            waiter.set_result(None)
+        if self._begun is not None:
+            self._quick()
+        elif self._messages or self._current_request is not None:
             self._quick()
             self._tell_bad_body()
         elif self._head_timer is None:
             self._head_timer = self._loop.call_later(_HEAD, self._slow)
+
+    def _shortened(self) -> bool:
+        """Let the one request that has come go the short way, if it can."""
+        message, payload = self._messages[0]
+        if len(self._messages) > 1 or payload is not streams.EMPTY_PAYLOAD or self._upgraded:
+            return False
+        if isinstance(message, web_protocol._ErrInfo) or not express.suits(message) or self._close:
+            return False
+        self._begun = self._way.begin(self, message, payload)
+        if self._begun is None:
+            return False
+        self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        return True
+
+    def _hold(self, data: bytes) -> None:
+        """Of a client that does not wait for the answer."""
+        self._held.append(data)
+        if sum(map(len, self._held)) > _BUFFER and self.transport is not None:
+            self.transport.pause_reading()
+
+    def expressed(self) -> None:
+        self._begun = None
+        self._keepalive = True
+        self._next_keepalive_close_time = self._loop.time() + _IDLE
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_later(_IDLE, self._process_keepalive)
+        self._go_on()
+
+    def take_over(self, begun: express.Begun) -> None:
+        self._begun, self.taken = None, begun
+        self._messages.appendleft((begun.message, begun.payload))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._held:
+            held, self._held = b"".join(self._held), []
+            if self.transport is not None:
+                self.transport.resume_reading()
+                self.data_received(held)
+
+    def _process_keepalive(self) -> None:
+        if self._begun is not None:
+            self._keepalive_handle = self._loop.call_later(_IDLE, self._process_keepalive)
+        else:
+            super()._process_keepalive()
 
     def _tell_bad_body(self) -> None:
         """The parser keeps an error in the middle of a body to itself; whoever reads it would wait for ever."""
@@ -91,8 +163,12 @@ class Connection(web_protocol.RequestHandler):
 class Server(http.Server):
     """Makes ``Connection``s."""
 
+    def __init__(self, edge: edge.Edge, **how: Any) -> None:
+        super().__init__(edge.handle, **how)
+        self.way = express.Way(edge)
+
     def __call__(self) -> Any:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self.way, loop=self._loop, **self._kwargs)
 
 
 @contextlib.asynccontextmanager
@@ -102,7 +178,7 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
     core.web.outside = fronts.outside(core.settings.web_url)
     answering = edge.Edge(core, table, owner)
     server = Server(
-        answering.handle, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
+        answering, handler_cancellation=True, access_log=None, keepalive_timeout=_IDLE,
         max_line_size=_LINE, max_field_size=_FIELD, max_headers=256, read_bufsize=_BUFFER, lingering_time=5.0,
     )  # fmt: skip
     async with _runners(core, table, folder):
@@ -119,6 +195,7 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
             core.web.tunnels.close_all()
             listener.close()
             secure.close()
+            server.way.leave_all()
             await server.shutdown(1.0)
             answering.access.flush()
 

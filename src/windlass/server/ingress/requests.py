@@ -33,6 +33,24 @@ _KEPT = frozenset({"host", "content-length", "cookie", "authorization"})
 _encode = msgspec.json.encode
 
 
+class Plain:
+    """A request that nobody made an object of: what its parser says of it, in the words of ``BaseRequest``."""
+
+    __slots__ = ("headers", "method", "raw_headers", "raw_path", "scheme", "transport", "version")
+
+    def __init__(self, message: Any, transport: Any) -> None:
+        self.headers, self.raw_headers, self.method = message.headers, message.raw_headers, message.method
+        self.raw_path, self.version, self.transport = message.path, message.version, transport
+        secure = transport is not None and transport.get_extra_info("sslcontext")
+        self.scheme = "https" if secure else "http"
+
+
+def shown(request: http.BaseRequest | Plain) -> str:
+    """The path, for the access log."""
+    path = request.raw_path.partition("?")[0][:200]
+    return path if path.isascii() else path.encode("ascii", "backslashreplace").decode()
+
+
 class Target(NamedTuple):
     """``root``: the part of the path that said whom it is for, "" where the host name did. ``client``: who asks."""
 

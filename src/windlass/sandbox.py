@@ -171,7 +171,7 @@ class Sandbox(handles.Object):
             h2_ports: not available in this version.
             unencrypted_ports: not available in this version.
             custom_domain: not available in this version.
-            proxy: not available in this version.
+            proxy: the ``Proxy`` by whose address it leaves.
             include_oidc_identity_token: not available in this version.
             readiness_probe: how to learn that it is ready, see ``wait_until_ready``.
             verbose: its log also tells of each command and each use of its files from outside.

@@ -10,7 +10,7 @@ from windlass.client import gpus, here, reach, sandboxes
 MOST_TIME = 86400
 _LATER = {
     "encrypted_ports": "open ports", "h2_ports": "open ports", "unencrypted_ports": "open ports",
-    "custom_domain": "custom domains", "proxy": "proxies",
+    "custom_domain": "custom domains",
     "include_oidc_identity_token": "identity tokens",
     "_experimental_enable_snapshot": "memory snapshots of sandboxes",
 }  # fmt: skip
@@ -49,7 +49,8 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     secrets = [*options.secrets(asked["secrets"]), *([options._env(asked["env"])] if asked["env"] else [])]
     name = "" if asked["name"] is None else sandboxes.check_name(asked["name"])
     image = options._image(asked["image"]) or _standard()
-    return app, image, secrets, mounted, shared, spec, name, sandboxes.check_tags(asked["tags"] or {})
+    tags, proxy = sandboxes.check_tags(asked["tags"] or {}), options.proxy(asked)
+    return app, image, secrets, mounted, shared, spec, name, tags, proxy
 
 
 def _app(app: Any) -> str:

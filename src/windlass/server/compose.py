@@ -24,6 +24,7 @@ from windlass.server.api import environments as _environments
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
 from windlass.server.api import nfs as _nfs
+from windlass.server.api import proxies as _proxies
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
@@ -48,9 +49,9 @@ from windlass.server.state import machines
 from windlass.server.store import database
 
 API = (
-    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _queues,
-    _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants, _volumes,
-    _web,
+    _apps, _blobs, _calls, _collections, _deployments, _dicts, _environments, _images, _machines, _nfs, _proxies,
+    _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels, _upkeep, _variants,
+    _volumes, _web,
     _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

@@ -280,6 +280,7 @@ class Worker:
 
     __slots__ = (
         "cpus", "gaps", "gpus", "has_templates", "images", "memory", "node", "peer", "runtime", "seen_at", "templates",
+        "uplink",
     )  # fmt: skip
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
@@ -289,6 +290,7 @@ class Worker:
         self.memory = int(hello.get("memory", 0))
         self.runtime = hello.get("runtime", "")
         self.gaps = list(hello.get("gaps", []))
+        self.uplink = hello.get("uplink", "")
         self.gpus = list(hello.get("gpus", []))
         self.images = set(hello.get("images", []))
         self.seen_at = 0.0

@@ -40,7 +40,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
     ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
     come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody. ``outbound_cidrs`` and
-    ``outbound_domains`` as of functions."""
+    ``outbound_domains`` and ``proxy`` as of functions."""
 
     workdir: str
     idle_timeout: float
@@ -54,6 +54,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     inbound_cidrs: list[str]
     outbound_cidrs: list[str]
     outbound_domains: list[str]
+    proxy: str
 
 
 class SandboxPlan(TypedDict, total=False):

@@ -39,7 +39,8 @@ class LentGpu(Gpu):
 
 
 class WorkerHello(TypedDict, total=False):
-    """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give."""
+    """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give.
+    ``uplink``: how containers are connected: "veth", "slirp" (by an ordinary user's program) or "none"."""
 
     node: str
     cpus: float
@@ -50,6 +51,7 @@ class WorkerHello(TypedDict, total=False):
     builds: list[str]
     images: list[str]
     gpus: list[Gpu]
+    uplink: str
 
 
 class WantedContainer(TypedDict, total=False):

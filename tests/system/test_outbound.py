@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,3 +92,11 @@ def test_containers_of_one_app_that_ask_for_it_reach_each_other_privately_and_no
     assert said == "welcome" and own.startswith(address[:9]) and own != address and "refused" in beyond
     assert next(door) == own, "the first that came is the only one that could"
     door.close()
+
+
+def test_a_container_does_not_start_by_an_address_that_the_machine_has_lost(net, program):
+    app = windlass.App.lookup("test-outbound-boxes", create_if_missing=True)
+    subprocess.run(["ip", "addr", "del", f"{net.here[1]}/29", "dev", net.link], check=True)
+    box = windlass.Sandbox.create("sleep", "300", app=app, proxy=windlass.Proxy.from_name("test-proxy"))
+    with pytest.raises(windlass.exception.Error, match="does not have"):
+        box.exec("true").wait()

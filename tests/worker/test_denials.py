@@ -28,7 +28,7 @@ def test_a_refusal_is_told_with_link_address_and_port() -> None:
         ("wc5", "203.0.113.7, protocol 99"),
     ]  # fmt: skip
     assert not list(denials.told(message(2, attribute(10, b"wc5\0")))), "other messages are none"
-    assert list(denials.told(message(0x400, attribute(10, b"wc5\0"))))[0][1] == "an address that is not IPv4"
+    assert next(iter(denials.told(message(0x400, attribute(10, b"wc5\0")))))[1] == "an address that is not IPv4"
 
 
 def test_no_bytes_make_it_fail() -> None:

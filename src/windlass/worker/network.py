@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from concurrent import futures
@@ -59,12 +60,15 @@ class NetworkPool:
     def __init__(
         self, place: node.Node, *, size: int = 8, time: clock.Clock | None = None,
         resolve: Callable[[str], Awaitable[list[str]]] = domains.addresses,
+        outside: Callable[[int], socket.socket] = socket.socket,
     ) -> None:  # fmt: skip
+        """``outside``: gives a socket in the machine's network."""
         self._node = place
         self._size = size if place.uplink.kind != "none" else 0
         self._time = time or clock.SystemClock()
         self._maker = netns.Maker(mtu=place.uplink.mtu)
         self._thread = ThreadPoolExecutor(1, "network")  # one after the other: the kernel does no two at once
+        self._outside = outside
         self._changes = changes.Changes(self._thread, egress.change)
         self._ready: list[int] = []
         self._owned: dict[str, Path] = {}
@@ -208,7 +212,16 @@ class NetworkPool:
     def _source(self, address: str) -> str:
         if self._node.uplink.kind != "veth":
             raise exception.UnimplementedError(f"no proxies: {sources.WHY[self._node.uplink.kind]}")
-        return sources.inner(self._node.home, address)
+        return sources.inner(self._node.home, address, self._is_there)
+
+    def _is_there(self, address: str) -> bool:
+        """Whether the machine has an address at this moment: only then can a socket be bound to it."""
+        with self._outside(socket.AF_INET) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                return False
+        return True
 
     @property
     def kind(self) -> str:
@@ -217,7 +230,8 @@ class NetworkPool:
 
     def addresses(self) -> proxy_messages.NetworkAddresses:
         """Those of the machine by which containers may leave."""
-        found = sorted(sources.load(self._node.home)["there"]) if self._node.uplink.kind == "veth" else []
+        known = sources.load(self._node.home)["there"] if self._node.uplink.kind == "veth" else []
+        found = sorted(filter(self._is_there, known))
         return {"addresses": found, "why": "" if found else sources.WHY[self._node.uplink.kind]}
 
     def _guest(self, address: str) -> domains.Guest | None:

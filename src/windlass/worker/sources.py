@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -89,10 +89,13 @@ def forget(home: Path) -> None:
     _file(home).unlink(missing_ok=True)
 
 
-def inner(home: Path, address: str) -> str:
-    """What stands for an address of the machine. Raises ``ExecutionError`` where it cannot be left by."""
+def inner(home: Path, address: str, is_there: Callable[[str], bool]) -> str:
+    """What stands for an address of the machine. Raises ``ExecutionError`` where it cannot be left by.
+
+    ``is_there`` tells of the machine's network now; the rules are as they were renewed last.
+    """
     found = load(home)
-    if address not in found["there"]:
+    if address not in found["there"] or not is_there(address):
         raise exception.ExecutionError(
             f"containers cannot leave by {address}, which this machine does not have (any more)",
             hint="`windlass proxy list` shows what proxies there are; make one with an address of this machine.",

@@ -25,11 +25,12 @@ import pytest
 
 class Internet(NamedTuple):
     """``server`` and ``other``: addresses that answer. ``here``: this machine's own two addresses on the way there;
-    ``here[1]`` is not what it would use by itself."""
+    ``here[1]`` is not what it would use by itself. ``link``: the interface that has them."""
 
     server: str
     other: str
     here: tuple[str, str]
+    link: str
 
 
 @contextlib.contextmanager
@@ -57,7 +58,7 @@ def internet(folder: Path) -> Iterator[Internet]:
             process.stdin.write("linked\n")
             process.stdin.flush()
             assert process.stdout.readline() == "ready\n"
-            yield Internet(server, other, (gateway, second))
+            yield Internet(server, other, (gateway, second), link)
         finally:
             process.kill()
             process.wait()

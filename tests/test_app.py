@@ -115,9 +115,15 @@ def test_removed_options_name_their_replacement(asked, instead):
         windlass.App("a").function(**asked)(at_top)
 
 
-def test_what_comes_later_says_so():
-    with pytest.raises(exception.UnimplementedError, match="proxies"):
-        windlass.App("a").function(proxy="mine")(at_top)
+def test_what_leads_out_is_checked_while_the_file_is_imported():
+    for asked, said in (
+        ({"proxy": "mine"}, "must be a Proxy"), ({"outbound_cidr_allowlist": ["example.com"]}, "neither a network"),
+        ({"outbound_domain_allowlist": "example.com"}, "must be a list"),
+        ({"outbound_domain_allowlist": [], "block_network": True}, "leaves no network"),
+        ({"proxy": windlass.Proxy.from_name("p"), "block_network": True}, "leaves no network"),
+    ):  # fmt: skip
+        with pytest.raises(exception.InvalidError, match=said):
+            windlass.App("a").function(**asked)(at_top)
 
 
 def test_generators_cannot_be_retried():

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from windlass.partial_function import web_endpoint as web_endpoint
     from windlass.partial_function import web_server as web_server
     from windlass.partial_function import wsgi_app as wsgi_app
+    from windlass.proxy import Proxy as Proxy
     from windlass.queue import Queue as Queue
     from windlass.retries import Retries as Retries
     from windlass.sandbox import Probe as Probe
@@ -74,6 +75,7 @@ _WHERE = {
     "NetworkFileSystem": "network_file_system",
     "Period": "schedule",
     "Probe": "sandbox",
+    "Proxy": "proxy",
     "Queue": "queue",
     "Retries": "retries",
     "Sandbox": "sandbox",
@@ -114,7 +116,7 @@ _MODULES = frozenset(
     {
         "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
         "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
-        "network_file_system", "partial_function", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
+        "network_file_system", "partial_function", "proxy", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
         "stream_type", "types", "volume", "workspace",
     }
 )  # fmt: skip

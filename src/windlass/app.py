@@ -403,7 +403,7 @@ class App:
             max_containers: never run more.
             buffer_containers: keep so many idle ones beyond what is needed while there is work.
             scaledown_window: seconds after which an idle container may be stopped, 2 to 3600.
-            proxy: not available yet.
+            proxy: the ``Proxy`` by whose address its containers leave.
             retries: how often a failed input is tried again.
             timeout: seconds that one input may run, 1 to 86400.
             startup_timeout: seconds that a container may take to start; by default like ``timeout``.
@@ -424,7 +424,9 @@ class App:
             restrict_modal_access: code in the containers cannot use the platform.
             single_use_containers: a container ends after one input.
             max_inputs: use ``single_use_containers``.
-            i6pn: not available.
+            i6pn: its containers have an IPv6 address of a private network, which they find at the host name
+                ``i6pn.modal.local``; by these addresses those containers of the app reach each other, and nobody else
+                reaches them. They tell each other with a ``Dict`` or a ``Queue``.
             include_source: overrides the app's setting.
             experimental_options: has no effect.
             keep_warm: removed, use ``min_containers``.

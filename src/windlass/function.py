@@ -611,6 +611,8 @@ class Function(_Base[P, R, O]):
         volumes = [*self._app._volumes.values(), *self._options.volumes.values()]
         needed: list[objects.Object] = [self._app._image_for(self), *self._app._secrets, *self._options.secrets]
         needed += self._options.network_file_systems.values()
+        if self._options.proxy is not None:
+            needed.append(self._options.proxy)
         if volumes:
             from windlass.client import buckets
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from windlass.cloud_bucket_mount import CloudBucketMount
     from windlass.image import Image
     from windlass.network_file_system import NetworkFileSystem
+    from windlass.proxy import Proxy
     from windlass.secret import Secret
     from windlass.volume import Volume
     from windlass.wire.messages import functions
@@ -33,7 +34,7 @@ MAX_INPUTS = 100_000
 
 FLAGS = (
     "serialized", "single_use_containers", "block_network", "restrict_modal_access", "enable_memory_snapshot",
-    "include_source", "nonpreemptible", "is_generator",
+    "include_source", "nonpreemptible", "is_generator", "i6pn",
 )  # fmt: skip
 
 RENAMED = {
@@ -45,25 +46,22 @@ RENAMED = {
     "mounts": "Image.add_local_file, add_local_dir or add_local_python_source",
 }
 
-LATER = {
-    "proxy": "proxies",
-    "i6pn": "private networks between containers",
-}
-
 
 class Options:
     """Validated options of one function."""
 
     __slots__ = (
-        "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "gpus", "image",
-        "include_source", "memory_limit", "memory_request", "network", "network_file_systems", "restrict_access",
-        "retries", "schedule", "secrets", "single_use", "snapshot", "startup_timeout", "timeout", "volumes",
+        "autoscaler", "block_network", "cpu_limit", "cpu_request", "ephemeral_disk", "gpus", "i6pn",
+        "image", "include_source", "memory_limit", "memory_request", "network", "network_file_systems", "proxy",
+        "restrict_access", "retries", "schedule", "secrets", "single_use", "snapshot", "startup_timeout", "timeout",
+        "volumes",
     )  # fmt: skip
 
     image: Image | None
     include_source: bool
     network: dict[str, list[str]]
     """What may be reached, in the words of the spec."""
+    proxy: Proxy | None
     secrets: list[Secret]
     volumes: dict[str, Volume | CloudBucketMount]
     network_file_systems: dict[str, NetworkFileSystem]
@@ -90,6 +88,10 @@ class Options:
         self.single_use = bool(asked.get("single_use_containers")) or _max_inputs(asked.get("max_inputs"))
         self.block_network = bool(asked.get("block_network"))
         self.network = reach.lists(asked)
+        self.proxy = proxy(asked)
+        self.i6pn = bool(asked.get("i6pn"))
+        if self.i6pn and self.block_network:
+            raise exception.InvalidError("block_network=True leaves no network between containers (i6pn)")
         self.snapshot = bool(asked.get("enable_memory_snapshot"))
         self.restrict_access = bool(asked.get("restrict_modal_access"))
 
@@ -108,9 +110,6 @@ def refuse(asked: Mapping[str, Any]) -> None:
     for old, new in RENAMED.items():
         if asked.get(old) is not None:
             raise exception.DeprecationError(f"{old}= was removed{f'; use {new}' if new else ''}")
-    for name, what in LATER.items():
-        if asked.get(name):
-            raise exception.UnimplementedError(f"{name}=: {what} are not supported by this version of Windlass")
     options = asked.get("experimental_options")
     if options is not None and not isinstance(options, dict):
         raise exception.InvalidError("experimental_options must be a dict")
@@ -263,6 +262,20 @@ def network_file_systems(given: Mapping[Any, Any] | None, beside: Mapping[str, A
     volume_work.check_once(checked)
     volume_work.check_apart(checked, beside)
     return checked
+
+
+def proxy(asked: Mapping[str, Any]) -> Proxy | None:
+    """The proxy that was asked for. Raises ``InvalidError``."""
+    given = asked.get("proxy")
+    if given is None:
+        return None
+    from windlass import proxy as proxies
+
+    if not isinstance(given, proxies.Proxy):
+        raise exception.InvalidError(f"proxy must be a Proxy, not {type(given).__name__}")
+    if asked.get("block_network"):
+        raise exception.InvalidError("block_network=True leaves no network for a proxy")
+    return given
 
 
 def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict[str, Any]:

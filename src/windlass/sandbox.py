@@ -180,7 +180,7 @@ class Sandbox(handles.Object):
             h2_ports: the same, where TLS offers HTTP/2, which the program then must speak.
             unencrypted_ports: the same, with plain TCP beside.
             custom_domain: tunnels have names below this domain of yours (``windlass domain add``).
-            proxy: not available in this version.
+            proxy: the ``Proxy`` by whose address it leaves.
             include_oidc_identity_token: not available in this version.
             readiness_probe: how to learn that it is ready, see ``wait_until_ready``.
             verbose: its log also tells of each command and each use of its files from outside.

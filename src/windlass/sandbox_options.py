@@ -11,7 +11,6 @@ from windlass.wire import reach as reach_names
 MOST_TIME = 86400
 _MOST_PORTS, _MOST_METADATA = 64, 512
 _LATER = {
-    "proxy": "proxies",
     "include_oidc_identity_token": "identity tokens",
 }  # fmt: skip
 _OLD = {"pty_info": "pty=True"}
@@ -57,7 +56,8 @@ def wish(args: Sequence[Any], asked: Mapping[str, Any]) -> tuple[Any, ...]:
     secrets = [*options.secrets(asked["secrets"]), *([options._env(asked["env"])] if asked["env"] else [])]
     name = "" if asked["name"] is None else sandboxes.check_name(asked["name"])
     image = options._image(asked["image"]) or _standard()
-    return app, image, secrets, mounted, shared, spec, name, sandboxes.check_tags(asked["tags"] or {})
+    tags, proxy = sandboxes.check_tags(asked["tags"] or {}), options.proxy(asked)
+    return app, image, secrets, mounted, shared, spec, name, tags, proxy
 
 
 def _app(app: Any) -> str:

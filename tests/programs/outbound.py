@@ -44,3 +44,56 @@ def blocked(targets: list[Any]) -> list[str]:
 @app.function(outbound_cidr_allowlist=[LISTED], outbound_domain_allowlist=["allowed.test"])
 def listed(targets: list[Any]) -> list[str]:
     return reach_all(targets)
+
+
+PROXY = os.environ.get("TEST_PROXY", "test-proxy")
+
+
+@app.function(proxy=windlass.Proxy.from_name(PROXY))
+def by_proxy(targets: list[Any]) -> list[str]:
+    return reach_all(targets)
+
+
+other = windlass.App("test-outbound-other")
+
+
+def private_address() -> str:
+    return str(socket.getaddrinfo("i6pn.modal.local", None, socket.AF_INET6)[0][4][0])
+
+
+@app.function(i6pn=True, timeout=120)
+def welcome(seconds: float) -> Any:
+    """A generator: its private address, then who came first."""
+    own = private_address()
+    with socket.create_server((own, 7777), family=socket.AF_INET6) as server:
+        server.settimeout(seconds)
+        yield own
+        while True:
+            visitor, peer = server.accept()
+            with visitor:
+                visitor.sendall(b"welcome\n")
+            yield peer[0]
+
+
+def visit(address: str, port: int = 7777) -> str:
+    try:
+        with socket.create_connection((address, port), 3) as s:
+            return s.recv(100).decode().strip()
+    except OSError as exc:
+        return f"refused: {exc}"
+
+
+@app.function(i6pn=True)
+def visit_privately(address: str) -> tuple[str, str, str]:
+    """What it got, its own address, and what it gets from an address of the internet."""
+    return visit(address), private_address(), visit("2001:db8::1", 80)
+
+
+@app.function()
+def visit_without(address: str) -> str:
+    return visit(address)
+
+
+@other.function(i6pn=True)
+def visit_from_elsewhere(address: str) -> str:
+    return visit(address)

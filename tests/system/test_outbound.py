@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,12 +25,14 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Iterator[internet.Internet]
 def program(stage: Stage, net: internet.Internet) -> Iterator[Any]:
     """The app, running, with its list as the test's internet needs it."""
     stage.base()
+    stage.cli("proxy", "create", "test-proxy", "--address", net.here[1], check=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TEST_OTHER", net.other)
         from programs import outbound
 
         with outbound.app.run():
             yield outbound
+    stage.cli("proxy", "delete", "test-proxy", "--yes", check=0)
 
 
 def test_a_function_reaches_what_its_lists_allow_and_its_log_tells_the_rest(stage, net, program):
@@ -55,3 +58,45 @@ def test_a_sandbox_reaches_what_its_lists_allow(stage, net, program):
     until(lambda: "it names no server" in "".join(entry.message for entry in named.logs.tail(20)))
     for one in (box, named):
         one.terminate(wait=True)
+
+
+def test_containers_that_name_a_proxy_are_seen_with_its_address(stage, net, program):
+    assert program.by_proxy.remote([(net.server, 80)]) == [f"from {net.here[1]}"]
+    assert program.free.remote([(net.server, 80)]) == [f"from {net.here[0]}"], "and others are not"
+    app = windlass.App.lookup("test-outbound-boxes", create_if_missing=True)
+    proxy = windlass.Proxy.from_name("test-proxy")
+    box = windlass.Sandbox.create("sleep", "300", app=app, proxy=proxy, outbound_cidr_allowlist=[net.other])
+    assert net.here[1] in box.exec("python3", "-c", TELL.format(net.other, 80)).stdout.read()
+    assert box.exec("python3", "-c", TELL.format(net.server, 80)).wait() == 1
+    box.terminate(wait=True)
+    assert [one["addresses"] for one in stage.json("proxy", "list")] == [[net.here[1]]]
+
+
+def test_an_address_that_the_machine_does_not_have_is_refused_with_those_it_has(stage, net, program):
+    said = stage.cli("proxy", "create", "other", "--address", "192.0.2.77", check=1).text
+    assert "192.0.2.77" in said and net.here[0] in said and net.here[1] in said
+    assert "already" in stage.cli("proxy", "create", "test-proxy", "--address", net.here[0], check=1).text
+    assert "each once" in stage.cli("proxy", "create", "x", *["--address", net.here[0]] * 2, check=1).text
+    with pytest.raises(windlass.exception.NotFoundError, match="no proxy 'nobody'"):
+        windlass.Proxy.from_name("nobody").hydrate()
+
+
+def test_containers_of_one_app_that_ask_for_it_reach_each_other_privately_and_nobody_else_does(program):
+    door = program.welcome.remote_gen(60)
+    address = next(door)
+    assert address.startswith("fdaa:")
+    with program.other.run():
+        assert "refused" in program.visit_from_elsewhere.remote(address)
+    assert "refused" in program.visit_without.remote(address)
+    said, own, beyond = program.visit_privately.remote(address)
+    assert said == "welcome" and own.startswith(address[:9]) and own != address and "refused" in beyond
+    assert next(door) == own, "the first that came is the only one that could"
+    door.close()
+
+
+def test_a_container_does_not_start_by_an_address_that_the_machine_has_lost(net, program):
+    app = windlass.App.lookup("test-outbound-boxes", create_if_missing=True)
+    subprocess.run(["ip", "addr", "del", f"{net.here[1]}/29", "dev", net.link], check=True)
+    box = windlass.Sandbox.create("sleep", "300", app=app, proxy=windlass.Proxy.from_name("test-proxy"))
+    with pytest.raises(windlass.exception.Error, match="does not have"):
+        box.exec("true").wait()

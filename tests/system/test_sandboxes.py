@@ -374,7 +374,7 @@ def test_a_folder_that_is_not_there_is_refused(shared):
         ({"outbound_domain_allowlist": ["https://example.com"]}, exception.InvalidError),
         ({"outbound_cidr_allowlist": ["10.0.0.1/8"]}, exception.InvalidError),
         ({"block_network": True, "outbound_cidr_allowlist": []}, exception.InvalidError),
-        ({"proxy": object()}, exception.UnimplementedError),
+        ({"proxy": object()}, exception.InvalidError),
         ({"memory": 1 << 40}, exception.InvalidError),
         ({"cpu": -1}, exception.InvalidError),
         ({"readiness_probe": "yes"}, exception.InvalidError),

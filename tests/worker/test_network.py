@@ -9,10 +9,10 @@ from windlass import exception
 from windlass.worker import egress, netlink, netns, uplink
 
 
-def test_a_home_always_gets_the_same_four_addresses_and_steps_aside_for_others() -> None:
+def test_a_home_always_gets_the_same_addresses_and_steps_aside_for_others() -> None:
     first = uplink.choose_network("0000002a", [])
-    assert first == ipaddress.IPv4Network("198.18.0.168/30")
-    assert uplink.choose_network("0000002a", [first]) == ipaddress.IPv4Network("198.18.0.172/30")
+    assert first == ipaddress.IPv4Network("198.18.10.128/26")
+    assert uplink.choose_network("0000002a", [first]) == ipaddress.IPv4Network("198.18.10.192/26")
     everything = ipaddress.IPv4Network("0.0.0.0/0")
     assert uplink.choose_network("0000002a", [everything]) == first  # a default route is not in the way
 
@@ -46,11 +46,18 @@ def test_each_slot_has_an_address_of_its_own() -> None:
     ]  # fmt: skip
 
 
+def test_an_address_tells_whose_it_is() -> None:
+    assert [netns.slot(netns.address(slot)) for slot in (2, 300, 65_000)] == [2, 300, 65_000]
+    assert [netns.slot(address) for address in ("198.18.1.44", "127.0.0.1", "198.20.0.5")] == [0, 0, 0]
+
+
 def test_messages_to_the_kernel_are_padded_to_words() -> None:
     for _, _, body in (
         netlink.veth("eth0", 2, mtu=1400, peer="wc12345", peer_index=7, peer_netns=3),
         netlink.address(2, "198.19.0.2"),
         netlink.neighbour(7, "198.19.0.2", source="198.19.0.1"),
         netlink.default_route(2, "198.19.0.1"),
+        netlink.private_address(2, "fdaa::5"),
+        netlink.private_route(2, "fdaa::/16", "fe80::1"),
     ):
         assert len(body) % 4 == 0

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Entry] = {
     "storage": Entry("Storage", "windlass.cli.storage", "group", "What is stored: usage, removal of garbage."),
     "curl": Entry("Compute", "windlass.cli.curl", "command", "Run curl on the URL of a web function."),
     "workspace": Entry("Configuration", "windlass.cli.workspace", "group", "Members, proxy tokens, the audit log."),
+    "proxy": Entry("Configuration", "windlass.cli.proxy", "group", "Proxies: addresses that containers leave by."),
     "domain": Entry("Configuration", "windlass.cli.domain", "group", "Domains of your own, for web functions."),
     "environment": Entry(
         "Configuration", "windlass.cli.environment", "group", "Parts of the workspace with apps of their own."

@@ -117,6 +117,8 @@ def _resources(spec: Any) -> str:
         parts.insert(0, "GPU " + " or ".join(gpus.words(spec["gpus"])))
     if spec["block_network"]:
         parts.append("no network")
+    if "outbound_cidrs" in spec or "outbound_domains" in spec:
+        parts.append("reaches only what its lists allow")
     if spec["restrict_access"]:
         parts.append("no access to the platform")
     return ", ".join(parts)

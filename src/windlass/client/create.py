@@ -56,6 +56,10 @@ async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> f
     if mounted := {**app._volumes, **options.volumes}:
         own, alien = buckets.split(mounted)
         shape["volumes"], shape["buckets"] = volumes.mounts(own), buckets.mounts(alien)
+    if options.proxy is not None:
+        shape["proxy"] = options.proxy.object_id
+    if options.i6pn:
+        shape["i6pn"] = True
     if options.gpus:
         shape["gpus"] = options.gpus
     if shared := options.network_file_systems:

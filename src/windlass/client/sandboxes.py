@@ -54,7 +54,7 @@ class Wish:
 
     def __init__(
         self, app: str, image: Any, secrets: Sequence[Any], mounted: Mapping[str, Any], shared: Mapping[str, Any],
-        spec: dict[str, Any], name: str, tags: dict[str, str],
+        spec: dict[str, Any], name: str, tags: dict[str, str], proxy: Any = None,
     ) -> None:  # fmt: skip
         self.app = app
         self.image = image
@@ -64,13 +64,14 @@ class Wish:
         self.spec = spec
         self.name = name
         self.tags = tags
+        self.proxy = proxy
 
     async def create(self) -> messages.SandboxInfo:
         """Build the image, if need be, and ask for the sandbox."""
         context = resolver.Context(session.current(), app_id=self.app)
         try:
             needs = [*self.secrets, *buckets.needs(self.mounted.values()), *self.shared.values()]
-            await context.load_all([self.image, *needs])
+            await context.load_all([self.image, *needs, *([] if self.proxy is None else [self.proxy])])
         finally:
             await context.close()
         own, alien = buckets.split(self.mounted)
@@ -80,6 +81,8 @@ class Wish:
             "mounts": list(self.image._mount_digests),
             "secrets": [secret.object_id for secret in self.secrets],
         }
+        if self.proxy is not None:
+            spec["proxy"] = self.proxy.object_id
         for key, value in (("volumes", volumes.mounts(own)), ("buckets", buckets.mounts(alien)),
                            ("nfs", volumes.shares(self.shared))):  # fmt: skip
             if value:

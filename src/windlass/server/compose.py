@@ -29,6 +29,7 @@ from windlass.server.api import machines as _machines
 from windlass.server.api import memories as _memories
 from windlass.server.api import nfs as _nfs
 from windlass.server.api import openapi as _openapi
+from windlass.server.api import proxies as _proxies
 from windlass.server.api import queues as _queues
 from windlass.server.api import records as _records
 from windlass.server.api import runners as _runners
@@ -57,8 +58,8 @@ if TYPE_CHECKING:
 
 API = (
     _apps, _billing, _blobs, _calls, _collections, _deployments, _dicts, _environments, _identity, _images, _machines,
-    _memories, _nfs, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals, _tunnels,
-    _upkeep, _variants, _volumes, _web, _workers,
+    _memories, _nfs, _proxies, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals,
+    _tunnels, _upkeep, _variants, _volumes, _web, _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 

@@ -82,6 +82,7 @@ def _facts(runtime: base.Runtime, memory: int) -> workers.WorkerHello:
     return {
         "node": platform.node(), "cpus": cpus, "memory": memory, "runtime": runtime.name, "gaps": list(runtime.gaps),
         "levels": dict(runtime.levels),
+        "uplink": "none" if runtime.network is None else runtime.network.kind,
         "gpus": [{"gpu_id": one.id, "kind": one.kind, "model": one.model} for one in _lendable()],
     }  # fmt: skip
 

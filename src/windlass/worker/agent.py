@@ -139,6 +139,8 @@ class Agent:
             self._sessions.input(incoming)
         elif incoming.method == "image.contents":
             self._tasks.start(self._contents(incoming), "image.contents")
+        elif incoming.method == "network.addresses" and self._runtime.network is not None:
+            incoming.reply(self._runtime.network.addresses())
         elif self._sandboxes.serve(incoming):
             pass
         elif not (self._volumes is not None and self._volumes.serve(incoming)) and not self._upkeep.serve(incoming):

@@ -49,7 +49,7 @@ async def isolated(
         )
         for verdict in verdicts:
             _log.info("OCI runtime %s: %s", verdict.name, verdict.why or "works")
-        pool = await held.enter_async_context(network.NetworkPool(place))
+        pool = await held.enter_async_context(network.NetworkPool(place, outside=outer.socket))
         shared = await held.enter_async_context(library.Library(place.inside))
         trees = mounts.Mounts(place.inside, owner=True)
         steps = step.Steps(

@@ -550,7 +550,9 @@ def _own(plan: containers.ContainerPlan) -> str:
     """What it has that others may change, or that is only its own, in words."""
     kinds = {"volumes": "volumes", "buckets": "buckets", "nfs": "network file systems"}
     mounted = " and ".join(word for key, word in kinds.items() if plan.get(key))
-    return " and ".join(filter(None, (mounted and f"mounts {mounted}", "has GPUs" if plan.get("gpus") else "")))
+    lent = "has GPUs" if plan.get("gpus") else ""
+    private = "has a private address" if "address" in plan.get("network", {}) else ""
+    return " and ".join(filter(None, (mounted and f"mounts {mounted}", lent, private)))
 
 
 def _by_depth(ours: Sequence[Bind], theirs: Sequence[Bind]) -> list[Bind]:

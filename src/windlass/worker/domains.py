@@ -36,6 +36,8 @@ class Guest(NamedTuple):
 
     container_id: str
     domains: Sequence[str]
+    source: str
+    """The uplink's address to leave by; "" for any."""
 
 
 class _Refused(Exception):
@@ -113,7 +115,7 @@ class Domains:
             said, name = await _greeting(reader)
             if not reach.allows(guest.domains, name):
                 raise _Refused(f"{name} is not in outbound_domain_allowlist")
-            far_reader, far_writer = await self._connected(name)
+            far_reader, far_writer = await self._connected(name, guest.source)
         except _Refused as exc:
             self._say(guest.container_id, f"a connection to port {_PORT} was refused: {exc}")
             writer.write(_ALERT + bytes([exc.alert]))
@@ -122,7 +124,7 @@ class Domains:
         far_writer.write(said)
         await splicing.both_ways(reader, writer, far_reader, far_writer)
 
-    async def _connected(self, name: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connected(self, name: str, source: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             found = await asyncio.wait_for(self._resolve(name), _PATIENCE)
         except (OSError, asyncio.TimeoutError) as exc:
@@ -130,10 +132,11 @@ class Domains:
         open_ones = [address for address in found if not self._closed(address)]
         if not open_ones:
             raise _Refused(f"{name} is at {', '.join(found) or 'no address'}, which containers may not reach")
+        own = (source, 0) if source else None
         problem: BaseException = OSError("nobody answers")
         for address in open_ones[:4]:
             try:
-                return await asyncio.wait_for(asyncio.open_connection(address, _PORT), _PATIENCE)
+                return await asyncio.wait_for(asyncio.open_connection(address, _PORT, local_addr=own), _PATIENCE)
             except (OSError, asyncio.TimeoutError) as exc:
                 problem = exc
         raise _Refused(f"{name} cannot be reached: {problem or 'it took too long'}", _INTERNAL_ERROR)

@@ -1,7 +1,8 @@
 """What containers may reach: the public internet and the name servers, nothing of the host's surroundings.
 
 The rules stand in the node's own network namespace, where only the worker can touch them. Containers see neither each
-other, nor the host, nor private networks, nor a cloud's metadata service. Only IPv4 is routed; IPv6 goes nowhere.
+other, nor the host, nor private networks, nor a cloud's metadata service. Only IPv4 leads outside; IPv6 leads from
+containers that asked for it to others of their app (``i6pn``), and nowhere else.
 
 A container with lists of its own (``limits.py``) has a chain of its own, which its packets go to before all others'.
 """
@@ -15,6 +16,7 @@ from windlass.worker import uplink
 
 CONTAINERS = "198.19.0.0/16"
 GATEWAY = "198.19.0.1"
+PRIVATE, PRIVATE_GATEWAY = "fdaa::/16", "fe80::1"
 RELAY_PORT = 1443
 """Where connections go that a list of domains decides on (``domains.py``)."""
 _CLOSED = (
@@ -37,6 +39,18 @@ table inet windlass {{
         type ipv4_addr; flags interval; auto-merge
         elements = {{ {closed} }}
     }}
+    map sources {{
+        type ipv4_addr : ipv4_addr
+    }}
+    map groups {{
+        type ifname : mark
+    }}
+    set members {{
+        type ifname . mark
+    }}
+    set private_addresses {{
+        type ifname . ipv6_addr
+    }}
     map limited {{
         type ifname : verdict
     }}
@@ -50,9 +64,16 @@ table inet windlass {{
     chain resolvers {{
         {resolvers}
     }}
+    chain private {{
+        iifname . ip6 saddr != @private_addresses goto refuse
+        meta mark set iifname map @groups
+        oifname . meta mark @members accept
+        goto refuse
+    }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
         ct state established,related accept
+        meta nfproto ipv6 goto private
         iifname vmap @limited
         jump resolvers
         iifname "wc*" oifname "{uplink}" meta nfproto ipv4 ip daddr != @closed accept
@@ -61,6 +82,7 @@ table inet windlass {{
     chain input {{
         type filter hook input priority filter; policy accept;
         iifname "wc*" ip daddr {gateway} tcp dport {relay} ct status dnat accept
+        iifname "wc*" icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert }} accept
         iifname "wc*" jump refuse
         iifname "{uplink}" ct state new drop
     }}
@@ -74,6 +96,7 @@ table inet windlass {{
     }}
     chain postrouting {{
         type nat hook postrouting priority srcnat; policy accept;
+        oifname "{uplink}" snat ip to ip saddr map @sources
         ip saddr {containers} oifname "{uplink}" masquerade
     }}
 }}
@@ -118,8 +141,10 @@ def closed(address: str, host_addresses: Iterable[str]) -> bool:
 
 
 def forwarding() -> None:
-    """Let this network namespace pass packets on, and keep IPv6 off the links to come."""
-    for name, value in (("ipv4/ip_forward", "1"), ("ipv6/conf/default/disable_ipv6", "1")):
+    """Let this network namespace pass packets on, and keep IPv6 off the links to come, which may ask for it."""
+    for name, value in (
+        ("ipv4/ip_forward", "1"), ("ipv6/conf/default/disable_ipv6", "1"), ("ipv6/conf/all/forwarding", "1"),
+    ):  # fmt: skip
         file = Path("/proc/sys/net") / name
         if file.exists():
             file.write_text(value)

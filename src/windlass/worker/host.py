@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TypedDict
 
 from windlass import exception, paths
-from windlass.worker import cgroups, gpus, network, node, overlay, pause, programs, userns
+from windlass.wire.messages import network as messages
+from windlass.worker import cgroups, gpus, network, node, overlay, pause, programs, sources, userns
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
@@ -33,6 +34,8 @@ IMAGES = "images"  # without it no image is built
 NETWORK = "network"  # without it containers have only loopback
 PROTECTION = "protection"  # without it containers run with one wall less
 BUCKETS = "buckets"  # without it no bucket is mounted
+PROXIES = "proxies"  # without it containers cannot leave by an address of choice
+PRIVATE = "private networks"  # without it outbound lists, or i6pn, are refused
 GPUS = "GPUs"  # without it none is lent
 SANDBOXES = "sandboxes"  # without it there is one way less to isolate them
 SETTINGS = "settings"  # without it builds may not reach what they install from
@@ -101,7 +104,33 @@ def inside(home: Path) -> list[Check]:
 
 
 async def _walls(place: node.Node) -> list[Check]:
-    return [_overlay(place), await _network(place), await _mapped(place), _buckets(), _gpus()]
+    return [
+        _overlay(place), await _network(place), _proxies(place), await _private(place), await _mapped(place),
+        _buckets(), _gpus(),
+    ]  # fmt: skip
+
+
+def _proxies(place: node.Node) -> Check:
+    kind, there = place.uplink.kind, sources.load(place.home)["there"]
+    if kind == "veth" and there:
+        return _check("proxies", True, PROXIES, f"containers can leave by {', '.join(there)}")
+    return _check("proxies", False, PROXIES, sources.WHY[kind], "Run the platform as root, where it is to have them.")
+
+
+async def _private(place: node.Node) -> Check:
+    """Private IPv6 addresses, and lists of what may be reached: both are tried."""
+    plan: messages.NetworkPlan = {
+        "cidrs": [], "domains": ["example.com"], "address": "fdaa::1", "group": "doctor"
+    }  # fmt: skip
+    if place.uplink.kind == "none":
+        return _check("lists and i6pn", False, PRIVATE, "containers have loopback only", _tun()["remedy"])
+    try:
+        async with network.NetworkPool(place, size=1) as pool, pool.lease("doctor", block_network=False, plan=plan):
+            detail = "lists of what may be reached, and private IPv6 addresses; no IPv6 to the outside"
+            return _check("lists and i6pn", True, PRIVATE, detail)
+    except (exception.Error, OSError) as exc:
+        remedy = "Load the kernel modules nf_tables, nft_log and nft_nat; IPv6 must not be off (ipv6.disable=1)."
+        return _check("lists and i6pn", False, PRIVATE, str(exc), remedy)
 
 
 def _gpus() -> Check:

@@ -1,4 +1,4 @@
-"""What one container may reach, where it has lists of its own: its chains, as statements for ``nft``. Pure.
+"""What one container may reach and by which address it leaves, where its plan says so, as statements for ``nft``. Pure.
 
     packet ── port 443, with a list of domains ──► the relay, which reads the name (``domains.py``)
        └── address on the list and not closed ──► out;  all else refused, and told
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from windlass.wire import reach
 from windlass.wire.messages import network
-from windlass.worker import egress, uplink
+from windlass.worker import egress, netns, uplink
 
 LOG_GROUP = 5747
 """Of the kernel's packet log: refusals, for ``denials.py``."""
@@ -22,35 +22,60 @@ _TABLE = "inet windlass"
 _TOLD = "limit rate 20/minute burst 10 packets log group {group} prefix {link}"
 
 
-def opened(slot: int, plan: network.NetworkPlan) -> str:
-    """Put the lists of the container behind ``wc<slot>`` in force. Doing it again changes nothing."""
+class Plan(network.NetworkPlan, total=False):
+    """As the worker has it: ``source`` is an address of the uplink here. ``mark``: the number of its group."""
+
+    mark: int
+
+
+def opened(slot: int, plan: Plan) -> str:
+    """Put the plan of the container behind ``wc<slot>`` in force. Doing it again changes nothing."""
+    elements = [_element("add", *element) for element in _elements(slot, plan)]
+    return "\n".join([*elements, *_limits(slot, plan)])
+
+
+def _elements(slot: int, plan: Plan) -> list[tuple[str, str, str]]:
+    """What the plan adds to maps and sets for all."""
+    link, found = f'"wc{slot}"', []
+    if "source" in plan:
+        found.append(("sources", netns.address(slot), plan["source"]))
+    if "address" in plan:
+        mark = str(plan["mark"])
+        found += [("private_addresses", f"{link} . {plan['address']}", ""), ("groups", link, mark)]
+        found.append(("members", f"{link} . {mark}", ""))
+    return found
+
+
+def _limits(slot: int, plan: Plan) -> list[str]:
     if not _listed(plan):
-        return ""
+        return []
     link, cidrs = f'"wc{slot}"', reach.networks(plan.get("cidrs", []), 4)
-    lines = [*_chain(f"limit{slot}", _forward(link, plan, cidrs)), _element("add", "limited", link, f"limit{slot}")]
+    lines = [
+        *_chain(f"limit{slot}", _forward(link, plan, cidrs)), _element("add", "limited", link, f"goto limit{slot}")
+    ]  # fmt: skip
     if plan.get("domains"):
         to = f"tcp dport 443 dnat ip to {egress.GATEWAY}:{egress.RELAY_PORT}"
         lines += _chain(f"name{slot}", [*_allowed(cidrs, "return"), to])
-        lines.append(_element("add", "named", link, f"name{slot}"))
-    return "\n".join(lines)
+        lines.append(_element("add", "named", link, f"goto name{slot}"))
+    return lines
 
 
-def closed(slot: int, plan: network.NetworkPlan) -> str:
-    """Take them away again."""
-    if not _listed(plan):
-        return ""
+def closed(slot: int, plan: Plan) -> str:
+    """Take it away again."""
     link = f'"wc{slot}"'
-    lines = [_element("delete", "limited", link), *_gone(f"limit{slot}")]
+    lines = [_element("delete", name, key) for name, key, _ in _elements(slot, plan)]
+    if _listed(plan):
+        lines += [_element("delete", "limited", link), *_gone(f"limit{slot}")]
     if plan.get("domains"):
         lines += [_element("delete", "named", link), *_gone(f"name{slot}")]
     return "\n".join(lines)
 
 
-def _listed(plan: network.NetworkPlan) -> bool:
+def _listed(plan: Plan) -> bool:
     return "cidrs" in plan or "domains" in plan
 
 
-def _forward(link: str, plan: network.NetworkPlan, cidrs: list[str]) -> list[str]:
+def _forward(link: str, plan: Plan, cidrs: list[str]) -> list[str]:
     names = ["jump resolvers"] if plan.get("cidrs") or plan.get("domains") else []
     told = _TOLD.format(group=LOG_GROUP, link=link)
     return [*names, *_allowed(cidrs, f'oifname "{uplink.NAME}" accept'), told, "goto refuse"]
@@ -71,5 +96,5 @@ def _gone(name: str) -> list[str]:
     return [f"flush chain {_TABLE} {name}", f"delete chain {_TABLE} {name}"]
 
 
-def _element(action: str, name: str, link: str, chain: str = "") -> str:
-    return f"{action} element {_TABLE} {name} {{ {link}{f' : goto {chain}' if chain else ''} }}"
+def _element(action: str, name: str, key: str, value: str = "") -> str:
+    return f"{action} element {_TABLE} {name} {{ {key}{f' : {value}' if value else ''} }}"

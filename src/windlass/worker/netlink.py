@@ -20,6 +20,7 @@ _ADDRESS, _LOCAL = 1, 2
 _DST, _OIF, _GATEWAY, _PREFSRC = 1, 4, 5, 7
 _MAIN_TABLE, _STATIC, _UNICAST = 254, 4, 1
 _EVERYWHERE, _ON_LINK = 0, 253  # scopes
+_NO_DETECTION = 0x2  # of duplicates, which takes a second
 
 _HEADER = struct.Struct("=IHHII")
 _LINK = struct.Struct("=BxHiII")
@@ -96,6 +97,23 @@ def default_route(index: int, gateway: str) -> _Message:
     """The way to everywhere else."""
     body = _ROUTE.pack(socket.AF_INET, 0, 0, 0, _MAIN_TABLE, _STATIC, _EVERYWHERE, _UNICAST, 0)
     return _NEWROUTE, _CREATE, body + _attribute(_GATEWAY, _pack(gateway)) + _number(_OIF, index)
+
+
+def private_address(index: int, value: str) -> _Message:
+    """Give an interface one single IPv6 address, without asking whether somebody else has it."""
+    packed = ipaddress.IPv6Address(value).packed
+    scope, length = (_ON_LINK, 64) if value.startswith("fe80:") else (_EVERYWHERE, 128)
+    body = _ADDR.pack(socket.AF_INET6, length, _NO_DETECTION, scope, index)
+    return _NEWADDR, _CREATE | _REPLACE, body + _attribute(_LOCAL, packed) + _attribute(_ADDRESS, packed)
+
+
+def private_route(index: int, network: str, gateway: str = "") -> _Message:
+    """The way to an IPv6 network: right behind the interface, or by a gateway there."""
+    to = ipaddress.IPv6Network(network)
+    body = _ROUTE.pack(socket.AF_INET6, to.prefixlen, 0, 0, _MAIN_TABLE, _STATIC, _EVERYWHERE, _UNICAST, 0)
+    body += _attribute(_DST, to.network_address.packed) + _number(_OIF, index)
+    by = _attribute(_GATEWAY, ipaddress.IPv6Address(gateway).packed) if gateway else b""
+    return _NEWROUTE, _CREATE | _REPLACE, body + by
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

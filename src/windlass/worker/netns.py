@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import _thread
 import contextlib
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from windlass import exception
 from windlass.kit import files
 from windlass.worker import egress, linux, netlink
 
@@ -58,6 +60,15 @@ class Maker:
             linux.mount("sysfs", folder, kind="sysfs", flags=_HARMLESS)
         file.touch()
         linux.bind("/proc/thread-self/ns/net", file)
+
+    def privately(self, file: Path, slot: int, own: str) -> None:
+        """Give the namespace in ``file``, linked as ``slot``, an address of the private IPv6 network as well."""
+        outer = _INDEX + slot
+        _apart(lambda: _privately_inside(file, own))
+        _use_ipv6(f"wc{slot}")
+        self._outside.do([
+            netlink.private_address(outer, egress.PRIVATE_GATEWAY), netlink.private_route(outer, f"{own}/128"),
+        ])  # fmt: skip
 
     def link(self, file: Path, slot: int | None, namespace: Path) -> None:
         """Set up an empty namespace that others have made, and keep it in ``file``, which is there already."""
@@ -113,6 +124,29 @@ def _apart(work: Callable[[], None]) -> None:
         raise failed[0]
 
 
+def _privately_inside(file: Path, own: str) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(descriptor, linux.NEWNET)
+    finally:
+        os.close(descriptor)
+    _use_ipv6("eth0")
+    with netlink.Socket() as inside:
+        inside.do([
+            netlink.private_address(_ETH0, own),
+            netlink.private_route(_ETH0, egress.PRIVATE, egress.PRIVATE_GATEWAY),
+        ])  # fmt: skip
+
+
+def _use_ipv6(link: str) -> None:
+    """On one interface of this network namespace, without an address that the kernel makes up."""
+    settings = Path("/proc/sys/net/ipv6/conf") / link
+    if not settings.is_dir():
+        raise exception.UnimplementedError("i6pn: the kernel of this machine has no IPv6")
+    (settings / "addr_gen_mode").write_text("1")
+    (settings / "disable_ipv6").write_text("0")
+
+
 def drop(file: Path) -> None:
     """Let go of the namespace in ``file``; the kernel ends it, with its link, when its last process has ended."""
     folder = view(file)
@@ -146,6 +180,6 @@ def address(slot: int) -> str:
 
 
 def slot(address: str) -> int:
-    """Whose address it is."""
-    parts = address.split(".")
-    return int(parts[2]) * 256 + int(parts[3])
+    """Whose address it is; 0 for one that is no container's, such as those of build steps."""
+    number = int(ipaddress.IPv4Address(address)) - int(ipaddress.IPv4Network(egress.CONTAINERS).network_address)
+    return number if 0 <= number < 1 << 16 else 0

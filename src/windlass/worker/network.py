@@ -14,23 +14,27 @@ import contextlib
 import json
 import logging
 import os
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from windlass import exception
 from windlass.kit import clock, files, tasks
 from windlass.wire.messages import network as messages
-from windlass.worker import denials, domains, egress, limits, netns, node, release, uplink
+from windlass.wire.messages import proxies as proxy_messages
+from windlass.worker import changes, denials, domains, egress, limits, netns, node, release, sources, uplink
 
 _log = logging.getLogger(__name__)
 _FIRST, _LAST = 2, 65_000  # slots; slot 1 would be the gateway
 _TOLD = 30  # refusals of one container in a minute
 _RETRY = 1.0  # seconds after a failed attempt to fill up
 _HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+_PRIVATE_NAME = "i6pn.modal.local"  # as programs look their own address up
 _RESOLV_CONF = Path("/etc/resolv.conf")
 
 
@@ -57,15 +61,19 @@ class NetworkPool:
     def __init__(
         self, place: node.Node, *, size: int = 8, time: clock.Clock | None = None,
         resolve: Callable[[str], Awaitable[list[str]]] = domains.addresses,
+        outside: Callable[[int], socket.socket] = socket.socket,
     ) -> None:  # fmt: skip
+        """``outside``: gives a socket in the machine's network."""
         self._node = place
         self._size = size if place.uplink.kind != "none" else 0
         self._time = time or clock.SystemClock()
         self._maker = netns.Maker(mtu=place.uplink.mtu)
         self._thread = ThreadPoolExecutor(1, "network")  # one after the other: the kernel does no two at once
+        self._outside = outside
+        self._changes = changes.Changes(self._thread, egress.change)
         self._ready: list[int] = []
         self._owned: dict[str, Path] = {}
-        self._plans: dict[Path, messages.NetworkPlan] = {}
+        self._plans: dict[Path, limits.Plan] = {}
         self.say: Callable[[str, str], None] = lambda container_id, text: None
         """Tells a container's log what it was refused."""
         self._domains = domains.Domains(self._guest, closed=self._closed, say=self._told, resolve=resolve)
@@ -168,7 +176,7 @@ class NetworkPool:
         file = self._owned.pop(container_id)
         self._thread.submit(netns.drop, file)
         if (plan := self._plans.pop(file, None)) is not None:
-            self._thread.submit(_forget, file, limits.closed(int(file.name), plan))
+            self._changes.make(limits.closed(int(file.name), plan)).add_done_callback(lambda done: _forget(file, done))
         _owner(file).unlink(missing_ok=True)
 
     def _holder(self, file: Path) -> str:
@@ -180,17 +188,59 @@ class NetworkPool:
     async def _restrict(self, file: Path, plan: messages.NetworkPlan) -> None:
         """Before anything runs in it. The file comes first: rules without one would stay for ever."""
         if not file.name.isdigit():
+            if "source" in plan or "address" in plan:
+                raise exception.UnimplementedError("neither proxies nor i6pn: containers have no network here")
             return  # with loopback only, nothing is left to forbid
         if plan.get("domains") and not self._domains.serves:
             raise exception.ExecutionError("lists of domains cannot be served here now; see the worker's log")
-        _plan(file).write_text(json.dumps(plan))
-        self._plans[file] = plan
-        await self._run(lambda: egress.change(limits.opened(int(file.name), plan)))
+        own = cast("limits.Plan", dict(plan))
+        if "source" in plan:
+            own["source"] = self._source(plan["source"])
+        if "address" in plan:
+            own["mark"] = self._mark(plan["group"])
+        _plan(file).write_text(json.dumps(own))
+        self._plans[file] = own
+        await asyncio.wrap_future(self._changes.make(limits.opened(int(file.name), own)))
+        if "address" in own:
+            await self._run(lambda: self._maker.privately(file, int(file.name), own["address"]))
+
+    def _mark(self, group: str) -> int:
+        """The number of a group: that of a member, or the first that nobody has."""
+        taken = {plan["mark"]: plan["group"] for plan in self._plans.values() if "mark" in plan}
+        same = [mark for mark, other in taken.items() if other == group]
+        return same[0] if same else next(mark for mark in range(1, len(taken) + 2) if mark not in taken)
+
+    def _source(self, address: str) -> str:
+        if self._node.uplink.kind != "veth":
+            raise exception.UnimplementedError(f"no proxies: {sources.WHY[self._node.uplink.kind]}")
+        return sources.inner(self._node.home, address, self._is_there)
+
+    def _is_there(self, address: str) -> bool:
+        """Whether the machine has an address at this moment: only then can a socket be bound to it."""
+        with self._outside(socket.AF_INET) as probe:
+            try:
+                probe.bind((address, 0))
+            except OSError:
+                return False
+        return True
+
+    @property
+    def kind(self) -> str:
+        """How the node is connected: "veth", "slirp" or "none"."""
+        return self._node.uplink.kind
+
+    def addresses(self) -> proxy_messages.NetworkAddresses:
+        """Those of the machine by which containers may leave."""
+        known = sources.load(self._node.home)["there"] if self._node.uplink.kind == "veth" else []
+        found = sorted(filter(self._is_there, known))
+        return {"addresses": found, "why": "" if found else sources.WHY[self._node.uplink.kind]}
 
     def _guest(self, address: str) -> domains.Guest | None:
         file = self._node.netns / str(netns.slot(address))
         plan = self._plans.get(file, {})
-        return domains.Guest(self._holder(file), plan["domains"]) if plan.get("domains") else None
+        if not plan.get("domains"):
+            return None
+        return domains.Guest(self._holder(file), plan["domains"], plan.get("source", ""))
 
     def _closed(self, address: str) -> bool:
         return egress.closed(address, self._node.host_addresses)
@@ -278,7 +328,9 @@ class NetworkPool:
     def _describe(self, file: Path) -> Network:
         own = netns.address(int(file.name)) if file.name.isdigit() else ""
         names = "".join(f"nameserver {name}\n" for name in self._resolvers) if own else ""
-        return Network(file, netns.sysfs(file), own, resolv_conf=names, hosts=_HOSTS)
+        private = self._plans.get(file, {}).get("address")
+        hosts = f"{_HOSTS}{private} {_PRIVATE_NAME}\n" if private else _HOSTS
+        return Network(file, netns.sysfs(file), own, resolv_conf=names, hosts=hosts)
 
     async def _run(self, function: Callable[[], None]) -> None:
         await asyncio.wrap_future(self._thread.submit(function))
@@ -292,11 +344,9 @@ def _plan(file: Path) -> Path:
     return file.with_name(f"{file.name}.plan")
 
 
-def _forget(file: Path, rules: str) -> None:
-    """Take the rules of a container that is gone away."""
-    try:
-        egress.change(rules)
-    except exception.ExecutionError as exc:  # the next table is made without them
+def _forget(file: Path, done: futures.Future[None]) -> None:
+    """The rules of a container that is gone were taken away."""
+    if not done.cancelled() and (exc := done.exception()) is not None:  # the next table is made without them
         _log.warning("rules of %s stay for now: %s", file.name, exc)
     _plan(file).unlink(missing_ok=True)
 

@@ -1,10 +1,11 @@
 """The node namespace: what the worker and all containers live in, so that the worker is never root on the host.
 
-    python -m windlass.worker.node up|down|status --home DIR
+    python -m windlass.worker.node up|down|status|sources --home DIR
 
 ``up`` starts the pause process (``pause.py``), the uplink (``uplink.py``) and the groups for limits (``cgroups.py``)
 and writes down what it made; when it is up already, ``up`` finds it by that record. ``down`` ends every process inside
 and takes everything away, whether the record is whole or not. Root and ordinary users differ only in what is picked.
+``sources`` sees what addresses the machine has by now (``sources.py``).
 """
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception, paths
-from windlass.worker import cgroups, folder, pause, uplink
+from windlass.worker import cgroups, folder, pause, sources, uplink
 
 _LIVING = ("oci", "c", "exits", "names", "runtimes.json")
 """What the worker keeps in the run folder for as long as there are processes inside."""
@@ -154,6 +155,7 @@ def _make(home: Path) -> Node:
         link = uplink.connect_root(tag(home), pid) if root else uplink.connect_user(pid, home / "log/slirp4netns.log")
         node = node._replace(uplink=link)
         _save(node)
+        _renew_sources(node)
         if uplink.needs_resolv_conf():
             _cover_resolv_conf(node)
         if link.kind == "veth" and not uplink.named_resolvers():
@@ -163,6 +165,20 @@ def _make(home: Path) -> Node:
     node = node._replace(groups=groups, host_addresses=tuple(uplink.host_addresses()), gaps=tuple(gaps))
     _save(node)
     return node
+
+
+def renew_sources(home: Path) -> None:
+    """Let containers leave by the addresses that the machine has now. Raises ``ExecutionError``."""
+    home = home.absolute()
+    with _locked(home):
+        node = load(home)
+        if node is not None and node.alive:
+            _renew_sources(node)
+
+
+def _renew_sources(node: Node) -> None:
+    enter = ["nsenter", "-t", str(node.pid), "-U", "-n", "--preserve-credentials"]
+    sources.renew(node.home, tag(node.home), node.uplink, enter)
 
 
 def _cover_resolv_conf(node: Node) -> None:
@@ -198,6 +214,7 @@ def _sweep(home: Path, node: Node | None) -> None:
     if node is not None and node.alive:
         _end(node)
     uplink.disconnect(tag(home), None if node is None else node.uplink)
+    sources.forget(home)
     groups = cgroups.find(tag(home)) if node is None else list(node.groups) or cgroups.find(tag(home))
     deadline = time.monotonic() + _BUSY
     while True:
@@ -262,13 +279,15 @@ def _locked(home: Path) -> Iterator[None]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """``up``, ``down`` and ``status`` as a command; what is there is printed as JSON."""
     parser = argparse.ArgumentParser(prog="python -m windlass.worker.node")
-    parser.add_argument("action", choices=["up", "down", "status"])
+    parser.add_argument("action", choices=["up", "down", "status", "sources"])
     parser.add_argument("--home", type=Path, default=paths.home())
     options = parser.parse_args(arguments)
     try:
         if options.action == "down":
             down(options.home)
             return 0
+        if options.action == "sources":
+            renew_sources(options.home)
         node = up(options.home) if options.action == "up" else load(options.home)
     except exception.Error as exc:
         print(f"{exc}{' – ' + exc.hint if exc.hint else ''}", file=sys.stderr)

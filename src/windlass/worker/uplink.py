@@ -21,6 +21,8 @@ from windlass.worker import folder, programs
 
 NAME = "uplink"
 _RANGE = ipaddress.IPv4Network("198.18.0.0/16")  # for tests of networks (RFC 2544); its other half is for containers
+_OWN = ipaddress.IPv4Network("198.18.0.0/15")  # both halves
+_PREFIX, _SIZE = 26, 64  # of the network of one home
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _SLIRP_RESOLVER = "10.0.2.3"
 _SLIRP_MTU = 65_520
@@ -32,6 +34,9 @@ _SLIRP = (
 
 _HOST_TABLE = """
 table ip windlass_{tag} {{
+    map sources {{
+        type ipv4_addr : ipv4_addr
+    }}
     chain input {{
         type filter hook input priority -10; policy accept;
         iifname "{link}" ct state established,related accept
@@ -49,7 +54,9 @@ table ip windlass_{tag} {{
     }}
     chain postrouting {{
         type nat hook postrouting priority 90; policy accept;
-        ip saddr {address} oifname != "{link}" masquerade
+        oifname != "{link}" snat to ip saddr map @sources
+        ip saddr {network} ip saddr != {inside} drop
+        ip saddr {inside} oifname != "{link}" masquerade
     }}
 }}
 """
@@ -57,13 +64,15 @@ _TO_LOOPBACK = 'iifname "{link}" ip daddr {gateway} meta l4proto {{ tcp, udp }} 
 
 
 class Uplink(NamedTuple):
-    """``kind``: "veth", "slirp" or "none". ``resolvers``: what /etc/resolv.conf of a container shall name."""
+    """``kind``: "veth", "slirp" or "none". ``resolvers``: what /etc/resolv.conf of a container shall name. ``network``:
+    of the veth pair."""
 
     kind: str
     resolvers: tuple[str, ...] = ()
     mtu: int = 1500
     helper: int = 0
     helper_start: int = 0
+    network: str = ""
 
 
 def link_name(tag: str) -> str:
@@ -72,15 +81,16 @@ def link_name(tag: str) -> str:
 
 
 def choose_network(tag: str, taken: Iterable[ipaddress.IPv4Network]) -> ipaddress.IPv4Network:
-    """Four addresses for a home: where its tag points, or the next that overlap nothing in ``taken``."""
+    """Addresses for a home, one for each end and 60 to leave by (``sources.py``): where its tag points, or the next
+    that overlap nothing in ``taken``."""
     busy = [network for network in taken if network.prefixlen and network.overlaps(_RANGE)]
-    slots = _RANGE.num_addresses // 4
+    slots = _RANGE.num_addresses // _SIZE
     first = int(tag, 16) % slots
     for slot in (*range(first, slots), *range(first)):
-        network = ipaddress.IPv4Network((int(_RANGE.network_address) + 4 * slot, 30))
+        network = ipaddress.IPv4Network((int(_RANGE.network_address) + _SIZE * slot, _PREFIX))
         if not any(network.overlaps(other) for other in busy):
             return network
-    raise exception.ExecutionError(f"no four addresses of {_RANGE} are free for the node")
+    raise exception.ExecutionError(f"no {_SIZE} addresses in a row of {_RANGE} are free for the node")
 
 
 def resolvers(resolv_conf: str) -> list[str]:
@@ -119,19 +129,21 @@ def connect_root(tag: str, pid: int) -> Uplink:
     mtu = _mtu()
     run(["ip", "-batch", "-"], "\n".join([
         f"link add {link} mtu {mtu} type veth peer name {NAME} mtu {mtu} netns {pid}",
-        f"addr add {gateway}/30 dev {link}",
+        f"addr add {gateway}/{network.prefixlen} dev {link}",
         f"link set {link} up",
     ]))  # fmt: skip
     enter = ["nsenter", "-t", str(pid), "-U", "-n", "--preserve-credentials"]
     run([*enter, "ip", "-batch", "-"], "\n".join([
-        "link set lo up", f"addr add {inside}/30 dev {NAME}", f"link set {NAME} up", f"route add default via {gateway}",
+        "link set lo up", f"addr add {inside}/{network.prefixlen} dev {NAME}", f"link set {NAME} up",
+        f"route add default via {gateway}",
     ]))  # fmt: skip
     local = not outer and bool(named)
     names = outer or (str(gateway),)
     table = _HOST_TABLE.format(
         tag=tag,
         link=link,
-        address=inside,
+        network=network,
+        inside=inside,
         resolvers=", ".join({*names, named[0]} if local else names),
         loopback_resolver=_TO_LOOPBACK.format(link=link, gateway=gateway, resolver=named[0]) if local else "",
     )
@@ -142,7 +154,7 @@ def connect_root(tag: str, pid: int) -> Uplink:
     _switch("ipv4/ip_forward")  # left on by ``disconnect``: by then somebody else may rely on it
     for rule_line in _iptables_rules(tag):
         _iptables("-I", rule_line)
-    return Uplink("veth", names, mtu)
+    return Uplink("veth", names, mtu, network=str(network))
 
 
 def disconnect(tag: str, link: Uplink | None) -> None:
@@ -185,6 +197,11 @@ def host_addresses() -> list[str]:
     interfaces = json.loads(done.stdout or "[]")
     found = {info["local"] for interface in interfaces for info in interface.get("addr_info", ())}
     return sorted(address for address in found if not ipaddress.IPv4Address(address).is_loopback)
+
+
+def is_own(address: str) -> bool:
+    """Whether it is one of ours, of this home or another."""
+    return ipaddress.IPv4Address(address) in _OWN
 
 
 def run(argv: Sequence[str], script: str) -> None:

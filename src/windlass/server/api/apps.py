@@ -10,7 +10,7 @@ from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import calls, deployments, environments
+from windlass.server.apply import calls, deployments, environments, proxies
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
@@ -213,6 +213,7 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
     nfs_actions.check_mounts(core, spec.get("nfs", []), spec.get("volumes", []))
+    proxies.check(core, spec)
     for identity in spec["secrets"]:
         if secrets.by_id(core.db, identity) is None:
             raise exception.NotFoundError(f"no secret {identity}")

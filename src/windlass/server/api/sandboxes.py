@@ -13,7 +13,7 @@ from windlass.kit import ids
 from windlass.server.api import apps as app_api
 from windlass.server.api import door
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import connect_tokens, environments
+from windlass.server.apply import connect_tokens, environments, proxies
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
@@ -73,6 +73,7 @@ def _check(core: Core, body: messages.SandboxCreate) -> None:
     volume_actions.check_mounts(core, spec.get("volumes", []))
     bucket_actions.check(core, spec.get("buckets", []), [one["path"] for one in spec.get("volumes", [])])
     nfs_actions.check_mounts(core, spec.get("nfs", []), spec.get("volumes", []))
+    proxies.check(core, spec)
     for one in spec["secrets"]:
         if secrets.by_id(core.db, one) is None:
             raise exception.NotFoundError(f"no secret {one}")

@@ -9,7 +9,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
-from windlass.server.apply import blobs, builds, containers, deployments, nodes, packs, secrets
+from windlass.server.apply import blobs, builds, containers, deployments, nodes, packs, proxies, secrets
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
@@ -143,7 +143,10 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
 def _walls(core: Core, container: machines.Container) -> Any:
     """The part of a plan that does not depend on what runs inside."""
     spec = container.spec
-    own = network.plan(spec)
+    own = network.plan(spec, proxies.source(core, spec, container.id))
+    if spec.get("i6pn"):
+        own["address"] = network.private_address(core.keyring.token("the private network"), container.id)
+        own["group"] = container.function.app.id
     return {
         **({"network": own} if own else {}),
         "container_id": container.id,

@@ -49,7 +49,7 @@ def container(spec: sandboxes.SandboxSpec) -> functions.FunctionSpec:
 def _shared(spec: sandboxes.SandboxSpec) -> dict[str, Any]:
     names = (
         "image_id", "mounts", "secrets", "cpu_request", "cpu_limit", "memory_limit", "timeout", "block_network",
-        "volumes", "buckets", "nfs", "gpus", "outbound_cidrs", "outbound_domains",
+        "volumes", "buckets", "nfs", "gpus", "outbound_cidrs", "outbound_domains", "proxy",
     )  # fmt: skip
     shared = {name: value for name, value in spec.items() if name in names}
     return {**shared, "memory_request": spec["memory_request"] or MEMORY}

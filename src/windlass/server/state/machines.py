@@ -289,7 +289,7 @@ class Worker:
 
     __slots__ = (
         "cpus", "gaps", "gpus", "has_templates", "images", "levels", "memory", "node", "peer", "runtime", "seen_at",
-        "templates",
+        "templates", "uplink",
     )  # fmt: skip
 
     def __init__(self, node: str, peer: Any, hello: worker_messages.WorkerHello) -> None:
@@ -300,6 +300,7 @@ class Worker:
         self.runtime = hello.get("runtime", "")
         self.gaps = list(hello.get("gaps", []))
         self.levels = dict(hello.get("levels", {}))
+        self.uplink = hello.get("uplink", "")
         self.gpus = list(hello.get("gpus", []))
         self.images = set(hello.get("images", []))
         self.seen_at = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from windlass.server.store import accounting, database, nfs, volumes
+from windlass.server.store import accounting, database, nfs, proxies, volumes
 
 _SQL = database.queries("environments")
 
@@ -44,6 +44,7 @@ def update(db: database.Database, old: Row, new: Row) -> None:
         volumes.rename_environment(db, old.name, new.name)
         nfs.rename_environment(db, old.name, new.name)
         accounting.rename_environment(db, old.name, new.name)
+        proxies.rename_environment(db, old.name, new.name)
 
 
 def delete(db: database.Database, row: Row) -> None:
@@ -51,6 +52,7 @@ def delete(db: database.Database, row: Row) -> None:
     db.run(_SQL["delete_images"], (row.name,))
     volumes.delete_environment(db, row.name)
     nfs.delete_environment(db, row.name)
+    proxies.delete_environment(db, row.name)
     db.run(_SQL["delete"], (row.id,))
 
 

@@ -161,7 +161,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``gpus`` are alternatives, the best first; absent or empty means none.
     ``web``: it answers requests; of a class its methods say so.
     ``outbound_cidrs``, ``outbound_domains``: all that its containers may reach (``wire.reach``); with neither, the
-    public internet.
+    public internet. ``proxy``: id of the one that they leave by. ``i6pn``: they have addresses of a private network, by
+    which those of the app reach each other.
     """
 
     class_name: str
@@ -178,6 +179,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     web: WebSpec
     outbound_cidrs: list[str]
     outbound_domains: list[str]
+    proxy: str
+    i6pn: bool
 
 
 class FunctionCreate(TypedDict):

@@ -47,7 +47,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     """What a sandbox is, as stored. ``command`` empty: the image's own. ``timeout``: seconds that it may run.
     ``idle_timeout``: seconds without a command after which it ends; 0 or absent means never. ``inbound_cidrs``: who may
     come by its tunnels and connect tokens (``wire.reach``); absent means anybody, empty nobody. ``outbound_cidrs`` and
-    ``outbound_domains`` as of functions.
+    ``outbound_domains`` and ``proxy`` as of functions.
     ``runtime``: how it is isolated, "gvisor" or "vm"; absent means as containers are. ``restore``: its image holds
     memory too, with which it goes on. ``memory_snapshot``: its memory may be kept; ``memory_expires``: until when,
     where that is decided already."""
@@ -70,6 +70,7 @@ class SandboxSpec(_SandboxSpec, total=False):
     memory_expires: float
     outbound_cidrs: list[str]
     outbound_domains: list[str]
+    proxy: str
 
 
 class SandboxPlan(TypedDict, total=False):

@@ -40,7 +40,8 @@ class LentGpu(Gpu):
 
 class WorkerHello(TypedDict, total=False):
     """``memory`` in bytes. ``runtime``: which OCI runtime was chosen. ``gaps``: protections the host cannot give.
-    ``levels``: why each way to isolate sandboxes is not there, "" where it is."""
+    ``levels``: why each way to isolate sandboxes is not there, "" where it is.
+    ``uplink``: how containers are connected: "veth", "slirp" (by an ordinary user's program) or "none"."""
 
     node: str
     cpus: float
@@ -52,6 +53,7 @@ class WorkerHello(TypedDict, total=False):
     builds: list[str]
     images: list[str]
     gpus: list[Gpu]
+    uplink: str
 
 
 class WantedContainer(TypedDict, total=False):

@@ -196,7 +196,9 @@ class Containers:
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
-                await held.enter_async_context(parts.volumes.following(name, folder, first))
+                # The gofer of a sentry holds mounts of its own, which nobody can exchange.
+                following = parts.volumes.following(name, folder, first, live=runsc is None)
+                await held.enter_async_context(following)
             yield _Contained(running, group)
 
     def _inner_cell(
@@ -400,7 +402,8 @@ class Containers:
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
-            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
+            live = box.level_of(folder) != sentry.LEVEL
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=live))
             yield _Contained(running, group)
 
     def known(self) -> list[str]:

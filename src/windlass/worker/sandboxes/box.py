@@ -101,6 +101,14 @@ def load(folder: folders.Folder) -> Asked:
     return found
 
 
+def level_of(folder: folders.Folder) -> str:
+    """The level of a sandbox; "" also of what is none."""
+    try:
+        return load(folder).get("level", "")
+    except exception.NotFoundError:
+        return ""
+
+
 def fill(folder: folders.Folder, net: network.Network) -> None:
     """The folder, and what of the private layer is ours: names. Nothing of the platform is inside."""
     folder.path.mkdir(mode=0o711, parents=True)

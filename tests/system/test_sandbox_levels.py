@@ -144,10 +144,10 @@ def test_memory_goes_on_where_it_was(app):
         "python3", "-c", COUNTS, app=app, timeout=600, name="counts", _experimental_enable_snapshot=True
     )
     assert next(line for line in first.stdout if int(line) >= 5)
-    waiting = first.exec("sleep", "600")
+    waiting = first.exec("sleep", "2")
     with pytest.raises(exception.ConflictError, match="commands run"):
         first._experimental_snapshot()
-    waiting.terminate() if hasattr(waiting, "terminate") else first.exec("pkill", "sleep").wait()
+    waiting.wait()
     snapshot = None
 
     def taken() -> bool:

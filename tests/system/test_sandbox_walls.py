@@ -124,6 +124,17 @@ ATTEMPTS = {
         "else:\n    print('ESCAPED', n)\n"
         "stop.set()"
     ),
+    "a hard link to what lies outside": "refused(lambda: os.link('/proc/1/root', '/tmp/hard'), OSError)",
+    "a hard link to a device": "refused(lambda: os.link('/dev/full', '/tmp/full'), OSError)",
+    "a device through the descriptor of another": "refused(lambda: open('/dev/fd/0/../kmsg', 'w'), OSError)",
+    "the folder of devices has an end": (
+        "try:\n"
+        "    with open('/dev/fill', 'wb') as file:\n"
+        "        for _ in range(80):\n            file.write(bytes(1 << 20))\n"
+        "except OSError as exc:\n    print('held', exc)\n"
+        "else:\n    print('ESCAPED')\n"
+        "finally:\n    os.path.exists('/dev/fill') and os.unlink('/dev/fill')"
+    ),
     "descriptors end at the limit": (
         "held = []\n"
         "try:\n"

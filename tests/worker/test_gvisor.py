@@ -13,9 +13,9 @@ import pytest
 from windlass import exception
 from windlass.worker import folder as folders
 from windlass.worker import packets, spec
-from windlass.worker.sandboxes import box, gvisor, levels, starting
+from windlass.worker.sandboxes import box, gvisor, levels, sentry, starting
 
-RUNSC = gvisor.Runsc(Path("/usr/bin/runsc"), "ptrace", "20240729")
+RUNSC = sentry.Runsc(Path("/usr/bin/runsc"), "ptrace", "20240729")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def room(tmp_path: Path) -> gvisor.Room:
 
 
 def test_the_cell_shows_runsc_its_own_things_and_the_sandboxes_files_apart(walls, tmp_path):
-    plan = gvisor.plan(walls, RUNSC, tmp_path / "stub", tmp_path / "bundle", None)
+    plan = sentry.plan(walls, RUNSC, tmp_path / "stub", tmp_path / "bundle", None)
     shown = {mount["destination"]: mount for mount in plan["mounts"]}
     assert shown["/rootfs"]["source"] == str(walls.rootfs) and "rw" in shown["/rootfs"]["options"]
     assert "rw" in shown["/rootfs/data"]["options"] and "ro" in shown["/rootfs/ro"]["options"]
@@ -48,7 +48,7 @@ def test_the_cell_shows_runsc_its_own_things_and_the_sandboxes_files_apart(walls
 
 
 def test_commands_see_only_what_lies_below_the_root_of_the_sandbox(walls):
-    document = gvisor.document(walls, {})
+    document = sentry.document(walls, {})
     sources = [mount["source"] for mount in document["mounts"] if mount["type"] == "bind"]
     assert sources and all(source.startswith("/rootfs/") for source in sources)
     assert document["root"]["path"] == "/rootfs"
@@ -57,7 +57,7 @@ def test_commands_see_only_what_lies_below_the_root_of_the_sandbox(walls):
 
 def test_a_command_keeps_what_containers_may_and_no_more(tmp_path):
     inside = room(tmp_path).home.inside(["true"])
-    words = gvisor.process({**inside, "uid": 7, "pty": True}, 100)
+    words = sentry.process({**inside, "uid": 7, "pty": True}, 100)
     assert words["capabilities"]["bounding"] == list(spec.CAPABILITIES)
     assert words["noNewPrivileges"] and words["terminal"] and words["user"]["uid"] == 7
     assert words["rlimits"][0]["hard"] == 100

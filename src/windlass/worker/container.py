@@ -31,7 +31,7 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
-from windlass.worker.sandboxes import box, entering, execs, gvisor, levels, memories, probing, starting
+from windlass.worker.sandboxes import box, entering, execs, gvisor, levels, memories, probing, sentry, starting
 from windlass.worker.snapshots import cell, families
 from windlass.worker.volumes import service as volume_service
 
@@ -150,7 +150,7 @@ class Containers:
         argv, asked = box.words(plan, image), box.asked(plan, image)
         asked["env"] = gpus.environment(asked["env"], lent)
         level = plan["sandbox"].get("runtime", "")
-        runsc = parts.levels.gvisor() if level == gvisor.LEVEL else None
+        runsc = parts.levels.gvisor() if level == sentry.LEVEL else None
         if plan["sandbox"].get("pty"):
             asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -162,7 +162,7 @@ class Containers:
             limit = plan["memory_limit"] * _MIB or parts.memory
             group = held.enter_context(self._limited(plan, limit))
             if runsc is not None:
-                asked = {**asked, "level": level, "inner": gvisor.ROOT, "address": net.address or ""}
+                asked = {**asked, "level": level, "inner": sentry.ROOT, "loopback": sentry.VISITED}
             box.keep(folder, asked)
             if probe := plan["sandbox"].get("probe"):
                 probing.keep(folder.path, probe)
@@ -197,33 +197,36 @@ class Containers:
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
-                await held.enter_async_context(parts.volumes.following(name, folder, first))
+                # The gofer of a sentry holds mounts of its own, which nobody can exchange.
+                following = parts.volumes.following(name, folder, first, live=runsc is None)
+                await held.enter_async_context(following)
             yield _Contained(running, group)
 
     def _inner_cell(
-        self, walls: spec.Box, folder: folders.Folder, runsc: gvisor.Runsc, plan: containers.ContainerPlan
+        self, walls: spec.Box, folder: folders.Folder, runsc: sentry.Runsc, plan: containers.ContainerPlan
     ) -> cell.Plan:
         """The cell of a sandbox with a kernel of its own. Raises ``NotFoundError`` where its memory is not here."""
         memory = None
         if plan["sandbox"].get("restore"):
             memory = memories.folder(self._parts.root, plan["image_id"])
         bundle = gvisor.bundle(folder)
-        return gvisor.plan(walls, runsc, gvisor.stub(self._parts.root), bundle, memory)
+        return sentry.plan(walls, runsc, sentry.stub(self._parts.root), bundle, memory)
 
     async def _guarded(
-        self, home: box.Home, runsc: gvisor.Runsc, walls: spec.Box, inside: entering.Inside,
+        self, home: box.Home, runsc: sentry.Runsc, walls: spec.Box, inside: entering.Inside,
         ended: asyncio.Future[int], plan: containers.ContainerPlan,
     ) -> int:  # fmt: skip
         """Start a sandbox with a kernel of its own; the process to interrupt."""
         room = gvisor.Room(home, runsc, self._open_files)
         room.furnish(walls, inside)
+        await room.connect()
         entry = room.entry(inside, restored=plan["sandbox"].get("restore", False))
         process = await self._parts.starter.start(home.folder.container_id, entry)
         await room.up(ended, clock.SystemClock())
         return process
 
     def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:
-        if home.level != gvisor.LEVEL:
+        if home.level != sentry.LEVEL:
             raise exception.UnimplementedError(
                 'the memory of sandboxes can be kept with runtime="gvisor" alone', hint="See `windlass doctor`."
             )
@@ -232,7 +235,7 @@ class Containers:
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
         """What starts commands in a sandbox. Raises ``UnimplementedError`` where its level is gone."""
-        if home.level != gvisor.LEVEL:
+        if home.level != sentry.LEVEL:
             return self._parts.starter
         room = gvisor.Room(home, self._parts.levels.gvisor(), self._open_files)
         return gvisor.Commands(room, self._parts.starter, owner, clock.SystemClock())
@@ -402,7 +405,8 @@ class Containers:
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
-            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
+            live = box.level_of(folder) != sentry.LEVEL
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=live))
             yield _Contained(running, group)
 
     def known(self) -> list[str]:

@@ -27,7 +27,7 @@ from windlass.worker import cgroups, gpus, network, node, overlay, pause, progra
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
-from windlass.worker.sandboxes import gvisor, levels, starting
+from windlass.worker.sandboxes import levels, sentry, starting
 
 MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
@@ -212,8 +212,8 @@ async def _sandboxes(place: node.Node) -> list[Check]:
         _level(f'sandboxes, runtime="{name}"', why, found.notes.get(name, ""), _LEVEL_REMEDIES.get(name, ""))
         for name, why in found.reasons.items()
     ]
-    served = "" if not found.reasons[gvisor.LEVEL] else f'they need runtime="gvisor": {found.reasons[gvisor.LEVEL]}'
-    return [*checks, _level("sandboxes, memory snapshots", served, "", _LEVEL_REMEDIES[gvisor.LEVEL], _CHECKPOINT)]
+    served = "" if not found.reasons[sentry.LEVEL] else f'they need runtime="gvisor": {found.reasons[sentry.LEVEL]}'
+    return [*checks, _level("sandboxes, memory snapshots", served, "", _LEVEL_REMEDIES[sentry.LEVEL], _CHECKPOINT)]
 
 
 def _level(name: str, why: str, note: str, remedy: str, good: str = "works") -> Check:

@@ -30,9 +30,6 @@ def test_where_none_has_it_the_reason_is_told():
 def test_what_a_level_lacks_is_refused():
     with pytest.raises(exception.InvalidError, match="GPUs"):
         sandboxes.check_level(spec(runtime="gvisor", gpus=[{"kind": "H100", "count": 1}]), [{"gvisor": ""}])
-    with pytest.raises(exception.InvalidError, match="probed"):
-        asked = spec(runtime="gvisor", block_network=True, probe={"port": 80})
-        sandboxes.check_level(asked, [{"gvisor": ""}])
 
 
 def test_memory_is_kept_only_of_what_was_made_for_it_and_is_calm():

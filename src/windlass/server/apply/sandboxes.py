@@ -204,9 +204,10 @@ def look(core: Core, now: float) -> None:
 
 
 def reached(one: state.Sandbox, until: str) -> bool:
-    """Whether it is as far as somebody waits for. One that has ended is further than all."""
+    """Whether it is as far as somebody waits for. One that has ended is further than all,
+    and one without a probe has nothing to wait for."""
     if until == "ready":
-        return one.ready_at is not None or not one.alive or "probe" not in one.spec  # nobody will ever say so
+        return one.ready_at is not None or "probe" not in one.spec or not one.alive
     return one.state >= _LASTING[until]
 
 

@@ -76,10 +76,6 @@ def check_level(spec: sandboxes.SandboxSpec, offered: Sequence[Mapping[str, str]
         return
     if spec.get("gpus"):
         raise exception.InvalidError(f"a sandbox with runtime={level!r} has no GPUs", hint='Say runtime="container".')
-    if level == "gvisor" and spec["block_network"] and spec.get("probe", {}).get("port"):
-        raise exception.InvalidError(
-            'a port cannot be probed with runtime="gvisor" and block_network=True', hint="Use Probe.with_exec()."
-        )
     reasons = [levels.get(level, "its worker is older than this server") for levels in offered]
     if reasons and "" not in reasons:
         raise exception.UnimplementedError(

@@ -30,11 +30,12 @@ class _Asked(TypedDict):
 
 class Asked(_Asked, total=False):
     """How commands run in a sandbox, kept beside it for those that come later. ``uid`` and so on: of its user.
-    ``level``: of its isolation, "" for a container's. ``address``: its own in the node's network, "" for none.
-    ``inner``: where its files are in its own process 1, if that is not the root."""
+    ``level``: of its isolation, "" for a container's. ``loopback``: where its ports are reached from its network
+    namespace, if that is not the loopback there. ``inner``: where its files are in its own process 1, if that is not
+    the root."""
 
     level: str
-    address: str
+    loopback: str
     inner: str
 
 
@@ -56,6 +57,11 @@ class Home(NamedTuple):
     @property
     def root(self) -> Path:
         return Path(f"/proc/{self.record['pid']}/root{self.asked.get('inner', '')}")
+
+    @property
+    def loopback(self) -> str:
+        """Where its ports are reached from within its network namespace."""
+        return self.asked.get("loopback", "127.0.0.1")
 
     @property
     def level(self) -> str:
@@ -93,6 +99,14 @@ def load(folder: folders.Folder) -> Asked:
     except FileNotFoundError:
         raise exception.NotFoundError(f"{folder.container_id} is no sandbox") from None
     return found
+
+
+def level_of(folder: folders.Folder) -> str:
+    """The level of a sandbox; "" also of what is none."""
+    try:
+        return load(folder).get("level", "")
+    except exception.NotFoundError:
+        return ""
 
 
 def fill(folder: folders.Folder, net: network.Network) -> None:

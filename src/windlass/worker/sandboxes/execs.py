@@ -211,7 +211,8 @@ class Execs:
         one = self._known.get(identity)
         if one is None:
             raise exception.NotFoundError(
-                f"no command {identity}", hint=f"Output is kept for {KEPT / 60:.0f} minutes after a command's end."
+                f"no command {identity}",
+                hint=f"Output is kept for {KEPT / 60:.0f} minutes after a command's end, or until the worker ends.",
             )
         return one
 

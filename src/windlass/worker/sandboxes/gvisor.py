@@ -1,7 +1,4 @@
-"""Sandboxes with a kernel of their own: gVisor's ``runsc``, inside the cell that every sandbox has.
-
-    cell: namespaces of the sandbox over a root of ours      /rootfs  its files and volumes, /bundle  what runsc keeps
-      └─ runsc run ── sentry (the kernel that commands see) ── gofer (opens files below /rootfs)
+"""Sandboxes with a kernel of their own: gVisor's ``runsc``, inside the cell that every sandbox has (see ``sentry``).
 
 runsc is root in the user namespace of the sandbox and nowhere else, runs in its control groups, and dies with process
 1 of the cell; so network, limits, files from outside and the end are those of every sandbox, and namespaces still stand
@@ -10,145 +7,69 @@ around whoever breaks out of the sentry. Commands are started by ``runsc exec``,
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import errno
 import json
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from windlass import exception
 from windlass.kit import clock, ids, tasks
 from windlass.worker import folder as folders
-from windlass.worker import spec
-from windlass.worker.sandboxes import box, entering, starting
-from windlass.worker.snapshots import cell
+from windlass.worker import linux, spec, uplink
+from windlass.worker.sandboxes import box, entering, sentry, starting
 
-LEVEL = "gvisor"
-ROOT = "/rootfs"
-MEMORY = "checkpoint"
-"""The folder of a memory image, seen from inside as well."""
-_BUNDLE, _PROGRAM, _NAME = "/bundle", "/runsc", "box"
-CHECKPOINT = ("checkpoint", "--image-path", f"{_BUNDLE}/{MEMORY}", _NAME)
-OWNER = 1  # root of a container, as the node numbers it
-_FOLDERS = ("proc", "dev", "sys", "tmp", "rootfs", "bundle", MEMORY)
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_NAME = "box"
+CHECKPOINT = ("checkpoint", "--image-path", f"{sentry.BUNDLE}/{sentry.MEMORY}", _NAME)
 _UP_TIME, _LOOK, _ASKED = 30.0, 0.005, 10.0
 _BEFORE = ("", "creating", "created")  # in the words of runsc's own record
-_DATE = re.compile(r"release-(\d{8})|0\.0~(\d{8})|version (\d{8})")
-_ROOTS_OWN = "/proc/sys/net/core"  # where runsc takes it to be there, it believes itself in the machine's own network
 
 
-class Runsc(NamedTuple):
-    """The program that is installed. ``date``: of its release, "" where it does not say."""
-
-    binary: Path
-    platform: str
-    date: str
+async def visited(first: int, script: str) -> None:
+    """Have ``ip`` change the network of a cell, from a thread of its own, which is in there from then on."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as alone:
+        await asyncio.get_running_loop().run_in_executor(alone, _changed, first, script)
 
 
-def find() -> Runsc | None:
-    """What is installed; None where nothing is."""
-    found = shutil.which("runsc", path=_PATH)
-    if found is None:
-        return None
+def _changed(first: int, script: str) -> None:
+    its = os.open(f"/proc/{first}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        said = [
-            subprocess.run([found, word], env={"PATH": _PATH}, capture_output=True, text=True, timeout=10, check=False)
-            for word in ("--version", "flags")
-        ]
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    dated = _DATE.search(said[0].stdout)
-    platform = "systrap" if "systrap" in said[1].stdout + said[1].stderr else "ptrace"
-    return Runsc(Path(found), platform, next(filter(None, dated.groups()), "") if dated else "")
-
-
-def stub(home: Path) -> Path:
-    """The root of cells: folders that are covered, and the place of runsc. Nobody inside may write there."""
-    root = home / "lib" / LEVEL
-    for name in _FOLDERS:
-        (root / name).mkdir(parents=True, exist_ok=True)
-    (root / _PROGRAM[1:]).touch()
-    for path in (root, *root.iterdir()):
-        path.chmod(0o755)
-    return root
-
-
-def plan(walls: spec.Box, runsc: Runsc, root: Path, bundle: Path, memory: Path | None) -> cell.Plan:
-    """The cell of a sandbox. ``memory``: the folder of the memory that it goes on with."""
-    own = [mount for mount in spec.mounts(walls) if mount["destination"] in ("/proc", "/dev", "/dev/pts")]
-    scratch = {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "nodev", "mode=1777"]}
-    binds = [
-        spec.Bind(runsc.binary.resolve(), _PROGRAM), spec.Bind(bundle, _BUNDLE, writable=True),
-        spec.Bind(walls.rootfs, ROOT, writable=True),
-        *([spec.Bind(memory, f"/{MEMORY}")] if memory else []),
-        *(bind._replace(target=ROOT + bind.target) for bind in walls.binds),
-    ]  # fmt: skip
-    return {
-        "name": walls.name, "rootfs": str(root), "mounts": [*own, scratch, *map(spec._bind, binds)],
-        "masked": [_ROOTS_OWN], "read_only": [],
-    }  # fmt: skip
-
-
-def document(walls: spec.Box, command: Mapping[str, Any]) -> dict[str, Any]:
-    """The bundle's ``config.json``. Paths are the cell's."""
-    own = [mount for mount in spec.mounts(walls) if mount["destination"] in _KERNELS_OWN]
-    shared = [bind for bind in walls.binds]
-    if (walls.rootfs / "tmp").is_dir():
-        shared.append(spec.Bind(Path("/tmp"), "/tmp", writable=True))  # else the sentry has its own
-    binds = [spec._bind(bind._replace(source=Path(ROOT + bind.target))) for bind in shared]
-    for bind in binds:
-        bind["type"] = "bind"
-    kinds: list[dict[str, str]] = [{"type": kind} for kind in ("pid", "mount", "ipc", "uts")]
-    return {
-        "ociVersion": "1.0.2", "process": dict(command), "root": {"path": ROOT, "readonly": False},
-        "hostname": walls.name[:63],
-        "mounts": [*own, {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["ro"]}, *binds],
-        "linux": {"namespaces": [*kinds, {"type": "network", "path": "/proc/self/ns/net"}]},
-    }  # fmt: skip
-
-
-_KERNELS_OWN = ("/proc", "/dev", "/dev/pts", "/dev/shm")
-
-
-def process(inside: entering.Inside, open_files: int) -> dict[str, Any]:
-    """A command in the words of the document."""
-    walls = spec.Box(
-        name="", argv=inside["argv"], env=inside["env"], cwd=inside["cwd"], rootfs=Path(ROOT), binds=(), memory=0,
-        open_files=open_files, seccomp=None, uid=inside["uid"], gid=inside["gid"], groups=inside["groups"],
-    )  # fmt: skip
-    words = spec._process(walls)
-    del words["oomScoreAdj"]  # the starter has seen to it
-    return {**words, "terminal": bool(inside.get("pty"))}
+        linux.setns(its, linux.NEWNET)
+    finally:
+        os.close(its)
+    uplink.run(["ip", "-batch", "-"], script)
 
 
 class Room(NamedTuple):
     """One sandbox as runsc has it."""
 
     home: box.Home
-    runsc: Runsc
+    runsc: sentry.Runsc
     open_files: int
 
     @property
     def bundle(self) -> Path:
-        return self.home.folder.bundle / LEVEL
+        return self.home.folder.bundle / sentry.LEVEL
 
     def furnish(self, walls: spec.Box, inside: entering.Inside) -> None:
         """Write down what runsc shall run."""
-        _write(self.bundle / "config.json", document(walls, process(inside, self.open_files)))
+        _write(self.bundle / "config.json", sentry.document(walls, sentry.process(inside, self.open_files)))
 
     def entry(self, inside: entering.Inside, *, restored: bool) -> entering.Inside:
         """The sandbox's own command, as the starter starts it."""
-        more = ["restore", "--image-path", f"/{MEMORY}"] if restored else ["run"]
-        return self._bare(inside, [*more, "--bundle", _BUNDLE, _NAME], "entry")
+        more = ["restore", "--image-path", f"/{sentry.MEMORY}"] if restored else ["run"]
+        return self._bare(inside, [*more, "--bundle", sentry.BUNDLE, _NAME], "entry")
+
+    async def connect(self) -> None:
+        """Make the link by which its ports are reached. Raises ``ExecutionError``."""
+        await visited(self.home.record["pid"], sentry.PAIR)
 
     async def up(self, ended: asyncio.Future[int], time: clock.Clock) -> None:
-        """Wait until its command runs. Raises ``ExecutionError`` where it cannot."""
+        """Wait until its command runs, and its ports are reached. Raises ``ExecutionError`` where it cannot."""
         deadline = time.monotonic() + _UP_TIME
         while (state := self._state()) in _BEFORE:
             if ended.done():
@@ -157,6 +78,7 @@ class Room(NamedTuple):
                 said = state or "it said nothing"
                 raise exception.ExecutionError(f"runsc did not start the sandbox within {_UP_TIME:.0f} s: {said}")
             await time.sleep(_LOOK)
+        await visited(self.home.record["pid"], sentry.OUTWARD)
 
     def _state(self) -> str:
         with contextlib.suppress(OSError, ValueError):
@@ -166,9 +88,10 @@ class Room(NamedTuple):
 
     def execution(self, name: str, inside: entering.Inside) -> entering.Inside:
         """Another command: what the starter starts for it."""
-        _write(self.bundle / f"{name}.json", process(inside, self.open_files))
+        _write(self.bundle / f"{name}.json", sentry.process(inside, self.open_files))
         line = [
-            "exec", "--process", f"{_BUNDLE}/{name}.json", "--internal-pid-file", f"{_BUNDLE}/{name}.pid", _NAME
+            "exec", "--process", f"{sentry.BUNDLE}/{name}.json",
+            "--internal-pid-file", f"{sentry.BUNDLE}/{name}.pid", _NAME,
         ]  # fmt: skip
         return self._bare(inside, line, name)
 
@@ -203,7 +126,8 @@ class Room(NamedTuple):
 
     def _bare(self, inside: entering.Inside, words: Sequence[str], log: str) -> entering.Inside:
         line = [
-            _PROGRAM, "--root", f"{_BUNDLE}/state", "--log", f"{_BUNDLE}/{log}.log", "--log-format", "json",
+            sentry.PROGRAM, "--root", f"{sentry.BUNDLE}/state",
+            "--log", f"{sentry.BUNDLE}/{log}.log", "--log-format", "json",
             "--platform", self.runsc.platform, "--network", "sandbox", "--ignore-cgroups", "--overlay2=none",
             "--file-access=shared", *words,
         ]  # fmt: skip
@@ -215,16 +139,16 @@ class Room(NamedTuple):
 
 def bundle(folder: folders.Folder) -> Path:
     """The folder that runsc writes to, made: its own, and beside the files that commands see."""
-    made = folder.bundle / LEVEL
+    made = folder.bundle / sentry.LEVEL
     made.mkdir(mode=0o700)
-    os.chown(made, OWNER, OWNER)
+    os.chown(made, sentry.OWNER, sentry.OWNER)
     return made
 
 
 def _write(path: Path, body: Any) -> None:
     """It may hold secrets."""
     path.touch(0o600)
-    os.chown(path, OWNER, OWNER)
+    os.chown(path, sentry.OWNER, sentry.OWNER)
     path.write_text(json.dumps(body))
 
 

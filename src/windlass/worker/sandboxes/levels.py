@@ -20,29 +20,29 @@ from windlass.kit import ids
 from windlass.worker import folder as folders
 from windlass.worker import spec
 from windlass.worker.runtime import probe
-from windlass.worker.sandboxes import box, gvisor, starting
+from windlass.worker.sandboxes import box, gvisor, sentry, starting
 
 CONTAINER, VM = "container", "vm"
 _NO_VM = "this version of Windlass has no micro-VMs"
 _MISSING = "runsc is not installed"
 _TIME = 30.0
 _ODD = 3
-_OLD = "`ls` and other programs that ask for files by statx fail in it: this release of runsc is too old for them"
+_OLD = "`ls` and other programs that ask for files by statx fail in it: runsc{date} is too old for them"
 _TRIED = ["sh", "-c", f"ls / > /dev/null 2>&1 || exit {_ODD}"]
 
 
 class Levels(NamedTuple):
     """``reasons``: why each is not here, "" where it is. ``notes``: what is lacking in those that are."""
 
-    runsc: gvisor.Runsc | None
+    runsc: sentry.Runsc | None
     reasons: Mapping[str, str]
     notes: Mapping[str, str]
 
-    def gvisor(self) -> gvisor.Runsc:
+    def gvisor(self) -> sentry.Runsc:
         """Raises ``UnimplementedError`` where it is not here."""
-        if self.runsc is None or self.reasons[gvisor.LEVEL]:
+        if self.runsc is None or self.reasons[sentry.LEVEL]:
             raise exception.UnimplementedError(
-                f'runtime="gvisor" is not available here: {self.reasons[gvisor.LEVEL]}',
+                f'runtime="gvisor" is not available here: {self.reasons[sentry.LEVEL]}',
                 hint="Install runsc (the package, or gvisor.dev) and restart the platform; see `windlass doctor`.",
             )
         return self.runsc
@@ -50,8 +50,8 @@ class Levels(NamedTuple):
 
 async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
     """Try them. ``root``: the home as the node names it. What worked is tried again when runsc or the kernel change."""
-    reasons, notes = {CONTAINER: "", gvisor.LEVEL: _MISSING, VM: _NO_VM}, {}
-    runsc = await asyncio.to_thread(gvisor.find)
+    reasons, notes = {CONTAINER: "", sentry.LEVEL: _MISSING, VM: _NO_VM}, {}
+    runsc = await asyncio.to_thread(sentry.find)
     if runsc is not None:
         memory, stat = run / "levels.json", runsc.binary.stat()
         key = f"{runsc.binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
@@ -60,13 +60,13 @@ async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
             try:
                 code = await _try(root, runsc, starter)
                 memory.write_text(json.dumps({key: code}))
-                reasons[gvisor.LEVEL] = ""
+                reasons[sentry.LEVEL] = ""
             except (exception.Error, OSError) as exc:
-                reasons[gvisor.LEVEL] = f"runsc cannot run a sandbox: {exc}"
+                reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: {exc}"
         else:
-            reasons[gvisor.LEVEL] = ""
+            reasons[sentry.LEVEL] = ""
         if code == _ODD:
-            notes[gvisor.LEVEL] = _OLD
+            notes[sentry.LEVEL] = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
     return Levels(runsc, reasons, notes)
 
 
@@ -78,7 +78,7 @@ def _remembered(memory: Path, key: str) -> int | None:
     return known.get(key)
 
 
-async def _try(root: Path, runsc: gvisor.Runsc, starter: starting.Starting) -> int:
+async def _try(root: Path, runsc: sentry.Runsc, starter: starting.Starting) -> int:
     """The exit code of a command in a sandbox of the machine's own programs."""
     scratch = Path(tempfile.mkdtemp(prefix=".level-", dir=root / folders.CONTAINERS))
     name = ids.new("ta")
@@ -93,7 +93,7 @@ async def _try(root: Path, runsc: gvisor.Runsc, starter: starting.Starting) -> i
 
 
 async def _ran(
-    root: Path, folder: folders.Folder, binds: list[spec.Bind], runsc: gvisor.Runsc, starter: starting.Starting
+    root: Path, folder: folders.Folder, binds: list[spec.Bind], runsc: sentry.Runsc, starter: starting.Starting
 ) -> int:  # fmt: skip
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     walls = spec.Box(
@@ -101,7 +101,7 @@ async def _ran(
         seccomp=None,
     )  # fmt: skip
     bundle = gvisor.bundle(folder)
-    first = await starter.cell(folder.container_id, gvisor.plan(walls, runsc, gvisor.stub(root), bundle, None))
+    first = await starter.cell(folder.container_id, sentry.plan(walls, runsc, sentry.stub(root), bundle, None))
     try:
         asked: box.Asked = {"env": {"PATH": spec.PATH}, "cwd": "/", "uid": 0, "gid": 0, "groups": []}
         record: folders.Record = {"container_id": folder.container_id, "pid": first}

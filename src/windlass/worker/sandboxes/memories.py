@@ -11,7 +11,7 @@ from pathlib import Path
 from windlass import exception
 from windlass.worker import folder as folders
 from windlass.worker.images import cache
-from windlass.worker.sandboxes import gvisor, starting
+from windlass.worker.sandboxes import gvisor, sentry, starting
 
 _FOLDER = "memory"
 _TIME = 300.0
@@ -35,9 +35,9 @@ def keep(memory: Path, draft: Path) -> None:
 async def taken(room: gvisor.Room, starter: starting.Starting) -> AsyncIterator[Path]:
     """Write a sandbox's memory into a folder; no command of it runs any more, and its files stay until the block is
     left. Then it ends. Raises ``ExecutionError`` where it cannot be written; the sandbox goes on then."""
-    record, made = room.home.record, room.bundle / gvisor.MEMORY
+    record, made = room.home.record, room.bundle / sentry.MEMORY
     made.mkdir(mode=0o700, exist_ok=True)
-    os.chown(made, gvisor.OWNER, gvisor.OWNER)
+    os.chown(made, sentry.OWNER, sentry.OWNER)
     watcher = folders.open_pid(record["process"], record["process_start"])
     if watcher is None:
         raise exception.ConflictError("the sandbox has finished")

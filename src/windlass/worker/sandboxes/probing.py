@@ -14,7 +14,7 @@ from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import sandboxes as messages
 from windlass.worker import linux
-from windlass.worker.sandboxes import box, gvisor
+from windlass.worker.sandboxes import box
 
 _TIME = 300.0
 _CONNECT = 1.0
@@ -60,9 +60,7 @@ class Probes:
 
     async def _yes(self, home: box.Home, probe: messages.ProbeSpec) -> bool:
         if port := probe.get("port"):
-            if home.level == gvisor.LEVEL:
-                return await _answers(home.asked.get("address", ""), port)
-            return await _in_a_thread(home.record["pid"], port)
+            return await _in_a_thread(home.record["pid"], home.loopback, port)
         try:
             return await self._run(home.folder.container_id, probe.get("argv", []), ids.new("ex")) == 0
         except exception.Error:
@@ -80,23 +78,13 @@ def load(folder: Path) -> messages.ProbeSpec | None:
     return None
 
 
-async def _answers(address: str, port: int) -> bool:
-    """From the node: the network of such a sandbox is in its own kernel, where nobody of ours can be."""
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), _CONNECT)
-    except (OSError, asyncio.TimeoutError):
-        return False
-    writer.close()
-    return True
-
-
-async def _in_a_thread(pid: int, port: int) -> bool:
+async def _in_a_thread(pid: int, address: str, port: int) -> bool:
     """In one of its own, which ends then: it has entered the sandbox's network and must never do anything else."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=1) as alone:
-        return await asyncio.get_running_loop().run_in_executor(alone, _accepts, pid, port)
+        return await asyncio.get_running_loop().run_in_executor(alone, _accepts, pid, address, port)
 
 
-def _accepts(pid: int, port: int) -> bool:
+def _accepts(pid: int, address: str, port: int) -> bool:
     """Whether somebody listens there on loopback or on any address."""
     try:
         its = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -104,7 +92,7 @@ def _accepts(pid: int, port: int) -> bool:
         return False
     try:
         linux.setns(its, linux.NEWNET)
-        with socket.create_connection(("127.0.0.1", port), timeout=_CONNECT):
+        with socket.create_connection((address, port), timeout=_CONNECT):
             return True
     except OSError:
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from windlass import exception
@@ -36,6 +36,8 @@ class Service:
         self._inputs: dict[str, _Input] = {}
         self._others: set[str] = set()
         """Containers that are no sandboxes."""
+        self._kept: set[str] = set()
+        """Whose memory is being kept."""
         self._answers: dict[str, Callable[[peers.Incoming], Awaitable[None]]] = {
             "sandbox.exec": self._exec, "sandbox.exec_wait": self._exec_wait, "sandbox.exec_read": self._exec_read,
             "sandbox.exec_write": self._exec_write, "sandbox.exec_kill": self._exec_kill,
@@ -198,17 +200,28 @@ class Service:
         request: messages.SnapshotPlan = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
         layers = cache.Layers(self._runtime.store.home)
-        if request.get("memory") and self.execs.running(request["sandbox_id"]):
-            raise exception.ConflictError("commands run in this sandbox, so its memory cannot be kept")
         with self._runtime.store.held.of(request["parent"]):
             async with contextlib.AsyncExitStack() as held:
-                memory = None
-                if request.get("memory"):
-                    memory = await held.enter_async_context(self._runtime.memory(home))
+                memory = await held.enter_async_context(self._memory(home)) if request.get("memory") else None
                 record = await snapshots.publish(
                     home, layers, request["image_id"], parent=request["parent"], path=request["path"], memory=memory
                 )
         incoming.reply({"meta": build._meta(record)})
+
+    @contextlib.asynccontextmanager
+    async def _memory(self, home: box.Home) -> AsyncIterator[Path]:
+        """Its memory, once."""
+        name = home.folder.container_id
+        if self.execs.running(name):
+            raise exception.ConflictError("commands run in this sandbox, so its memory cannot be kept")
+        if name in self._kept:
+            raise exception.ConflictError("the memory of this sandbox is being kept already")
+        self._kept.add(name)
+        try:
+            async with self._runtime.memory(home) as memory:
+                yield memory
+        finally:
+            self._kept.discard(name)
 
     async def _mount(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxMount = incoming.body

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web as http
@@ -23,6 +24,7 @@ ROOT = "/-/token/flows"
 WAIT = 40.0
 """Seconds that one request waits."""
 _BODY = 4096
+Handle = Callable[[http.BaseRequest], Awaitable[http.StreamResponse]]
 _CODES = ((exception.NotFoundError, 404), (exception.AuthError, 401), (exception.InvalidError, 400))
 
 
@@ -36,6 +38,16 @@ async def answer(core: core_module.Core, request: http.BaseRequest) -> http.Resp
     except exception.Error as exc:
         code = next((code for kind, code in _CODES if isinstance(exc, kind)), 500)
         return _json(status.to_wire(exc), code)
+
+
+def before(core: core_module.Core, handle: Handle) -> Handle:
+    """``handle``, for a listener whose other requests are about something else."""
+
+    async def handled(request: http.BaseRequest) -> http.StreamResponse:
+        asked = await answer(core, request)
+        return await handle(request) if asked is None else asked
+
+    return handled
 
 
 async def _answered(core: core_module.Core, request: http.BaseRequest, rest: str) -> http.Response:

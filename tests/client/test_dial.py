@@ -5,7 +5,7 @@ import asyncio
 
 import pytest
 
-from windlass.client.remote import dial, place, proxies, replies
+from windlass.client.remote import dial, place, proxies, replies, sockets
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,20 @@ def test_a_connection_through_a_proxy_is_what_the_proxy_makes_of_it(monkeypatch,
     asyncio.run(asyncio.wait_for(main(), 5))
     assert seen[0].startswith(b"CONNECT gpu.example.org:8643 HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dTpw\r\n" in seen[0]
+
+
+def test_what_comes_right_behind_a_handshake_is_not_lost():
+    """Also when it comes after the answer was whole and before anybody has looked at it."""
+
+    async def main():
+        shaking = sockets._Handshake()
+        shaking.data_received(b"HTTP/1.1 101 Switching\r\nWindlass-Server: 1\r\n\r\n\x82")
+        shaking.data_received(b"\x01")
+        assert (await shaking.answer())[0].code == 101
+        shaking.data_received(b"x")
+        assert shaking.behind() == b"\x82\x01x"
+
+    asyncio.run(main())
 
 
 def test_answers_of_proxies_are_told_from_those_of_the_platform():

@@ -18,8 +18,12 @@ class _Handshake(asyncio.Protocol):
         self._whole: asyncio.Future[tuple[replies.Head, bytes]] = asyncio.get_running_loop().create_future()
 
     async def answer(self) -> tuple[replies.Head, bytes]:
-        """The head, and what came behind it."""
+        """The head, and the body of one that refuses."""
         return await asyncio.wait_for(self._whole, dial.PATIENCE)
+
+    def behind(self) -> bytes:
+        """All that has come behind the head by now, also since the answer was whole."""
+        return bytes(self._data).partition(b"\r\n\r\n")[2]
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -65,8 +69,8 @@ class Made:
         try:
             nonce = websocket.new_key()
             transport.write(_request(where, key, nonce, self._line, is_fresh=is_fresh))
-            head, rest = await _answered(shaking)
-            replies.check(head, rest)
+            replies.check(*(answer := await _answered(shaking)))
+            head = answer[0]
             if head.fields.get("sec-websocket-accept") != websocket.accept_of(nonce):
                 raise replies.NotPassed("the answer to another handshake")
             got = head.fields.get(carriers.GOT.lower(), "")
@@ -84,8 +88,8 @@ class Made:
             self.ended.set()
             raise OSError("the connection was lost")
         self._line.attach(self._socket, int(got))
-        if rest:
-            self._socket.data_received(rest)
+        if early := shaking.behind():
+            self._socket.data_received(early)
 
     async def works(self) -> bool:
         """Whether the other end's first word comes through; it has one at once."""

@@ -1,6 +1,6 @@
 """The web edge beside uvicorn: requests a second, latency, streams, WebSockets, first requests of functions at zero.
 
-    python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, fastapi and uvicorn
+    python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, caddy, fastapi and uvicorn
 
 The same app is served by both; wrk runs on loopback, so all of them share the processors of this machine.
 """
@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import http.client
+import os
 import re
 import socket
 import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import windlass
@@ -108,10 +111,32 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def direct(seconds: int, connections: int) -> dict[str, float]:
-    port = free_port()
-    program = [sys.executable, "-m", "uvicorn", "--factory", "web:hello", "--port", str(port), "--log-level", "warning"]
-    server = subprocess.Popen(program, cwd=Path(__file__).parent)
+async def paced(port: int, host: str, rate: float, connections: int, seconds: float) -> dict[str, float]:
+    """Open loop: requests begin when they are due, whether others have ended or not; times count from then."""
+    times: list[float] = []
+    data = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    begun = time.perf_counter() + 0.5
+
+    async def one(number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        due, step = begun + number / rate, connections / rate
+        while due < begun + seconds:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            writer.write(data)
+            head = await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))  # type: ignore[index]
+            times.append((time.perf_counter() - due) * 1000)
+            due += step
+        writer.close()
+
+    await asyncio.gather(*(one(number) for number in range(connections)))
+    times.sort()
+    return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100], "n": len(times)}
+
+
+@contextlib.contextmanager
+def program(command: list[str], port: int) -> Iterator[int]:
+    server = subprocess.Popen(command, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
@@ -120,11 +145,37 @@ def direct(seconds: int, connections: int) -> dict[str, float]:
                 break
             except OSError:
                 time.sleep(0.05)
-        wrk(f"http://127.0.0.1:{port}/", "x", 1, connections)
-        return wrk(f"http://127.0.0.1:{port}/", "x", seconds, connections)
+        yield port
     finally:
         server.terminate()
         server.wait()
+
+
+def uvicorn() -> contextlib.AbstractContextManager[int]:
+    port = free_port()
+    return program(
+        [sys.executable, "-m", "uvicorn", "--factory", "web:hello", "--port", str(port), "--log-level", "warning"], port
+    )
+
+
+@contextlib.contextmanager
+def caddy() -> Iterator[int]:
+    """In front of uvicorn."""
+    port = free_port()
+    with uvicorn() as behind:
+        command = ["caddy", "reverse-proxy", "--from", f"http://:{port}", "--to", f"127.0.0.1:{behind}"]
+        with program(command, port):
+            yield port
+
+
+def processor(pid: int) -> float:
+    """Seconds that a process has used."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def server_pid() -> int:
+    return int((paths.run(paths.home()) / "server.pid").read_text())
 
 
 def ask(port: int, label: str, path: str = "/") -> tuple[int, int, float]:
@@ -142,8 +193,8 @@ def ask(port: int, label: str, path: str = "/") -> tuple[int, int, float]:
 
 def resident() -> int:
     """Bytes of the server."""
-    pid = (paths.run(paths.home()) / "server.pid").read_text().strip()
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    lines = Path(f"/proc/{server_pid()}/status").read_text().splitlines()
+    line = next(line for line in lines if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
 
@@ -226,25 +277,47 @@ def first_requests(port: int, times: int) -> None:
     )
 
 
+def rates(port: int, host: str, chosen: argparse.Namespace) -> None:
+    """As many requests as can be: then time added is throughput that is missing."""
+    for connections in (chosen.connections, 1):
+        found: dict[str, dict[str, float]] = {}
+        for name, peer in (("edge", None), ("uvicorn alone", uvicorn), ("Caddy and uvicorn", caddy)):
+            with peer() if peer is not None else contextlib.nullcontext(port) as at:
+                url = f"http://127.0.0.1:{at}/"
+                wrk(url, host, 2, connections)
+                used = processor(server_pid())
+                one = found[name] = wrk(url, host, chosen.seconds, connections)
+            figures = f"{one['rate']:,.0f}/s, p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms, {one['failed']:.0f} failed"
+            if peer is None:
+                each = (processor(server_pid()) - used) / (one["rate"] * chosen.seconds) * 1e6
+                figures += f"; {each:.0f} µs of the server's processor for each"
+            print(f"| FastAPI hello, {connections} connections at full load, {name} | {figures} |")
+        print(f"| share of uvicorn | {found['edge']['rate'] / found['uvicorn alone']['rate']:.0%} |")
+
+
+def moderate(port: int, host: str, chosen: argparse.Namespace) -> None:
+    """At a rate that all can serve: then time added is time."""
+    for name, peer in (("edge", None), ("uvicorn alone", uvicorn), ("Caddy and uvicorn", caddy)):
+        with peer() if peer is not None else contextlib.nullcontext(port) as at:
+            one = asyncio.run(paced(at, host, chosen.rate, chosen.connections, chosen.seconds))
+        what = f"FastAPI hello, {chosen.connections} connections at {chosen.rate:g} requests a second, {name}"
+        print(f"| {what} | p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms (n={one['n']:,}) |")
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=int, default=8)
     options.add_argument("--connections", type=int, default=32)
+    options.add_argument("--rate", type=float, default=200.0, help="requests a second of the open loop")
     options.add_argument("--sockets", type=int, default=2000)
     chosen = options.parse_args()
     with app.run():
         port = int(through_the_edge.get_web_url().rpartition(":")[2])
         ask(port, "bench-hello")
-        url, host = f"http://127.0.0.1:{port}/", "local--bench-hello-dev.localhost"
-        wrk(url, host, 2, chosen.connections)
-        edge, alone = wrk(url, host, chosen.seconds, chosen.connections), direct(chosen.seconds, chosen.connections)
+        host = "local--bench-hello-dev.localhost"
         print("| what | figure |\n|---|---|")
-        for name, one in (("through the edge", edge), ("uvicorn alone", alone)):
-            figures = f"{one['rate']:,.0f}/s, p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms, {one['failed']:.0f} failed"
-            print(f"| FastAPI hello, {chosen.connections} connections, {name} | {figures} |")
-        print(f"| share of uvicorn | {edge['rate'] / alone['rate']:.0%} |")
-        few, fewer = wrk(url, host, chosen.seconds, 1), direct(chosen.seconds, 1)
-        print(f"| p50 at one connection: edge; uvicorn | {few['p50']:.2f} ms; {fewer['p50']:.2f} ms |")
+        rates(port, host, chosen)
+        moderate(port, host, chosen)
         streams(port)
         asyncio.run(sockets(port, chosen.sockets, 5))
         first_requests(port, 5)

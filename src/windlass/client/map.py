@@ -25,8 +25,8 @@ WINDOW = 1000
 """Inputs sent whose outputs have not arrived."""
 
 BATCH = 100
-PUTS = 4
-"""Messages with inputs that are on their way at once."""
+PUTS = 6
+"""Messages with inputs that are on their way to a far platform at once."""
 BATCH_BYTES = 4 * 1024 * 1024
 PATIENT = 8
 """Refusals in a row, because too much waits already, after which the person is told."""
@@ -153,7 +153,11 @@ class Engine:
                     return
 
     async def _put_inputs(self, body: dict[str, Any], attachments: list[codec.Bytes]) -> None:
-        """Several messages are on their way at once, or a far platform would wait for each. The last goes alone."""
+        """To a far platform several messages are on their way at once, or it would wait for each; the last goes alone."""
+        assert self._home is not None
+        if self._home.is_beside:
+            await self._admitted("call.put", body, attachments)
+            return
         while len(self._puts) > (0 if body["closed"] else PUTS - 1):
             await asyncio.wait({self._puts.popleft()})  # how it failed is known already
         put = self._owner.start(self._admitted("call.put", body, attachments), "map inputs")

@@ -24,7 +24,7 @@ from windlass.wire.messages import methods
 
 Core = core_module.Core
 
-_WHOLE = frozenset({"storage.usage"})
+_WHOLE = frozenset({"billing.report", "storage.usage"})
 """Answers that cannot be cut."""
 
 _TARGETS = (

@@ -28,7 +28,8 @@ READ = frozenset({
     "dict.len", "dict.scan", "queue.info", "queue.list", "queue.len", "queue.look", "queue.figures", "storage.usage",
     "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.missing", "nfs.list",
     "nfs.entries", "nfs.fetch", "container.list", "node.list", "domain.list", "identity.whoami", "token.list",
-    "token.rotate", "token.revoke", "member.list", "environment.roles",
+    "token.rotate", "token.revoke", "member.list", "environment.roles", "billing.report", "proxy.get", "proxy.list",
+    "sandbox.figures", "sandbox.memory_get",
 })  # fmt: skip
 """Of tokens, everybody sees, rotates and revokes their own; of others only who has "admin" (``apply.identity``)."""
 
@@ -36,8 +37,9 @@ DEPLOY = frozenset({"app.deploy", "app.return"})
 
 ADMIN = frozenset({
     "environment.create", "environment.update", "environment.delete", "environment.set_role", "proxy_token.create",
-    "proxy_token.list", "proxy_token.revoke", "domain.add", "domain.remove", "edge.trust", "image.prune", "image.fsck",
-    "storage.gc", "token.create", "token.asked", "token.approve", "member.update", "member.remove", "audit.list",
+    "proxy_token.list", "proxy_token.revoke", "domain.add", "domain.remove", "edge.trust", "image.prune",
+    "image.fsck", "storage.gc", "proxy.create", "proxy.delete", "token.create", "token.asked", "token.approve",
+    "member.update", "member.remove", "audit.list",
 })  # fmt: skip
 
 AUDITED = (
@@ -52,7 +54,7 @@ AUDITED = (
 )  # fmt: skip
 """What the audit log tells of, beside all that was refused."""
 
-UNPACED = frozenset({"app.heartbeat", "volume.beat"})
+UNPACED = frozenset({"app.heartbeat", "nfs.beat", "volume.beat"})
 """Methods that no rate limit holds back: what they keep alive would end."""
 
 

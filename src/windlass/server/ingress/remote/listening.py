@@ -20,6 +20,7 @@ from windlass.kit import tasks
 from windlass.server import settings as settings_module
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
+from windlass.server.ingress import flows
 from windlass.server.ingress.remote import lines, requests
 from windlass.server.objects import certificate
 from windlass.wire import carriers, status, tether
@@ -100,7 +101,7 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     settings = core.settings
     known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
     server = Server(
-        requests.Desk(known, core.clock).handle, request_factory=_request, handler_cancellation=True, access_log=None,
+        flows.before(core, requests.Desk(known, core.clock).handle), request_factory=_request, handler_cancellation=True, access_log=None,
         keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
     )  # fmt: skip
     server.most = _EACH * settings.remote_lines

@@ -101,7 +101,8 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     settings = core.settings
     known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
     server = Server(
-        flows.before(core, requests.Desk(known, core.clock).handle), request_factory=_request, handler_cancellation=True, access_log=None,
+        flows.before(core, requests.Desk(known, core.clock).handle), request_factory=_request,
+        handler_cancellation=True, access_log=None,
         keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
     )  # fmt: skip
     server.most = _EACH * settings.remote_lines

@@ -144,7 +144,7 @@ class Service:
     async def _connect(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxConnect = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        where = visiting.Where(home.record["pid"], str(home.asked.get("address") or ""))
+        where = visiting.Where(home.record["pid"], home.loopback)
         await self.visiting.connect(request["sandbox_id"], where, request["port"], request["ticket"])
         incoming.reply({})
 

@@ -15,12 +15,11 @@ from windlass.kit import joined
 from windlass.worker import linux
 
 _PATIENCE = 5.0
-_LOOPBACK = "127.0.0.1"
 
 
 class Where(NamedTuple):
-    """A sandbox's process 1, and its address as the node knows it; "" where that is not known. Sandboxes with a kernel
-    of their own have their loopback in there, so only their address leads to them."""
+    """A sandbox's process 1, and the address in its network that leads to what it serves: loopback, but for those with
+    a kernel of their own, which has its own."""
 
     pid: int
     address: str
@@ -55,14 +54,9 @@ class Visiting:
 
 
 async def _inside(where: Where, port: int) -> socket.socket:
-    """A connection with the port on the sandbox's loopback, else by its address."""
     made = await _made_there(where.pid)
-    if await _connected(made, _LOOPBACK, port):
+    if await _connected(made, where.address, port):
         return made
-    if where.address:
-        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        if await _connected(made, where.address, port):
-            return made
     raise exception.ConflictError(f"nothing listens at port {port} of the sandbox")
 
 

@@ -29,7 +29,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(tether, "SILENCE", 0.3)
     monkeypatch.setattr(carriers, "POLL", 0.3)
     monkeypatch.setattr("windlass.client.remote.posts._SLACK", 0.3)
-    monkeypatch.setattr("windlass.client.remote.dial.PATIENCE", 0.5)
+    monkeypatch.setattr("windlass.client.remote.dial.PATIENCE", 1.5)
     monkeypatch.setattr(keeper, "_passing", {})
 
 

@@ -188,7 +188,12 @@ async def _share(count: int, rate: float, function: str) -> dict[str, object]:
 def main(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     shown = json.loads((paths.home() / "remote.shown.json").read_text())
     made = bridge.run(session.current().request("token.create", {"token_id": ids.new("ak"), "name": "bench"})).body
-    rows = []
+    rows: list[tuple[str, str]] = []
+
+    def row(title: str, text: str) -> None:
+        print(f"{title}: {text}", flush=True)
+        rows.append((title, text))
+
     with link(place.read(shown["url"]).port, ONE_WAY) as (way, echoing):
         about = {
             "WINDLASS_SERVER_URL": f"{arguments.carrier}://127.0.0.1:{way}",
@@ -199,17 +204,17 @@ def main(arguments: argparse.Namespace) -> list[tuple[str, str]]:
         if "call" in arguments.only:
             trip = asyncio.run(round_trip(echoing))
             far, near = statistics.median(in_a_process("calls", about)), statistics.median(in_a_process("calls", {}))
-            rows.append(("warm `.remote()` over 10 ms + 10 ms, p50", f"{far:.1f} ms; one round trip {trip:.1f} ms"))
-            rows.append(("the same beside the platform, p50", f"{near:.1f} ms"))
+            row("warm `.remote()` over 10 ms + 10 ms, p50", f"{far:.1f} ms; one round trip {trip:.1f} ms")
+            row("the same beside the platform, p50", f"{near:.1f} ms")
         if "map" in arguments.only:
             far, near = statistics.median(in_a_process("mapped", about)), statistics.median(in_a_process("mapped", {}))
-            rows.append((f"map of {INPUTS:,} no-ops", f"{far:,.0f}/s; local {near:,.0f}/s: {far / near:.0%}"))
+            row(f"map of {INPUTS:,} no-ops", f"{far:,.0f}/s; local {near:,.0f}/s: {far / near:.0%}")
         for rate in arguments.rates if "clients" in arguments.only else []:
             direct = {**about, "WINDLASS_SERVER_URL": f"{arguments.carrier}://{shown['url'].partition('//')[2]}"}
             took, begun, answered = clients(direct, rate)
             p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
             what = f"{CLIENTS} clients, {rate * CLIENTS:,.0f} calls/s in all (no link between)"
-            rows.append((what, f"p50 {p50:.1f}, p99 {p99:.1f} ms; {begun - answered} of {begun:,} lost"))
+            row(what, f"p50 {p50:.1f}, p99 {p99:.1f} ms; {begun - answered} of {begun:,} lost")
     return rows
 
 
@@ -228,8 +233,6 @@ if __name__ == "__main__":
         print(json.dumps({"calls": calls, "mapped": mapped}[chosen.child]()))
     else:
         found = main(chosen)
-        for title, text in found:
-            print(f"{title}: {text}")
         if chosen.write:
             import sections
 

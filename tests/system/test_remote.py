@@ -59,8 +59,14 @@ def work(x):
     print("worked on", x)
     return x + len(Path("/note.txt").read_text()), hashlib.sha256(Path("/data/large").read_bytes()).hexdigest()
 
+@app.function()
+@modal.concurrent(max_inputs=20)
+def twice(x):
+    return 2 * x
+
 @app.local_entrypoint()
 def main():
+    print("MAPPED", list(twice.map(range(650))) == list(range(0, 1300, 2)))
     data = os.urandom(70_000_000)
     with open("large", "wb") as file:
         file.write(data)
@@ -103,6 +109,7 @@ def test_a_program_runs_from_another_machine_that_has_none_of_what_only_unix_has
     ran = afar(tmp_path, served, "run", "program.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "FOUND [5, 6, 7] True" in ran.stdout
+    assert "MAPPED True" in ran.stdout
     assert "worked on 2" in ran.stdout
     assert not (tmp_path / ".local").exists(), "no platform was started there"
     listed = afar(tmp_path, served, "app", "list", "--json")

@@ -153,7 +153,7 @@ class Engine:
                     return
 
     async def _put_inputs(self, body: dict[str, Any], attachments: list[codec.Bytes]) -> None:
-        """To a far platform several messages go at once, or it would wait for each; the last goes alone."""
+        """To a far platform several messages are on their way at once: it would wait for each. The last goes alone."""
         assert self._home is not None
         if self._home.is_beside:
             await self._admitted("call.put", body, attachments)

@@ -31,10 +31,10 @@ PLACES: dict[str, list[str]] = {
     "gpus.md": ["define"],
     "images.md": ["define", "define"],
     "logs-and-errors.md": ["define"],
-    "sandboxes.md": ["main"],
+    "sandboxes.md": ["main", "main"],
     "usage.md": ["main"],
     "volumes.md": ["define", "main", "define", "main"],
-    "web.md": ["define", "define"],
+    "web.md": ["define", "define", "define"],
 }
 """Of each page with Python in it: where its blocks stand, in their order."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from windlass.cli.backups import entries
 
-STATE = ("db", "blobs", "volumes", "nfs", "tls", "web.port", "web.tls.port", "build.env", "server.env")
+STATE = ("db", "blobs", "volumes", "nfs", "tls", "web.port", "web.tls.port", "build.env", "server.env", "remote.json")
 """Always. The database itself is put in as it is at one moment, not as it lies there."""
 
 IMAGES = ("layers", "pythons")

@@ -29,6 +29,7 @@ PLACES: dict[str, list[str]] = {
     "from-modal.md": ["top"],
     "getting-started.md": ["top", "script"],
     "gpus.md": ["define"],
+    "identity.md": ["define"],
     "images.md": ["define", "define"],
     "logs-and-errors.md": ["define"],
     "sandboxes.md": ["main", "main"],

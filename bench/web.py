@@ -1,6 +1,7 @@
 """The web edge beside uvicorn: requests a second, latency, streams, WebSockets, first requests of functions at zero.
 
-    python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, caddy, fastapi and uvicorn
+    python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, caddy, fastapi and uvicorn;
+                                        RAY_PYTHON: a Python that has ray[serve], for Ray Serve beside it
 
 The same app is served by both; wrk runs on loopback, so all of them share the processors of this machine.
 """
@@ -20,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import windlass
 from windlass import paths
@@ -138,7 +140,7 @@ async def paced(port: int, host: str, rate: float, connections: int, seconds: fl
 def program(command: list[str], port: int) -> Iterator[int]:
     server = subprocess.Popen(command, cwd=Path(__file__).parent, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 socket.create_connection(("127.0.0.1", port)).close()
@@ -166,6 +168,11 @@ def caddy() -> Iterator[int]:
         command = ["caddy", "reverse-proxy", "--from", f"http://:{port}", "--to", f"127.0.0.1:{behind}"]
         with program(command, port):
             yield port
+
+
+def ray_serve() -> contextlib.AbstractContextManager[int]:
+    port = free_port()
+    return program([os.environ["RAY_PYTHON"], "ray_serve_peer.py", str(port)], port)
 
 
 def processor(pid: int) -> float:
@@ -277,11 +284,16 @@ def first_requests(port: int, times: int) -> None:
     )
 
 
+def peers() -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = [("edge", None), ("uvicorn alone", uvicorn), ("Caddy and uvicorn", caddy)]
+    return found + ([("Ray Serve", ray_serve)] if os.environ.get("RAY_PYTHON") else [])
+
+
 def rates(port: int, host: str, chosen: argparse.Namespace) -> None:
     """As many requests as can be: then time added is throughput that is missing."""
     for connections in (chosen.connections, 1):
         found: dict[str, dict[str, float]] = {}
-        for name, peer in (("edge", None), ("uvicorn alone", uvicorn), ("Caddy and uvicorn", caddy)):
+        for name, peer in peers():
             with peer() if peer is not None else contextlib.nullcontext(port) as at:
                 url = f"http://127.0.0.1:{at}/"
                 wrk(url, host, 2, connections)
@@ -297,7 +309,7 @@ def rates(port: int, host: str, chosen: argparse.Namespace) -> None:
 
 def moderate(port: int, host: str, chosen: argparse.Namespace) -> None:
     """At a rate that all can serve: then time added is time."""
-    for name, peer in (("edge", None), ("uvicorn alone", uvicorn), ("Caddy and uvicorn", caddy)):
+    for name, peer in peers():
         with peer() if peer is not None else contextlib.nullcontext(port) as at:
             one = asyncio.run(paced(at, host, chosen.rate, chosen.connections, chosen.seconds))
         what = f"FastAPI hello, {chosen.connections} connections at {chosen.rate:g} requests a second, {name}"

@@ -119,10 +119,12 @@ def cut(core: Core, ward: Ward, method: str, answer: Any) -> Any:
         return answer
     if key is None:
         users = [user for user in answer["users"] if user["environment"] not in closed]
-        return {**answer, "names": _open_names(answer["names"], closed), "users": users}
+        sharing = [one for one in answer["sharing"] if scope.of_image(core, one["image_id"]) not in closed]
+        return {**answer, "names": _open_names(answer["names"], closed), "users": users, "sharing": sharing}
     rows = answer[key]
     if key == "images":
-        cut_rows = [(row, _open_names(row["names"], closed)) for row in rows]
+        seen = [row for row in rows if scope.of_image(core, row["image_id"]) not in closed]
+        cut_rows = [(row, _open_names(row["names"], closed)) for row in seen]
         return {key: [{**row, "names": names} for row, names in cut_rows if names or not row["names"]]}
     return {key: [row for row in rows if _place(core, key, row) not in closed]}
 

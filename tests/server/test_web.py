@@ -198,6 +198,20 @@ def test_a_forged_host_leads_nowhere(play, host):
     play(scene, web_port=0)
 
 
+@pytest.mark.parametrize("port", ["²".encode(), b"9" * 5000, "\u0663".encode(), b"99999999"])
+def test_a_port_that_is_none_is_a_name_and_breaks_nothing(play, port):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        host = HOST.replace(b"\r\n", b":" + port + b"\r\n")
+        for last in (b"Connection: close\r\n", b""):  # by both ways
+            asking = b"GET / HTTP/1.1\r\n" + host + last + b"\r\n"
+            answer = await sent(platform, asking, b"GET / HTTP/1.0\r\n\r\n", pause=0.2)
+            assert status(answer) == 200
+        assert site.heads[-1]["server"][1] == 80
+
+    play(scene, web_port=0)
+
+
 def test_paths_are_passed_on_as_they_are(play):
     async def scene(platform):
         site, _ = await standing(platform)

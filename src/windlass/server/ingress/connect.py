@@ -43,6 +43,7 @@ _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-enco
 _AGAIN = frozenset({"connection", "upgrade", "transfer-encoding", "expect"})
 _SAME = ["User-Agent", "Accept", "Accept-Encoding", "Content-Type"]  # aiohttp would add them
 _BODILESS = frozenset({204, 304})
+_SLASHES = "/\\"  # to browsers both are one: two of them would begin another host
 _UNKNOWN = "this needs a connect token that is valid here"
 
 
@@ -100,7 +101,7 @@ def admit(core: core_module.Core, request: http.BaseRequest, door: Door) -> Entr
         raise answers.Refusal(403, _UNKNOWN)
     if one.state < moves.SandboxState.RUNNING:
         raise answers.Refusal(503, "this does not run yet", retry_after="1")
-    query = "&".join(part for part in door.query.split("&") if part.partition("=")[0] not in NAMES)
+    query = "&".join(part for part in door.query.split("&") if parse.unquote_plus(part.partition("=")[0]) not in NAMES)
     return Entry(door, one, claim, query, token if place == "query" else "", place == "bearer")
 
 
@@ -151,7 +152,7 @@ def _elsewhere(core: core_module.Core, request: http.BaseRequest, entry: Entry) 
         return answers.response(307, "it is there", {"Location": where})
     if request.headers.get("Sec-Fetch-Dest") != "document" or request.method != "GET":
         return None
-    where = f"{'/' + door.path.lstrip('/')}{'?' if entry.query else ''}{entry.query}"
+    where = f"{'/' + door.path.lstrip(_SLASHES)}{'?' if entry.query else ''}{entry.query}"
     return answers.response(303, "it is there", {"Location": where, "Set-Cookie": _cookie(request, entry)})
 
 

@@ -488,6 +488,23 @@ def test_what_a_client_says_of_itself_is_overwritten_and_what_a_trusted_proxy_sa
     play(trusted, web_port=0, web_trusted="127.0.0.0/8")
 
 
+def test_who_asks_for_a_token_is_shown_as_they_are(play):
+    async def scene(platform):
+        await standing(platform)
+
+        async def asked(body: bytes) -> bytes:
+            head = b"POST /-/token/flows HTTP/1.1\r\nHost: elsewhere\r\nX-Forwarded-For: 203.0.113.7\r\n"
+            length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+            return await sent(platform, head + length + body)
+
+        assert status(await asked(b"[" * 4000)) == 400
+        assert status(await asked(b'{"name": "mia\\u001b[8m\\r\\nx", "callback": ""}')) == 200
+        (flow,) = platform.core.identity.flows.values()
+        assert (flow.source, flow.name) == ("203.0.113.7", "mia?[8m??x")
+
+    play(scene, web_port=0, web_trusted="127.0.0.1")
+
+
 def test_urls_are_as_the_settings_say_and_lead_here(play):
     async def scene(platform):
         site, client = await standing(platform)

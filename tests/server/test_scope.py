@@ -162,3 +162,23 @@ def test_lists_and_descriptions_of_images_tell_nothing_of_closed_environments(pl
                 await mia.request(method, image_id=things["image"])
 
     play(scene)
+
+
+def test_answers_about_everything_leave_out_what_is_closed(play):
+    async def scene(platform):
+        stage = await Scene(platform).begin()
+        await stage.ask("environment.create", name="prod", default_role="no-access")
+        things = await things_of(stage, "prod")
+        mia = await member(platform, stage.client, "mia")
+        await outsider(stage)
+        assert things["app"] in [one["app_id"] for one in (await stage.ask("billing.report"))["rows"]]
+        assert [one["app_id"] for one in (await mia.request("billing.report"))["rows"]] == [stage.app]
+        # A call of an open environment may have made calls in a closed one.
+        function = await stage.client.app()
+        root = await stage.client.create(function, [1])
+        await stage.client.create(things["function"], [1], parent_input_id=ids.input_id(root, 0))
+        assert len((await stage.ask("call.graph", call_id=root))["nodes"]) == 2
+        nodes = (await mia.request("call.graph", call_id=root))["nodes"]
+        assert [one["call_id"] for one in nodes] == [root]
+
+    play(scene)

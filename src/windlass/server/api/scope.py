@@ -21,6 +21,8 @@ Named = tuple[tuple[str, str], str]
 
 LISTS = {
     "app.list": "apps",
+    "billing.report": "rows",
+    "call.graph": "nodes",
     "call.records": "records",
     "container.list": "containers",
     "environment.list": "environments",
@@ -98,7 +100,7 @@ def _of_function(core: Core, identity: str) -> str | None:
     return None if row is None else of_app(core, row.app_id)
 
 
-def _of_call(core: Core, identity: str) -> str | None:
+def of_call(core: Core, identity: str) -> str | None:
     call = call_actions.find(core, identity)
     if call is not None:
         return call.function.app.environment
@@ -179,7 +181,7 @@ def _of_terminal(core: Core, identity: str) -> str | None:
 _KINDS: dict[str, tuple[str, Callable[[Core, str], str | None]]] = {
     "ap-": ("app", of_app),
     "fu-": ("function", _of_function),
-    "fc-": ("call", _of_call),
+    "fc-": ("call", of_call),
     "ta-": ("container", _of_container),
     "sb-": ("sandbox", _of_sandbox),
     "vo-": ("volume", _of_volume),

@@ -97,6 +97,31 @@ def test_a_container_without_its_token_or_lease_answers_nothing(play):
     play(scene, web_port=0)
 
 
+def test_a_container_takes_only_so_many_connections_and_ports(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        path = str(paths.containers_socket(platform.home).parent / web.SOCKET)
+        silent = [await asyncio.open_unix_connection(path) for _ in range(520)]
+        assert await asyncio.wait_for(silent[0][0].read(), 5) == b"", "the oldest has to go"
+        mine = [await site.open() for _ in range(16)]
+        assert await asyncio.wait_for(site.reader.read(), 5) == b""
+        for one in [*mine, *(writer for _, writer in silent)]:
+            one.close()
+        plan = site.worker.plans[-1]["runner"]
+        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        tunnels = [inside.stream("tunnel.open", {"port": 8000}) for _ in range(128)]
+        for one in tunnels:
+            await one.__anext__()
+        with pytest.raises(exception.ResourceExhaustedError, match="128 ports"):
+            await inside.stream("tunnel.open", {"port": 8000}).__anext__()
+        await tunnels[0].aclose()
+        assert (await inside.stream("tunnel.open", {"port": 8000}).__anext__()).body["port"]
+
+    play(scene, web_port=0)
+
+
 def test_who_waits_too_long_is_asked_to_come_back_and_gets_the_answer_once(play, monkeypatch):
     monkeypatch.setattr(edge, "PATIENCE", 0.15)
 

@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import ssl
+import types
 
 import fakes
 import pytest
@@ -12,7 +13,7 @@ import sites
 
 from windlass import exception, paths
 from windlass.kit import ids
-from windlass.server.ingress import edge, listener
+from windlass.server.ingress import edge, listener, sockets
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -286,6 +287,24 @@ def test_an_edge_that_finds_its_port_taken_takes_another_and_keeps_it(play, home
         taken.close()
 
     play(scene, web_port=0)
+
+
+def test_what_an_upgraded_connection_sends_is_read_no_faster_than_it_is_taken():
+    async def scene():
+        said: list[str] = []
+        source = types.SimpleNamespace(
+            pause_reading=lambda: said.append("pause"), resume_reading=lambda: said.append("resume"),
+            is_closing=lambda: False,
+        )  # fmt: skip
+        flow = sockets.Bytes(source)
+        for _ in range(3):
+            flow.feed_data(bytes(web.WINDOW // 2))
+        assert said == ["pause"]
+        for _ in range(3):
+            assert len(await flow.next()) == web.WINDOW // 2
+        assert said == ["pause", "resume"]
+
+    asyncio.run(scene())
 
 
 def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play):

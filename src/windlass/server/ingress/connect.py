@@ -25,7 +25,6 @@ from windlass.server.apply import sandboxes as actions
 from windlass.server.decide import fronts, ports
 from windlass.server.ingress import answers, inside, requests, sockets, visits
 from windlass.server.state import moves
-from windlass.wire import web
 
 if TYPE_CHECKING:
     from windlass.kit import tasks
@@ -271,30 +270,13 @@ async def _switched(
 
 
 class _Flow(sockets.Bytes):
-    """What comes by a connection that speaks HTTP no more; it is read no faster than it is written elsewhere."""
-
-    def __init__(self, source: asyncio.Transport) -> None:
-        super().__init__()
-        self._source = source
-        self._size = 0
-        self._paused = False
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._size += len(data)
-        if self._size > web.WINDOW and not self._paused:
-            self._source.pause_reading()
-            self._paused = True
-        return super().feed_data(data)
+    """What comes by a connection that speaks HTTP no more, on its way to another one."""
 
     async def copy(self, target: asyncio.Transport, protocol: Any) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await self.next():
-                self._size -= len(data)
                 target.write(data)
                 await protocol._drain_helper()
-                if self._paused and self._size < web.WINDOW // 2:
-                    self._paused = False
-                    self._source.resume_reading()
 
 
 class _Connector(aiohttp.BaseConnector):

@@ -93,6 +93,8 @@ def stop(core: Core, who: door.Who, body: messages.ContainerStop, incoming: peer
 @door.handler("container.exec", "container_id", "exec_id", "command")
 def execute(core: Core, who: door.Who, body: messages.ContainerExec, incoming: peer.Incoming) -> None:
     worker = _worker(core, _find(core, body["container_id"]))
+    if body["exec_id"] in core.execs:
+        raise exception.AlreadyExistsError("a command with this id runs already")
     core.execs[body["exec_id"]] = worker, incoming.peer
     task = core.tasks.start(_relay(core, worker, body, incoming), f"exec {body['exec_id']}")
     incoming.on_cancel = functools.partial(_give_up, task)

@@ -384,3 +384,23 @@ def test_every_right_is_of_a_method_that_there_is():
 )  # fmt: skip
 def test_what_somebody_is_in_an_environment(kind, own, outside, default, found):
     assert rights.role(kind=kind, own=own, outside=outside, default=default) == found
+
+
+def test_a_token_for_some_environments_takes_no_other_token_over(play):
+    async def scene(platform):
+        owner = await platform.client()
+        await owner.request("environment.create", name="dev")
+        whole = await token(owner, "moe", kind="owner")
+        narrow = await token(owner, "moe", environments=["dev"])
+        wide = await token(owner, "moe", environments=["dev", "main"])
+        moe = await enter(platform, narrow)
+        for made in (whole, wide):
+            for method in ("token.rotate", "token.revoke"):
+                async with refused(MISSING, "no token"):
+                    await moe.request(method, token_id=made["token_id"])
+        assert [one["token_id"] for one in (await moe.request("token.list"))["tokens"]] == [narrow["token_id"]]
+        assert (await moe.request("token.rotate"))["token_id"] == narrow["token_id"]
+        assert len((await (await enter(platform, whole)).request("token.list"))["tokens"]) == 3
+        assert (await (await enter(platform, wide)).request("token.rotate", token_id=narrow["token_id"]))["secret"]
+
+    play(scene)

@@ -147,6 +147,10 @@ def test_a_browser_is_sent_where_the_sandbox_is_alone_and_other_protocols_are_re
             platform, b"GET //a?b=1&_modal_connect_token=%b HTTP/1.1\r\n%b%b\r\n" % (token, host, browser)
         )
         assert b" 303 " in said and b"\r\nLocation: /a?b=1\r\n" in said and b"Set-Cookie: _modal" in said
+        said = await asked(platform, b"GET /\\a?_modal_connect_token=%b HTTP/1.1\r\n%b%b\r\n" % (token, host, browser))
+        assert b"\r\nLocation: /a\r\n" in said
+        said = await asked(platform, b"GET /q?_modal%%5Fconnect_token=%b HTTP/1.1\r\n%b\r\n" % (token, host))
+        assert b" 200 " in said and b"GET /q HTTP" in here.worker.head and token not in here.worker.head
         h2c = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
         assert b" 501 " in await asked(platform, b"GET %b HTTP/1.1\r\nHost: x\r\n%b" % (shown, h2c))
         sneaky = b"GET %b HTTP/1.1\r\nHost: x\r\nConnection: X-Verified-User-Data\r\nX_Verified-User_Data: me\r\n\r\n"

@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import ssl
+import types
 
 import fakes
 import pytest
@@ -12,7 +13,7 @@ import sites
 
 from windlass import exception, paths
 from windlass.kit import ids
-from windlass.server.ingress import edge, listener
+from windlass.server.ingress import edge, listener, sockets
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -93,6 +94,31 @@ def test_a_container_without_its_token_or_lease_answers_nothing(play):
         strange = await site.open()
         strange.write(web.pack(web.HEAD, 4_000_000_000, b'{"status":200,"headers":[]}'))
         assert status(await sent(platform, request())) == 200
+
+    play(scene, web_port=0)
+
+
+def test_a_container_takes_only_so_many_connections_and_ports(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        path = str(paths.containers_socket(platform.home).parent / web.SOCKET)
+        silent = [await asyncio.open_unix_connection(path) for _ in range(520)]
+        assert await asyncio.wait_for(silent[0][0].read(), 5) == b"", "the oldest has to go"
+        mine = [await site.open() for _ in range(16)]
+        assert await asyncio.wait_for(site.reader.read(), 5) == b""
+        for one in [*mine, *(writer for _, writer in silent)]:
+            one.close()
+        plan = site.worker.plans[-1]["runner"]
+        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        tunnels = [inside.stream("tunnel.open", {"port": 8000}) for _ in range(128)]
+        for one in tunnels:
+            await one.__anext__()
+        with pytest.raises(exception.ResourceExhaustedError, match="128 ports"):
+            await inside.stream("tunnel.open", {"port": 8000}).__anext__()
+        await tunnels[0].aclose()
+        assert (await inside.stream("tunnel.open", {"port": 8000}).__anext__()).body["port"]
 
     play(scene, web_port=0)
 
@@ -198,6 +224,20 @@ def test_a_forged_host_leads_nowhere(play, host):
     play(scene, web_port=0)
 
 
+@pytest.mark.parametrize("port", ["²".encode(), b"9" * 5000, "\u0663".encode(), b"99999999"])
+def test_a_port_that_is_none_is_a_name_and_breaks_nothing(play, port):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        host = HOST.replace(b"\r\n", b":" + port + b"\r\n")
+        for last in (b"Connection: close\r\n", b""):  # by both ways
+            asking = b"GET / HTTP/1.1\r\n" + host + last + b"\r\n"
+            answer = await sent(platform, asking, b"GET / HTTP/1.0\r\n\r\n", pause=0.2)
+            assert status(answer) == 200
+        assert site.heads[-1]["server"][1] == 80
+
+    play(scene, web_port=0)
+
+
 def test_paths_are_passed_on_as_they_are(play):
     async def scene(platform):
         site, _ = await standing(platform)
@@ -247,6 +287,24 @@ def test_an_edge_that_finds_its_port_taken_takes_another_and_keeps_it(play, home
         taken.close()
 
     play(scene, web_port=0)
+
+
+def test_what_an_upgraded_connection_sends_is_read_no_faster_than_it_is_taken():
+    async def scene():
+        said: list[str] = []
+        source = types.SimpleNamespace(
+            pause_reading=lambda: said.append("pause"), resume_reading=lambda: said.append("resume"),
+            is_closing=lambda: False,
+        )  # fmt: skip
+        flow = sockets.Bytes(source)
+        for _ in range(3):
+            flow.feed_data(bytes(web.WINDOW // 2))
+        assert said == ["pause"]
+        for _ in range(3):
+            assert len(await flow.next()) == web.WINDOW // 2
+        assert said == ["pause", "resume"]
+
+    asyncio.run(scene())
 
 
 def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play):
@@ -472,6 +530,23 @@ def test_what_a_client_says_of_itself_is_overwritten_and_what_a_trusted_proxy_sa
 
     play(strangers, web_port=0)
     play(trusted, web_port=0, web_trusted="127.0.0.0/8")
+
+
+def test_who_asks_for_a_token_is_shown_as_they_are(play):
+    async def scene(platform):
+        await standing(platform)
+
+        async def asked(body: bytes) -> bytes:
+            head = b"POST /-/token/flows HTTP/1.1\r\nHost: elsewhere\r\nX-Forwarded-For: 203.0.113.7\r\n"
+            length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
+            return await sent(platform, head + length + body)
+
+        assert status(await asked(b"[" * 4000)) == 400
+        assert status(await asked(b'{"name": "mia\\u001b[8m\\r\\nx", "callback": ""}')) == 200
+        (flow,) = platform.core.identity.flows.values()
+        assert (flow.source, flow.name) == ("203.0.113.7", "mia?[8m??x")
+
+    play(scene, web_port=0, web_trusted="127.0.0.1")
 
 
 def test_urls_are_as_the_settings_say_and_lead_here(play):

@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from windlass import exception
 from windlass.kit import tasks
 from windlass.wire import peer
 from windlass.worker import exec
@@ -109,3 +110,17 @@ def test_leaving_kills_the_command_and_leaves_the_next_one_alone(run, tmp_path):
     pid = run(scene)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_command_with_the_name_of_another_is_refused_and_harms_nobody(run):
+    async def scene(asker):
+        command = ["sh", "-c", "echo up; exec cat"]
+        stream = asker.stream("exec.start", {"exec_id": "ex-1", "container_id": "ta-1", "command": command})
+        assert (await stream.__anext__()).attachments == [b"up\n"]
+        with pytest.raises(exception.AlreadyExistsError):
+            await output(asker, ["true"])
+        await asker.request("exec.input", {"exec_id": "ex-1"}, [b"mine"])
+        assert (await stream.__anext__()).attachments == [b"mine"]
+        await stream.aclose()
+
+    run(scene)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
 
 import pytest
 
-from windlass.worker import hello
+from windlass.worker import domains, hello
 
 
 def spoken(name: str | None, **settings: object) -> bytes:
@@ -82,10 +83,24 @@ def test_of_an_encrypted_hello_the_outer_name_counts() -> None:
 
 def test_a_long_hello_in_tiny_records_ends_at_the_limit() -> None:
     data = records(made((21, bytes(60_000)), sni(b"example.com")), 1)
-    assert hello.name(data[: hello.MOST]) is None
-    with pytest.raises(hello.NotTls, match="too long"):
-        hello.name(data[: 3 * hello.MOST])
-    assert hello.name(records(made((21, bytes(60_000)), sni(b"example.com")))) == "example.com"
+    assert hello.name(data[:600]) is None
+    with pytest.raises(hello.NotTls, match="too many pieces"):
+        hello.name(data[:1000])
+    for size in (1000, 16384):
+        assert hello.name(records(made((21, bytes(60_000)), sni(b"example.com")), size)) == "example.com"
+
+
+def test_the_relay_does_not_listen_to_a_client_that_dribbles() -> None:
+    async def scene() -> None:
+        reader = asyncio.StreamReader()
+        asking = asyncio.ensure_future(domains._greeting(reader))
+        for byte in records(made((21, bytes(4000)), sni(b"example.com"))):
+            reader.feed_data(bytes([byte]))
+            await asyncio.sleep(0)
+        with pytest.raises(domains._Refused, match="too many pieces"):
+            await asking
+
+    asyncio.run(scene())
 
 
 def test_no_bytes_make_it_fail_otherwise() -> None:

@@ -26,6 +26,7 @@ _HELLO = 10.0  # seconds that a client may take to say whom it wants
 _PATIENCE = 15.0  # seconds that resolving, and then connecting, may take
 _MOST = 1024  # connections of one container at once: the worker's descriptors are for all
 _CHUNK = 16384
+_PIECES = 256  # in which a client may say it: each is looked at, and the worker has others to look after
 _ACCESS_DENIED, _INTERNAL_ERROR = 49, 80
 _ALERT = bytes([21, 3, 3, 0, 2, 2])  # a fatal one; its number follows
 _log = logging.getLogger(__name__)
@@ -147,12 +148,14 @@ async def _greeting(reader: asyncio.StreamReader) -> tuple[bytes, str]:
     said = bytearray()
 
     async def listen() -> str:
-        while (name := hello.name(bytes(said))) is None:
+        for _ in range(_PIECES):
             data = await reader.read(_CHUNK)
             if not data:
                 raise _Refused("it ended before it named a server")
             said.extend(data)
-        return name
+            if (name := hello.name(bytes(said))) is not None:
+                return name
+        raise _Refused("it named a server in too many pieces")
 
     try:
         name = await asyncio.wait_for(listen(), _HELLO)

@@ -171,6 +171,8 @@ class Sessions:
 
     @contextlib.contextmanager
     def _opened(self, request: containers.ContainerExec) -> Iterator[_Session]:
+        if request["exec_id"] in self._sessions:  # whoever asks chose it, and might choose that of others
+            raise exception.AlreadyExistsError("a command with this id runs already")
         command = self._runtime.command(request["container_id"], request["command"], pty=bool(request.get("pty")))
         session = self._sessions[request["exec_id"]] = _Session(command, request)
         try:

@@ -14,6 +14,7 @@ MOST = 64 * 1024
 
 _HANDSHAKE, _CLIENT_HELLO, _SERVER_NAME, _HOST_NAME = 22, 1, 0, 0
 _MOST_IN_RECORD = 16384
+_MOST_RECORDS = 128  # each costs time, whenever more bytes have come: real ones are one or two
 _RECORD_HEADER, _MESSAGE_HEADER = 5, 4
 _VERSION_AND_RANDOM = 34
 
@@ -44,7 +45,7 @@ def name(data: bytes) -> str | None:
 def _message(data: bytes) -> bytes | None:
     """The first handshake message without its header; it may lie in pieces in several records."""
     whole, at = bytearray(), 0
-    while True:
+    for _ in range(_MOST_RECORDS):
         kind = data[at : at + 1]
         if (kind and kind[0] != _HANDSHAKE) or data[at + 1 : at + 2] not in (b"", b"\x03"):
             raise NotTls("it does not speak TLS")
@@ -66,6 +67,8 @@ def _message(data: bytes) -> bytes | None:
         if len(data) < at + size:
             break
         at += size
+    else:
+        raise NotTls("its ClientHello is in too many pieces")
     if len(data) > 2 * MOST:
         raise NotTls("its ClientHello is too long")
     return None

@@ -24,8 +24,11 @@ from windlass.wire.messages import methods
 
 Core = core_module.Core
 
-_WHOLE = frozenset({"billing.report", "storage.usage"})
+_WHOLE = frozenset({"storage.usage"})
 """Answers that cannot be cut."""
+
+_ASKING = frozenset({"billing.report"})
+"""Requests whose "by" says something else than who asks."""
 
 _TARGETS = (
     "name", "member", "token_id", "code", "domain", "app_id", "app", "sandbox_id", "container_id", "function_id",
@@ -85,7 +88,7 @@ def sign(who: state.Principal, method: str, body: Any) -> None:
     """Who made something is what the token says, not what the client does."""
     if "facts" in body or method in rights.DEPLOY:
         body["facts"] = {**(body.get("facts") or {}), "by": who.name}
-    elif "by" in getattr(methods.METHODS[method].request, "__annotations__", ()):
+    elif method not in _ASKING and "by" in getattr(methods.METHODS[method].request, "__annotations__", ()):
         body["by"] = who.name
 
 
@@ -119,12 +122,14 @@ def cut(core: Core, ward: Ward, method: str, answer: Any) -> Any:
         return answer
     if key is None:
         users = [user for user in answer["users"] if user["environment"] not in closed]
-        return {**answer, "names": _open_names(answer["names"], closed), "users": users}
+        sharing = [one for one in answer["sharing"] if scope.of_image(core, one["image_id"]) not in closed]
+        return {**answer, "names": _open_names(answer["names"], closed), "users": users, "sharing": sharing}
     rows = answer[key]
     if key == "images":
-        cut_rows = [(row, _open_names(row["names"], closed)) for row in rows]
+        seen = [row for row in rows if scope.of_image(core, row["image_id"]) not in closed]
+        cut_rows = [(row, _open_names(row["names"], closed)) for row in seen]
         return {key: [{**row, "names": names} for row, names in cut_rows if names or not row["names"]]}
-    return {key: [row for row in rows if _place(core, key, row) not in closed]}
+    return {**answer, key: [row for row in rows if _place(core, key, row) not in closed]}
 
 
 def _limited(core: Core, ward: Ward) -> bool:
@@ -139,6 +144,8 @@ def _open_names(names: list[str], closed: set[str]) -> list[str]:
 def _place(core: Core, key: str, row: Any) -> str | None:
     if key == "environments":
         return str(row["name"])
+    if key == "nodes":
+        return scope.of_call(core, row["call_id"])
     return str(row["environment"]) if "environment" in row else scope.of_app(core, row["app_id"])
 
 

@@ -93,7 +93,9 @@ def stop(core: Core, who: door.Who, body: messages.ContainerStop, incoming: peer
 @door.handler("container.exec", "container_id", "exec_id", "command")
 def execute(core: Core, who: door.Who, body: messages.ContainerExec, incoming: peer.Incoming) -> None:
     worker = _worker(core, _find(core, body["container_id"]))
-    core.execs[body["exec_id"]] = worker
+    if body["exec_id"] in core.execs:
+        raise exception.AlreadyExistsError("a command with this id runs already")
+    core.execs[body["exec_id"]] = worker, incoming.peer
     task = core.tasks.start(_relay(core, worker, body, incoming), f"exec {body['exec_id']}")
     incoming.on_cancel = functools.partial(_give_up, task)
 
@@ -125,9 +127,9 @@ async def _relay(core: Core, worker: machines.Worker, body: messages.ContainerEx
 
 @door.handler("container.exec_input", "exec_id")
 def exec_input(core: Core, who: door.Who, body: messages.ExecInput, incoming: peer.Incoming) -> None:
-    worker = core.execs.get(body["exec_id"])
-    if worker is None:
-        raise exception.NotFoundError(f"no running command {body['exec_id']}")
+    worker, whose = core.execs.get(body["exec_id"], (None, None))
+    if worker is None or whose is not incoming.peer:
+        raise exception.NotFoundError(f"no running command {body['exec_id'][:60]}")
     core.tasks.start(_pass_on(worker, body, incoming), f"exec input {body['exec_id']}")
 
 

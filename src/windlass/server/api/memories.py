@@ -49,7 +49,7 @@ async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
     }  # fmt: skip
     row = sandboxes.Memory(body["snapshot_id"], image_id, one.app.id, one.name, dict(one.tags), spec, now, expires_at)
     core.turn.begin()
-    recipe: Any = {"op": "snapshot", "commands": [one.id, "memory"]}
+    recipe = sandbox_api.snapshot_recipe(core, one, "memory")
     image_rows.insert(
         core.db, image_id=image_id, key=f"snapshot {image_id}", parent=parent, recipe=recipe,
         meta=reply.body["meta"], now=now, current=False,

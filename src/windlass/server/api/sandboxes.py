@@ -15,6 +15,7 @@ from windlass.server.api import door
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import connect_tokens, environments, proxies
 from windlass.server.apply import gpus as gpu_actions
+from windlass.server.apply import identity as identity_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
@@ -419,7 +420,7 @@ async def _snapshot(core: Core, body: messages.SnapshotRequest, incoming: peer.I
     taken = where.peer.request("sandbox.snapshot", plan)
     reply = await asyncio.wait_for(taken, body.get("seconds", _LONGEST_WAIT))
     meta = reply.body["meta"]
-    recipe: Any = {"op": "snapshot", "commands": [one.id, *([path] if path else [])]}
+    recipe = snapshot_recipe(core, one, *([path] if path else []))
     now, ttl = core.clock.now(), body.get("ttl")
     core.turn.begin()
     image_rows.insert(
@@ -430,6 +431,12 @@ async def _snapshot(core: Core, body: messages.SnapshotRequest, incoming: peer.I
     where.images.add(image_id)
     await _committed(core)
     return {"image_id": image_id, "python": meta["python"], "mounts": [] if path else one.spec["mounts"]}
+
+
+def snapshot_recipe(core: Core, one: state.Sandbox, *what: str) -> Any:
+    """What is written down of a snapshot: of which sandbox, and whose it is also when that is forgotten."""
+    place = identity_actions.parts(core).get(one.app.environment)
+    return {"op": "snapshot", "commands": [one.id, *what], **({"environment": place.id} if place is not None else {})}
 
 
 async def _committed(core: Core) -> None:

@@ -10,8 +10,9 @@ from windlass.kit import ids
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import environments as environment_actions
+from windlass.server.apply import identity as identity_actions
 from windlass.server.decide import rights
-from windlass.server.store import apps, collections, nfs, records, sandboxes, secrets, volumes
+from windlass.server.store import apps, collections, images, nfs, proxies, records, sandboxes, secrets, volumes
 from windlass.wire.messages import methods
 
 Core = core_module.Core
@@ -20,6 +21,8 @@ Named = tuple[tuple[str, str], str]
 
 LISTS = {
     "app.list": "apps",
+    "billing.report": "rows",
+    "call.graph": "nodes",
     "call.records": "records",
     "container.list": "containers",
     "environment.list": "environments",
@@ -34,6 +37,7 @@ _MAKING = frozenset({"app.create", "app.deploy", "volume.fork"})
 _TEXTS = frozenset({"env", "tags", "metadata"})
 """Keys with what users wrote."""
 _DEEP = 8
+_STEPS = 500  # steps of an image
 
 
 def environments(core: Core, method: str, body: Any) -> list[Named]:
@@ -96,7 +100,7 @@ def _of_function(core: Core, identity: str) -> str | None:
     return None if row is None else of_app(core, row.app_id)
 
 
-def _of_call(core: Core, identity: str) -> str | None:
+def of_call(core: Core, identity: str) -> str | None:
     call = call_actions.find(core, identity)
     if call is not None:
         return call.function.app.environment
@@ -140,10 +144,44 @@ def _of_secret(core: Core, identity: str) -> str | None:
     return secrets.environment(core.db, identity)
 
 
+def of_image(core: Core, identity: str) -> str | None:
+    """That of the sandbox whose snapshot it is, or was built on. Other images are made of what everybody may build."""
+    step: tuple[str | None, Any] | None = (identity, {})
+    for _ in range(_STEPS):
+        if step is None or step[0] is None:
+            return None
+        step = images.step(core.db, step[0])
+        if step is not None and step[1].get("op") == "snapshot":
+            return _of_snapshot(core, step[1])
+    return None
+
+
+def _of_snapshot(core: Core, recipe: Any) -> str | None:
+    """The sandbox may be forgotten already; snapshots of former releases say no more than its id."""
+    if "environment" not in recipe:
+        return _of_sandbox(core, recipe["commands"][0])
+    return next((part.name for part in identity_actions.parts(core).values() if part.id == recipe["environment"]), None)
+
+
+def _of_memory(core: Core, identity: str) -> str | None:
+    row = sandboxes.memory_by_id(core.db, identity)
+    return None if row is None else of_app(core, row.app_id)
+
+
+def _of_proxy(core: Core, identity: str) -> str | None:
+    row = proxies.by_id(core.db, identity)
+    return None if row is None else row.environment
+
+
+def _of_terminal(core: Core, identity: str) -> str | None:
+    terminal = core.terminals.by_id.get(identity)
+    return None if terminal is None else _of_container(core, terminal.container_id)
+
+
 _KINDS: dict[str, tuple[str, Callable[[Core, str], str | None]]] = {
     "ap-": ("app", of_app),
     "fu-": ("function", _of_function),
-    "fc-": ("call", _of_call),
+    "fc-": ("call", of_call),
     "ta-": ("container", _of_container),
     "sb-": ("sandbox", _of_sandbox),
     "vo-": ("volume", _of_volume),
@@ -151,6 +189,10 @@ _KINDS: dict[str, tuple[str, Callable[[Core, str], str | None]]] = {
     "di-": ("dict", _of_collection),
     "qu-": ("queue", _of_collection),
     "st-": ("secret", _of_secret),
+    "im-": ("image", of_image),
+    "sn-": ("snapshot", _of_memory),
+    "pr-": ("proxy", _of_proxy),
+    "tt-": ("terminal", _of_terminal),
 }
 
 

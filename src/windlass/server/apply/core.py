@@ -49,8 +49,8 @@ class Core:
     counters: Counters
     server_id: str
     tasks: tasks.Tasks
-    execs: dict[str, machines.Worker] = dataclasses.field(default_factory=dict)
-    """Where each running command of ``container.exec`` runs."""
+    execs: dict[str, tuple[machines.Worker, Any]] = dataclasses.field(default_factory=dict)
+    """Where each running command of ``container.exec`` runs, and the connection of who runs it."""
     holds: dict[str, int] = dataclasses.field(default_factory=dict)
     """How many terminals each command of a sandbox ends with, when the last of them has gone."""
     queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)

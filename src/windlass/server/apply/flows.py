@@ -32,7 +32,7 @@ _CALLBACK = re.compile(r"http://127\.0\.0\.1:\d{1,5}/\Z")
 
 
 def ask(core: Core, *, name: str, callback: str, source: str, expires_in: float | None) -> state.Flow:
-    """Begin. The oldest of too many goes."""
+    """Begin. The oldest of too many goes. Whoever approves reads ``name`` in a terminal, which it must not command."""
     if callback and not _CALLBACK.match(callback):
         raise exception.InvalidError("the callback must be on the asking machine itself")
     flows, now = core.identity.flows, core.clock.now()
@@ -40,10 +40,11 @@ def ask(core: Core, *, name: str, callback: str, source: str, expires_in: float 
         del flows[one.id]
     while len(flows) >= _MOST:
         del flows[next(iter(flows))]
+    name = "".join(one if one.isprintable() else "?" for one in name[:64])
     letters = [secrets.choice(_LETTERS) for _ in range(8)]
     made = state.Flow(
         id=ids.new("tf"), code=f"{''.join(letters[:4])}-{''.join(letters[4:])}", secret=secrets.token_urlsafe(32),
-        name=name[:64], callback=callback, source=source, ends_at=now + LIFE, expires_in=expires_in,
+        name=name, callback=callback, source=source, ends_at=now + LIFE, expires_in=expires_in,
     )  # fmt: skip
     flows[made.id] = made
     return made

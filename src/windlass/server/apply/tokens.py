@@ -122,6 +122,8 @@ def revoke(core: Core, by: state.Principal | None, token_id: str) -> None:
 def _theirs(core: Core, by: state.Principal | None, token_id: str) -> store.Token:
     """The token, where ``by`` may deal with it; a stranger's does not exist for them."""
     row = store.token(core.db, token_id)
+    if row is not None and not _within(by, row):
+        row = None
     if row is not None and by is not None and row.principal != by.principal_id:
         whose = store.principal(core.db, row.principal)
         if not identity.administers(by) or whose is None:
@@ -134,6 +136,13 @@ def _theirs(core: Core, by: state.Principal | None, token_id: str) -> store.Toke
             hint="`windlass token list` shows what there is.",
         )
     return row
+
+
+def _within(by: state.Principal | None, row: store.Token) -> bool:
+    """Whether a token opens no more than the one that is shown: else its secret would be a way out of the limits."""
+    if by is None or not by.scope or row.id == by.token_id:
+        return True
+    return bool(row.environments) and by.scope.issuperset(row.environments)
 
 
 def listed(core: Core, by: state.Principal | None) -> list[messages.TokenInfo]:
@@ -155,5 +164,6 @@ def listed(core: Core, by: state.Principal | None) -> list[messages.TokenInfo]:
             "used_at": row.used_at,
         }
         for row in store.tokens(core.db)
-        if row.principal in whose and (everybody or (by is not None and row.principal == by.principal_id))
+        if row.principal in whose and _within(by, row)
+        and (everybody or (by is not None and row.principal == by.principal_id))
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import logging
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ _encode = msgspec.json.Encoder().encode
 _GIVEN_BACK = 0.3  # seconds for a runner that leaves to be heard on its other connection
 _HELLO = 4096
 _PATIENCE = 10.0  # seconds to say hello
+_GUESTS = 512  # connections that have not said hello, of all; the oldest of too many goes
+_MEMBERS = 16  # connections of one container, which needs one: it must not take all that the server may open
 
 
 class Carrier(asyncio.Protocol):
@@ -43,6 +46,11 @@ class Carrier(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]
         self._timer = asyncio.get_running_loop().call_later(_PATIENCE, self.close)
+        self._table.guests[self] = None
+        if len(self._table.guests) > _GUESTS:
+            oldest = next(iter(self._table.guests))
+            del self._table.guests[oldest]
+            oldest.close()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -73,9 +81,14 @@ class Carrier(asyncio.Protocol):
             return b""
         if not self._core.keyring.owns(identity, token):
             raise exception.AuthError("wrong token for this container")
-        self._container = self._core.world.containers.get(identity)
-        if self._container is None:
+        container = self._core.world.containers.get(identity)
+        if container is None:
             raise exception.AuthError(f"container {identity} is no longer wanted")
+        if self._table.members[identity] >= _MEMBERS:
+            raise exception.ResourceExhaustedError(f"a container may have {_MEMBERS} web connections")
+        self._container = container
+        self._table.members[identity] += 1
+        self._table.guests.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         self._table.carriers[identity] = self
@@ -84,6 +97,7 @@ class Carrier(asyncio.Protocol):
     def _hand_over(self, ticket: str, rest: bytes) -> None:
         """It is for a visitor of somebody inside, and ours no more."""
         transport, self._transport = self._transport, None
+        self._table.guests.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
         if transport is not None and not self._table.visits.claim(ticket, transport, rest):
@@ -91,8 +105,11 @@ class Carrier(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._table.guests.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
+        if self._container is not None:
+            self._table.members -= collections.Counter([self._container.id])
         if self._container is not None and self._table.carriers.get(self._container.id) is self:
             del self._table.carriers[self._container.id]
         if self._container is not None and self._container.direct is self:

@@ -25,7 +25,6 @@ from windlass.server.apply import sandboxes as actions
 from windlass.server.decide import fronts, ports
 from windlass.server.ingress import answers, inside, requests, sockets, visits
 from windlass.server.state import moves
-from windlass.wire import web
 
 if TYPE_CHECKING:
     from windlass.kit import tasks
@@ -43,6 +42,7 @@ _HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-enco
 _AGAIN = frozenset({"connection", "upgrade", "transfer-encoding", "expect"})
 _SAME = ["User-Agent", "Accept", "Accept-Encoding", "Content-Type"]  # aiohttp would add them
 _BODILESS = frozenset({204, 304})
+_SLASHES = "/\\"  # to browsers both are one: two of them would begin another host
 _UNKNOWN = "this needs a connect token that is valid here"
 
 
@@ -100,7 +100,7 @@ def admit(core: core_module.Core, request: http.BaseRequest, door: Door) -> Entr
         raise answers.Refusal(403, _UNKNOWN)
     if one.state < moves.SandboxState.RUNNING:
         raise answers.Refusal(503, "this does not run yet", retry_after="1")
-    query = "&".join(part for part in door.query.split("&") if part.partition("=")[0] not in NAMES)
+    query = "&".join(part for part in door.query.split("&") if parse.unquote_plus(part.partition("=")[0]) not in NAMES)
     return Entry(door, one, claim, query, token if place == "query" else "", place == "bearer")
 
 
@@ -151,7 +151,7 @@ def _elsewhere(core: core_module.Core, request: http.BaseRequest, entry: Entry) 
         return answers.response(307, "it is there", {"Location": where})
     if request.headers.get("Sec-Fetch-Dest") != "document" or request.method != "GET":
         return None
-    where = f"{'/' + door.path.lstrip('/')}{'?' if entry.query else ''}{entry.query}"
+    where = f"{'/' + door.path.lstrip(_SLASHES)}{'?' if entry.query else ''}{entry.query}"
     return answers.response(303, "it is there", {"Location": where, "Set-Cookie": _cookie(request, entry)})
 
 
@@ -270,30 +270,13 @@ async def _switched(
 
 
 class _Flow(sockets.Bytes):
-    """What comes by a connection that speaks HTTP no more; it is read no faster than it is written elsewhere."""
-
-    def __init__(self, source: asyncio.Transport) -> None:
-        super().__init__()
-        self._source = source
-        self._size = 0
-        self._paused = False
-
-    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._size += len(data)
-        if self._size > web.WINDOW and not self._paused:
-            self._source.pause_reading()
-            self._paused = True
-        return super().feed_data(data)
+    """What comes by a connection that speaks HTTP no more, on its way to another one."""
 
     async def copy(self, target: asyncio.Transport, protocol: Any) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await self.next():
-                self._size -= len(data)
                 target.write(data)
                 await protocol._drain_helper()
-                if self._paused and self._size < web.WINDOW // 2:
-                    self._paused = False
-                    self._source.resume_reading()
 
 
 class _Connector(aiohttp.BaseConnector):

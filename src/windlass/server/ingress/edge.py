@@ -60,7 +60,7 @@ class Edge:
             try:
                 target = requests.target(self.core, asking, request)
             except answers.Refusal:
-                if (asked := await flows.answer(self.core, request)) is None:
+                if (asked := await flows.answer(self.core, request, client)) is None:
                     raise
                 status = asked.status
                 return asked

@@ -196,6 +196,10 @@ class Table:
         self._exchanges: dict[int, Exchange] = {}
         self.carriers: dict[str, carriers.Carrier] = {}
         """By container."""
+        self.guests: dict[carriers.Carrier, None] = {}
+        """Connections that have not said whose they are."""
+        self.members: collections.Counter[str] = collections.Counter()
+        """How many connections each container has."""
         self.visits = visits.Visits()
         self._last = 0
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import json
 from collections.abc import Awaitable, Callable
@@ -23,18 +24,18 @@ from windlass.wire import status
 ROOT = "/-/token/flows"
 WAIT = 40.0
 """Seconds that one request waits."""
-_BODY = 4096
+_BODY, _PATIENCE = 4096, 20.0  # bytes of what somebody asks, and seconds for them to come
 Handle = Callable[[http.BaseRequest], Awaitable[http.StreamResponse]]
 _CODES = ((exception.NotFoundError, 404), (exception.AuthError, 401), (exception.InvalidError, 400))
 
 
-async def answer(core: core_module.Core, request: http.BaseRequest) -> http.Response | None:
-    """None where the request is about something else."""
+async def answer(core: core_module.Core, request: http.BaseRequest, source: str) -> http.Response | None:
+    """None where the request is about something else. ``source``: the address of who asks."""
     _, found, rest = request.path.partition(ROOT)  # behind the prefix of a proxy, if there is one
     if not found or rest[:1] not in ("", "/"):
         return None
     try:
-        return await _answered(core, request, rest.strip("/"))
+        return await _answered(core, request, rest.strip("/"), source)
     except exception.Error as exc:
         code = next((code for kind, code in _CODES if isinstance(exc, kind)), 500)
         return _json(status.to_wire(exc), code)
@@ -44,17 +45,17 @@ def before(core: core_module.Core, handle: Handle) -> Handle:
     """``handle``, for a listener whose other requests are about something else."""
 
     async def handled(request: http.BaseRequest) -> http.StreamResponse:
-        asked = await answer(core, request)
+        asked = await answer(core, request, request.remote or "")
         return await handle(request) if asked is None else asked
 
     return handled
 
 
-async def _answered(core: core_module.Core, request: http.BaseRequest, rest: str) -> http.Response:
+async def _answered(core: core_module.Core, request: http.BaseRequest, rest: str, source: str) -> http.Response:
     if request.method == "GET" and rest and "/" not in rest:
         return _page(flows.of(core, rest))
     if request.method == "POST" and not rest:
-        return await _begun(core, request)
+        return await _begun(core, request, source)
     if request.method == "POST" and rest.endswith("/wait"):
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         shown = secret.strip() if scheme.lower() == "bearer" else ""
@@ -63,20 +64,20 @@ async def _answered(core: core_module.Core, request: http.BaseRequest, rest: str
     raise exception.NotFoundError("there is nothing here")
 
 
-async def _begun(core: core_module.Core, request: http.BaseRequest) -> http.Response:
+async def _begun(core: core_module.Core, request: http.BaseRequest, source: str) -> http.Response:
     body = await _body(request)
     name, callback, expires_in = body.get("name", ""), body.get("callback", ""), body.get("expires_in")
     if not isinstance(name, str) or not isinstance(callback, str) or not isinstance(expires_in, int | float | None):
         raise exception.InvalidError("name and callback are texts, expires_in is a number")
-    flow = flows.ask(core, name=name, callback=callback, source=request.remote or "", expires_in=expires_in)
+    flow = flows.ask(core, name=name, callback=callback, source=source, expires_in=expires_in)
     return _json({"flow": flow.id, "code": flow.code, "secret": flow.secret, "page": f"{ROOT}/{flow.id}"}, 200)
 
 
 async def _body(request: http.BaseRequest) -> dict[str, Any]:
-    data = await request.content.read(_BODY + 1)
     try:
+        data = await asyncio.wait_for(request.content.read(_BODY + 1), _PATIENCE)
         body = json.loads(data) if len(data) <= _BODY else None
-    except ValueError:
+    except (ValueError, RecursionError, TimeoutError, asyncio.TimeoutError):
         body = None
     if not isinstance(body, dict):
         raise exception.InvalidError("the body is no JSON object, or too large")

@@ -40,7 +40,10 @@ class Ports:
                 self.of(one)
 
     def of(self, one: state.Sandbox) -> list[sandboxes.Port]:
-        """Where the ports of a sandbox are. Raises ``ResourceExhaustedError``."""
+        """Where the ports of a sandbox are. Raises ``ResourceExhaustedError``, ``ConflictError`` for one that has ended
+        while somebody waited: nobody would close them."""
+        if not one.alive:
+            raise exception.ConflictError(f"sandbox {one.id} has finished")
         opened = self._opened.get(one.id)
         if opened is None:
             before = {kept.port: kept for kept in sandboxes.ports(self._core.db, one.n)}

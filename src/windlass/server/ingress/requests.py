@@ -21,6 +21,7 @@ SESSION = "Modal-Session-ID"
 """Header whose requests stay with one container of a server."""
 MAX_BODY = 4 * 1024**3
 _BY_PATH = re.compile(r"/~([a-z0-9-]{1,63})(?=/|\Z)")
+_PORT = re.compile(r"[0-9]{1,5}\Z")
 _HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
     "transfer-encoding", "upgrade",
@@ -145,7 +146,7 @@ def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) ->
     """What makes the description of a request, once it has a number."""
     client = target.client
     host, _, port = client.host.rpartition(":")
-    if not port.isdigit() or not host:
+    if not _PORT.match(port) or not host:
         host, port = client.host, "443" if client.scheme == "https" else "80"
     described: dict[str, Any] = {
         "kind": kind,

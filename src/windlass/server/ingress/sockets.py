@@ -50,9 +50,10 @@ class Upgraded:
 
     async def _pass(self, exchange: exchanges.Exchange, said: dict[str, Any]) -> http.StreamResponse:
         """Bytes, whatever they mean."""
-        transport, client = self._request.transport, Bytes()
+        transport = self._request.transport
         if transport is None:
             raise answers.Refusal(400, "the client has gone")
+        client = Bytes(transport)
         self._request.protocol.set_parser(client)  # type: ignore[arg-type]
         head = [f"HTTP/1.1 101 {_REASON}", *(f"{name}: {value}" for name, value in said["headers"]), "", ""]
         transport.write("\r\n".join(head).encode("latin-1"))
@@ -87,15 +88,23 @@ class Upgraded:
 
 
 class Bytes:
-    """Takes the place of the parser of a connection that does not speak HTTP any more."""
+    """Takes the place of the parser of a connection that does not speak HTTP any more. What comes by ``source`` is
+    read no faster than somebody asks for it: the server has no room for all that a client may send."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: asyncio.Transport) -> None:
+        self._source = source
+        self._size = 0
+        self._paused = False
         self._arrived: collections.deque[bytes] = collections.deque()
         self._over = False
         self._wake = asyncio.Event()
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
         self._arrived.append(data)
+        self._size += len(data)
+        if self._size > web.WINDOW and not self._paused:
+            self._source.pause_reading()
+            self._paused = True
         self._wake.set()
         return False, b""
 
@@ -113,7 +122,12 @@ class Bytes:
                 return b""
             self._wake.clear()
             await self._wake.wait()
-        return self._arrived.popleft()
+        data = self._arrived.popleft()
+        self._size -= len(data)
+        if self._paused and self._size < web.WINDOW // 2 and not self._source.is_closing():
+            self._source.resume_reading()
+            self._paused = False
+        return data
 
 
 class Sent(http.StreamResponse):

@@ -25,6 +25,7 @@ from windlass.wire import reach
 _PATIENCE = 10.0  # seconds for the inside to take a visitor, and for TLS to be agreed on
 _SILENCE = 0.2  # seconds in which a visitor of a port for anything must begin to speak TLS
 _MOST = 1000  # visitors of one tunnel that nobody has taken yet
+_EACH = 128  # ports of one container: what listens is the server, and all share what it may open
 _BACKLOG = 128
 _PAUSE = 0.2  # seconds, when there are no descriptors left
 _HELLO = b"\x16"  # begins TLS
@@ -179,6 +180,8 @@ class Tunnels:
         busy: Callable[[int], None] = lambda change: None, wanted: int = 0,
     ) -> Tunnel:  # fmt: skip
         """At the port ``wanted`` if it is free, else at any. Raises ``ResourceExhaustedError``."""
+        if sum(one.container_id == container_id for one in self._open) >= _EACH:
+            raise exception.ResourceExhaustedError(f"a container may have {_EACH} ports open")
         tunnel = Tunnel(container_id, visit, kind=kind, allowed=allowed, busy=busy)
         try:
             self._at(tunnel, wanted)

@@ -75,6 +75,11 @@ async def _hang_up() -> None:
         await session._current.close()
 
 
+def test_a_script_gets_all_that_the_other_machine_must_be_told(standing):
+    (made,) = standing.rows("token", "create", "ci", "--role", "service")
+    assert {"token_id", "secret", "server", "fingerprint"} <= set(made)
+
+
 def test_from_the_platforms_command_line_to_a_laptop_that_may_only_look(standing):
     said = standing.run("token", "create", "vic", "--role", "viewer", "--expires-in", "7d")
     (line,) = [line.strip() for line in said.splitlines() if "token set" in line]

@@ -75,11 +75,6 @@ async def _hang_up() -> None:
         await session._current.close()
 
 
-def test_a_script_gets_all_that_the_other_machine_must_be_told(standing):
-    (made,) = standing.rows("token", "create", "ci", "--role", "service")
-    assert {"token_id", "secret", "server", "fingerprint"} <= set(made)
-
-
 def test_from_the_platforms_command_line_to_a_laptop_that_may_only_look(standing):
     said = standing.run("token", "create", "vic", "--role", "viewer", "--expires-in", "7d")
     (line,) = [line.strip() for line in said.splitlines() if "token set" in line]
@@ -202,3 +197,8 @@ def test_who_asks_from_elsewhere_waits_for_somebody_who_approves(standing):
     assert "mia, viewer" in said
     with pytest.raises(exception.ConnectionError, match="does not answer"):
         flow.run("http://127.0.0.1:9", "", name="x", expires_in=None)
+
+
+def test_a_script_gets_all_that_the_other_machine_must_be_told(standing):
+    (made,) = standing.rows("token", "create", "ci", "--role", "service")
+    assert {"token_id", "secret", "server", "fingerprint"} <= set(made)

@@ -84,7 +84,7 @@ class Billing:
 
         if resolution not in _WORDS:
             raise exception.InvalidError(f'resolution must be "d", "h" or "total", not {resolution!r}')
-        query: dict[str, Any] = {"by": _WORDS[resolution]}
+        query: dict[str, Any] = {"resolution": _WORDS[resolution]}
         for name, time in (("since", start), ("until", end)):
             if time is not None:
                 query[name] = time.timestamp()

@@ -85,3 +85,13 @@ def test_a_platform_without_a_worker_answers_questions(home: Path) -> None:
     control.start(home)
     assert [node["runtime"] for node in control.report(home)["nodes"]] == ["process"]
     control.ensure(home, worker=False)
+
+
+def test_somebody_elses_platform_is_named_with_the_next_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object, **options: object) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "exists", refused)  # as below a folder that only its owner may enter
+    with pytest.raises(exception.PermissionDeniedError, match="belongs to another user") as caught:
+        programs.is_running(tmp_path)
+    assert "WINDLASS_HOME" in caught.value.hint

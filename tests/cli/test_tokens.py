@@ -197,3 +197,8 @@ def test_who_asks_from_elsewhere_waits_for_somebody_who_approves(standing):
     assert "mia, viewer" in said
     with pytest.raises(exception.ConnectionError, match="does not answer"):
         flow.run("http://127.0.0.1:9", "", name="x", expires_in=None)
+
+
+def test_a_script_gets_all_that_the_other_machine_must_be_told(standing, tmp_path):
+    (made,) = standing.rows("token", "create", "ci", "--role", "service", HOME=str(tmp_path))
+    assert {"token_id", "secret", "server", "fingerprint"} <= set(made)

@@ -104,3 +104,12 @@ def test_a_local_file_that_is_missing_is_told_without_our_frames(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         (tmp_path / "another").read_text()
     assert bridge.shown(caught.value).__traceback__ is not None, "the user's own"
+
+
+def test_of_an_app_that_never_began_no_end_is_told(platform, capfd):
+    served = platform(lambda x: x)
+    served.on_app_create = lambda incoming, body: incoming.fail(exception.PermissionDeniedError("not you"))
+    app = windlass.App("a")
+    with pytest.raises(exception.PermissionDeniedError), windlass.enable_output(), app.run():
+        pass
+    assert "stopped" not in "".join(capfd.readouterr())

@@ -77,3 +77,14 @@ def test_an_app_whose_platform_has_gone_ends_all_the_same(platform, monkeypatch,
         raise KeyError
     assert time.monotonic() - began < 10
     assert any("does not answer" in text for text in told.notices), told.notices
+
+
+def test_a_variable_that_is_set_but_empty_is_named_where_a_token_is_missing(monkeypatch):
+    monkeypatch.setenv("WINDLASS_TOKEN_ID", "")
+    settings = {"token_id": "", "token_secret": "as-x", "oauth_refresh_token": "", "oauth_client_id": ""}
+    with pytest.raises(exception.AuthError) as caught:
+        session.show_token({}, settings)
+    assert "WINDLASS_TOKEN_ID is set, but empty" in caught.value.hint
+    with pytest.raises(exception.AuthError) as caught:
+        session.elsewhere("https://127.0.0.1:1", {}, {"server_fingerprint": ""})
+    assert "WINDLASS_TOKEN_ID is set, but empty" in caught.value.hint

@@ -31,7 +31,7 @@ def test_usage_counts_what_lives_and_what_ended_and_outlives_its_app(play):
         (container,) = platform.core.world.containers.values()
         container.created_at -= 100.0  # as if it had been there for a while
 
-        living = await client.request("billing.report", by="total")
+        living = await client.request("billing.report", resolution="total")
         (row,) = living["rows"]
         assert 200 <= row["cpu_seconds"] < 260 and row["used_cpu_seconds"] == 0
         assert row["memory_gib_seconds"] == pytest.approx(row["cpu_seconds"] / 2)
@@ -40,14 +40,14 @@ def test_usage_counts_what_lives_and_what_ended_and_outlives_its_app(play):
         await client.request("call.cancel", call_id=call)
         await worker.exit(container.id, {"reason": "exited", "exit_code": 0, "cpu_seconds": 7.5})
         await until(lambda: container.id not in platform.core.world.containers)
-        ended = await client.request("billing.report", by="total")
+        ended = await client.request("billing.report", resolution="total")
         (row,) = ended["rows"]
         assert 200 <= row["cpu_seconds"] < 260 and row["used_cpu_seconds"] == pytest.approx(7.5)
 
-        by_hour = (await client.request("billing.report", by="hour"))["rows"]
+        by_hour = (await client.request("billing.report", resolution="hour"))["rows"]
         assert sum(one["used_cpu_seconds"] for one in by_hour) == pytest.approx(7.5)
         assert all(one["begin"] % 3600 == 0 for one in by_hour)
-        (day, *rest) = (await client.request("billing.report", by="day"))["rows"]
+        (day, *rest) = (await client.request("billing.report", resolution="day"))["rows"]
         assert day["begin"] % 86400 == 0 and len(rest) <= 1, "one day, or two around midnight"
 
         assert (await client.request("billing.report", environment="staging"))["rows"] == []
@@ -72,8 +72,8 @@ def test_usage_counts_what_lives_and_what_ended_and_outlives_its_app(play):
         ({"since": 9e15, "until": 9e15}, "before it begins"),
         ({"since": -9e15, "until": -8e15}, "before it begins"),
         ({"since": 0.0, "until": 1e9}, "400 days"),
-        ({"since": 0.0, "until": 40 * 86400.0, "by": "hour"}, "31 days"),
-        ({"by": "moon"}, "hour, day or total"),
+        ({"since": 0.0, "until": 40 * 86400.0, "resolution": "hour"}, "31 days"),
+        ({"resolution": "moon"}, "hour, day or total"),
     ],
 )
 def test_ranges_that_make_no_sense_are_refused(play, query, word):

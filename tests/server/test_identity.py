@@ -67,6 +67,9 @@ def test_roles_say_what_each_may_do(play):
         assert (await viewer.request("app.history", app_id=app["app_id"]))["versions"][0]["facts"]["by"] == "mia"
         function = app["functions"]["f"]["function_id"]
         assert (await maker.run(function, [4]))[0]["data"] == 8
+        assert [one["app_id"] for one in (await viewer.request("billing.report", resolution="total"))["rows"]] == [
+            app["app_id"]
+        ]
         # A viewer sees, and changes nothing; what they lack is said.
         assert (await viewer.request("app.get", app="shop"))["app_id"] == app["app_id"]
         assert (await viewer.request("container.list"))["containers"]

@@ -197,3 +197,15 @@ def test_what_cannot_be_launched_says_what_is_missing(stage, shared):
     assert "VS Code" in ran.err and "code-server" in ran.err
     assert stage.cli("launch", "jupyter", "--mount", "/no/such").code == 2
     assert stage.cli("launch", "jupyter", "--image", image, "--add-python", "3.12").code == 2
+
+
+def test_a_shell_tells_of_the_image_that_it_has_to_build_and_leaves_its_output_alone(stage, tmp_path):
+    nonce = os.urandom(4).hex()
+    (tmp_path / "fresh.py").write_text(
+        "import modal\n"
+        f'image = modal.Image.debian_slim().run_commands("echo {nonce} > /fresh")\n'
+        'app = modal.App("fresh", image=image)\n'
+        "@app.function()\ndef f(): ...\n"
+    )
+    ran = stage.cli("shell", f"{tmp_path}/fresh.py::f", "--cmd", "cat /fresh", check=0)
+    assert ran.out == f"{nonce}\n" and f"echo {nonce}" in ran.err

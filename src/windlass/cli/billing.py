@@ -36,7 +36,7 @@ def group() -> None:
 def report(since: str | None, until: str | None, by: str, as_csv: bool, env: str | None, as_json: bool) -> None:
     if as_csv and as_json:
         raise click.UsageError("--csv and --json cannot be combined.")
-    query: dict[str, Any] = {"by": {"d": "day", "h": "hour"}.get(by, by)}
+    query: dict[str, Any] = {"resolution": {"d": "day", "h": "hour"}.get(by, by)}
     if env:
         query["environment"] = env
     for name, given in (("since", since), ("until", until)):

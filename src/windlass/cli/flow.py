@@ -83,6 +83,12 @@ class _Platform:
                 connection.request("POST", self._prefix + path, json.dumps(body), headers)
                 answer = connection.getresponse()
                 code, data = answer.status, answer.read()
+        except ssl.SSLCertVerificationError as exc:
+            raise exception.AuthError(
+                f"the certificate of {self.base} is not trusted: {exc.verify_message or exc.reason}",
+                hint="Pass --fingerprint with what `windlass server status` shows on the platform's machine; for the "
+                "certificate of a company, set SSL_CERT_FILE.",
+            ) from None
         except (OSError, http.client.HTTPException) as exc:
             raise exception.ConnectionError(
                 f"the platform does not answer at {self.base}: {exc}", hint="Is it running, and is the address right?"

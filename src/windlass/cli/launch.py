@@ -118,16 +118,17 @@ def _launch(program: Program, image: Any, given: dict[str, Any]) -> int:
 
     signals.end_orderly()
     name = f"launch-{program.command[0]}"
-    with render.open_output(show_progress=True):
+    with render.open_output() as shown:
         if given["detach"]:
-            return _run(program, windlass.App.lookup(name, create_if_missing=True), image, given)
+            return _run(program, windlass.App.lookup(name, create_if_missing=True), image, given, shown)
         app = windlass.App(name)
         with app.run():
-            return _run(program, app, image, given)
+            return _run(program, app, image, given, shown)
 
 
-def _run(program: Program, app: Any, image: Any, given: dict[str, Any]) -> int:
+def _run(program: Program, app: Any, image: Any, given: dict[str, Any], shown: Any) -> int:
     import windlass
+    from windlass.client import output
 
     token = secrets.token_urlsafe(16)
     wishes = {name: given[name] for name in ("cpu", "memory", "gpu") if given[name] is not None}
@@ -136,6 +137,8 @@ def _run(program: Program, app: Any, image: Any, given: dict[str, Any]) -> int:
     if given["mount"]:
         image = image.add_local_dir(given["mount"], f"{_HOME}/mount")
     try:
+        with output.using(shown):  # the first time this takes minutes
+            image.build(app)
         sandbox = windlass.Sandbox.create(
             *program.command, app=app, image=image, timeout=given["timeout"], workdir=_HOME,
             env={program.secret: token, "SHELL": "/bin/bash"}, encrypted_ports=[program.port],

@@ -61,13 +61,25 @@ def take_lock(root: Path) -> int | None:
 
 def is_running(root: Path) -> bool:
     """Whether a supervisor lives for this home."""
-    if not (paths.run(root) / "supervisor.lock").exists():
-        return False
-    fd = take_lock(root)
+    try:
+        if not (paths.run(root) / "supervisor.lock").exists():
+            return False
+        fd = take_lock(root)
+    except PermissionError:
+        raise _of_somebody_else(root) from None
     if fd is None:
         return True
     os.close(fd)
     return False
+
+
+def _of_somebody_else(root: Path) -> Exception:
+    from windlass import exception
+
+    return exception.PermissionDeniedError(
+        f"the platform in {root} belongs to another user",
+        hint="Ask its owner for a token (`windlass token create NAME`), or choose another folder with WINDLASS_HOME.",
+    )
 
 
 def read_state(root: Path) -> dict[str, Any]:

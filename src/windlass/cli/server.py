@@ -47,13 +47,24 @@ def _remote_options(function: F) -> F:
     return function
 
 
+def _metrics(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
+    """What is started takes its settings from the environment."""
+    if address is not None:
+        os.environ["WINDLASS_SERVER_METRICS"] = address
+    return address
+
+
+_metrics_option = click.option(
+    "--metrics", metavar="HOST:PORT", callback=_metrics,
+    help="Serve figures and health there until it is stopped (WINDLASS_SERVER_METRICS).",
+)  # fmt: skip
+
+
 @group.command(help="Start server and worker in the background. Any other command does it when needed.")
-@click.option("--metrics", metavar="HOST:PORT", help="Serve figures and health there (WINDLASS_SERVER_METRICS).")
+@_metrics_option
 @_remote_options
 def start(metrics: str | None, **remote: Any) -> None:
     root = paths.home()
-    if metrics is not None:
-        os.environ["WINDLASS_SERVER_METRICS"] = metrics
     wanted = exposure.wanted(**remote)
     if wanted is not None and programs.is_running(root) and wanted != exposure.noted(root):
         raise exception.ConflictError(
@@ -65,7 +76,7 @@ def start(metrics: str | None, **remote: Any) -> None:
     else:
         click.echo(f"Windlass is up already; its state lies in {root}.")
         if metrics is not None:
-            click.echo("It was not asked for figures when it began: stop it, then start it with --metrics.")
+            click.echo("Whether it serves figures was said when it began: use `windlass server restart --metrics`.")
     _print_remote(root)
 
 
@@ -91,8 +102,9 @@ def stop() -> None:
 
 
 @group.command(help="Stop, then start.")
+@_metrics_option
 @_remote_options
-def restart(**remote: Any) -> None:
+def restart(metrics: str | None, **remote: Any) -> None:
     root = paths.home()
     wanted = exposure.wanted(**remote)
     control.stop(root)

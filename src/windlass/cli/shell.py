@@ -72,12 +72,15 @@ def _new(
 ) -> int:
     import windlass
     from windlass.cli import attached, render
+    from windlass.client import output
 
     app = windlass.App("shell")
-    with render.open_output(show_progress=True), app.run(environment_name=env):
+    with render.open_output() as shown, app.run(environment_name=env):
+        wishes = _wishes(reference, given, env, is_module=is_module)
+        with output.using(shown):  # what may take minutes; the rest is the shell's own
+            wishes["image"].build(app)
         sandbox = windlass.Sandbox.create(
-            "sleep", str(_TIME), app=app, timeout=_TIME, env=_environment(env),
-            **_wishes(reference, given, env, is_module=is_module),
+            "sleep", str(_TIME), app=app, timeout=_TIME, env=_environment(env), **wishes
         )  # fmt: skip
         try:
             return attached.run(sandbox.object_id, words, pty=pty)

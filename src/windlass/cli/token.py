@@ -61,8 +61,9 @@ def create(
     where = {"url": server, "fingerprint": ""} if server else obtain.reached()
     if as_json:
         until = listing.iso(made["expires_at"])
-        row = [made["token_id"], made["secret"], made["name"], made["kind"], until, where["url"]]
-        listing.show(["Token ID", "Secret", "Name", "Role", "Expires at", "Server"], [row], as_json=True)
+        row = [made["token_id"], made["secret"], made["name"], made["kind"], until, where["url"], where["fingerprint"]]
+        columns = ["Token ID", "Secret", "Name", "Role", "Expires at", "Server", "Fingerprint"]
+        listing.show(columns, [row], as_json=True)
         return
     end = f", until {listing.iso(made['expires_at'])}" if made["expires_at"] else ""
     click.echo(f"A token for {made['name']} ({made['kind']}){end}. Run this on their machine:\n")

@@ -146,7 +146,10 @@ class Running:
             if not self.detached:
                 for function in self._app._functions.values():
                     function._unhydrate()
-            self._show.app_ended(self._app_id, "detached" if goes_on else reason)
+            if reason == "error" and self._app._app_id != self._app_id:
+                self._show.status("")  # it never began: the error says all
+            else:
+                self._show.app_ended(self._app_id, "detached" if goes_on else reason)
 
     async def _goes_on(self, home: session.Session) -> bool:
         """Whether a detached app has inputs that outlive this program."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import windlass
@@ -310,9 +310,17 @@ def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Addre
     if not hello.get("token_id"):
         raise exception.AuthError(
             f"the platform at {where.origin} wants a token",
-            hint="`windlass token set` stores one; or set WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+            hint=_no_token(os.environ),
         )
     return Address("", hello, autostart=False, remote=where)
+
+
+def _no_token(environ: Mapping[str, str]) -> str:
+    """What to do: a variable that is set and empty, as of a secret that CI does not have, hides the profile's token."""
+    for name in ("WINDLASS_TOKEN_ID", "WINDLASS_TOKEN_SECRET"):
+        if environ.get(name) == "":
+            return f"{name} is set, but empty: give it a value, or unset it to use the profile's token."
+    return "`windlass token set` stores one; or set both WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET."
 
 
 def show_token(hello: common.HelloRequest, settings: Settings) -> None:
@@ -334,7 +342,7 @@ def show_token(hello: common.HelloRequest, settings: Settings) -> None:
     if bool(token_id) != bool(secret):
         raise exception.AuthError(
             f"there is a {'token_id' if token_id else 'token_secret'} without its other half",
-            hint="`windlass token set` stores both; the variables are WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET.",
+            hint=_no_token(os.environ),
         )
     if token_id:
         hello["token_id"], hello["token_secret"] = token_id, secret

@@ -66,10 +66,26 @@ def _decorated(spec: functions.FunctionSpec, fetch: Callable[[str], bytes]) -> A
     if spec["definition"] == "serialized":
         _check_python(spec)
         return payload.loads(fetch(spec["serialized"] or ""), f"function {spec['tag']!r}")
-    found = _find(importlib.import_module(spec["module"]), spec)
+    found = _find(_module(spec), spec)
     if hasattr(found, "_entered"):
         found._entered()
     return found
+
+
+def _module(spec: functions.FunctionSpec) -> Any:
+    """The user's module. A script may be called as what Python has imported already, such as ``site.py``: then it is
+    loaded from its file and takes the name, as on the machine that it comes from."""
+    name = spec["module"]
+    there = sys.modules.get(name)
+    if spec["definition"] == "file" and (there is not None or name in sys.builtin_module_names):
+        from importlib import machinery, util
+
+        found = machinery.PathFinder.find_spec(name)
+        if found is not None and found.loader is not None and found.origin != getattr(there, "__file__", None):
+            module = sys.modules[name] = util.module_from_spec(found)
+            found.loader.exec_module(module)
+            return module
+    return importlib.import_module(name)
 
 
 def _instance(plan: containers.RunnerPlan, found: Any) -> served_module.Served:

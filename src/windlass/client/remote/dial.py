@@ -75,8 +75,8 @@ def _compare(where: place.Place, transport: asyncio.Transport) -> None:
         raise exception.AuthError(
             f"{where.origin} shows another certificate than expected: its fingerprint is sha256:{found}, "
             f"expected was sha256:{where.fingerprint}",
-            hint="If the platform's certificate was renewed, compare with `windlass server status` on its machine and "
-            "set server_fingerprint to the new one; otherwise somebody stands between.",
+            hint="If the platform has a new certificate, set server_fingerprint to what `windlass server status` shows "
+            "on its machine, or remove it if that shows none; otherwise somebody stands between.",
         )
 
 

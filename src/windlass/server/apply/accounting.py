@@ -41,7 +41,7 @@ def report(core: Core, query: messages.UsageQuery) -> messages.UsageReport:
     now = core.clock.now()
     until = min(query.get("until", now), now)
     since = max(0.0, query.get("since", until - 30 * _DAY))
-    by = query.get("by", "day")
+    by = query.get("resolution", "day")
     if by not in _LONGEST:
         raise exception.InvalidError(f"usage is summed up by hour, day or total, not {by[:20]!r}")
     if since > until:

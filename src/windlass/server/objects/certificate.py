@@ -62,11 +62,20 @@ def _names(host: str) -> list[x509.GeneralName]:
 
 def fingerprint(path: Path) -> str:
     """Of the first certificate in a file. Raises ``InvalidError`` where there is none."""
+    return hashlib.sha256(_first(path).public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def pinned(path: Path) -> str:
+    """The fingerprint of a certificate that vouches for itself; "" where an authority does, and renewals are taken."""
+    first = _first(path)
+    return fingerprint(path) if first.issuer == first.subject else ""
+
+
+def _first(path: Path) -> x509.Certificate:
     try:
-        first = x509.load_pem_x509_certificates(path.read_bytes())[0]
+        return x509.load_pem_x509_certificates(path.read_bytes())[0]
     except (OSError, ValueError, IndexError) as exc:
         raise exception.InvalidError(f"there is no certificate in {path}: {exc}") from None
-    return hashlib.sha256(first.public_bytes(serialization.Encoding.DER)).hexdigest()
 
 
 def context(certificate: Path, key: Path | None) -> ssl.SSLContext:

@@ -5,11 +5,12 @@ from typing import TypedDict
 
 
 class UsageQuery(TypedDict, total=False):
-    """From ``since`` up to ``until`` (the last 30 days), in whole hours. ``by``: "hour", "day" (of UTC) or "total"."""
+    """From ``since`` up to ``until`` (the last 30 days), in whole hours. ``resolution``: "hour", "day" (of UTC) or
+    "total"."""
 
     since: float
     until: float
-    by: str
+    resolution: str
     environment: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import socket
@@ -111,28 +112,33 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     opened = await _opened(server, host, port, secure)
     port = opened.sockets[0].getsockname()[1]
     url = f"{'https' if secure else 'http'}://{named(settings.public_host or host)}:{port}"
-    note = settings.home / NOTE
-    note.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
-    _log.info("answering remote users at %s, own certificate sha256:%s", url, fingerprint or "none")
+    note = functools.partial(_note, settings.home / NOTE, url)
+    note(fingerprint)
+    _log.info("answering remote users at %s, certificate to pin sha256:%s", url, fingerprint or "none")
     owner.start(_sweep(known), "lines of remote users")
     if secure is not None and settings.tls_cert:
-        owner.start(_renew(secure, settings), "certificate of the remote port")
+        owner.start(_renew(secure, settings, note), "certificate of the remote port")
     try:
         yield
     finally:
-        note.unlink(missing_ok=True)
+        (settings.home / NOTE).unlink(missing_ok=True)
         opened.close()
         known.close()
         await server.shutdown(0.2)
 
 
+def _note(path: Path, url: str, fingerprint: str) -> None:
+    path.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
+
+
 def _certified(settings: settings_module.Settings, host: str) -> tuple[ssl.SSLContext | None, str]:
-    """How the port speaks TLS, and the fingerprint that users pin: of a certificate of our own, which stays."""
+    """How the port speaks TLS, and the fingerprint that users pin: of a certificate that no authority vouches for."""
     if settings.tls == "none":
         return None, ""
     if settings.tls_cert:
         key = Path(settings.tls_key) if settings.tls_key else None
-        return certificate.context(Path(settings.tls_cert), key), ""
+        given = Path(settings.tls_cert)
+        return certificate.context(given, key), certificate.pinned(given)
     own = certificate.made(settings.home / "tls", host)
     return certificate.context(own, None), certificate.fingerprint(own)
 
@@ -155,7 +161,7 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return http.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
 
-async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings) -> None:
+async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings, note: Callable[[str], None]) -> None:
     """Show a certificate that was put in place of the one that was given, from the next connection on."""
     given, last = Path(settings.tls_cert), ""
     while True:
@@ -164,6 +170,7 @@ async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings) -> 
             if found != last:
                 secure.load_cert_chain(given, settings.tls_key or None)
                 last = found
+                note(certificate.pinned(given))
         await asyncio.sleep(_RENEWAL)
 
 

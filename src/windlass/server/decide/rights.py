@@ -28,7 +28,7 @@ READ = frozenset({
     "dict.len", "dict.scan", "queue.info", "queue.list", "queue.len", "queue.look", "queue.figures", "storage.usage",
     "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.missing", "nfs.list",
     "nfs.entries", "nfs.fetch", "container.list", "node.list", "domain.list", "identity.whoami", "token.list",
-    "token.rotate", "token.revoke", "member.list", "environment.roles",
+    "token.rotate", "token.revoke", "member.list", "environment.roles", "cluster.get",
 })  # fmt: skip
 """Of tokens, everybody sees, rotates and revokes their own; of others only who has "admin" (``apply.identity``)."""
 

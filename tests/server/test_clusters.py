@@ -1,0 +1,241 @@
+"""Containers of a cluster start, work and end together, whatever happens to one of them."""
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from windlass import exception
+
+ALONE = {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 60.0}
+CLUSTER = {"i6pn": True, "cluster": {"size": 3, "rdma": False}}
+KILLED = {"reason": "signal", "signal": 9}
+
+
+async def until(condition, seconds: float = 10.0):
+    for _ in range(int(seconds / 0.01)):
+        if condition():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+class Ranks:
+    """What each rank does with an attempt, held back until it is told."""
+
+    def __init__(self, worker) -> None:
+        self.worker = worker
+        self.gates: dict[tuple[int, int], asyncio.Future] = {}
+        worker.work = self
+
+    def of(self, rank: int):
+        return next(r for r in self.worker.runners.values() if r.plan["runner"]["cluster"]["rank"] == rank)
+
+    async def __call__(self, args, kwargs, lease):
+        rank = next(
+            r.plan["runner"]["cluster"]["rank"] for r in self.worker.runners.values() if any(s is lease for s in r.seen)
+        )
+        gate = self.gates[lease["attempt"], rank] = asyncio.get_running_loop().create_future()
+        return await gate
+
+    async def begun(self, attempt: int) -> None:
+        await until(lambda: all((attempt, rank) in self.gates for rank in range(3)))
+
+    def end(self, attempt: int, *ranks: int) -> None:
+        for rank in ranks:
+            self.gates[attempt, rank].set_result(f"rank {rank}")
+
+
+async def clustered(platform, **spec):
+    worker = await platform.worker(None)
+    ranks = Ranks(worker)
+    client = await platform.client()
+    return worker, ranks, client, await client.app(**{**CLUSTER, **spec})
+
+
+def held_nowhere(platform) -> bool:
+    functions = platform.core.world.functions.values()
+    return all(not c.held for c in platform.core.world.containers.values()) and all(not f.running for f in functions)
+
+
+def test_each_rank_gets_the_call_and_rank_0_s_value_is_its_result_when_all_have_ended(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        assert len(worker.started) == 3
+        plans = sorted((r.plan["runner"]["cluster"] for r in worker.runners.values()), key=lambda plan: plan["rank"])
+        assert [plan["rank"] for plan in plans] == [0, 1, 2]
+        assert len({(p["cluster_id"], *p["containers"], *p["addresses"]) for p in plans}) == 1
+        assert [p["network"]["address"] for c in plans[0]["containers"] for p in worker.plans
+                if p["container_id"] == c] == plans[0]["addresses"]  # fmt: skip
+        known = await client.request("cluster.get", cluster_id=plans[0]["cluster_id"])
+        assert known["containers"] == plans[0]["containers"] and known["addresses"] == plans[0]["addresses"]
+        ranks.end(1, 0, 2)
+        await asyncio.sleep(0.1)
+        assert not call.done(), "rank 1 still works"
+        ranks.end(1, 1)
+        (output,) = await call
+        assert output["status"] == "success" and output["data"] == "rank 0"
+        await until(lambda: held_nowhere(platform) and not any(r.held for r in worker.runners.values()))
+
+        again = asyncio.ensure_future(client.run(function, ["y"]))
+        ranks.gates.clear()
+        await ranks.begun(1)
+        ranks.end(1, 0, 1, 2)
+        await again
+        assert len(worker.started) == 3, "the cluster is used again"
+        with pytest.raises(exception.NotFoundError, match="no cluster"):
+            await client.request("cluster.get", cluster_id="cu-0000000000000000000000")
+
+    play(scene)
+
+
+def test_one_rank_s_failure_is_the_call_s_failure_and_ends_the_cluster(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        first = set(worker.started)
+        ranks.end(1, 0)
+        ranks.gates[1, 2].set_exception(ValueError("rank 2 has no more"))
+        (output,) = await call
+        assert output["status"] == "failure" and str(output["data"]) == "rank 2 has no more"
+        await until(lambda: not worker.runners)
+        assert set(worker.started) == first and held_nowhere(platform)
+
+    play(scene)
+
+
+def test_a_failed_call_is_tried_again_as_one_in_a_new_cluster(play):
+    async def scene(platform):
+        policy = {"max_retries": 1, "backoff_coefficient": 1.0, "initial_delay": 1.0, "max_delay": 1.0}
+        worker, ranks, client, function = await clustered(platform, retries=policy)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        first = set(worker.started)
+        ranks.gates[1, 1].set_exception(ValueError("once"))
+        await ranks.begun(2)
+        assert not first & set(worker.runners) and len(worker.started) == 6
+        ranks.end(2, 0, 1, 2)
+        (output,) = await call
+        assert output["data"] == "rank 0" and output["retries"] == 1
+
+    play(scene)
+
+
+@pytest.mark.parametrize("killed", [0, 2])
+def test_a_rank_that_is_killed_takes_the_others_along_and_the_call_runs_again_once(play, killed):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        first, late = set(worker.started), ranks.of(1)
+        await worker.exit(ranks.of(killed).plan["container_id"], KILLED)
+        await ranks.begun(2)
+        assert not first & set(worker.runners) and late.stop_body["graceful"] is False
+        ranks.end(2, 0, 1, 2)
+        outputs = await call
+        assert [o["data"] for o in outputs] == ["rank 0"]
+        assert platform.core.db.all("SELECT count(*) FROM output") == [(1,)]
+        await until(lambda: held_nowhere(platform))
+
+    play(scene)
+
+
+def test_a_call_whose_clusters_keep_dying_fails_with_the_reason(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        for attempt in range(1, platform.core.settings.crash_budget + 1):
+            await ranks.begun(attempt)
+            await worker.exit(ranks.of(1).plan["container_id"], KILLED)
+        (output,) = await call
+        assert output["status"] == "crash" and "signal 9" in output["failure"]["reason"]
+
+    play(scene)
+
+
+def test_a_cancelled_call_ends_for_all_ranks(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = await client.create(function, ["x"])
+        await ranks.begun(1)
+        runners = list(worker.runners.values())
+        await client.request("call.cancel", call_id=call)
+        await until(lambda: all(r.cancelled for r in runners))
+        ended = {"input_id": runners[0].seen[0]["input_id"], "attempt": 1, "status": "terminated"}
+        await runners[1].peer.request("runner.outputs", {"outputs": [ended]})  # and the others are stopped
+        (output,) = await client.outputs(call)
+        assert output["status"] == "terminated"
+        await until(lambda: held_nowhere(platform) and not worker.runners)
+
+    play(scene)
+
+
+def test_a_server_that_starts_again_knows_its_clusters_and_loses_no_rank_s_report(home):
+    from conftest import Platform
+
+    async def main():
+        platform = await Platform(home).start()
+        worker, ranks, client, function = await clustered(platform)
+        call = await client.create(function, ["x"])
+        await ranks.begun(1)
+        ranks.end(1, 0)
+        await asyncio.sleep(0.1)
+        await platform.stop()
+        platform = await Platform(home).start()
+        worker.peer.close()
+        await worker.start()
+        runners = list(worker.runners.values())
+        for runner in runners:
+            await runner.start()
+        for runner in runners:
+            rank, (lease,) = runner.plan["runner"]["cluster"]["rank"], runner.seen
+            assert runner.held == {lease["input_id"]: 1}, "nobody was told that it may forget"
+            ended = {"input_id": lease["input_id"], "attempt": 1, "status": "success", "items": rank}
+            runner.tasks.add(asyncio.ensure_future(runner.peer.request("runner.outputs", {"outputs": [ended]})))
+        client = await platform.client()
+        (output,) = await client.outputs(call)
+        assert output["status"] == "success" and output["items"] == 0 and len(worker.started) == 3
+        await platform.stop()
+
+    asyncio.run(asyncio.wait_for(main(), 20))
+
+
+def test_no_half_of_a_cluster_holds_room_that_the_other_half_does_not_get(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform, memory_request=300)
+        worker.memory = 1 << 30
+        await worker.hello()
+        first = asyncio.ensure_future(client.run(function, ["x"]))
+        second = asyncio.ensure_future(client.run(function, ["y"]))
+        await ranks.begun(1)
+        await asyncio.sleep(0.3)
+        assert len(worker.started) == 3, "900 of 1,024 MiB are taken: the second call waits for the whole cluster"
+        gates, ranks.gates = ranks.gates, {}
+        for gate in gates.values():
+            gate.set_result("first")
+        await first
+        await ranks.begun(1)
+        ranks.end(1, 0, 1, 2)
+        await second
+        with pytest.raises(exception.InvalidError, match="memory=1,200 MiB"):
+            await client.app(**{**CLUSTER, "cluster": {"size": 4, "rdma": False}}, memory_request=300)
+        with pytest.raises(exception.InvalidError, match="3 × T4"):
+            await client.app(**CLUSTER, gpus=[{"kind": "T4", "count": 1}])
+
+    play(scene)
+
+
+def test_idle_clusters_are_stopped_whole(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform, autoscaler={**ALONE, "scaledown_window": 0.2})
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        ranks.end(1, 0, 1, 2)
+        await call
+        await until(lambda: not worker.runners)
+        assert not platform.core.world.functions[function].clusters
+
+    play(scene)

@@ -6,6 +6,7 @@ import asyncio
 import pytest
 
 from windlass import exception
+from windlass.kit import ids
 
 ALONE = {"min_containers": 0, "max_containers": 0, "buffer_containers": 0, "scaledown_window": 60.0}
 CLUSTER = {"i6pn": True, "cluster": {"size": 3, "rdma": False}}
@@ -237,5 +238,123 @@ def test_idle_clusters_are_stopped_whole(play):
         await call
         await until(lambda: not worker.runners)
         assert not platform.core.world.functions[function].clusters
+
+    play(scene)
+
+
+def test_single_use_means_a_cluster_for_each_call(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform, single_use=True)
+        for _ in range(2):
+            call = asyncio.ensure_future(client.run(function, ["x"]))
+            await ranks.begun(1)
+            ranks.end(1, 1, 2, 0)
+            assert (await call)[0]["data"] == "rank 0"
+            ranks.gates.clear()
+            await until(lambda: not worker.runners)
+        assert len(worker.started) == 6
+
+    play(scene)
+
+
+def test_a_rank_that_is_asked_to_end_lets_all_finish_and_then_all_end(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform)
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        runners = list(worker.runners.values())
+        for runner in runners:
+            runner.stopped.set = lambda: None  # like the real one, it goes on until all has been said
+        await client.request("container.stop", container_id=ranks.of(2).plan["container_id"], graceful=True)
+        await until(lambda: all(runner.stop_body for runner in runners))
+        assert all(runner.stop_body["graceful"] for runner in runners)
+        ranks.end(1, 0, 1, 2)
+        assert (await call)[0]["data"] == "rank 0" and len(worker.started) == 3
+        for runner in runners:
+            asyncio.Event.set(runner.stopped)
+        await until(lambda: not worker.runners)
+
+    play(scene)
+
+
+def test_an_idle_cluster_makes_room_for_others_as_a_whole(play):
+    async def scene(platform):
+        worker, ranks, client, function = await clustered(platform, memory_request=300)
+        worker.memory = 1 << 30
+        await worker.hello()
+        call = asyncio.ensure_future(client.run(function, ["x"]))
+        await ranks.begun(1)
+        ranks.end(1, 0, 1, 2)
+        await call
+        worker.work = lambda args, kwargs, lease: "alone"
+        other = await (await platform.client()).app(memory_request=300)
+        assert (await client.run(other, ["y"]))[0]["data"] == "alone"
+        await until(lambda: len(worker.runners) == 1)
+
+    play(scene)
+
+
+def test_starts_that_fail_fail_the_call_and_leave_nothing(play):
+    async def scene(platform):
+        worker, _, client, function = await clustered(platform)
+        worker.fail_start = {"reason": "exited", "exit_code": 1}
+        (output,) = await client.run(function, ["x"])
+        assert output["status"] == "init_failure" and "code 1" in output["failure"]["reason"]
+        await until(lambda: not platform.core.world.containers)
+        assert not platform.core.world.functions[function].clusters
+
+    play(scene)
+
+
+@pytest.mark.parametrize("way", ["to a larger cluster", "to a plain function", "from a plain function"])
+def test_a_new_version_may_be_clustered_otherwise(play, way):
+    async def scene(platform):
+        worker = await platform.worker(None)
+        client = await platform.client()
+        plain, larger = {}, {**CLUSTER, "cluster": {"size": 4, "rdma": False}}
+        old = plain if way.startswith("from") else CLUSTER
+        new = CLUSTER if old is plain else larger if way.endswith("cluster") else plain
+        app, function = ids.new("ap"), ids.new("fu")
+        await client.request("app.create", app_id=app, name="shop", description="t", state="deployed")
+        await client.deploy(app, f=(function, old))
+        held_by = [asyncio.get_running_loop().create_future()]
+
+        async def work(args, kwargs, lease):
+            if args[0] == "old":
+                await held_by[0]
+            return args[0], (lease["spec"].get("cluster") or {"size": 1})["size"]
+
+        worker.work = work
+        first = asyncio.ensure_future(client.run(function, ["old"]))
+        size = old.get("cluster", {"size": 1})["size"]
+        await until(lambda: sum(len(r.seen) for r in worker.runners.values()) == size)
+        before = set(worker.runners)
+        for runner in worker.runners.values():
+            runner.stopped.set = lambda: None  # like the real one, it finishes what it has
+        await client.deploy(app, f=(function, new))
+        (output,) = await client.run(function, ["new"])
+        assert output["data"] == ("new", new.get("cluster", {"size": 1})["size"])
+        held_by[0].set_result(None)
+        assert (await first)[0]["data"] == ("old", size)
+        for identity in before:
+            asyncio.Event.set(worker.runners[identity].stopped)
+        await until(lambda: not before & set(worker.runners))
+        assert held_nowhere(platform)
+
+    play(scene)
+
+
+def test_each_rank_has_gpus_of_its_own_and_all_of_them_must_exist(play):
+    async def scene(platform):
+        worker = await platform.worker(lambda args, kwargs, lease: lease["attempt"])
+        worker.gpus = [{"gpu_id": f"t{n}", "kind": "T4", "model": "Tesla T4"} for n in range(6)]
+        await worker.hello()
+        client = await platform.client()
+        function = await client.app(**CLUSTER, gpus=[{"kind": "T4", "count": 2}])
+        await client.run(function, ["x"])
+        lent = [gpu for plan in worker.plans for gpu in plan["gpus"]]
+        assert [len(plan["gpus"]) for plan in worker.plans] == [2, 2, 2] and len(set(lent)) == 6
+        with pytest.raises(exception.InvalidError, match="has 9 × T4; there is 6 × T4"):
+            await client.app(**CLUSTER, gpus=[{"kind": "T4", "count": 3}])
 
     play(scene)

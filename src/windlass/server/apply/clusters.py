@@ -32,6 +32,12 @@ def start(core: Core, function: machines.Function, worker: machines.Worker, gpus
 def dispatch(core: Core, function: machines.Function) -> None:
     """End what is not whole any more, then lease to what is."""
     tidy(core, function)
+    for cluster in function.clusters.values():
+        for member in cluster.members.values():
+            function.free.pop(member.id, None)
+    if "cluster" not in function.spec:  # these are of a version that was clustered
+        leasing.dispatch(core, function)
+        return
     function.free.clear()
     for cluster in function.clusters.values():
         if cluster.idle:

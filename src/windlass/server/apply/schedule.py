@@ -28,7 +28,8 @@ def leasing(core: Core) -> None:
         for function in functions:
             if function.owes:
                 _give(core, function)
-            (clusters if "cluster" in function.spec else dispatch).dispatch(core, function)
+            by_clusters = function.clusters or "cluster" in function.spec
+            (clusters if by_clusters else dispatch).dispatch(core, function)
             if function.queued and not function.free:
                 core.scheduler.set()
                 if not function.containers:
@@ -110,9 +111,10 @@ def _scale_clusters(core: Core, function: machines.Function, now: float) -> int:
     """The same in clusters; those of an older version finish what they have."""
     clusters.tidy(core, function)
     lasting = [one for one in function.clusters.values() if one.lasts]
-    for old in [one for one in lasting if one.first.outdated]:
+    single = [one for one in _counted(function) if one.cluster is None]  # of a version that was not clustered
+    for old in [*single, *(one.first for one in lasting if one.first.outdated)]:
         core.turn.begin()
-        containers.stop(core, old.first, graceful=True, why=_REPLACED)
+        containers.stop(core, old, graceful=True, why=_REPLACED)
     lasting = [one for one in lasting if not one.first.outdated]
     function.rolling = False
     wanted = _wanted(core, function, now)

@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 
 import pytest
 
@@ -358,3 +360,60 @@ def test_each_rank_has_gpus_of_its_own_and_all_of_them_must_exist(play):
             await client.app(**CLUSTER, gpus=[{"kind": "T4", "count": 3}])
 
     play(scene)
+
+
+async def forgets(runner) -> None:
+    """Its connection breaks, and what it was about to say is lost with it."""
+    for task in list(runner.tasks):
+        task.cancel()
+    runner.held.clear()
+    runner.peer.close()
+    await until(lambda: not runner.connected)
+    with contextlib.suppress(exception.Error):  # it may be too late
+        await runner.start()
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_whatever_dies_whenever_each_call_ends_once_and_no_rank_works_with_another_attempt_s(play, seed):
+    async def scene(platform):
+        chance = random.Random(seed)
+        together: dict[tuple[str, int], set[str]] = {}
+
+        async def work(args, kwargs, lease):
+            key = lease["input_id"], lease["attempt"]
+            runner = next(r for r in worker.runners.values() if any(one is lease for one in r.seen))
+            plan = runner.plan["runner"]["cluster"]
+            together.setdefault(key, set()).add(plan["cluster_id"])
+            await asyncio.sleep(chance.random() * 0.03)
+            if chance.random() < 0.05:
+                raise ValueError("by chance")
+            return args[0], plan["rank"]
+
+        worker = await platform.worker(work)
+        client = await platform.client()
+        policy = {"max_retries": 20, "backoff_coefficient": 1.0, "initial_delay": 0.0, "max_delay": 1.0}
+        function = await client.app(**{**CLUSTER, "retries": policy, "autoscaler": {**ALONE, "max_containers": 9}})
+        call = asyncio.ensure_future(client.run(function, list(range(20)), kind="map"))
+        for _ in range(25):
+            await asyncio.sleep(chance.random() * 0.05)
+            known = platform.core.world.containers
+            if ready := [one for one in worker.runners if one in known and known[one].started_at]:
+                victim = chance.choice(ready)
+                match chance.randrange(3):
+                    case 0:
+                        await worker.exit(victim, KILLED)
+                    case 1:
+                        await worker.exit(victim, {"reason": "lost"})
+                    case 2:
+                        await forgets(worker.runners[victim])
+        outputs = await call
+        assert sorted(output["index"] for output in outputs) == list(range(20))
+        done = [output for output in outputs if output["status"] == "success"]
+        assert all(output["data"] == (output["index"], 0) for output in done)
+        assert {output["status"] for output in outputs} <= {"success", "crash"} and len(done) > 10
+        assert all(len(clusters) == 1 for clusters in together.values())
+        await until(lambda: held_nowhere(platform))
+        alive = platform.core.world.functions[function].clusters.values()
+        await until(lambda: all(one.whole for one in alive))
+
+    play(scene, crash_budget=30)

@@ -18,6 +18,10 @@ LIMITS = {
     "modal.SchedulerPlacement": "checked, without effect: no regions, zones or spot prices",
     "modal.web_endpoint": "removed; raises `DeprecationError` naming `fastapi_endpoint`",
     "modal.interact": "in `windlass run -i`",
+    "modal.clustered": "all containers on one node; `rdma=True` is refused",
+    "modal.experimental.clustered": "as `modal.clustered`; `broadcast=False` is refused",
+    "modal.Cluster.container_ips": "`family=\"ipv4\"` is refused: containers reach each other by IPv6",
+    "modal.sessioned": "`UnimplementedError`: `Modal-Session-ID` keeps a client at one container",
     # clients
     "modal.Client.from_oauth_credentials": "`UnimplementedError`: your own platform gives tokens itself",
     # images

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from windlass.cloud_bucket_mount import CloudBucketMount as CloudBucketMount
     from windlass.cls import Cls as Cls
     from windlass.cls import parameter as parameter
+    from windlass.cluster import Cluster as Cluster
     from windlass.dict import Dict as Dict
     from windlass.environment import Environment as Environment
     from windlass.exception import Error as Error
@@ -36,11 +37,13 @@ if TYPE_CHECKING:
     from windlass.network_file_system import NetworkFileSystem as NetworkFileSystem
     from windlass.partial_function import asgi_app as asgi_app
     from windlass.partial_function import batched as batched
+    from windlass.partial_function import clustered as clustered
     from windlass.partial_function import concurrent as concurrent
     from windlass.partial_function import enter as enter
     from windlass.partial_function import exit as exit
     from windlass.partial_function import fastapi_endpoint as fastapi_endpoint
     from windlass.partial_function import method as method
+    from windlass.partial_function import sessioned as sessioned
     from windlass.partial_function import web_endpoint as web_endpoint
     from windlass.partial_function import web_server as web_server
     from windlass.partial_function import wsgi_app as wsgi_app
@@ -64,6 +67,7 @@ _WHERE = {
     "Client": "client",
     "CloudBucketMount": "cloud_bucket_mount",
     "Cls": "cls",
+    "Cluster": "cluster",
     "Dict": "dict",
     "Environment": "environment",
     "Cron": "schedule",
@@ -88,6 +92,7 @@ _WHERE = {
     "Volume": "volume",
     "Workspace": "workspace",
     "batched": "partial_function",
+    "clustered": "partial_function",
     "concurrent": "partial_function",
     "current_function_call_id": "execution",
     "current_input_id": "execution",
@@ -98,6 +103,7 @@ _WHERE = {
     "interact": "execution",
     "is_local": "execution",
     "method": "partial_function",
+    "sessioned": "partial_function",
     "parameter": "cls",
     "wsgi_app": "partial_function",
     "web_server": "partial_function",
@@ -114,8 +120,8 @@ _REMOVED = {
 
 _MODULES = frozenset(
     {
-        "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "config", "container_process", "dict",
-        "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
+        "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster", "config", "container_process",
+        "dict", "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
         "network_file_system", "partial_function", "proxy", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
         "stream_type", "types", "volume", "workspace",
     }

@@ -126,7 +126,7 @@ class FunctionInfo:
 
     @dataclasses.dataclass(frozen=True)
     class ClusterInfo:
-        """Not available."""
+        """``fabric_size``: not known here."""
 
         size: int
         rdma: bool
@@ -169,7 +169,7 @@ class FunctionInfo:
 
 def function(found: records.FunctionDetail) -> FunctionInfo:
     spec = found["spec"]
-    batching, concurrency = spec.get("batching"), spec.get("concurrency")
+    batching, concurrency, cluster = spec.get("batching"), spec.get("concurrency"), spec.get("cluster")
     retries, methods = spec["retries"], spec.get("methods", {})
     return FunctionInfo(
         cpu=_asked(spec["cpu_request"], spec["cpu_limit"]),
@@ -184,7 +184,7 @@ def function(found: records.FunctionDetail) -> FunctionInfo:
         regions=[],
         routing_region=None,
         cloud=None,
-        cluster_info=None,
+        cluster_info=None if cluster is None else FunctionInfo.ClusterInfo(**cluster, fabric_size=None),
         batching_info=None if batching is None else FunctionInfo.BatchingInfo(**batching),
         concurrency_info=None if concurrency is None else FunctionInfo.ConcurrencyInfo(**concurrency),
         schedule=_schedule(spec.get("schedule")),

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import faces, here, names, partial, source, web
+from windlass.client import clusters, faces, here, names, partial, source, web
 from windlass.function import Function
 
 TYPE_CHECKING = False
@@ -462,6 +462,7 @@ class App:
             tag = origin.qualname if name is None else name
             if name is not None:
                 names.check_object(name, "the function's name")
+            clusters.settle(tag, marks, chosen)
             described = Function._describing(self, tag, origin, chosen)
             described._asked = marks
             return self._register(described)
@@ -560,6 +561,7 @@ class App:
             answers = any("web" in method.asked for method in found.methods.values())
             web.check_options(answers, retries=chosen.retries, marks=found.asked)
             chosen.include_source = self._include_source if include_source is None else include_source
+            clusters.settle(user_cls.__name__, {**marks, **found.asked}, chosen, found.methods)
             origin = source.Source(user_cls, serialized=serialized, is_generator=False)
             service = Function._describing(self, f"{user_cls.__name__}.*", origin, chosen)
             service._anatomy, service._asked = found, {**marks, **found.asked}

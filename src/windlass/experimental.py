@@ -95,6 +95,51 @@ def _slots(name: str) -> here.Slots:
     return here.slots
 
 
+# -- clusters -------------------------------------------------------------------------------------------------
+
+
+class ClusterInfo(NamedTuple):
+    """The cluster of this container, and its place in it. ``container_ips`` by rank."""
+
+    rank: int
+    cluster_id: str
+    container_ips: list[str]
+
+
+def clustered(size: int, broadcast: bool = True, rdma: bool = False) -> Callable[[Any], Any]:
+    """``windlass.clustered``, as it was called at first.
+
+    Args:
+        size: containers that run a call together.
+        broadcast: each of them gets the arguments of the call; there is nothing else.
+        rdma: refused when the app runs: containers have no such devices here.
+
+    Raises:
+        UnimplementedError: ``broadcast=False``.
+        InvalidError: an argument is wrong.
+    """
+    from windlass import partial_function
+
+    if not isinstance(broadcast, bool):
+        raise exception.InvalidError(f"broadcast must be True or False, not {broadcast!r}")
+    if not broadcast:
+        raise exception.UnimplementedError("broadcast=False: all containers of a cluster get the call's arguments")
+    return partial_function.clustered(size=size, rdma=rdma)
+
+
+def get_cluster_info() -> ClusterInfo:
+    """Which container of its cluster this one is, and where the others are.
+
+    Raises:
+        InvalidError: it belongs to no cluster.
+    """
+    from windlass import cluster
+
+    cluster.Cluster.from_context()
+    plan = here.plan["cluster"]  # type: ignore[index]
+    return ClusterInfo(plan["rank"], plan["cluster_id"], list(plan["addresses"]))
+
+
 # -- looking at apps ------------------------------------------------------------------------------------------
 
 

@@ -255,8 +255,9 @@ def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> tuple[Serve
     user_cls, marks = partial.taken(decorated)
     source.check_class(user_cls, serialized=asked["serialized"], decorator="server")
     if marks:
+        named = {"batching": "batched", "cluster": "clustered"}.get(next(iter(marks)), "concurrent")
         raise exception.InvalidError(
-            f"@{'batched' if 'batching' in marks else 'concurrent'} has no place on a server",
+            f"@{named} has no place on a server",
             hint="Say target_concurrency= and max_concurrency= to @app.server.",
         )
     found = _checked(anatomy.read(user_cls), user_cls.__name__, snapshot=asked["enable_memory_snapshot"])

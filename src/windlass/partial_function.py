@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception, options
-from windlass.client import partial, source, web
+from windlass.client import clusters, partial, source, web
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -160,6 +160,53 @@ def batched(*, max_batch_size: int, wait_ms: int) -> Callable[[Callable[..., Any
         marked = partial.mark(raw_f, "batched", role=partial.METHOD, asked=asked)
         source.columns(marked.raw_f)
         return marked
+
+    return decorate
+
+
+def clustered(*, size: int, rdma: bool = False) -> Callable[[H], H]:
+    """Run each call in ``size`` containers together: below ``@app.function()``, or below ``@app.cls()``.
+
+    They are started all or none. Each gets the arguments of the call, and learns from ``Cluster.from_context()`` which
+    of them it is; they reach each other by their private addresses (``i6pn``). When all have returned, what rank 0
+    returned is the result. When one fails or dies, the call fails, the others are interrupted, and where the function
+    has retries all of it is tried again, in new containers. Calls that follow use the containers again.
+
+    Args:
+        size: containers that run a call together, 1 to 256. GPUs and memory are for each of them.
+        rdma: refused when the app runs: containers have no such devices here.
+
+    Example:
+        >>> @app.function(gpu="A100")
+        ... @windlass.clustered(size=2)
+        ... def train(steps: int) -> float:
+        ...     cluster = windlass.Cluster.from_context()
+        ...     first = cluster.container_ips()[0]
+        ...     return run(steps, master=first, rank=cluster.container_rank())
+
+    Raises:
+        InvalidError: an argument is wrong, or it does not stand on a function or class below the app's decorator.
+    """
+    asked = {"cluster": clusters.spec(size, rdma)}
+    return lambda raw_f: partial.mark(raw_f, "clustered", asked=asked)  # type: ignore[return-value]
+
+
+def sessioned() -> Callable[[H], H]:
+    """Sessions that clients of a server begin and end. Not available: ``Modal-Session-ID`` keeps a client at one
+    container.
+
+    Raises:
+        UnimplementedError: it stands on a class.
+        InvalidError: it stands on something else.
+    """
+
+    def decorate(decorated: H) -> H:
+        if not isinstance(decorated, type):
+            raise exception.InvalidError("@sessioned stands on a class, below @app.server()")
+        raise exception.UnimplementedError(
+            "@sessioned: sessions that clients begin and end are not available",
+            hint="Send the header Modal-Session-ID: requests with the same one go to the same container.",
+        )
 
     return decorate
 

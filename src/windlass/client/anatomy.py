@@ -90,6 +90,10 @@ def _check(user_cls: type, found: Anatomy) -> None:
                 f"@concurrent stands on the method {name!r}; all methods of a class share its containers",
                 hint="Put it on the class, below @app.cls().",
             )
+        if isinstance(value, Partial) and "cluster" in value.asked:
+            raise exception.InvalidError(
+                f"@clustered stands on the method {name!r}", hint="Put it on the class, below @app.cls()."
+            )
     batched = [name for name, value in found.methods.items() if "batching" in value.asked]
     if batched and len(found.methods) > 1:
         raise exception.InvalidError(

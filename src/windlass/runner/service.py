@@ -59,6 +59,8 @@ class Service:
         patience, user_left = LAST_WORDS, True
         try:
             patience = self._take_inputs()
+            if "cluster" in self._spec and work.stopping != "now":
+                patience = max(patience, self._spec["timeout"])  # answered when the other ranks have ended, too
             user_left = False
         finally:
             work.stopping = work.stopping or "graceful"

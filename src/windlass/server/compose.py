@@ -18,6 +18,7 @@ from windlass.server.api import apps as _apps
 from windlass.server.api import billing as _billing
 from windlass.server.api import blobs as _blobs
 from windlass.server.api import calls as _calls
+from windlass.server.api import clusters as _clusters
 from windlass.server.api import collections as _collections
 from windlass.server.api import deployments as _deployments
 from windlass.server.api import dicts as _dicts
@@ -57,9 +58,9 @@ if TYPE_CHECKING:
     from windlass.server.ingress import operations
 
 API = (
-    _apps, _billing, _blobs, _calls, _collections, _deployments, _dicts, _environments, _identity, _images, _machines,
-    _memories, _nfs, _proxies, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage, _terminals,
-    _tunnels, _upkeep, _variants, _volumes, _web, _workers,
+    _apps, _billing, _blobs, _calls, _clusters, _collections, _deployments, _dicts, _environments, _identity, _images,
+    _machines, _memories, _nfs, _proxies, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage,
+    _terminals, _tunnels, _upkeep, _variants, _volumes, _web, _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""
 

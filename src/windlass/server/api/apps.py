@@ -15,7 +15,7 @@ from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
 from windlass.server.apply import volumes as volume_actions
-from windlass.server.decide import capacity, gpus, network, place, web
+from windlass.server.decide import capacity, clusters, gpus, network, place, web
 from windlass.server.state import machines, moves
 from windlass.server.store import apps, records, secrets
 from windlass.wire import peer, schedules
@@ -198,16 +198,18 @@ def check_spec(core: Core, spec: function_messages.FunctionSpec) -> None:
     """Refuse what no machine here can give."""
     actions.check_autoscaler(spec["autoscaler"])
     capacity.check(spec)
+    clusters.check(spec, core.settings.max_containers)
+    size = clusters.size(spec)
     web.check(spec)
     network.check(spec)
     if machines_now := core.world.workers.values():
         place.check_request(
             cpu=spec["cpu_request"],
-            memory=spec["memory_request"],
+            memory=spec["memory_request"] * size,
             cpus=max(worker.cpus for worker in machines_now),
             node_memory=max(worker.memory for worker in machines_now) // 1048576,
         )
-        gpus.check(spec.get("gpus", []), [gpu_actions.of(worker) for worker in machines_now])
+        gpus.check(clusters.together(spec.get("gpus", []), size), [gpu_actions.of(worker) for worker in machines_now])
     if "schedule" in spec:
         schedules.check(spec["schedule"])
     volume_actions.check_mounts(core, spec.get("volumes", []))

@@ -10,7 +10,7 @@ from windlass.server.api import door
 from windlass.server.apply import calls, containers, outputs
 from windlass.server.apply import work as actions
 from windlass.server.decide import attempts, capacity
-from windlass.server.state import machines, moves, work
+from windlass.server.state import clusters, machines, moves, work
 from windlass.wire import peer
 from windlass.wire.messages import work as messages
 
@@ -116,19 +116,51 @@ def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incomi
     container.seen_at = core.clock.now()
     attachments, held = incoming.attachments, container.held
     hold: work.Call | None = None
+    kept = False
     for output in body["outputs"]:
         item = held.get(output["input_id"])
         if item is None or item.attempt != output["attempt"]:
             _log.info("late output of %s, attempt %s: dropped", output["input_id"], output["attempt"])
+        elif container.rank and output["status"] == "item":
+            pass  # what is yielded is what rank 0 yields
         elif output["status"] == "item":
             actions.record_item(core, item, output["item"], calls.payload_of(output["value"], attachments))
             hold = item.call
+        elif container.cluster is not None and output["status"] == "success":
+            kept = _end_of_rank(core, container, container.cluster, item, output, incoming)
         else:
+            item.container = container  # of a cluster, the one to blame
             _end(core, container, item, output, attachments)
+    if kept:
+        return None
     if hold is not None and hold.done_at is None and outputs.behind(hold) > outputs.AHEAD:
         hold.held_back.append(incoming)
         return None
     return {}
+
+
+def _end_of_rank(
+    core: Core,
+    container: machines.Container,
+    cluster: clusters.Cluster,
+    item: work.Input,
+    output: messages.AttemptOutput,
+    incoming: peer.Incoming,
+) -> bool:
+    """Of an attempt that a cluster runs; True: it is answered when all ranks have ended, so none forgets before."""
+    cluster.answers[container.rank] = incoming
+    container.served += 1
+    if container is cluster.first:
+        value, items = output.get("value"), output.get("items")
+        data = calls.payload_of(value, incoming.attachments) if value is not None else work.NO_DATA
+        cluster.result = None if items is None else b'{"items":%d}' % items, data
+    if len(cluster.answers) == cluster.size:
+        item.container = cluster.first
+        seconds = core.clock.now() - item.leased_at
+        container.function.seconds = attempts.smooth(container.function.seconds, seconds)
+        item.usage = (seconds, output.get("cpu"), output.get("peak"))
+        actions.finish(core, item, moves.Status.SUCCESS, *cluster.result)
+    return True
 
 
 def _end(

@@ -100,6 +100,11 @@ def _of_function(core: Core, identity: str) -> str | None:
     return None if row is None else of_app(core, row.app_id)
 
 
+def _of_cluster(core: Core, identity: str) -> str | None:
+    found = (f for f in core.world.functions.values() if identity in f.clusters)
+    return next((function.app.environment for function in found), None)
+
+
 def of_call(core: Core, identity: str) -> str | None:
     call = call_actions.find(core, identity)
     if call is not None:
@@ -179,6 +184,7 @@ def _of_terminal(core: Core, identity: str) -> str | None:
 
 
 _KINDS: dict[str, tuple[str, Callable[[Core, str], str | None]]] = {
+    "cu-": ("cluster", _of_cluster),
     "ap-": ("app", of_app),
     "fu-": ("function", _of_function),
     "fc-": ("call", of_call),

@@ -9,7 +9,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
-from windlass.server.apply import blobs, builds, containers, deployments, nodes, packs, proxies, secrets
+from windlass.server.apply import blobs, builds, clusters, containers, deployments, nodes, packs, proxies, secrets
 from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import logs as log_actions
@@ -137,6 +137,8 @@ def _plan(core: Core, container: machines.Container) -> container_messages.Conta
             "app": _layout(core, function),
         },
     }
+    if container.cluster is not None:
+        made["runner"]["cluster"] = {**clusters.info(core, container.cluster), "rank": container.rank}
     return made  # type: ignore[no-any-return]
 
 

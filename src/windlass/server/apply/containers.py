@@ -14,7 +14,7 @@ from windlass.server.apply import logs as log_actions
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
 from windlass.server.decide import sandboxes as decisions
-from windlass.server.state import machines, moves, sandboxes, work
+from windlass.server.state import clusters, machines, moves, sandboxes, work
 from windlass.server.state import records as record_state
 from windlass.server.store import containers, logs
 from windlass.wire.messages import containers as messages
@@ -30,12 +30,16 @@ def start(
     worker: machines.Worker,
     sandbox: sandboxes.Sandbox | None = None,
     gpus: tuple[str, ...] = (),
+    cluster: clusters.Cluster | None = None,
+    rank: int = 0,
 ) -> machines.Container:
     """Decide that a container shall be, with these devices; the worker hears of it after the commit."""
     n = core.counters.container
     now = core.clock.now()
     container = machines.Container(n=n, identity=ids.new("ta"), function=function, node=worker.node, created_at=now)
-    container.gpus = gpus
+    container.gpus, container.cluster, container.rank = gpus, cluster, rank
+    if cluster is not None:
+        cluster.members[rank] = container
     if sandbox is not None:
         container.sandbox, container.spec = sandbox, decisions.container(sandbox.spec)
     containers.insert(core.db, container)
@@ -87,6 +91,8 @@ def move(core: Core, container: machines.Container, state: moves.ContainerState)
     if state != moves.ContainerState.READY:
         container.function.free.pop(container.id, None)
     core.turn.begin()
+    if container.cluster is not None:
+        core.turn.dispatch[container.function] = None  # the others follow it
     containers.update(core.db, container)
     return True
 
@@ -234,6 +240,7 @@ def _charge(core: Core, container: machines.Container, exit: messages.ContainerE
         if item.call.cancelled:
             work_actions.fail_for(core, item, moves.Status.TERMINATED, "cancelled")
             continue
+        item.container = container  # of a cluster, the one to blame
         if crashed:
             item.crashes += 1
         if item.crashes >= core.settings.crash_budget:

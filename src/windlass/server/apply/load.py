@@ -7,8 +7,9 @@ from windlass.server.apply import calls as call_actions
 from windlass.server.apply import containers as container_actions
 from windlass.server.apply import core as core_module
 from windlass.server.apply import deployments as deployment_actions
+from windlass.server.decide import clusters as cluster_decisions
 from windlass.server.decide import variants as variant_decisions
-from windlass.server.state import machines, moves, work
+from windlass.server.state import clusters, machines, moves, work
 from windlass.server.store import apps, calls, collections, containers, deployments, inputs
 
 Core = core_module.Core
@@ -87,6 +88,8 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
         container.state, container.want = moves.ContainerState(row.state), row.want
         container.started_at, container.log_offset = row.started_at, row.log_offset
         container.made_at, container.phases, container.gpus = row.made_at, row.phases, row.gpus
+        if row.cluster is not None:
+            _join(container, row.cluster, row.rank)
         container.idle_since = container.seen_at = now
         if not container.starting:
             container.lost_at = now
@@ -94,6 +97,15 @@ def _containers(core: Core, now: float) -> dict[int, machines.Container]:
             container.kill_at = now + container_actions.grace(core, container)
         core.world.containers[row.id] = function.containers[row.id] = by_n[row.n] = container
     return by_n
+
+
+def _join(container: machines.Container, cluster: str, rank: int) -> None:
+    """Put a container into its cluster."""
+    known = container.function.clusters
+    if cluster not in known:
+        known[cluster] = clusters.Cluster(cluster, cluster_decisions.size(container.spec))
+    container.cluster, container.rank = known[cluster], rank
+    known[cluster].members[rank] = container
 
 
 def _held(core: Core, by_n: dict[int, machines.Container], now: float) -> None:
@@ -113,7 +125,8 @@ def _held(core: Core, by_n: dict[int, machines.Container], now: float) -> None:
             function.delayed[item.key] = item
         elif container is not None:
             item.container = container
-            container.held[item.id] = item
+            for holder in (container,) if container.cluster is None else container.cluster.members.values():
+                holder.held[item.id] = item
             function.running += 1
         else:
             orphans.append(item)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-from windlass.server.apply import containers, dispatch
+from windlass.server.apply import clusters, containers, dispatch
 from windlass.server.apply import core as core_module
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.decide import capacity, gpus, place, reclaim, rollout, sandboxes, scale, share
+from windlass.server.decide import clusters as cluster_decisions
 from windlass.server.state import machines, moves
 
 Core = core_module.Core
@@ -27,7 +28,8 @@ def leasing(core: Core) -> None:
         for function in functions:
             if function.owes:
                 _give(core, function)
-            dispatch.dispatch(core, function)
+            by_clusters = function.clusters or "cluster" in function.spec
+            (clusters if by_clusters else dispatch).dispatch(core, function)
             if function.queued and not function.free:
                 core.scheduler.set()
                 if not function.containers:
@@ -53,7 +55,12 @@ def _first(core: Core, function: machines.Function) -> None:
 def _wish(function: machines.Function, missing: int) -> place.Wish:
     has, memory = len(_counted(function)), containers.memory_of(function)
     wanted = function.spec.get("gpus", [])
-    return place.Wish(function.id, memory, missing, has, function.app.id, function.last_start, wanted)
+    wish = place.Wish(function.id, memory, missing, has, function.app.id, function.last_start, wanted)
+    if "cluster" not in function.spec:
+        return wish
+    size = cluster_decisions.size(function.spec)
+    devices = cluster_decisions.together(wanted, size)
+    return wish._replace(has=len(function.clusters), memory=memory * size, gpus=devices, containers=size)
 
 
 def scale_all(core: Core, now: float) -> None:
@@ -85,6 +92,8 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     app = function.app
     if not app.alive or not app.published or function.removed:
         return 0
+    if "cluster" in function.spec:
+        return _scale_clusters(core, function, now)
     counted = _counted(function)
     wanted = _wanted(core, function, now)
     if function.rolling:
@@ -95,6 +104,27 @@ def scale_function(core: Core, function: machines.Function, now: float) -> int:
     if wanted > len(counted):
         return _startable(function, wanted - len(counted), counted) if now >= function.not_before else 0
     _stop(core, function, counted, wanted, now)
+    return 0
+
+
+def _scale_clusters(core: Core, function: machines.Function, now: float) -> int:
+    """The same in clusters; those of an older version finish what they have."""
+    clusters.tidy(core, function)
+    lasting = [one for one in function.clusters.values() if one.lasts]
+    single = [one for one in _counted(function) if one.cluster is None]  # of a version that was not clustered
+    for old in [*single, *(one.first for one in lasting if one.first.outdated)]:
+        core.turn.begin()
+        containers.stop(core, old, graceful=True, why=_REPLACED)
+    lasting = [one for one in lasting if not one.first.outdated]
+    function.rolling = False
+    wanted = _wanted(core, function, now)
+    if wanted > len(lasting):
+        return _startable(function, wanted - len(lasting), _counted(function)) if now >= function.not_before else 0
+    idle = [scale.Idle(one.first.id, one.first.idle_since) for one in lasting if one.idle]
+    window = function.autoscaler["scaledown_window"]
+    for identity in scale.surplus(idle, existing=len(lasting), wanted=wanted, window=window, now=now):
+        core.turn.begin()
+        containers.stop(core, function.containers[identity], graceful=True, why="idle")
     return 0
 
 
@@ -165,7 +195,7 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
         first = function.ready[0]
         if first.crashes and capacity.alone(first.crashes, allowed, core.settings.crash_budget):
             queued += allowed.planned  # it waits for an empty container, and everybody waits behind it
-    return scale.Sample(
+    sample = scale.Sample(
         queued=queued,
         busy=function.running,
         seconds=None if "target_concurrency" in function.autoscaler else function.seconds,
@@ -177,6 +207,7 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
         unit=capacity.average(allowed, [c.slots for c in function.containers.values()]),
         startup=function.startup,
     )
+    return scale.in_clusters(sample, function.spec["cluster"]["size"]) if "cluster" in function.spec else sample
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
@@ -186,7 +217,11 @@ def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
     placement = place.assign(nodes, wishes, share.of_apps(pools, room))
     for grant in placement.grants:
         core.turn.begin()
-        containers.start(core, core.world.functions[grant.function_id], core.world.workers[grant.node], gpus=grant.gpus)
+        function, worker = core.world.functions[grant.function_id], core.world.workers[grant.node]
+        if "cluster" in function.spec:
+            clusters.start(core, function, worker, grant.gpus)
+        else:
+            containers.start(core, function, worker, gpus=grant.gpus)
     if placement.short and nodes:
         _make_room(core, placement.short, now)
 
@@ -263,10 +298,12 @@ def _pools(core: Core, now: float) -> list[share.Pool]:
 
 
 def _pool(function: machines.Function, now: float) -> share.Pool:
-    counted = _counted(function)
+    counted, size = _counted(function), cluster_decisions.size(function.spec)
     age = now - max((c.created_at for c in counted), default=now)
-    keeps = reclaim.keeps(_minimum(function, now), working=bool(function.queued or function.running), age=age)
-    return share.Pool(function.id, function.app.id, containers.memory_of(function), len(counted), keeps)
+    minimum = math.ceil(_minimum(function, now) / size)
+    keeps = reclaim.keeps(minimum, working=bool(function.queued or function.running), age=age)
+    memory = containers.memory_of(function) * size
+    return share.Pool(function.id, function.app.id, memory, len(counted) // size, keeps)
 
 
 def _idle(core: Core) -> list[reclaim.Idle]:
@@ -274,6 +311,9 @@ def _idle(core: Core) -> list[reclaim.Idle]:
     found = []
     for function in core.world.functions.values():
         if function.queued or not function.containers or function.tag == sandboxes.POOL:
+            continue
+        if "cluster" in function.spec:
+            found += _idle_clusters(core, function)
             continue
         counted = _counted(function)
         idle = sorted(
@@ -288,6 +328,19 @@ def _idle(core: Core) -> list[reclaim.Idle]:
                 reclaim.Idle(container.id, container.node, function.id, memory, container.idle_since, last)
             )
     return found
+
+
+def _idle_clusters(core: Core, function: machines.Function) -> list[reclaim.Idle]:
+    """The same in clusters: where the first container goes, the others follow."""
+    size = cluster_decisions.size(function.spec)
+    memory = containers.memory_of(function) * size
+    idle = sorted((one.first for one in function.clusters.values() if one.idle), key=lambda first: first.idle_since)
+    busy = max(math.ceil(_minimum(function, core.clock.now()) / size), function.running)
+    extra = max(0, len(function.clusters) - busy)
+    return [
+        reclaim.Idle(one.id, one.node, function.id, memory, one.idle_since, number == len(function.clusters))
+        for number, one in enumerate(idle[:extra], 1)
+    ]
 
 
 def nodes_now(core: Core, now: float) -> list[place.Node]:

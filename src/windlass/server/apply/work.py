@@ -10,7 +10,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import records, traces
 from windlass.server.decide import attempts
-from windlass.server.state import moves, work
+from windlass.server.state import clusters, moves, work
 from windlass.wire.messages import containers as deaths
 
 Core = core_module.Core
@@ -93,14 +93,29 @@ def _drop_lease(core: Core, item: work.Input) -> None:
     container = item.container
     if item.state != moves.InputState.LEASED or container is None:
         return
-    container.held.pop(item.id, None)
     function = container.function
     function.running -= 1
     core.turn.dispatch[function] = None
+    if container.cluster is not None:
+        _drop_everywhere(core, item, container.cluster)
+        return
+    container.held.pop(item.id, None)
     if container.state == moves.ContainerState.READY:
         function.free[container.id] = container
         if not container.held:
             container.idle_since = core.clock.now()
+
+
+def _drop_everywhere(core: Core, item: work.Input, cluster: clusters.Cluster) -> None:
+    """No container of the cluster holds it any more. Ranks that still run it have no place in another attempt."""
+    spent = cluster.first.spec["single_use"]
+    cluster.broken = cluster.broken or spent or len(cluster.answers) < cluster.size
+    for member in cluster.members.values():
+        member.held.pop(item.id, None)
+        member.idle_since = core.clock.now()
+    for incoming in cluster.answers.values():
+        core.turn.answer(incoming, {})
+    cluster.answers, cluster.result = {}, (None, work.NO_DATA)
 
 
 def requeue(core: Core, item: work.Input, *, delay: float | None = None) -> None:

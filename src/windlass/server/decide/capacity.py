@@ -46,7 +46,7 @@ def of(
         concurrency = {**concurrency, "target_inputs": target}
     batch = batching["max_batch_size"] if batching else 1
     if concurrency is None and batching is None:
-        most = attempts.capacity(seconds, single_use=spec["single_use"])
+        most = attempts.capacity(seconds, single_use=spec["single_use"] or "cluster" in spec)
         return Capacity(1, most, most, 1, shared=False)
     if spec["single_use"]:
         return Capacity(batch, batch, batch, batch, shared=batch > 1)

@@ -49,6 +49,9 @@ class Wish(NamedTuple):
     app: str = ""
     since: float = 0.0
     gpus: gpus.Wanted = ()
+    containers: int = 1
+    """Of a cluster, which is started whole, on one node, or not at all. ``memory`` and ``gpus`` are those of all of it,
+    and ``missing`` and ``has`` count clusters."""
 
 
 class Grant(NamedTuple):
@@ -75,12 +78,13 @@ class Spare(NamedTuple):
     since: float
 
 
-def fits(node: Node, memory: int, *, first: bool = True) -> bool:
-    """Whether the machine has what one more container asks for. ``first``: of a function that has none."""
+def fits(node: Node, memory: int, *, first: bool = True, containers: int = 1) -> bool:
+    """Whether the machine has what one more container asks for, or so many of them that ask for ``memory`` together.
+    ``first``: of a function that has none."""
     slots, total = node.max_containers, node.memory
     if not first:
         slots, total = slots - int(slots * RESERVE), total - int(total * RESERVE)
-    return node.containers < slots and (not node.memory or node.promised + memory <= total)
+    return node.containers + containers <= slots and (not node.memory or node.promised + memory <= total)
 
 
 def assign(nodes: Iterable[Node], wishes: Iterable[Wish], held: Mapping[str, float] | None = None) -> Placement:
@@ -93,8 +97,8 @@ def assign(nodes: Iterable[Node], wishes: Iterable[Wish], held: Mapping[str, flo
     grants: list[Grant] = []
     short: list[Wish] = []
     while (wish := queue.next()) is not None:
-        if wish.gpus:
-            node, waits, devices = places.take_with(wish.gpus, wish.memory, first=wish.has == 0)
+        if wish.gpus or wish.containers > 1:
+            node, waits, devices = places.take_with(wish)
         else:
             (node, waits), devices = places.take(wish.memory, first=wish.has == 0), ()
         if node is not None:
@@ -147,20 +151,23 @@ class _Places:
         self._fill(size, entry, memory)
         return entry[3].name, False
 
-    def take_with(self, wanted: gpus.Wanted, memory: int, *, first: bool) -> tuple[str | None, bool, tuple[str, ...]]:
-        """The same for a container with GPUs, of which there are few: all nodes are looked at."""
+    def take_with(self, wish: Wish) -> tuple[str | None, bool, tuple[str, ...]]:
+        """The same for containers with GPUs and for clusters, of which there are few: all nodes are looked at. That too
+        much starts holds a cluster back as it does one container: when it may start, all of it may."""
+        first = wish.has == 0
         able = [
             (entry, size, devices)
             for size, heap in self._heaps.items()
             for entry in heap
-            if fits(entry[3], memory, first=first) and (devices := gpus.choose(entry[3].gpus, wanted)) is not None
+            if fits(entry[3], wish.memory, first=first, containers=wish.containers)
+            and (devices := gpus.choose(entry[3].gpus, wish.gpus) if wish.gpus else ()) is not None
         ]
         if not able:
             return None, False, ()
         entry, size, devices = min(able, key=lambda one: one[0][:3])
         if entry[0] >= (FIRST if first else 1):
             return None, True, ()
-        self._fill(size, entry, memory, devices)
+        self._fill(size, entry, wish.memory, devices, wish.containers)
         return entry[3].name, False, devices
 
     def _best(self, memory: int, first: bool) -> tuple[int, _Entry] | None:
@@ -178,11 +185,11 @@ class _Places:
                 self._too_big[first] = memory
         return best
 
-    def _fill(self, size: int, entry: _Entry, memory: int, devices: tuple[str, ...] = ()) -> None:
+    def _fill(self, size: int, entry: _Entry, memory: int, devices: tuple[str, ...] = (), count: int = 1) -> None:
         name, total, promised, containers, starting, slots, most, free = entry[3]
         if devices:
             free = tuple(gpu for gpu in free if gpu.id not in devices)
-        node = Node(name, total, promised + memory, containers + 1, starting + 1, slots, most, free)
+        node = Node(name, total, promised + memory, containers + count, starting + count, slots, most, free)
         heap = self._heaps[size]
         if heap[0] is entry:
             heapq.heappop(heap)

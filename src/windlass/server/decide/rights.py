@@ -29,7 +29,7 @@ READ = frozenset({
     "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.missing", "nfs.list",
     "nfs.entries", "nfs.fetch", "container.list", "node.list", "domain.list", "identity.whoami", "token.list",
     "token.rotate", "token.revoke", "member.list", "environment.roles", "billing.report", "proxy.get", "proxy.list",
-    "sandbox.figures", "sandbox.memory_get",
+    "cluster.get", "sandbox.figures", "sandbox.memory_get",
 })  # fmt: skip
 """Of tokens, everybody sees, rotates and revokes their own; of others only who has "admin" (``apply.identity``)."""
 

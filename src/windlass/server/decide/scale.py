@@ -63,6 +63,15 @@ def needed(sample: Sample, policy: Policy = POLICY) -> int:
     return max(floor, min(wanted, ceiling))
 
 
+def in_clusters(sample: Sample, size: int) -> Sample:
+    """The same where ``size`` containers run each input together: bounds, which are of containers, become bounds of
+    clusters, and none is ever half full."""
+    ceiling = max(1, sample.maximum // size) if sample.maximum else 0
+    return sample._replace(
+        minimum=math.ceil(sample.minimum / size), maximum=ceiling, buffer=math.ceil(sample.buffer / size), unit=1
+    )
+
+
 def _for_load(load: int, sample: Sample, policy: Policy) -> int:
     if sample.seconds is None:
         return load

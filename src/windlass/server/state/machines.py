@@ -11,7 +11,7 @@ from windlass.wire.messages import functions as function_messages
 from windlass.wire.messages import workers as worker_messages
 
 if TYPE_CHECKING:
-    from windlass.server.state import sandboxes, schedules
+    from windlass.server.state import clusters, sandboxes, schedules
 
 
 class App:
@@ -74,6 +74,7 @@ class Function:
         "autoscaler",
         "broken",
         "budget",
+        "clusters",
         "containers",
         "delayed",
         "failures",
@@ -144,6 +145,8 @@ class Function:
         self.rates: dict[bool, Any] = {}
         """How many calls may come now (``decide.admission.Budget``), by whether they are spawned."""
         self.containers: dict[str, Container] = {}
+        self.clusters: dict[str, clusters.Cluster] = {}
+        """Of a clustered function, until their last containers are gone."""
         self.free: dict[str, Container] = {}
         """Ready containers with room; the last one was used last and is the warmest."""
         self.seconds: float | None = None
@@ -201,6 +204,7 @@ class Container:
     """A container from the decision to start it until it is reported gone."""
 
     __slots__ = (
+        "cluster",
         "created_at",
         "deadline",
         "direct",
@@ -220,6 +224,7 @@ class Container:
         "node",
         "peer",
         "phases",
+        "rank",
         "sandbox",
         "seen_at",
         "served",
@@ -267,6 +272,9 @@ class Container:
         self.log_offset = 0
         self.gpus: tuple[str, ...] = ()
         """Devices that are its own until it is gone."""
+        self.cluster: clusters.Cluster | None = None
+        self.rank = 0
+        """Its place in the cluster."""
         self.sandbox: sandboxes.Sandbox | None = None
         """What it is, where it runs a user's command and not our runner."""
 

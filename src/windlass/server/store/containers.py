@@ -25,6 +25,8 @@ class Row(NamedTuple):
     phases: dict[str, float]
     generation: int
     gpus: tuple[str, ...]
+    cluster: str | None
+    rank: int
 
 
 class Past(NamedTuple):
@@ -55,6 +57,8 @@ def insert(db: database.Database, container: machines.Container) -> None:
             container.created_at,
             container.generation,
             json.dumps(container.gpus),
+            container.cluster.id if container.cluster is not None else None,
+            container.rank,
         ),
     )
 

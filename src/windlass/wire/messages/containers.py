@@ -97,6 +97,15 @@ class AppLayout(TypedDict):
     functions: dict[str, FunctionInfo]
 
 
+class ClusterPlan(TypedDict):
+    """The cluster that a container belongs to, and its place in it. ``containers`` and ``addresses`` are by rank."""
+
+    cluster_id: str
+    rank: int
+    containers: list[str]
+    addresses: list[str]
+
+
 class _RunnerPlan(TypedDict):
     """The part of ``RunnerPlan`` that is always there."""
 
@@ -114,11 +123,13 @@ class RunnerPlan(_RunnerPlan, total=False):
     """Handed to the runner as a file; what it serves. ``socket`` is the path inside the container.
 
     ``parameters``: values for the instance of a class, as ``wire.parameters`` writes them. ``template``: it shall be
-    a template to fork others from, and say so at this socket; it has no token.
+    a template to fork others from, and say so at this socket; it has no token. ``cluster``: absent where it works by
+    itself.
     """
 
     parameters: str
     template: str
+    cluster: ClusterPlan
 
 
 class ContainerExit(TypedDict, total=False):

@@ -51,6 +51,13 @@ class BatchingSpec(TypedDict):
     wait_ms: int
 
 
+class ClusterSpec(TypedDict):
+    """``size`` containers run each input together; ``rdma``: they want devices for it."""
+
+    size: int
+    rdma: bool
+
+
 class ScheduleSpec(TypedDict, total=False):
     """When a function runs by itself: ``cron`` and ``timezone``, or ``period`` (count by unit, as in ``Period``)."""
 
@@ -162,7 +169,8 @@ class FunctionSpec(_FunctionSpec, total=False):
     ``web``: it answers requests; of a class its methods say so.
     ``outbound_cidrs``, ``outbound_domains``: all that its containers may reach (``wire.reach``); with neither, the
     public internet. ``proxy``: id of the one that they leave by. ``i6pn``: they have addresses of a private network, by
-    which those of the app reach each other.
+    which those of the app reach each other. ``cluster``: containers are started, leased to and ended in clusters, which
+    needs ``i6pn``.
     """
 
     class_name: str
@@ -181,6 +189,7 @@ class FunctionSpec(_FunctionSpec, total=False):
     outbound_domains: list[str]
     proxy: str
     i6pn: bool
+    cluster: ClusterSpec
 
 
 class FunctionCreate(TypedDict):

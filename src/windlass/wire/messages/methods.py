@@ -14,6 +14,7 @@ from windlass.wire.messages import (
     blobs,
     built,
     calls,
+    clusters,
     collections,
     common,
     containers,
@@ -220,6 +221,8 @@ METHODS: dict[str, Method] = {
     "nfs.entries": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumeEntries),
     "nfs.fetch": Method("stream", CALLER, volumes.VolumeRead, volumes.VolumePiece),
     "nfs.edit": Method("request", CALLER, volumes.VolumeEdit, common.Empty),
+    # clusters
+    "cluster.get": Method("request", CALLER, clusters.ClusterRef, clusters.ClusterInfo),
     "proxy.create": Method("request", USER, proxies.ProxyCreate, proxies.ProxyInfo),
     "proxy.get": Method("request", CALLER, proxies.ProxyGet, proxies.ProxyInfo),
     "proxy.list": Method("request", USER, proxies.ProxyList, proxies.ProxyListReply),

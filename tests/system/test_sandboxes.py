@@ -369,7 +369,7 @@ def test_a_folder_that_is_not_there_is_refused(shared):
         ({"gpu": "T4:8"}, exception.InvalidError),
         ({"runtime": "vm"}, exception.UnimplementedError),
         ({"runtime": "jail"}, exception.InvalidError),
-        ({"encrypted_ports": [80]}, exception.UnimplementedError),
+        ({"encrypted_ports": [0]}, exception.InvalidError),
         ({"block_network": True, "encrypted_ports": [80]}, exception.InvalidError),
         ({"outbound_domain_allowlist": ["https://example.com"]}, exception.InvalidError),
         ({"outbound_cidr_allowlist": ["10.0.0.1/8"]}, exception.InvalidError),

@@ -238,8 +238,8 @@ def test_idle_clusters_are_stopped_whole(play):
         await ranks.begun(1)
         ranks.end(1, 0, 1, 2)
         await call
-        await until(lambda: not worker.runners)
-        assert not platform.core.world.functions[function].clusters
+        await until(lambda: not platform.core.world.functions[function].clusters)
+        assert not worker.runners and not platform.core.world.containers
 
     play(scene)
 
@@ -302,8 +302,8 @@ def test_starts_that_fail_fail_the_call_and_leave_nothing(play):
         worker.fail_start = {"reason": "exited", "exit_code": 1}
         (output,) = await client.run(function, ["x"])
         assert output["status"] == "init_failure" and "code 1" in output["failure"]["reason"]
-        await until(lambda: not platform.core.world.containers)
-        assert not platform.core.world.functions[function].clusters
+        await until(lambda: not platform.core.world.functions[function].clusters)
+        assert not platform.core.world.containers
 
     play(scene)
 

@@ -189,6 +189,10 @@ def test_who_asks_from_elsewhere_waits_for_somebody_who_approves(standing):
     asking.join(10)
     assert found[0]["name"] == "mia" and found[0]["secret"].startswith("as-") and found[0]["expires_at"] is not None
     assert "nobody waits" in standing.run("token", "approve", code, "--yes", code=1)
+    asked = {"name": "mia", "callback": "", "expires_in": None}
+    again = flow._Platform(url, "").post("/-/token/flows", asked)[1]["code"]
+    assert "--name mia" in standing.run("token", "approve", again, "--yes", code=1), "anybody can say that name"
+    assert "mia has a token now" in standing.run("token", "approve", again, "--name", "mia", "--yes")
     with request.urlopen(url + page) as answer:
         assert "approved" in answer.read().decode()
     said = standing.run(

@@ -22,7 +22,9 @@ _BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PLACES: dict[str, list[str]] = {
     "buckets.md": ["define"],
     "calls.md": ["main"],
-    "classes.md": ["top", "main", "main", "shown: the app of the page is not deployed; deployments.md deploys one"],
+    "classes.md": [
+        "top", "main", "main", "shown: the app of the page is not deployed; deployments.md deploys one", "top",
+    ],
     "debugging.md": ["top", "top"],
     "deployments.md": ["deploy", "script", "define", "define"],
     "dicts-and-queues.md": ["main", "main", "main", "main", "define"],

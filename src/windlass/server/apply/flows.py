@@ -20,6 +20,7 @@ from windlass.kit import ids
 from windlass.server.apply import core as core_module
 from windlass.server.apply import tokens
 from windlass.server.state import identity as state
+from windlass.server.store import identity as store
 from windlass.wire.messages import identity as messages
 
 Core = core_module.Core
@@ -71,6 +72,10 @@ def coded(core: Core, code: str) -> state.Flow:
 def approve(core: Core, by: state.Principal | None, body: messages.TokenApprove) -> messages.TokenCreated:
     """Make the token, for the one who waits."""
     flow = coded(core, body["code"])
+    if not body.get("name") and store.named(core.db, flow.name):  # a stranger may say any name
+        raise exception.ConflictError(
+            f"{flow.name!r} is somebody here already", hint=f"Say --name {flow.name} if it is they, or another name."
+        )
     wanted: messages.TokenCreate = {"token_id": ids.new("ak"), "name": body.get("name") or flow.name}
     if "kind" in body:
         wanted["kind"] = body["kind"]

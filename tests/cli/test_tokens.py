@@ -55,6 +55,7 @@ class Standing:
     def run(self, *words: str, stdin: str = "", code: int = 0, **environ: str) -> str:
         """One command in this process, as somebody with these variables and none of our connections."""
         out = io.StringIO()
+        bridge.run(_hang_up())  # of tests before, too
         with (
             mock.patch.dict(os.environ, {**self.environ, **environ}, clear=True),
             mock.patch.object(sys, "stdin", io.StringIO(stdin)),

@@ -12,7 +12,7 @@ from windlass.kit import ids
 from windlass.server.api import guard
 from windlass.server.apply import identity
 from windlass.server.decide import rights
-from windlass.server.state import terminals
+from windlass.server.state import clusters, terminals
 from windlass.server.store import images, proxies, sandboxes
 from windlass.wire.messages import methods
 
@@ -20,7 +20,8 @@ WHAT = {
     "app_id": "app", "app": "app", "functions": "function", "function_id": "function", "call_id": "call",
     "container_id": "container", "sandbox_id": "sandbox", "fork_ids": "sandbox", "secret_id": "secret",
     "volume_id": "volume", "image_id": "image", "image_ids": "image", "snapshot_id": "snapshot",
-    "proxy_id": "proxy", "terminal_id": "terminal", "environment": "environment", "parent_input_id": "", "input_id": "",
+    "proxy_id": "proxy", "terminal_id": "terminal", "cluster_id": "cluster",
+    "environment": "environment", "parent_input_id": "", "input_id": "",
     # what whoever asks has made, or knows by nothing but its id, and only beside an id of the above
     "deploy_id": "", "edit_id": "", "upload_id": "", "exec_id": "", "token_id": "", "client_id": "",
 }  # fmt: skip
@@ -124,6 +125,9 @@ def test_nothing_of_a_closed_environment_can_be_named(play):
         made = await token(stage.client, "mia")
         ward = guard.Ward(identity.current(core, made["token_id"], core.clock.now()), None)
         stranger = guard.Ward(None, await outsider(stage))
+        things["cluster"] = ids.new("cu")
+        there = core.world.functions[things["function"]].clusters
+        there[things["cluster"]] = clusters.Cluster(things["cluster"], 2)
         open_ones = []
         for method, key in CASES:
             for who in (ward, stranger):
@@ -133,6 +137,7 @@ def test_nothing_of_a_closed_environment_can_be_named(play):
                     open_ones.append((method, key, who.name))
                 except exception.NotFoundError as exc:
                     assert "role" not in str(exc)
+        del there[things["cluster"]]  # it has no containers
         assert not open_ones
 
     play(scene)

@@ -6,15 +6,7 @@ import time
 import click
 
 from windlass import paths
-from windlass.cli import completion, control, lock, reference
-
-STRATEGY = click.option(
-    "--strategy",
-    type=click.Choice(["rolling", "recreate"]),
-    default="rolling",
-    show_default=True,
-    help="Old containers serve until new ones can (rolling), or are stopped at once (recreate).",
-)
+from windlass.cli import completion, control, lock, options, reference
 
 
 @click.command(name="deploy")
@@ -25,7 +17,7 @@ STRATEGY = click.option(
 @click.option("-m", "is_module", is_flag=True, help="REF is a module (package.module), not a file.")
 @click.option("--timestamps", is_flag=True, help="Begin each line of containers with its time.")
 @lock.LOCKED
-@STRATEGY
+@options.strategy_option
 @click.argument("ref", metavar="REF", shell_complete=completion.files)
 def command(
     name: str | None,

@@ -35,6 +35,16 @@ def json_option(function: F) -> F:
     return click.option("--json/--no-json", "as_json", default=False, help="A JSON array of objects.")(function)
 
 
+def strategy_option(function: F) -> F:
+    return click.option(
+        "--strategy",
+        type=click.Choice(["rolling", "recreate"]),
+        default="rolling",
+        show_default=True,
+        help="Old containers serve until new ones can (rolling), or are stopped at once (recreate).",
+    )(function)
+
+
 def yes_option(function: F) -> F:
     return click.option("-y", "--yes", is_flag=True, help="Do not ask.")(function)
 

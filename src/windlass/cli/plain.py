@@ -10,11 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from windlass.cli import terminal
 from windlass.client import output
-from windlass.wire.messages import apps, terminals
+
+if TYPE_CHECKING:
+    from windlass.wire.messages import apps, terminals
 
 _MOST_HELD = 10_000  # lines that wait while a container has the terminal
 
@@ -26,7 +28,7 @@ class Line(NamedTuple):
     text: str
 
 
-Prefix = Callable[[apps.LogEntry], str]
+Prefix = Callable[["apps.LogEntry"], str]
 """What to write before the lines of an entry."""
 
 

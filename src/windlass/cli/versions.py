@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from windlass.cli import ask, listing, options
-from windlass.cli.deploy import STRATEGY
 
 
 @click.command(help="Versions of a deployed app, newest first. APP is a name or an id.")
@@ -50,7 +49,7 @@ def _number(ctx: click.Context, param: click.Parameter, value: str | None) -> in
 @click.argument("app_identifier", metavar="APP")
 @click.argument("version", metavar="[VERSION]", required=False, callback=_number)
 @options.env_option
-@STRATEGY
+@options.strategy_option
 def rollback(app_identifier: str, version: int | None, env: str | None, strategy: str) -> None:
     app = ask.find_app(app_identifier, env)
     reply = _return({"app_id": app["app_id"], "version": version, "strategy": strategy})
@@ -62,7 +61,7 @@ def rollback(app_identifier: str, version: int | None, env: str | None, strategy
 @click.command(help="Start new containers of a deployed app, with the same code.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
-@STRATEGY
+@options.strategy_option
 def rollover(app_identifier: str, env: str | None, strategy: str) -> None:
     app = ask.find_app(app_identifier, env)
     reply = _return({"app_id": app["app_id"], "rollover": True, "strategy": strategy})

@@ -112,9 +112,10 @@ class Starting:
     def _spawn(self) -> subprocess.Popen[bytes]:
         # The name of its socket is its pid, which only the shell knows before it runs.
         program = [sys.executable, "-m", "windlass.worker.sandboxes.starter"]
-        line = f'exec "$@" {self._folder}/$$ {self._exits}'
+        line = 'folder=$1 exits=$2; shift 2; exec "$@" "$folder/$$" "$exits"'
         return subprocess.Popen(
-            ["sh", "-c", line, "sh", *program], env=families.own_environment(), start_new_session=True, cwd="/",
+            ["sh", "-c", line, "sh", str(self._folder), str(self._exits), *program],
+            env=families.own_environment(), start_new_session=True, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
 

@@ -138,17 +138,20 @@ class Supervisor:
 
 def _spawn(argv: list[str], output: int) -> int:
     """Run ``argv`` in a session of its own, output appended to ``output``, which is closed here."""
+    parent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _exec(argv, output)
+        _exec(argv, output, parent)
     os.close(output)
     return pid
 
 
-def _exec(argv: list[str], output: int) -> NoReturn:
+def _exec(argv: list[str], output: int, parent: int) -> NoReturn:
     try:
         os.setsid()
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # killed already: nobody will be told any more
+            os._exit(127)
         os.dup2(output, 1)
         os.dup2(output, 2)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

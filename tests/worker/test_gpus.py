@@ -52,6 +52,22 @@ def test_what_is_missing_is_named(tmp_path: Path):
     assert gpus.Gpus(tmp_path / "nothing").devices == {}
 
 
+@pytest.mark.parametrize("folder", ["usr/local/nvidia/lib64", "opt/driver/lib"])
+def test_a_driver_that_lies_elsewhere_is_found(tmp_path: Path, folder):
+    fake_gpus.make(tmp_path, "NVIDIA H200")
+    (tmp_path / folder).parent.mkdir(parents=True)
+    (tmp_path / "usr/lib64").rename(tmp_path / folder)
+    (tmp_path / "etc/ld.so.conf.d").mkdir(parents=True)
+    (tmp_path / "etc/ld.so.conf.d/driver.conf").write_text("# a vendor's\n/opt/driver/lib\n")
+    (tmp_path / "usr/local/nvidia/bin").mkdir(parents=True)
+    (tmp_path / "usr/bin/nvidia-smi").rename(tmp_path / "usr/local/nvidia/bin/nvidia-smi")
+    found = gpus.Gpus(tmp_path)
+    assert found.problem() == ""
+    binds = {bind.target: bind.source for bind in found.binds(["GPU-0"])}
+    assert binds["/usr/local/nvidia/lib64/libcuda.so.1"] == tmp_path / folder / "libcuda.so.550.1"
+    assert binds["/usr/local/nvidia/bin/nvidia-smi"] == tmp_path / "usr/local/nvidia/bin/nvidia-smi"
+
+
 def test_the_images_own_folders_come_before_the_drivers():
     env = gpus.environment({"LD_LIBRARY_PATH": "/own", "A": "1"}, ["GPU-1", "GPU-2"])
     assert env["LD_LIBRARY_PATH"] == "/own:/usr/local/nvidia/lib64" and env["A"] == "1"

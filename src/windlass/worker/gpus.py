@@ -1,7 +1,8 @@
 """GPUs of this machine, and what a container needs of one: its device node, the driver's own nodes and libraries.
 
 The driver is found by the files that it leaves (no library of NVIDIA's is loaded here): ``/proc/driver/nvidia``,
-``/dev/nvidia*`` and ``libcuda.so.1`` with its kin. Libraries are bound below ``/usr/local/nvidia``, where images that
+``/dev/nvidia*`` and ``libcuda.so.1`` with its kin, in the folders where distributions and images put them and in
+those that the dynamic linker is told of. Libraries are bound below ``/usr/local/nvidia``, where images that
 are made for GPUs look for them, too. A container sees the nodes of its own GPUs and cannot make others.
 """
 from __future__ import annotations
@@ -22,7 +23,9 @@ _COMMON = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools")
 _NEEDED = ("nvidiactl", "nvidia-uvm")
 _FOLDERS = (
     "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64", "usr/lib/wsl/lib", "usr/lib",
+    "usr/local/nvidia/lib64", "usr/local/nvidia/lib", "run/opengl-driver/lib",
 )  # fmt: skip
+_PROGRAMS = ("usr/bin", "usr/local/nvidia/bin", "usr/lib/wsl/lib", "run/current-system/sw/bin")
 _LIBRARY = re.compile(
     r"lib(cuda|cudadebugger|nvcuvid|nvidia-(ml|ptxjitcompiler|nvvm|gpucomp|opencl|cfg|allocator|encode|opticalflow))"
     r"\.so\.\d+"
@@ -74,13 +77,13 @@ class Gpus:
         nodes += [node for name in _COMMON if (node := self._root / "dev" / name).exists()]
         found = [spec.Bind(node, f"/dev/{node.name}", writable=True, device=True) for node in nodes]
         found += [spec.Bind(path, f"{_HOME}/lib64/{name}") for name, path in sorted(self._libraries().items())]
-        if (program := self._root / "usr/bin/nvidia-smi").exists():
-            found.append(spec.Bind(program, f"{_HOME}/bin/nvidia-smi"))
+        programs = (self._root / folder / "nvidia-smi" for folder in _PROGRAMS)
+        found += [spec.Bind(path.resolve(), f"{_HOME}/bin/nvidia-smi") for path in programs if path.exists()][:1]
         return found
 
     def _libraries(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
-        for folder in _FOLDERS:
+        for folder in (*_FOLDERS, *_linked(self._root)):
             place = self._root / folder
             for path in place.iterdir() if place.is_dir() else ():
                 if _LIBRARY.fullmatch(path.name):
@@ -115,6 +118,13 @@ def _devices(root: Path) -> list[Device]:
             identity = facts.get("GPU UUID") or f"GPU-{file.parent.name}"
             found.append(Device(identity, kind_of(model), model, root / "dev" / f"nvidia{minor}"))
     return found
+
+
+def _linked(root: Path) -> list[str]:
+    """The folders that the dynamic linker is told of, beside its own, relative to the root."""
+    files = [root / "etc/ld.so.conf", *sorted(root.glob("etc/ld.so.conf.d/*.conf"))]
+    lines = [line.strip() for file in files if file.is_file() for line in file.read_text(errors="replace").splitlines()]
+    return [line.lstrip("/") for line in lines if line.startswith("/")]
 
 
 def _fact(line: str) -> tuple[str, str]:

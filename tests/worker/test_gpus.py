@@ -68,6 +68,14 @@ def test_a_driver_that_lies_elsewhere_is_found(tmp_path: Path, folder):
     assert binds["/usr/local/nvidia/bin/nvidia-smi"] == tmp_path / "usr/local/nvidia/bin/nvidia-smi"
 
 
+def test_a_program_goes_before_a_script_that_wraps_it(tmp_path: Path):
+    fake_gpus.make(tmp_path, "NVIDIA H200")
+    real = tmp_path / "usr/local/nvidia/bin/nvidia-smi"
+    real.parent.mkdir(parents=True)
+    real.write_bytes(b"\x7fELF and so on")
+    assert [bind.source for bind in gpus.Gpus(tmp_path).binds(["GPU-0"]) if "smi" in bind.target] == [real]
+
+
 def test_the_images_own_folders_come_before_the_drivers():
     env = gpus.environment({"LD_LIBRARY_PATH": "/own", "A": "1"}, ["GPU-1", "GPU-2"])
     assert env["LD_LIBRARY_PATH"] == "/own:/usr/local/nvidia/lib64" and env["A"] == "1"

@@ -77,9 +77,14 @@ class Gpus:
         nodes += [node for name in _COMMON if (node := self._root / "dev" / name).exists()]
         found = [spec.Bind(node, f"/dev/{node.name}", writable=True, device=True) for node in nodes]
         found += [spec.Bind(path, f"{_HOME}/lib64/{name}") for name, path in sorted(self._libraries().items())]
-        programs = (self._root / folder / "nvidia-smi" for folder in _PROGRAMS)
-        found += [spec.Bind(path.resolve(), f"{_HOME}/bin/nvidia-smi") for path in programs if path.exists()][:1]
+        if program := self._program("nvidia-smi"):
+            found.append(spec.Bind(program, f"{_HOME}/bin/nvidia-smi"))
         return found
+
+    def _program(self, name: str) -> Path | None:
+        """A script comes last: what wraps a program of that name finds nothing to wrap in a container."""
+        found = [path.resolve() for folder in _PROGRAMS if (path := self._root / folder / name).exists()]
+        return min(found, key=_is_script, default=None)
 
     def _libraries(self) -> dict[str, Path]:
         found: dict[str, Path] = {}
@@ -125,6 +130,11 @@ def _linked(root: Path) -> list[str]:
     files = [root / "etc/ld.so.conf", *sorted(root.glob("etc/ld.so.conf.d/*.conf"))]
     lines = [line.strip() for file in files if file.is_file() for line in file.read_text(errors="replace").splitlines()]
     return [line.lstrip("/") for line in lines if line.startswith("/")]
+
+
+def _is_script(program: Path) -> bool:
+    with program.open("rb") as file:
+        return file.read(2) == b"#!"
 
 
 def _fact(line: str) -> tuple[str, str]:

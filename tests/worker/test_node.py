@@ -1,6 +1,7 @@
 """What the node decides before it asks the kernel."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,21 @@ def test_root_inside_another_container_takes_the_highest_ids_it_has() -> None:
 
 def test_the_view_covers_no_folder_above_the_home() -> None:
     assert not Path("/boot/w").is_relative_to(pause.view(Path("/boot/w")))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_home_with_the_group_of_a_shared_folder_gets_its_users_own(tmp_path: Path) -> None:
+    os.chown(tmp_path, 4321, 8765)
+    child = os.fork()
+    if child == 0:
+        try:
+            os.chdir(tmp_path)  # what is above it is not the user's to see
+            os.setgroups([])
+            os.setgid(4321)
+            os.setuid(4321)
+            node.take_group(Path())
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert (tmp_path.stat().st_uid, tmp_path.stat().st_gid) == (4321, 4321)

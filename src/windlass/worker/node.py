@@ -145,6 +145,7 @@ def load(home: Path) -> Node | None:
 
 def _make(home: Path) -> Node:
     root, gaps = os.geteuid() == 0, []
+    take_group(home)
     networked = root or os.access(TUN, os.R_OK | os.W_OK)
     if not networked:
         gaps.append(f"containers have no network, and image builds use the host's: this user may not open {TUN}")
@@ -165,6 +166,17 @@ def _make(home: Path) -> Node:
     node = node._replace(groups=groups, host_addresses=tuple(uplink.host_addresses()), gaps=tuple(gaps))
     _save(node)
     return node
+
+
+def take_group(home: Path) -> None:
+    """Give the home this user's own group.
+
+    It may have been made with another one, that of a shared folder around it; such a group is not known inside, and
+    what has it can be given to no container there.
+    """
+    found = home.stat()
+    if found.st_uid == os.geteuid() and found.st_gid != os.getegid():
+        os.chown(home, -1, os.getegid())
 
 
 def renew_sources(home: Path) -> None:

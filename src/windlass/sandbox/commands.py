@@ -54,6 +54,35 @@ class Commands(handle.Handle):
             )
         return found
 
+    @faces.method
+    async def attach(self) -> None:
+        """Connect this program's terminal with the command of a sandbox that was made with ``pty=True``, until it ends.
+        Each key goes there, Ctrl-C too, and its terminal has the size of ours. Nobody may have used ``stdin`` before.
+
+        Example:
+            >>> windlass.Sandbox.create("bash", app=app, pty=True).attach()
+        """
+        from windlass.client import attach
+
+        self._code = await attach.with_own_terminal(self._usable(), "")
+
+    @faces.method
+    async def resize(self, rows: int, cols: int) -> None:
+        """Give the terminal of its command another size, where it was made with ``pty=True``. It begins with 24 lines
+        of 80 characters.
+
+        Args:
+            rows: lines of the window.
+            cols: characters of a line.
+
+        Raises:
+            InvalidError: a size is none.
+            ConflictError: the sandbox has ended.
+        """
+        from windlass.client import attach
+
+        await attach.resize(self._usable(), "", rows, cols)
+
     @property
     def logs(self) -> logs.Logs:
         """What its command printed, also after its end."""

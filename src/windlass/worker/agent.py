@@ -63,6 +63,7 @@ class Agent:
 
     async def __aenter__(self) -> Agent:
         self._watcher.__enter__()
+        await self._sandboxes.take_over()
         return self
 
     async def __aexit__(

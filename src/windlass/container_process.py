@@ -126,13 +126,9 @@ class ContainerProcess(_Process["T"]):
             InvalidError: a size is none.
             NotFoundError: the command has ended long ago.
         """
-        for name, given in (("rows", rows), ("cols", cols)):
-            if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 65536:
-                raise exception.InvalidError(f"{name} must be a number from 1 to 65535, not {given!r}")
-        from windlass.client import session
+        from windlass.client import attach
 
-        body = {"sandbox_id": self._sandbox_id, "exec_id": self._exec_id, "rows": rows, "cols": cols}
-        await session.current().request("sandbox.exec_write", body)
+        await attach.resize(self._sandbox_id, self._exec_id, rows, cols)
 
     async def _asked(self, seconds: float) -> int | None:
         if self._code is None:

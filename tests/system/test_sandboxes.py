@@ -17,7 +17,7 @@ import pytest
 
 import windlass
 from stage import Stage, until
-from windlass import exception, file_io, stream_type
+from windlass import exception, file_io, paths, stream_type
 
 BUSYBOX = "/bin/busybox"
 
@@ -136,6 +136,71 @@ def test_a_sandbox_outlives_the_server_and_the_worker_and_goes_on_being_used(sta
     sandbox.stdin.drain()
     sandbox.wait()
     assert sandbox.stdout.read() == "first 1\nsecond 2\n"
+
+
+def test_commands_outlive_the_worker_with_all_that_they_write_and_read(stage, app):
+    sandbox = windlass.Sandbox.create(app=app, timeout=600)
+    over = sandbox.exec("sh", "-c", "echo it was; exit 3")
+    assert over.wait() == 3
+    talk = sandbox.exec("sh", "-c", "while read line; do echo got $line; done; exit 7", bufsize=1)
+    count = sandbox.exec("sh", "-c", "for n in $(seq 120); do echo $n; sleep 0.05; done")
+    late = sandbox.exec("sleep", "600", timeout=8)
+    terminal = sandbox.exec("sh", "-c", "read line; stty size", pty=True)
+    talk.stdin.write("one\n")
+    talk.stdin.drain()
+    assert next(iter(talk.stdout)) == "got one\n"
+    stage.kill("worker")
+    talk.stdin.write("two\n")
+    talk.stdin.write_eof()
+    talk.stdin.drain()
+    terminal.resize(33, 44)
+    terminal.stdin.write("\n")
+    terminal.stdin.drain()
+    assert talk.stdout.read() == "got two\n" and talk.wait() == 7
+    assert count.stdout.read() == "".join(f"{n}\n" for n in range(1, 121)) and count.wait() == 0
+    assert over.stdout.read() == "it was\n"
+    assert "33 44" in terminal.stdout.read()
+    assert late.wait() == -1
+    stage.kill("worker")
+    assert sandbox.exec("echo", "again").stdout.read() == "again\n"
+    sandbox.terminate()
+
+
+def test_the_death_of_their_starter_ends_sandboxes_and_commands_at_once_and_others_can_be_made(stage, app):
+    sandbox = windlass.Sandbox.create(app=app, timeout=600)
+    process = sandbox.exec("sleep", "600")
+    os.kill(_starter(stage), signal.SIGKILL)
+    assert process.wait() == 137
+    until(lambda: sandbox.poll() is not None, what="its end")
+    with pytest.raises(exception.ConflictError):
+        sandbox.exec("true")
+    another = windlass.Sandbox.create(app=app)
+    assert told(another, "echo", "here") == "here\n"
+    another.terminate()
+
+
+def _starter(stage: Stage) -> int:
+    """The process that starts what is started now: the last one. Those that it has forked have its words, too."""
+    own, found = os.fsencode(paths.run(stage.home) / "starters") + b"/", {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"windlass.worker.sandboxes.starter" in line and any(word.startswith(own) for word in line):
+                    found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    return max(pid for pid, parent in found.items() if parent not in found)
+
+
+def test_the_terminal_of_its_own_command_has_the_size_that_it_is_given(app):
+    sandbox = windlass.Sandbox.create("sh", "-c", "stty size; read line; stty size", app=app, pty=True)
+    assert next(iter(sandbox.stdout)).strip() == "24 80"
+    with pytest.raises(exception.InvalidError):
+        sandbox.resize(0, 80)
+    sandbox.resize(40, 123)
+    sandbox.stdin.write("\n")
+    sandbox.stdin.drain()
+    sandbox.wait()
+    assert "40 123" in sandbox.stdout.read()
 
 
 def _tried(act: Any) -> Any:

@@ -143,3 +143,48 @@ def test_output_is_whole_when_its_file_is_written_around(tmp_path, monkeypatch):
             file.write(sent)
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_worker_that_was_killed_lost_nothing_of_what_was_in_the_file(tmp_path, monkeypatch, seed):
+    monkeypatch.setattr(execs, "_UNREAD", 8192)
+    monkeypatch.setattr(execs, "_BEHIND", 4096)
+    monkeypatch.setattr(execs, "_ROUND", 12288)
+    draw = random.Random(seed)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    spool, written, read = execs.Spool(tmp_path, reading, keep=True), b"", 0
+    for _ in range(60):
+        written += (piece := draw.randbytes(draw.randrange(1, 4096)))
+        os.write(writing, piece)
+        spool._take(os.splice if seed % 2 else None)  # and the rest is in the pipe
+        if draw.random() < 0.5:
+            spool = execs.Spool(os.dup(spool.file), reading, keep=True)  # the same open file, as in custody
+        data, _ = asyncio.run(spool.read(read, 1 << 20, 0))
+        assert data == written[read : read + len(data)]
+        read += len(data)
+        while len(written) - spool._size > 8192:
+            spool._take(None)
+    spool.close()
+
+
+@pytest.mark.parametrize("step", ["before", "said", "moved", "done"])
+def test_whenever_it_was_killed_at_the_end_of_the_file_the_size_is_known(tmp_path, monkeypatch, step):
+    monkeypatch.setattr(execs, "_ROUND", 4096)
+    reading, writing = os.pipe()
+    os.write(writing, bytes(4096))
+    spool = execs.Spool(tmp_path, reading, keep=True)
+    assert spool._take(os.splice)[0] == 4096
+    if step in ("said", "moved"):
+        os.pwrite(spool.file, (1).to_bytes(8, "little"), 4096)
+    if step == "moved":
+        os.lseek(spool.file, 0, os.SEEK_SET)
+    if step == "done":
+        execs._begin_round(spool.file, 1)
+    again = execs.Spool(spool.file, reading, keep=True)
+    assert again._size == 4096
+    os.write(writing, b"x" * 100)
+    again._take(os.splice)
+    third = execs.Spool(spool.file, reading, keep=True)
+    assert third._size == 4196 and asyncio.run(third.read(4096, 100, 0)) == (b"x" * 100, False)
+    third.close()

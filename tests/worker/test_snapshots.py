@@ -200,14 +200,14 @@ def _calls() -> list[mounting.Call]:
         "name": "ce-1", "rootfs": "/there", "mounts": mounts, "masked": list(spec.MASKED),
         "read_only": list(spec.READ_ONLY),
     }  # fmt: skip
-    return list(mounting.calls(plan, [7], {"/__windlass/lib": linux.MS_NOEXEC}))
+    return list(mounting.calls(plan, [6, 7], {"/__windlass/lib": linux.MS_NOEXEC}))
 
 
 def test_a_cell_is_in_its_own_root_before_what_is_hidden_is_hidden_and_cannot_change_anything_after():
     what = [call.what for call in _calls()]
-    order = [what.index(one) for one in ("mount /there/dev", "pivot_root", "umount", "mount /proc/sys")]
+    order = [what.index(one) for one in ("mount /cell/dev", "pivot_root", "umount", "mount /proc/sys")]
     assert order == sorted(order)
-    assert what[0] == "mount /" and what[-2:] == ["capset", "prctl"]
+    assert what[:2] == ["move_mount /", "mount /"] and what[-2:] == ["capset", "prctl"]
     assert {f"mount {name}" for name in (*spec.MASKED, *spec.READ_ONLY)} <= set(what)
 
 
@@ -221,7 +221,7 @@ def test_our_own_mounts_of_a_cell_are_read_only_and_keep_what_was_forbidden_befo
 
 def test_only_what_a_kernel_may_lack_is_allowed_to_fail():
     assert {call.what for call in _calls() if call.tolerated} == {
-        *(f"mount {name}" for name in (*spec.MASKED, *spec.READ_ONLY)), "mkdir /there/proc", "mkdir /there/dev",
+        *(f"mount {name}" for name in (*spec.MASKED, *spec.READ_ONLY)), "mkdir /cell/proc", "mkdir /cell/dev",
     }  # fmt: skip
 
 

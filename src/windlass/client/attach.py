@@ -11,7 +11,8 @@ import sys
 import threading
 from typing import Any
 
-from windlass.client import session, streams
+from windlass import exception
+from windlass.client import sandboxes, session, streams
 from windlass.kit import tasks
 
 TYPE_CHECKING = False
@@ -24,7 +25,8 @@ _WAIT = 50.0
 
 
 async def attach(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int, int]] | None = None) -> int:
-    """Until the command ends; its exit code. ``resized``: lines and columns of the window, when they change."""
+    """Until the command ends; its exit code. ``exec_id``: "" for the sandbox's own command. ``resized``: lines and
+    columns of the window, when they change."""
     loop, gone = asyncio.get_running_loop(), threading.Event()
     target = streams.Input(sandbox_id, exec_id)
     keys: asyncio.Queue[bytes] = asyncio.Queue(maxsize=4)
@@ -34,7 +36,7 @@ async def attach(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int
             owned.start(_resize(sandbox_id, exec_id, resized), "size of a window")
         threading.Thread(target=_read, args=(loop, keys, gone), daemon=True).start()
         shown = [
-            owned.start(_show(streams.ExecOutput(sandbox_id, exec_id, source), number), source)
+            owned.start(_show(_output(sandbox_id, exec_id, source), number), source)
             for source, number in (("stdout", 1), ("stderr", 2))
         ]
         try:
@@ -102,9 +104,22 @@ async def _send(target: streams.Input, keys: asyncio.Queue[bytes]) -> None:
 
 async def _resize(sandbox_id: str, exec_id: str, resized: asyncio.Queue[tuple[int, int]]) -> None:
     while True:
-        rows, cols = await resized.get()
-        body = {"sandbox_id": sandbox_id, "exec_id": exec_id, "rows": rows, "cols": cols}
-        await session.current().request("sandbox.exec_write", body)
+        await resize(sandbox_id, exec_id, *await resized.get())
+
+
+async def resize(sandbox_id: str, exec_id: str, rows: Any, cols: Any) -> None:
+    """Give the terminal of a command, or with "" of the sandbox's own, another size. Raises ``InvalidError``."""
+    for name, given in (("rows", rows), ("cols", cols)):
+        if isinstance(given, bool) or not isinstance(given, int) or not 0 < given < 65536:
+            raise exception.InvalidError(f"{name} must be a number from 1 to 65535, not {given!r}")
+    body: dict[str, Any] = {"sandbox_id": sandbox_id, "rows": rows, "cols": cols}
+    if exec_id:
+        body["exec_id"] = exec_id
+    await session.current().request("sandbox.exec_write" if exec_id else "sandbox.stdin", body)
+
+
+def _output(sandbox_id: str, exec_id: str, source: str) -> streams.ExecOutput | streams.EntryOutput:
+    return streams.ExecOutput(sandbox_id, exec_id, source) if exec_id else streams.EntryOutput(sandbox_id, source)
 
 
 async def _show(output: Any, number: int) -> None:
@@ -116,6 +131,8 @@ async def _show(output: Any, number: int) -> None:
 
 
 async def _ended(sandbox_id: str, exec_id: str) -> int:
+    if not exec_id:
+        return int((await sandboxes.ended(sandbox_id))["code"] or 0)
     body = {"sandbox_id": sandbox_id, "exec_id": exec_id, "seconds": _WAIT}
     while (code := (await session.current().request("sandbox.exec_wait", body)).body["code"]) is None:
         continue

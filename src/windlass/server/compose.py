@@ -27,7 +27,6 @@ from windlass.server.api import environments as _environments
 from windlass.server.api import identity as _identity
 from windlass.server.api import images as _images
 from windlass.server.api import machines as _machines
-from windlass.server.api import memories as _memories
 from windlass.server.api import nfs as _nfs
 from windlass.server.api import openapi as _openapi
 from windlass.server.api import proxies as _proxies
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 
 API = (
     _apps, _billing, _blobs, _calls, _clusters, _collections, _deployments, _dicts, _environments, _identity, _images,
-    _machines, _memories, _nfs, _proxies, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage,
+    _machines, _nfs, _proxies, _queues, _records, _runners, _sandboxes, _schedules, _secrets, _storage,
     _terminals, _tunnels, _upkeep, _variants, _volumes, _web, _workers,
 )  # fmt: skip
 """The nouns that this server answers for; importing them registers their handlers."""

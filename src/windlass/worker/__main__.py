@@ -81,7 +81,6 @@ def _facts(runtime: base.Runtime, memory: int) -> workers.WorkerHello:
     cpus = float(len(os.sched_getaffinity(0)))
     return {
         "node": platform.node(), "cpus": cpus, "memory": memory, "runtime": runtime.name, "gaps": list(runtime.gaps),
-        "levels": dict(runtime.levels),
         "uplink": "none" if runtime.network is None else runtime.network.kind,
         "gpus": [{"gpu_id": one.id, "kind": one.kind, "model": one.model} for one in _lendable()],
     }  # fmt: skip

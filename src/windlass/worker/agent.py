@@ -63,6 +63,7 @@ class Agent:
 
     async def __aenter__(self) -> Agent:
         self._watcher.__enter__()
+        await self._sandboxes.take_over()
         return self
 
     async def __aexit__(
@@ -84,6 +85,7 @@ class Agent:
             "containers": self._reality() + [{"container_id": name, "state": "running"} for name in self._left],
             "builds": self._builds.names(),
             "images": self._runtime.images(),
+            "levels": dict(self._runtime.levels),
         }
         offsets: dict[str, int] = (await peer.request("worker.hello", hello)).body["offsets"]
         left, self._left = self._left, []
@@ -122,7 +124,8 @@ class Agent:
                 report = [self._real(self._lives[name]) for name in sorted(changed) if name in self._lives]
             if report or whole:
                 told: workers.WorkerReport = {
-                    "containers": report, "whole": whole, "templates": self._runtime.templates()
+                    "containers": report, "whole": whole, "templates": self._runtime.templates(),
+                    "levels": dict(self._runtime.levels),
                 }  # fmt: skip
                 await self._call("worker.report", told)
 

@@ -15,7 +15,7 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import build, configured, holds, relay, store
 from windlass.worker.runtime import base, handle, probe, process
-from windlass.worker.sandboxes import levels, starting
+from windlass.worker.sandboxes import starting, trying
 from windlass.worker.snapshots import families
 from windlass.worker.volumes import service as volume_service
 
@@ -78,9 +78,7 @@ async def isolated(
         pool.retain(living)
         groups.retain(living)
         starter = await held.enter_async_context(starting.Starting(run, exits.path))
-        offered = await levels.look(place.inside, run, starter)
-        for level, why in offered.reasons.items():
-            _log.info("sandboxes as %s: %s", level, why or "work")
+        offered = await held.enter_async_context(trying.Offer(place.inside, starter))
         parts = container.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,

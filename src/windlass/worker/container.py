@@ -18,7 +18,7 @@ import signal
 import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -31,7 +31,7 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
-from windlass.worker.sandboxes import box, entering, execs, gvisor, levels, memories, probing, sentry, starting
+from windlass.worker.sandboxes import box, entering, execs, gvisor, memories, probing, sentry, starting, trying
 from windlass.worker.snapshots import cell, families
 from windlass.worker.volumes import service as volume_service
 
@@ -76,7 +76,7 @@ class Parts(NamedTuple):
     buckets: bucket_service.Buckets
     gpus: gpus.Gpus
     starter: starting.Starting
-    levels: levels.Levels
+    levels: trying.Offer
     memory: int
     """Bytes of this machine: the limit of containers that asked for none."""
 
@@ -89,7 +89,6 @@ class Containers:
     def __init__(self, parts: Parts, *, gaps: Sequence[str]) -> None:
         self.name = parts.runtime.name
         self.gaps = gaps
-        self.levels = parts.levels.reasons
         self.store = parts.store
         self.volumes: volume_service.Volumes | None = parts.volumes
         self.network: network.NetworkPool | None = parts.network
@@ -102,6 +101,10 @@ class Containers:
         for name in _MOUNT_POINTS:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
         give(self._stub)
+
+    @property
+    def levels(self) -> Mapping[str, str]:
+        return self._parts.levels.reasons
 
     async def prepare(self, plan: containers.ContainerPlan) -> None:
         if _forkable(plan):
@@ -150,7 +153,7 @@ class Containers:
         argv, asked = box.words(plan, image), box.asked(plan, image)
         asked["env"] = gpus.environment(asked["env"], lent)
         level = plan["sandbox"].get("runtime", "")
-        runsc = parts.levels.gvisor() if level == sentry.LEVEL else None
+        runsc = (await parts.levels.tried()).gvisor() if level == sentry.LEVEL else None
         if plan["sandbox"].get("pty"):
             asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -230,14 +233,14 @@ class Containers:
             raise exception.UnimplementedError(
                 'the memory of sandboxes can be kept with runtime="gvisor" alone', hint="See `windlass doctor`."
             )
-        room = gvisor.Room(home, self._parts.levels.gvisor(), self._open_files)
+        room = gvisor.Room(home, self._parts.levels.known.gvisor(), self._open_files)
         return memories.taken(room, self._parts.starter)
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
         """What starts commands in a sandbox. Raises ``UnimplementedError`` where its level is gone."""
         if home.level != sentry.LEVEL:
             return self._parts.starter
-        room = gvisor.Room(home, self._parts.levels.gvisor(), self._open_files)
+        room = gvisor.Room(home, self._parts.levels.known.gvisor(), self._open_files)
         return gvisor.Commands(room, self._parts.starter, owner, clock.SystemClock())
 
     def sandbox(self, container_id: str) -> box.Home:

@@ -59,6 +59,7 @@ def report(core: Core, who: door.Who, body: messages.WorkerReport, incoming: pee
     worker = worker_of(core, who, incoming)
     worker.seen_at = core.clock.now()
     worker.templates = body.get("templates", [])
+    worker.levels = dict(body.get("levels", worker.levels))
     core.turn.begin()
     nodes.take(core, worker.node, body["containers"], whole=body["whole"])
     return {}

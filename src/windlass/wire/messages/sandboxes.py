@@ -170,7 +170,7 @@ class SandboxOutput(TypedDict, total=False):
 
 class SandboxInput(TypedDict, total=False):
     """Attachment 0 belongs at ``offset`` of the input of the entrypoint, or of the command ``exec_id``. What is there
-    already is not written again. Answered when it is written."""
+    already is not written again. Answered when it is written. ``rows``, ``cols``: instead, the size of its terminal."""
 
     sandbox_id: str
     exec_id: str

@@ -84,9 +84,10 @@ class _Report(TypedDict):
 
 class WorkerReport(_Report, total=False):
     """``whole``: everything the worker has is listed; otherwise only what changed. ``templates``: the functions of all
-    templates that take memory there."""
+    templates that take memory there. ``levels``: as in its hello."""
 
     templates: list[str]
+    levels: dict[str, str]
 
 
 class _BuildPlan(TypedDict):

@@ -57,14 +57,16 @@ class Runtime(Protocol):
     abilities: frozenset[str]
     gaps: Sequence[str]
     """Protections that this host cannot give, one sentence each."""
-    levels: Mapping[str, str]
-    """Why each way to isolate sandboxes is not there, "" where it is."""
     store: store.Store
     """The images that are here."""
     volumes: volume_service.Volumes | None
     """The volumes; None where containers cannot mount any."""
     network: network.NetworkPool | None
     """Networks of containers; None where these have the machine's."""
+
+    @property
+    def levels(self) -> Mapping[str, str]:
+        """Why each way to isolate sandboxes is not there, "" where it is; it may change."""
 
     def open(self, plan: containers.ContainerPlan) -> AbstractAsyncContextManager[Running]:
         """Make the container and start it. Raises ``windlass.exception.Error`` with the reason where it cannot."""

@@ -31,6 +31,7 @@ _OPEN_FILES, _MOST, _NO_SUCH, _INSTRUCTION = 65536, 65535, 127, 8
 _DEFAULTS = (signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGHUP)
 _CAPABILITIES = sum(1 << linux.CAPABILITIES[name] for name in spec.CAPABILITIES)
 _UNLOCK, _GET_PEER = 0x40045431, 0x5441
+ROWS, COLS = 24, 80  # of a terminal of which nobody has said how large it is
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
@@ -176,6 +177,11 @@ def _manners(inside: Inside) -> Iterator[mounting.Call]:
 
 def _words(words: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     return (ctypes.c_char_p * (len(words) + 1))(*(os.fsencode(word) for word in words), None)
+
+
+def resize(terminal: int, rows: int, cols: int) -> None:
+    """Give a terminal another size; whoever uses it is told."""
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
 
 
 def address(words: ctypes.Array[ctypes.c_char_p]) -> int:

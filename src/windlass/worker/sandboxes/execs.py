@@ -5,6 +5,9 @@
 The file holds what nobody has read; when that is too much, the pipe is not emptied any more, and the command waits as
 it would for any reader. What was read is written over. So a flood costs neither memory nor much disk, and its pages are
 made once.
+
+Both ends are in the starter's custody as well (``custody``). How much is in the file says its position, which the
+kernel moves together with the bytes: so a worker that is killed at whatever moment loses nothing of it.
 """
 from __future__ import annotations
 
@@ -12,23 +15,25 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import functools
+import logging
 import os
-import struct
-import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker.sandboxes import box, entering, starting
+from windlass.worker.sandboxes import box, custody, entering, starting
 
+_log = logging.getLogger(__name__)
 KEPT = 600.0  # seconds that the output of a finished command can be read
 _UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
 _BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader may ask again
-_ROUND = _UNREAD + _BEHIND  # size of the file, which is written around and around
+_ROUND = _UNREAD + _BEHIND  # size of the file, which is written around and around; behind it stands how often
 _PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
+_SOON = 0.01
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
 _MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
@@ -49,20 +54,22 @@ class Starter(Protocol):
 
 
 class Spool:
-    """One stream of a command."""
+    """One stream of a command. ``where``: a folder for a new file, or the file that an earlier worker has begun."""
 
-    def __init__(self, folder: Path, source: int, *, keep: bool) -> None:
-        self._source = source
-        self._file = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def __init__(self, where: Path | int, source: int, *, keep: bool) -> None:
+        self.source = source
+        self.file = where if isinstance(where, int) else os.open(where, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
         self._keep = keep
-        self._size = self._read = 0
+        self._rounds = _rounds(self.file)
+        self._size = self._rounds * _ROUND + os.lseek(self.file, 0, os.SEEK_CUR)
+        self._read = max(0, self._size - _UNREAD)  # whoever reads will say so; until then nothing is written over
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self.over = False
 
     async def fill(self) -> None:
         """Until the other end is closed. Its descriptor is closed with it."""
-        os.set_blocking(self._source, False)
+        os.set_blocking(self.source, False)
         splice: Callable[..., int] | None = os.splice
         try:
             while True:
@@ -72,7 +79,7 @@ class Spool:
                 try:
                     count, splice = self._take(splice)
                 except BlockingIOError:
-                    await descriptors.ready(self._source)
+                    await descriptors.ready(self.source)
                     continue
                 except OSError:  # a terminal whose other end is closed, or a full disk: what follows is lost
                     break
@@ -81,27 +88,32 @@ class Spool:
                 self._tell()
         finally:
             self.over = True
-            os.close(self._source)
+            os.close(self.source)
             if not self._size:
                 self.close()
             self._tell()
 
     def _take(self, splice: Callable[..., int] | None) -> tuple[int, Callable[..., int] | None]:
         if not self._keep:
-            return len(os.read(self._source, _SPLICED)), splice
+            return len(os.read(self.source, _SPLICED)), splice
         place = self._size % _ROUND
+        if not place and self._size > self._rounds * _ROUND:
+            self._rounds += 1
+            _begin_round(self.file, self._rounds)
         most = min(_SPLICED, _ROUND - place)
         if splice is not None:
             try:
-                count = splice(self._source, self._file, most, offset_dst=place)
+                count = splice(self.source, self.file, most)
             except OSError as exc:
                 if exc.errno != 22:
                     raise
                 return self._take(None)  # a terminal cannot be spliced
             self._size += count
             return count, splice
-        data = os.read(self._source, most)
-        os.pwrite(self._file, data, place)
+        data = os.read(self.source, most)
+        left = memoryview(data)
+        while left:
+            left = left[os.write(self.file, left) :]
         self._size += len(data)
         return len(data), None
 
@@ -116,7 +128,7 @@ class Spool:
                 await asyncio.wait_for(self._wait(offset), seconds)
         place = offset % _ROUND
         size = max(0, min(most, _PIECE, self._size - offset, _ROUND - place))
-        data = os.pread(self._file, size, place) if size else b""
+        data = os.pread(self.file, size, place) if size else b""
         return data, self.over and offset + len(data) >= self._size
 
     async def _wait(self, offset: int) -> None:
@@ -129,9 +141,23 @@ class Spool:
 
     def close(self) -> None:
         """Drop what was written."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file, self._size = -1, 0
+        if self.file >= 0:
+            os.close(self.file)
+            self.file, self._size = -1, 0
+
+
+def _rounds(file: int) -> int:
+    """How often it was filled. A worker may have been killed at each step of ``_begin_round``."""
+    twice = int.from_bytes(os.pread(file, 8, _ROUND), "little")
+    if twice % 2:
+        _begin_round(file, twice // 2 + 1)
+    return (twice + 1) // 2
+
+
+def _begin_round(file: int, number: int) -> None:
+    os.pwrite(file, (2 * number - 1).to_bytes(8, "little"), _ROUND)
+    os.lseek(file, 0, os.SEEK_SET)
+    os.pwrite(file, (2 * number).to_bytes(8, "little"), _ROUND)
 
 
 class Exec:
@@ -147,18 +173,26 @@ class Exec:
         self.feeding = asyncio.Lock()
         self.input: int | None = None
         self.written = 0
+        self.taken_over = False
+        """Nobody here knows how much was written: whoever writes next does."""
         self.terminal: int | None = None
         self.stop: Callable[[], None] = lambda: None
         """Kills it, once it is under way."""
+        self.drop: Callable[[], None] = lambda: None
+        """Lets nobody take it over."""
+        self.shut: Callable[[], None] = lambda: None
+        """Lets nobody else hold its input open."""
         self.late = False
         """Its time was over."""
 
     def resize(self, rows: int, cols: int) -> None:
         if self.terminal is not None:
-            fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+            entering.resize(self.terminal, rows, cols)
 
     async def write(self, data: bytes, offset: int) -> None:
         """Write what is new of ``data``; waits while the command does not read."""
+        if self.taken_over:
+            self.written, self.taken_over = offset, False
         if offset > self.written:
             raise exception.InvalidError(f"input continues at {self.written}, not at {offset}")
         data = data[self.written - offset :]
@@ -186,6 +220,7 @@ class Exec:
             return
         os.close(self.input)
         self.input = None
+        self.shut()
 
     def close(self) -> None:
         if self.input is not None and self.terminal is None:
@@ -237,7 +272,7 @@ class Execs:
             inside["env"].update(request.get("env", {}))
             inside["pty"] = bool(request.get("pty"))
             inside["cwd"] = request.get("workdir") or inside["cwd"]
-            await starter.execute(identity, inside, ends, lambda code: self._ended(one, code))
+            await self._execute(identity, one, starter, inside, ends, request)
         except starting.Refused as exc:
             self._never(identity, one)
             raise _refusal(exc, request) from None
@@ -248,9 +283,56 @@ class Execs:
             for end in ends:
                 os.close(end)
         one.stop = lambda: starter.kill(identity)
+        self._look_after(identity, one, request.get("timeout", 0.0))
+
+    async def _execute(
+        self, identity: str, one: Exec, starter: Starter, inside: entering.Inside, ends: Sequence[int],
+        request: messages.SandboxExec,
+    ) -> None:  # fmt: skip
+        ended = functools.partial(self._ended, one)
+        if not isinstance(starter, starting.Starting):  # who has others between cannot hand them over
+            await starter.execute(identity, inside, ends, ended)
+            return
+        one.drop, one.shut = (functools.partial(act, identity) for act in (starter.forget, starter.close_input))
+        kept, note = _custody(one, request, self._time.now())
+        await starter.execute(identity, inside, ends, ended, kept, note)
+
+    def take_over(self, starters: Iterable[custody.Earlier]) -> None:
+        """Go on with what commands an earlier worker had under way."""
+        for earlier in starters:
+            try:
+                found = list(earlier.take())
+            except OSError as exc:
+                _log.warning("commands of an earlier worker are lost: %s", exc)
+                earlier.close()
+                continue
+            known = {kept.name: self._again(kept, earlier) for kept in found}
+            ends = {name: functools.partial(self._ended, one) for name, one in known.items()}
+            earlier.listen(ends)
+            if not found:
+                earlier.close()
+            for kept in found:
+                if kept.code is not None:
+                    ends[kept.name](kept.code)
+
+    def _again(self, kept: custody.Kept, earlier: custody.Earlier) -> Exec:
+        one = self._known[kept.name] = Exec(kept.note["container_id"])
+        one.input = kept.input if kept.input >= 0 else None
+        one.terminal = one.input if kept.note["pty"] else None
+        one.taken_over = True
+        ends = zip(kept.outputs[::2], kept.outputs[1::2], strict=True)
+        for (source, keep), (pipe, file) in zip(kept.note["sources"].items(), ends, strict=True):
+            one.spools[source] = Spool(file, pipe, keep=keep)
+        acts = (earlier.kill, earlier.forget, earlier.end_input)
+        one.stop, one.drop, one.shut = (functools.partial(act, kept.name) for act in acts)
+        deadline = kept.note["deadline"]
+        self._look_after(kept.name, one, max(_SOON, deadline - self._time.now()) if deadline else 0.0)
+        return one
+
+    def _look_after(self, identity: str, one: Exec, timeout: float) -> None:
         for source, spool in one.spools.items():
             one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
-        self._owner.start(self._follow(identity, one, request.get("timeout", 0.0)), f"life of {identity}")
+        self._owner.start(self._follow(identity, one, timeout), f"life of {identity}")
         self._changed(one.container_id)
 
     def _never(self, identity: str, one: Exec) -> None:
@@ -258,7 +340,7 @@ class Execs:
         one.ended.set()  # somebody may wait for it already
         for spool in one.spools.values():
             spool.close()
-            os.close(spool._source)
+            os.close(spool.source)
         one.close()
 
     async def _follow(self, identity: str, one: Exec, timeout: float) -> None:
@@ -271,6 +353,7 @@ class Execs:
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(one.forgotten.wait(), KEPT)
         del self._known[identity]
+        one.drop()
         for pump in one.pumps:
             pump.cancel()
         await asyncio.gather(*one.pumps, return_exceptions=True)
@@ -305,7 +388,7 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
     if request.get("pty"):
         master, slave = entering.terminal(home.record["pid"])
         one.terminal = one.input = master
-        one.resize(request.get("rows", 24), request.get("cols", 80))
+        one.resize(request.get("rows", entering.ROWS), request.get("cols", entering.COLS))
         os.set_blocking(master, False)
         one.spools["stdout"] = Spool(folder, os.dup(master), keep="stdout" not in unread)
         return [slave]
@@ -319,6 +402,18 @@ def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]
         ends.append(writing)
         one.spools[source] = Spool(folder, reading, keep=source not in unread)
     return ends
+
+
+def _custody(one: Exec, request: messages.SandboxExec, now: float) -> tuple[list[int], custody.Note]:
+    """What the next worker needs of it."""
+    unread, timeout = request.get("discard", []), request.get("timeout", 0.0)
+    note: custody.Note = {
+        "container_id": one.container_id, "sources": {source: source not in unread for source in one.spools},
+        "pty": one.terminal is not None, "deadline": now + timeout if timeout else 0.0,
+    }  # fmt: skip
+    ends = [end for spool in one.spools.values() for end in (spool.source, spool.file)]
+    assert one.input is not None
+    return [one.input, *ends], note
 
 
 def _refusal(exc: starting.Refused, request: Any) -> exception.Error:

@@ -25,7 +25,8 @@ from windlass.worker.sandboxes import box, gvisor, sentry, starting
 CONTAINER, VM = "container", "vm"
 _NO_VM = "this version of Windlass has no micro-VMs"
 _MISSING = "runsc is not installed"
-_TIME = 8.0  # the worker does not answer before, and nobody waits for it longer than twice as long
+_TIME = 8.0  # whoever wants such a sandbox before it was tried waits as long
+_MEMORY = "levels.json"
 _ODD = 3
 _OLD = "`ls` and other programs that ask for files by statx fail in it: runsc{date} is too old for them"
 _TRIED = ["sh", "-c", f"ls / > /dev/null 2>&1 || exit {_ODD}"]
@@ -48,36 +49,48 @@ class Levels(NamedTuple):
         return self.runsc
 
 
-async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
-    """Try them. ``root``: the home as the node names it. What worked is tried again when runsc or the kernel change."""
-    reasons, notes = {CONTAINER: "", sentry.LEVEL: _MISSING, VM: _NO_VM}, {}
+def recall(root: Path) -> Levels:
+    """What was found the last time with the same programs and the same kernel; else what can be hoped for, without a
+    ``runsc``. Starts no program. ``root``: the home as the node names it."""
+    try:
+        kept = json.loads((root / _MEMORY).read_text())
+        if kept["of"] == _of():
+            runsc = kept["runsc"] and sentry.Runsc(Path(kept["runsc"][0]), *kept["runsc"][1:])
+            return Levels(runsc, kept["reasons"], kept["notes"])
+    except (OSError, ValueError, LookupError, TypeError):  # of another release, or cut off
+        pass
+    return Levels(None, {CONTAINER: "", sentry.LEVEL: "" if sentry.installed() else _MISSING, VM: _NO_VM}, {})
+
+
+async def look(root: Path, starter: starting.Starting) -> Levels:
+    """Try them, and remember for ``recall`` what was found."""
+    of, reasons, notes = _of(), {CONTAINER: "", sentry.LEVEL: _MISSING, VM: _NO_VM}, {}
     runsc = await asyncio.to_thread(sentry.find)
     if runsc is not None:
-        memory, stat = run / "levels.json", runsc.binary.stat()
-        key = f"{runsc.binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
-        code = _remembered(memory, key)
-        if code is None:
-            try:
-                code = await asyncio.wait_for(_try(root, runsc, starter), _TIME)
-                memory.write_text(json.dumps({key: code}))
-                reasons[sentry.LEVEL] = ""
-            except asyncio.TimeoutError:
-                reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
-            except (exception.Error, OSError) as exc:
-                reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: {exc}"
-        else:
-            reasons[sentry.LEVEL] = ""
+        code = 0
+        reasons[sentry.LEVEL] = ""
+        try:
+            code = await asyncio.wait_for(_try(root, runsc, starter), _TIME)
+        except asyncio.TimeoutError:
+            reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
+        except (exception.Error, OSError) as exc:
+            reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: {exc}"
         if code == _ODD:
             notes[sentry.LEVEL] = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
+    elif sentry.installed():
+        reasons[sentry.LEVEL] = "runsc is installed, but does not answer"
+    program = None if runsc is None else [str(runsc.binary), *runsc[1:]]
+    draft = root / f"{_MEMORY}.new"
+    draft.write_text(json.dumps({"of": of, "runsc": program, "reasons": reasons, "notes": notes}))
+    draft.replace(root / _MEMORY)
     return Levels(runsc, reasons, notes)
 
 
-def _remembered(memory: Path, key: str) -> int | None:
-    try:
-        known: dict[str, int] = json.loads(memory.read_text())
-    except (OSError, ValueError):
-        return None
-    return known.get(key)
+def _of() -> str:
+    """What the answer depends on."""
+    path = sentry.installed()
+    stat = None if path is None else path.stat()
+    return f"{path} {stat and stat.st_mtime_ns} {stat and stat.st_size} {platform.release()}"
 
 
 async def _try(root: Path, runsc: sentry.Runsc, starter: starting.Starting) -> int:

@@ -5,6 +5,7 @@
 """
 from __future__ import annotations
 
+import functools
 import re
 import shutil
 import subprocess
@@ -29,6 +30,7 @@ PAIR = f"link add inward type veth peer name outward\naddr add {VISITED}/30 dev 
 OUTWARD = "addr add 169.254.77.1/30 dev outward\nlink set outward up\n"
 _FOLDERS = ("proc", "dev", "sys", "tmp", "rootfs", "bundle", MEMORY)
 _KERNELS_OWN = ("/proc", "/dev", "/dev/pts", "/dev/shm")
+_TIME = 4.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _DATE = re.compile(r"release-(\d{8})|0\.0~(\d{8})|version (\d{8})")
 _ROOTS_OWN = "/proc/sys/net/core"  # where runsc takes it to be there, it believes itself in the machine's own network
@@ -42,21 +44,27 @@ class Runsc(NamedTuple):
     date: str
 
 
-def find() -> Runsc | None:
-    """What is installed; None where nothing is."""
+def installed() -> Path | None:
+    """Where the program is; None where it is not installed."""
     found = shutil.which("runsc", path=_PATH)
+    return None if found is None else Path(found)
+
+
+def find() -> Runsc | None:
+    """What is installed; None where nothing is, or what is there does not run."""
+    found = installed()
     if found is None:
         return None
+    asked = functools.partial(
+        subprocess.run, env={"PATH": _PATH}, capture_output=True, text=True, timeout=_TIME, check=False
+    )
     try:
-        said = [
-            subprocess.run([found, word], env={"PATH": _PATH}, capture_output=True, text=True, timeout=10, check=False)
-            for word in ("--version", "flags")
-        ]
+        said = [asked([found, word]) for word in ("--version", "flags")]
     except (OSError, subprocess.TimeoutExpired):
         return None
     dated = _DATE.search(said[0].stdout)
     platform = "systrap" if "systrap" in said[1].stdout + said[1].stderr else "ptrace"
-    return Runsc(Path(found), platform, next(filter(None, dated.groups()), "") if dated else "")
+    return Runsc(found, platform, next(filter(None, dated.groups()), "") if dated else "")
 
 
 def stub(home: Path) -> Path:

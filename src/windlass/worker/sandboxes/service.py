@@ -59,6 +59,12 @@ class Service:
             real["ready"] = self.probes.ready(container_id)
         return real
 
+    async def take_over(self) -> None:
+        """Go on with what an earlier worker had under way, before anybody asks for it."""
+        with contextlib.suppress(exception.Error):  # without a starter there are no sandboxes here
+            await self._runtime.starter.ready()
+            self.execs.take_over(self._runtime.starter.earlier())
+
     def _is_sandbox(self, container_id: str) -> bool:
         if container_id in self._others:
             return False
@@ -153,6 +159,11 @@ class Service:
     async def _stdin(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxInput = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
+        path = starting.starter_of(self._run, home.record)
+        if request.get("rows") and request.get("cols"):
+            await self._runtime.starter.resize(path, request["sandbox_id"], request["rows"], request["cols"])
+            incoming.reply({})
+            return
         kept = self._inputs.get(request["sandbox_id"])
         if kept is None:
             kept = self._inputs[request["sandbox_id"]] = _Input(home)
@@ -161,7 +172,6 @@ class Service:
                 await kept.write(incoming.attachments[0], request.get("offset", 0))
             if request.get("eof") and not kept.over:
                 kept.close()
-                path = starting.starter_of(self._run, home.record)
                 await self._runtime.starter.end_input(path, request["sandbox_id"])
         incoming.reply({})
 

@@ -4,7 +4,9 @@
 
 It listens at SOCKET for packets of JSON with descriptors (see ``Starter``), writes the exit status of sandboxes into
 the folder EXITS, and outlives the worker as each container's monitor does: it goes when nobody is connected and its
-last sandbox has ended. It is small, so that a fork of it is fast, and has one thread, so that a fork is safe.
+last sandbox has ended. What a worker reads and writes of a command is in its custody too, so that the next worker goes
+on where one was killed (``custody``). It is small, so that a fork of it is fast, and has one thread, so that a fork is
+safe.
 
     cell     namespaces and mounts of one sandbox, each with a user namespace of its own (``snapshots.cell``)
     start    the command of a sandbox: its output becomes the log, as a monitor would write it
@@ -21,6 +23,7 @@ import selectors
 import signal
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ from windlass.worker.sandboxes import entering
 from windlass.worker.snapshots import cell, keeper
 from windlass.worker.snapshots import filter as filters
 
-_PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 4, 65536
+_PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 8, 65536
 _IDS = 65535
 _TYPED, _END = 1024, b"\x04"
 _READY = 2  # user namespaces that wait to be used
@@ -47,7 +50,7 @@ class _Place:
     def __init__(self) -> None:
         self.userns = _user_namespace()
         try:
-            self.maker = cell.Maker(self.userns)
+            self.maker = cell.Maker(self.userns, once=True)
         except OSError:
             os.close(self.userns)
             raise
@@ -73,10 +76,16 @@ class _Child:
         self.terminal = self.source = -1
         """Our end of its terminal, and the pipe whose bytes become input there."""
         self.typed = b""
+        self.kept: list[int] = []
+        """The worker's descriptors of it, in custody: its input first, as long as that is open."""
+        self.has_input = False
+        self.note: object = None
+        """What the worker wants to know of it then."""
 
     def on_terminal(self, source: int) -> list[int]:
         """Give it a terminal, whose input comes from the pipe ``source``; what the command gets."""
         self.terminal, slave = entering.terminal(self.first)
+        entering.resize(self.terminal, entering.ROWS, entering.COLS)
         self.pipes = {os.dup(self.terminal): b"stdout"}
         os.set_blocking(self.terminal, False)
         self.source = source
@@ -86,9 +95,23 @@ class _Child:
     def drop(self) -> None:
         """It never began."""
         log = -1 if self.log is None else self.log.log
+        self.release()
         for descriptor in (*self.pipes, self.input, log, self.terminal, self.source):
             if descriptor >= 0:
                 os.close(descriptor)
+
+
+    def end_input(self) -> None:
+        """Of a command in custody."""
+        if self.has_input:
+            os.close(self.kept.pop(0))
+            self.has_input = False
+
+    def release(self) -> None:
+        """Give up custody."""
+        for descriptor in self.kept:
+            os.close(descriptor)
+        self.kept, self.has_input = [], False
 
 
 class Starter:
@@ -98,6 +121,8 @@ class Starter:
         self._selector = selectors.DefaultSelector()
         self._talks: set[socket.socket] = set()
         self._children: dict[str, _Child] = {}
+        self._finished: dict[str, tuple[_Child, int]] = {}
+        """Commands in custody, with their exit codes."""
         self._places: list[_Place] = []
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
         self._connected = False
@@ -106,7 +131,7 @@ class Starter:
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> None:
-        while not self._connected or self._talks or any(child.talk is None for child in self._children.values()):
+        while not self._connected or self._talks or self._is_needed():
             stocked = len(self._places) >= _READY
             ready = self._selector.select(_PATIENCE if not self._connected else None if stocked else _CALM)
             if not ready and not self._connected:
@@ -116,6 +141,9 @@ class Starter:
             for key, _ in ready:
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
+
+    def _is_needed(self) -> bool:
+        return bool(self._finished) or any(one.talk is None or one.kept for one in self._children.values())
 
     # -- conversations ---------------------------------------------------------------------------------------
 
@@ -152,13 +180,36 @@ class Starter:
         elif request["op"] == "start":
             self._start(talk, name, request["inside"])
         elif request["op"] == "exec":
-            self._begin(talk, _Child(name, request["inside"]["first"], talk), request["inside"], descriptors)
+            child, ends = _Child(name, request["inside"]["first"], talk), request["ends"]
+            self._begin(talk, child, request["inside"], descriptors[:ends])
+            child.kept, child.note = [os.dup(descriptor) for descriptor in descriptors[ends:]], request["note"]
+            child.has_input = bool(child.kept)
+        elif request["op"] in ("names", "take", "forget"):
+            self._custody(talk, name, request["op"])
         elif (known := self._children.get(name)) is not None:
             if request["op"] == "kill":
                 _kill_group(known)
             elif request["op"] == "eof" and known.input >= 0:
                 os.close(known.input)
                 known.input = -1
+            elif request["op"] == "eof" and known.has_input:
+                known.end_input()
+            elif request["op"] == "resize" and known.terminal >= 0:
+                entering.resize(known.terminal, request["rows"], request["cols"])
+
+    def _custody(self, talk: socket.socket, name: str, act: str) -> None:
+        child, code = self._finished.get(name) or (self._children.get(name), None)
+        if act == "names":
+            kept = [one.name for one in self._children.values() if one.kept]
+            _say(talk, {"id": name, "names": [*kept, *self._finished]})
+        elif child is None:
+            return  # it has ended, and nobody will ask for it
+        elif act == "take":
+            child.talk = talk
+            _say(talk, {"id": name, "note": child.note, "input": child.has_input, "code": code}, child.kept)
+        elif act == "forget":
+            child.release()
+            self._finished.pop(name, None)
 
     # -- sandboxes -------------------------------------------------------------------------------------------
 
@@ -306,6 +357,9 @@ class Starter:
         code = keeper._exit_code(status)
         if child.talk is not None:
             _say(child.talk, {"id": child.name, "exit": code})
+            if child.kept:
+                child.end_input()  # what it left behind reads no more of it
+                self._finished[child.name] = child, code
         else:
             self._over(child, code)
         del self._children[child.name]
@@ -358,9 +412,9 @@ def _user_namespace() -> int:
         os.waitpid(owner, 0)
 
 
-def _say(talk: socket.socket, body: dict[str, Any]) -> None:
+def _say(talk: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     with contextlib.suppress(OSError):
-        talk.send(json.dumps(body).encode())
+        socket.send_fds(talk, [json.dumps(body).encode()], list(descriptors))
 
 
 def main() -> int:

@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from windlass import exception
 from windlass.kit import clock, tasks
 from windlass.worker import folder as folders
 from windlass.worker import packets
-from windlass.worker.sandboxes import entering
+from windlass.worker.sandboxes import custody, entering
 from windlass.worker.snapshots import cell, families
 
 _log = logging.getLogger(__name__)
@@ -66,17 +66,34 @@ class Starting:
         return int((await self._ask({"op": "start", "id": name, "inside": inside}))["pid"])
 
     async def execute(
-        self, name: str, inside: entering.Inside, ends: Sequence[int], ended: Callable[[int], None]
-    ) -> int:
-        """Start another command on the descriptors ``ends``, and call ``ended`` with its exit code. Its pid."""
+        self, name: str, inside: entering.Inside, ends: Sequence[int], ended: Callable[[int], None],
+        kept: Sequence[int] = (), note: custody.Note | None = None,
+    ) -> int:  # fmt: skip
+        """Start another command on the descriptors ``ends``, and call ``ended`` with its exit code. Its pid.
+
+        ``kept``: our own ends, which the next worker shall have with ``note`` if we are killed, until ``forget``."""
         self._told[name] = ended
+        body = {"op": "exec", "id": name, "inside": inside, "ends": len(ends), "note": note}
         try:
-            return int((await self._ask({"op": "exec", "id": name, "inside": inside}, ends))["pid"])
+            return int((await self._ask(body, [*ends, *kept]))["pid"])
         except BaseException as exc:
             self._told.pop(name, None)
             if not isinstance(exc, Refused):
                 self.kill(name)  # it may be on its way, and nobody would look after it
+                self.forget(name)
             raise
+
+    def close_input(self, name: str) -> None:
+        """We have closed the input of a command: nobody else shall hold it open."""
+        self._say({"op": "eof", "id": name})
+
+    def forget(self, name: str) -> None:
+        """Nobody will ask for it any more."""
+        self._say({"op": "forget", "id": name})
+
+    def earlier(self) -> Iterator[custody.Earlier]:
+        """The starters of earlier workers."""
+        return custody.earlier(self._folder, self.pid)
 
     def kill(self, name: str) -> None:
         """Kill a command and the processes of its session."""
@@ -84,10 +101,17 @@ class Starting:
 
     async def end_input(self, path: Path, name: str) -> None:
         """Let the input of a sandbox's command end. ``path``: of the starter that has it."""
+        self._tell(path, {"op": "eof", "id": name})
+
+    async def resize(self, path: Path, name: str, rows: int, cols: int) -> None:
+        """Give the terminal of a sandbox's command another size, if it has one."""
+        self._tell(path, {"op": "resize", "id": name, "rows": rows, "cols": cols})
+
+    def _tell(self, path: Path, body: dict[str, Any]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as talk:
             try:
                 talk.connect(str(path))
-                talk.send(json.dumps({"op": "eof", "id": name}).encode())
+                talk.send(json.dumps(body).encode())
             except OSError as exc:
                 raise exception.ConflictError(f"the sandbox's input cannot be reached: {exc}") from None
 

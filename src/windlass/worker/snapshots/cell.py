@@ -1,7 +1,8 @@
 """A cell: the namespaces and mounts that wait for one fork. Made by a process of the keeper's.
 
-    keeper ── fork ──► maker, one a family: enters the user namespace of the family's forks as its root
-                         └─ clone with new mount, pid, ipc, uts, net ──► process 1 of the cell: mounts, buries orphans
+    keeper ── fork ──► maker, one a family: enters the user namespace of the family's forks as its root; then,
+                       while nobody waits, a ground (``mounting``) and new ipc, uts, net for the next cell
+                         └─ clone with new mount, pid ──► process 1 of the cell: mounts, buries orphans
 
 The forks of a family have one user namespace. It is a child of the template's, owned by the template's root: by the
 kernel's rules only so may a fork, which has no capabilities that matter, be brought in. Neither maker nor process 1 can
@@ -12,6 +13,7 @@ process is copied, and that was most of what a cell cost.
 """
 from __future__ import annotations
 
+import array  # noqa: F401 - ``socket.recv_fds`` imports it, and on its ground a maker finds no files
 import contextlib
 import ctypes
 import gc
@@ -28,7 +30,8 @@ from windlass.worker import linux
 from windlass.worker.snapshots import mounting
 
 _IDS = 65535
-_PARTS = linux.NEWNS | linux.NEWPID | linux.NEWIPC | linux.NEWUTS | linux.NEWNET
+_PARTS = linux.NEWNS | linux.NEWPID
+_AHEAD = linux.NEWIPC | linux.NEWUTS | linux.NEWNET
 _CLONE = 56
 _PACKET, _DESCRIPTORS, _MOST = 256 * 1024, 32, 65535
 _PR_SET_DUMPABLE = 4
@@ -86,13 +89,13 @@ def _written(family: int, owner: int) -> None:
 
 class Maker:
     """The maker as the keeper sees it. Made when no more processes than its own may be in the family's pid namespace:
-    the caller's children are there, and the caller is not dumpable."""
+    the caller's children are there, and the caller is not dumpable. ``once``: it makes one cell."""
 
-    def __init__(self, userns: int) -> None:
+    def __init__(self, userns: int, *, once: bool = False) -> None:
         self._talk, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._pid = os.fork()
         if self._pid == 0:
-            _serve(theirs, userns)
+            _serve(theirs, userns, once=once)
         theirs.close()
 
     def close(self) -> None:
@@ -106,6 +109,7 @@ class Maker:
         binds = [mount for mount in plan["mounts"] if "rbind" in mount["options"]]
         trees: list[int] = []
         try:
+            trees.append(linux.open_tree(plan["rootfs"]))
             for mount in binds:  # here, because paths to them are closed to the root of a container
                 trees.append(linux.open_tree(mount["source"]))
             kept = {mount["destination"]: _kept(mount["source"]) for mount in binds}
@@ -122,7 +126,7 @@ def _kept(source: str) -> int:
     return sum(flag for flag, mounted in linux._KEPT.items() if os.statvfs(source).f_flag & mounted)
 
 
-def _serve(talk: socket.socket, userns: int) -> NoReturn:
+def _serve(talk: socket.socket, userns: int, *, once: bool) -> NoReturn:
     with contextlib.suppress(BaseException):
         _become_root(userns)
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # here, and in each process 1, the kernel buries
@@ -131,15 +135,41 @@ def _serve(talk: socket.socket, userns: int) -> NoReturn:
             os.dup2(null, standard)
         linux.close_range(3, talk.fileno() - 1)
         linux.close_range(talk.fileno() + 1, _MOST)
+        trouble = _stand()
         gc.freeze()
         while True:
             data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS)
             if not data:
                 break
-            _begin(json.loads(data), descriptors)
+            if trouble:
+                os.write(descriptors[0], trouble.encode())
+            else:
+                _begin(json.loads(data), descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
+            if once:
+                break
+            trouble = trouble or _ahead(_AHEAD)
     os._exit(0)
+
+
+def _stand() -> str:
+    """Lay the ground, and prepare the first cell; why it cannot be done, or ""."""
+    if trouble := _ahead(_AHEAD | linux.NEWNS):
+        return trouble
+    for what, function, arguments, _ in [call.ready() for call in mounting.ground()]:
+        if function(*arguments) < 0:
+            return f"{what}: {os.strerror(ctypes.get_errno())}"
+    return ""
+
+
+def _ahead(parts: int) -> str:
+    """Have new namespaces; why there are none, or ""."""
+    try:
+        linux.unshare(parts)
+    except OSError as exc:
+        return f"new namespaces: {exc.strerror or exc}"
+    return ""
 
 
 def _begin(request: dict[str, Any], descriptors: list[int]) -> None:

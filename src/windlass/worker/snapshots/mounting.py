@@ -1,4 +1,7 @@
-"""The file system of a cell as a list of system calls, in order. Pure; ``cell`` has process 1 make them.
+"""The file system of a cell as a list of system calls, in order. Pure; ``cell`` has makers and process 1 make them.
+
+A maker stands on a ground: a root that holds only what cells are made from. So a cell needs no copy of all mounts of
+the node, which takes the longer the more containers there are, and never saw them.
 
 x86-64 only, as forks are.
 """
@@ -22,6 +25,9 @@ _STRICT_ATIME, _RELATIVE_ATIME = 0x1000000, 0x200000
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
           "ptmx": "pts/ptmx"}  # fmt: skip
+_GROUND = "/tmp"  # where it is laid: any folder that is everywhere
+CELL = "/cell"
+"""Where the root of a cell hangs on the ground."""
 _FLAGS = {"nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY,
           "strictatime": _STRICT_ATIME}  # fmt: skip
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
@@ -61,15 +67,28 @@ def _value(argument: int | str | bytes | None) -> Any:
     return argument.encode("utf-8", "surrogateescape") if isinstance(argument, str) else argument
 
 
+def ground() -> Iterator[Call]:
+    """From the root of the node to one that holds its devices, what is seen by who mounts ``proc`` and ``sysfs`` anew
+    (the kernel wants both to be there), and a place for the root of a cell."""
+    yield _mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
+    yield _mount("tmpfs", _GROUND, kind="tmpfs", flags=linux.MS_NOSUID, data="mode=755,size=64k")
+    for name in ("/proc", "/sys", "/dev", CELL):
+        yield Call(f"mkdir {name}", _MKDIR, (_GROUND + name, 0o755))
+    for name in ("/proc", "/sys"):
+        yield _mount(name, _GROUND + name, flags=linux.MS_BIND | linux.MS_REC)
+    yield from _devices(f"{_GROUND}/dev")
+    yield from _root(_GROUND)
+
+
 def calls(
     plan: Plan, trees: Sequence[int], kept: Mapping[str, int], files: Sequence[str] = ()
 ) -> Iterator[Call]:
-    """Everything from new namespaces to a process that only waits. ``trees``: descriptors of the detached trees of all
-    "rbind" mounts, in order. ``kept``: by destination, flags that these have already. ``files``: destinations of those
-    that are no folders; what they cover is made where it is missing."""
-    root, left = plan["rootfs"], iter(trees)
+    """Everything from new namespaces to a process that only waits. ``trees``: descriptors of the detached trees of the
+    root and of all "rbind" mounts, in order. ``kept``: by destination, flags that these have already. ``files``:
+    destinations of those that are no folders; what they cover is made where it is missing."""
+    root, left = CELL, iter(trees)
+    yield Call("move_mount /", _MOVE_MOUNT, (next(left), "", _HERE, root, _EMPTY_PATH))
     yield _mount("none", "/", flags=linux.MS_REC | linux.MS_SLAVE)
-    yield _mount(root, root, flags=linux.MS_BIND)
     for mount in plan["mounts"]:
         where = mount["destination"]
         if "rbind" in mount["options"]:
@@ -81,10 +100,9 @@ def calls(
         else:
             yield from _file_system(root + where, mount)
     yield from _devices(f"{root}/dev")
-    yield Call("chdir", _CHDIR, (root,))
-    yield Call("pivot_root", _PIVOT_ROOT, (".", "."))
-    yield Call("umount", _UMOUNT, (".", linux.MNT_DETACH))
-    yield Call("chdir", _CHDIR, ("/",))
+    for name, target in _LINKS.items():
+        yield Call(f"symlink {name}", _SYMLINK, (target, f"{root}/dev/{name}"))
+    yield from _root(root)
     for name in plan["read_only"]:
         yield from _read_only(name, plan)
     for name in plan["masked"]:
@@ -114,8 +132,14 @@ def _devices(folder: str) -> Iterator[Call]:
     for name in _DEVICES:
         yield Call(f"mknod {name}", _MKNOD, (f"{folder}/{name}", stat.S_IFREG | 0o644, 0))
         yield _mount(f"/dev/{name}", f"{folder}/{name}", flags=linux.MS_BIND)
-    for name, target in _LINKS.items():
-        yield Call(f"symlink {name}", _SYMLINK, (target, f"{folder}/{name}"))
+
+
+def _root(folder: str) -> Iterator[Call]:
+    """Make a mount the root, and let go of the old one."""
+    yield Call("chdir", _CHDIR, (folder,))
+    yield Call("pivot_root", _PIVOT_ROOT, (".", "."))
+    yield Call("umount", _UMOUNT, (".", linux.MNT_DETACH))
+    yield Call("chdir", _CHDIR, ("/",))
 
 
 def _read_only(path: str, plan: Plan) -> Iterator[Call]:

@@ -9,7 +9,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import apps as app_api
 from windlass.server.api import door
-from windlass.server.api import sandboxes as sandbox_api
+from windlass.server.api.sandboxes import copies, life, waiting
 from windlass.server.apply import sandboxes as actions
 from windlass.server.decide import sandboxes as decisions
 from windlass.server.store import images as image_rows
@@ -25,7 +25,7 @@ _LONGEST = 600.0
 def keep(core: Core, who: door.Who, body: messages.MemoryKeep, incoming: peer.Incoming) -> None:
     if not ids.is_id(body["snapshot_id"], "sn"):
         raise exception.InvalidError(f"not a snapshot id: {body['snapshot_id'][:60]!r}")
-    sandbox_api._begun(core, body["sandbox_id"], _keep(core, body), incoming)
+    waiting.begun(core, body["sandbox_id"], _keep(core, body), incoming)
 
 
 async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
@@ -35,7 +35,7 @@ async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
     one = core.world.sandboxes.get(body["sandbox_id"])
     if one is not None:
         decisions.check_memory(one.spec, one.execs)
-    where, container_id = await sandbox_api._place_of(core, one, body["sandbox_id"], ended=False)
+    where, container_id = await waiting.place_of(core, one, body["sandbox_id"], ended=False)
     assert one is not None
     image_id, parent, now = ids.new("im"), one.spec["image_id"], core.clock.now()
     plan: messages.SnapshotPlan = {
@@ -49,7 +49,7 @@ async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
     }  # fmt: skip
     row = sandboxes.Memory(body["snapshot_id"], image_id, one.app.id, one.name, dict(one.tags), spec, now, expires_at)
     core.turn.begin()
-    recipe = sandbox_api.snapshot_recipe(core, one, "memory")
+    recipe = copies.snapshot_recipe(core, one, "memory")
     image_rows.insert(
         core.db, image_id=image_id, key=f"snapshot {image_id}", parent=parent, recipe=recipe,
         meta=reply.body["meta"], now=now, current=False,
@@ -58,7 +58,7 @@ async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
     sandboxes.add_memory(core.db, one.app.n, row)
     where.images.add(image_id)
     actions.terminate(core, one, message="its memory was kept as a snapshot")
-    await sandbox_api._committed(core)
+    await waiting.committed(core)
     return _info(row)
 
 
@@ -82,14 +82,14 @@ def restore(core: Core, who: door.Who, body: messages.MemoryRestore, incoming: p
     if not ids.is_id(identity, "sb"):
         raise exception.InvalidError(f"not a sandbox id: {identity[:60]!r}")
     if identity in core.world.sandboxes or sandboxes.by_id(core.db, identity) is not None:
-        return sandbox_api._info(core, identity)
+        return waiting.info(core, identity)
     row = _row(core, body["snapshot_id"])
     app = app_api.living(core, row.app_id)
     asked: messages.SandboxCreate = {
         "app_id": row.app_id, "sandbox_id": identity, "spec": row.spec, "tags": row.tags,
         "name": body.get("name", row.name),
     }  # fmt: skip
-    sandbox_api._check(core, asked)
+    life.check(core, asked)
     return actions.info(core, actions.create(core, app, asked))
 
 

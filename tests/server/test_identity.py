@@ -9,7 +9,7 @@ from fakes import SPEC, Client, connect
 from test_containers_life import keep, until
 
 from windlass import exception, paths, wire
-from windlass.client import outputs, session
+from windlass.client import address, outputs, session
 from windlass.kit import ids
 from windlass.server.decide import rights
 from windlass.server.loops import garbage
@@ -349,7 +349,7 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
         # The library waits as long as it is told, up to a limit.
         hello = {"role": "user", "protocol": wire.PROTOCOL, "version": "t", "client_id": ids.new("cl")}
         hello.update(token_id=vic.token["token_id"], token_secret=vic.token["secret"])
-        home = session.Session(session.Address(str(paths.server_socket(platform.home)), hello, autostart=False))
+        home = session.Session(address.Address(str(paths.server_socket(platform.home)), hello, autostart=False))
         for _ in range(3):
             await home.request("app.list", {})
         assert home.hello is not None

@@ -24,12 +24,6 @@ def _chosen(function: Any) -> Any:
     return options.env_option(click.argument("function", metavar="FUNCTION")(function))
 
 
-def span_options(function: Any) -> Any:
-    """Of commands that show figures."""
-    since = click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
-    return since(click.option("--until", metavar="TIME", help="Up to this time or age.")(function))
-
-
 @group.command(help="What a function is and how it stands. FUNCTION is an id, or a name (of one of --app's).")
 @_chosen
 @options.json_option
@@ -47,7 +41,7 @@ def info(function: str, app: str | None, env: str | None, as_json: bool) -> None
 
 @group.command(help="Figures of a function: inputs, failures, times, memory.")
 @_chosen
-@span_options
+@options.span_options
 @options.json_option
 def stats(
     function: str, app: str | None, env: str | None, since: str | None, until: str | None, as_json: bool

@@ -13,6 +13,7 @@ import contextlib
 import socket
 
 from windlass import wire
+from windlass.client import diary
 from windlass.wire import codec, status, versions
 
 TYPE_CHECKING = False
@@ -43,6 +44,7 @@ def request(path: str, hello: common.HelloRequest, method: str, body: Any, *, ti
         VersionError: who answers is of a release that this one does not understand.
         Error: what was answered.
     """
+    diary.note(diary.DEBUG, "asking %s", method)
     with _connection(path) as end:
         answer = _greeted(end, hello)
         if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:

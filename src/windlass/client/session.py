@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import windlass
 from windlass import config, exception, wire
-from windlass.client import address, numbers, output
+from windlass.client import address, diary, numbers, output
 from windlass.kit import tasks
 from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common
@@ -54,10 +54,12 @@ class Session:
     async def request(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> peer.Reply:
         """Ask; repeat while the platform is unreachable, or says that this comes too fast."""
         patience, pace = Patience(), Pace()
+        diary.note(diary.DEBUG, "asking %s", method)
         while True:
             try:
                 return await (await self.link()).request(method, body, attachments)
             except exception.ServiceError as exc:
+                diary.note(diary.INFO, "asking %s again: %s", method, exc)
                 await patience.wait(exc)
             except exception.ThrottledError as exc:
                 await pace.wait(exc)
@@ -67,6 +69,7 @@ class Session:
     ) -> AsyncGenerator[peer.Reply, None]:
         """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
         pace, begun = Pace(), False
+        diary.note(diary.DEBUG, "following %s", method)
         while True:
             link = await self.link()
             try:
@@ -182,6 +185,7 @@ class Session:
         if versions.spoken(wire.PROTOCOL, reply["protocol"]) is None:
             raise versions.refused((reply["version"], reply["protocol"]), (windlass.__version__, wire.PROTOCOL))
         self.hello = reply
+        diary.note(diary.INFO, "connected to %s, which runs Windlass %s", self._address.shown, reply["version"])
 
     async def _start_platform(self) -> None:
         # Once reached, it is the supervisor's business to bring it back.
@@ -227,6 +231,7 @@ class Pace:
         if most is not None and self._waited + error.retry_after > most:
             raise error
         self._waited += error.retry_after
+        diary.note(diary.INFO, "waiting for %.1f s: %s", error.retry_after, error)
         await asyncio.sleep(error.retry_after)
 
 

@@ -243,6 +243,8 @@ _FOLDER = {"kind": "folder", "mode": 0o777}
         ([{"path": f"{LAYER}/out", "kind": "link", "target": "{}"},
           {"path": f"{LAYER}/s", "kind": "same", "target": f"{LAYER}/out/secret"}], "no folder"),
         ([{"path": f"{LAYER}/s", "kind": "same", "target": f"{LAYER}/link"}], "no file"),
+        ([{"path": "db/more", "kind": "same", "target": f"{LAYER}/folder/a"}], "another name"),
+        ([{"path": f"{LAYER}/key", "kind": "same", "target": "db/key"}], "another name"),
         ([{"path": f"{LAYER}/disk", "kind": "device", "mode": 0o666, "target": "2048"}], "a device"),
         ([{"path": f"{LAYER}/disk", "kind": "device", "mode": 0o060666, "target": "0"}], "mode"),
         ([{"path": "blobs/gone", "kind": "device", "mode": 0o666, "target": "0"}], "a device"),

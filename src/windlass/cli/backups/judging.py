@@ -11,13 +11,14 @@ import binascii
 import dataclasses
 import stat
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from windlass import exception
 from windlass.cli.backups import entries, parts
 
 _TREES = {"volumes": "files", "nfs": "files", "layers": "files", "pythons": ""}
 """Where containers' files are: below ``<part>/<id>/<this>``."""
+_SHARING = {*_TREES, "blobs"}
 _IDS = 65536  # users of containers, and 0 for the owner of the home
 _RIGHTS = struct.Struct("<I16sI")
 _REVISIONS = {0x02000000: 20, 0x03000000: 24}  # of file capabilities, with their sizes
@@ -43,9 +44,17 @@ def check(listed: Iterable[entries.Entry], names: Sequence[str]) -> None:
         for path in (entry.path, entry.target) if entry.kind == entries.SAME else (entry.path,):
             if any(kinds.get(parent, entries.FOLDER) != entries.FOLDER for parent in _parents(path)):
                 raise _refused(path, "below something that is no folder")
-        if entry.kind == entries.SAME and kinds.get(entry.target) != entries.FILE:
-            raise _refused(entry.path, "another name of what is no file")
+        if entry.kind == entries.SAME:
+            _check_shared(entry, kinds)
         _check_kind(entry)
+
+
+def _check_shared(entry: entries.Entry, kinds: Mapping[str, str]) -> None:
+    """Of one file with two names: what containers write is never the server's own as well."""
+    if kinds.get(entry.target) != entries.FILE:
+        raise _refused(entry.path, "another name of what is no file")
+    if not _SHARING.issuperset(path.split("/")[0] for path in (entry.path, entry.target)):
+        raise _refused(entry.path, "another name of a file")
 
 
 def _check_numbers(entry: entries.Entry) -> None:

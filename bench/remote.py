@@ -24,7 +24,7 @@ from pathlib import Path
 
 import windlass
 from windlass import config, paths, wire
-from windlass.client import bridge, outputs, session
+from windlass.client import address, bridge, outputs, session
 from windlass.client.remote import place
 from windlass.kit import ids
 
@@ -147,7 +147,7 @@ async def _share(count: int, rate: float, function: str) -> dict[str, object]:
     for name in ("token_id", "token_secret"):
         hello[name] = os.environ[f"WINDLASS_{name.upper()}"]
     homes = [
-        session.Session(session.elsewhere(url, {**hello, "client_id": ids.new("cl")}, config.config))
+        session.Session(address.elsewhere(url, {**hello, "client_id": ids.new("cl")}, config.config))
         for _ in range(count)
     ]
     for home in homes:

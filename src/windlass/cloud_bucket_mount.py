@@ -22,7 +22,8 @@ class CloudBucketMount:
         bucket_name: its name.
         bucket_endpoint_url: where it is, for anything but S3 itself: R2 and Google Cloud Storage are known by their
             host, all others are taken to speak as S3 does. The endpoint is reached from the machine, not from the
-            container: it may lie in a private network or on the machine's loopback.
+            container. Where the platform's owner asks, from the machine itself, it may lie in a private network or on
+            the machine's loopback; for members and containers only where the server's ``bucket_endpoints`` names it.
         key_prefix: shows only what lies below; it ends with "/".
         secret: ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY``, and if need be ``AWS_REGION`` and
             ``AWS_SESSION_TOKEN``; for Google ``GOOGLE_ACCESS_KEY_ID`` and ``GOOGLE_ACCESS_KEY_SECRET`` (HMAC keys).

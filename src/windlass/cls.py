@@ -7,8 +7,7 @@ On the server a class is one function, which serves all methods; each set of par
 from __future__ import annotations
 
 from windlass import exception, function
-from windlass.client import anatomy, binding, faces, local, partial
-from windlass.client import object as objects
+from windlass.client import anatomy, binding, faces, handle, local, partial
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -187,7 +186,7 @@ def _restored(cls: Cls, bound: binding.Binding) -> Obj:
     return Obj(cls, bound, bound.given)
 
 
-class Cls(objects.Object):
+class Cls(handle.Handle):
     """A class whose methods run in containers. Made by ``@app.cls()``, or looked up with ``Cls.from_name``.
 
     Calling it makes an object; the object's methods are functions.
@@ -209,9 +208,7 @@ class Cls(objects.Object):
         11
     """
 
-    _prefix = "fu"
     _service: function.Function[..., Any, Any]
-    _user_cls: type | None = None
     _anatomy: anatomy.Anatomy | None = None
     _overrides: dict[str, Any] = {}
 
@@ -330,16 +327,6 @@ class Cls(objects.Object):
     # -- what it is -----------------------------------------------------------------------------------
 
     @property
-    def object_id(self) -> str:
-        """The identity on the server: that of the function which serves the methods."""
-        return self._service.object_id
-
-    @property
-    def is_hydrated(self) -> bool:
-        """Whether the handle knows its identity."""
-        return self._service.is_hydrated
-
-    @property
     def _name(self) -> str:
         return self._service._class_name
 
@@ -361,13 +348,6 @@ class Cls(objects.Object):
 
     def _describe(self) -> str:
         return f"Class {self._name!r}"
-
-    def _entered(self) -> None:
-        """Called by the runner when the module is imported."""
-        self._service._entered()
-
-    async def _ready(self) -> str:
-        return await self._service._ready()
 
     def __reduce__(self) -> Any:
         return _travelled, (self._service, self._overrides)
@@ -394,9 +374,7 @@ def serving(
 
 
 def _with_service(service: function.Function[..., Any, Any]) -> Cls:
-    cls = Cls._new()
-    cls._service = service
-    return cls
+    return Cls._over(service)
 
 
 def _travelled(service: function.Function[..., Any, Any], overrides: dict[str, Any]) -> Cls:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from windlass.function_call import FunctionCall
     from windlass.retries import Retries
     from windlass.secret import Secret
-    from windlass.wire.messages import apps, functions
+    from windlass.wire.messages import functions
 
     P = ParamSpec("P")
     R = TypeVar("R", covariant=True)
@@ -425,7 +425,7 @@ class Function(_Base[P, R, O]):
         """What its containers print, also after the end of its app: ``fetch``, ``tail`` and ``stream``."""
         from windlass.client import logs
 
-        return logs.Logs(self._own_logs)
+        return logs.of_function(self._ready)
 
     @property
     def metrics(self) -> metrics.Metrics:
@@ -433,9 +433,6 @@ class Function(_Base[P, R, O]):
         from windlass.client import metrics
 
         return metrics.Metrics(self.get_current_stats.aio, self.stats.aio)
-
-    async def _own_logs(self) -> apps.LogQuery:
-        return {"function_id": await self._ready()}
 
     @faces.method
     async def stats(
@@ -459,9 +456,8 @@ class Function(_Base[P, R, O]):
         """
         from windlass.client import figures
 
-        if container is not None:
-            raise exception.UnimplementedError("figures of a single container are not kept", hint="Leave it out.")
-        return await figures.stats({"function_id": await self._ready(), "variants": all_variants}, since, until)
+        identity = await self._ready()
+        return await figures.of_function(identity, since, until, container=container, variants=all_variants)
 
     @faces.method
     async def update_autoscaler(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 
 from windlass import exception, function, options
-from windlass.client import anatomy, faces, partial, source, web
+from windlass.client import anatomy, faces, handle, partial, source, web
 from windlass.client import gpus as gpu_words
 from windlass.client import object as objects
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from windlass import autoscaler
     from windlass.app import App
     from windlass.client import figures, logs
-    from windlass.wire.messages import apps, functions, records
+    from windlass.wire.messages import functions, records
 
 MANY = 1000
 """Requests that a container takes at once where nobody says."""
@@ -77,7 +77,7 @@ class ServerInfo:
     secrets: list[str]
 
 
-class Server(objects.Object):
+class Server(handle.Handle):
     """A class whose ``@enter`` hooks start an HTTP server in each container. Made by ``@app.server()``, or looked up
     with ``Server.from_name``.
 
@@ -94,9 +94,7 @@ class Server(objects.Object):
         'http://local--files-files.localhost:8640'
     """
 
-    _prefix = "fu"
     _service: function.Function[..., Any, Any]
-    _user_cls: type | None = None
 
     @staticmethod
     def from_name(
@@ -117,16 +115,6 @@ class Server(objects.Object):
         """The server with that id, looked up when it is first used."""
         return _with_service(function.Function.from_id(server_id))
 
-    @property
-    def object_id(self) -> str:
-        """The identity on the platform."""
-        return self._service.object_id
-
-    @property
-    def is_hydrated(self) -> bool:
-        """Whether the handle knows its identity."""
-        return self._service.is_hydrated
-
     @faces.method
     async def get_url(self) -> str | None:
         """Where it answers; None where the platform has no web edge."""
@@ -146,10 +134,7 @@ class Server(objects.Object):
         """What its containers print: ``fetch``, ``tail`` and ``stream``."""
         from windlass.client import logs
 
-        return logs.Logs(self._own_logs)
-
-    async def _own_logs(self) -> apps.LogQuery:
-        return {"function_id": await self._ready()}
+        return logs.of_function(self._ready)
 
     @faces.method
     async def stats(
@@ -166,9 +151,7 @@ class Server(objects.Object):
         """
         from windlass.client import figures
 
-        if container is not None:
-            raise exception.UnimplementedError("figures of a single container are not kept", hint="Leave it out.")
-        return await figures.stats({"function_id": await self._ready(), "variants": False}, since, until)
+        return await figures.of_function(await self._ready(), since, until, container=container)
 
     @property
     def autoscaler(self) -> autoscaler.Autoscaler:
@@ -233,13 +216,6 @@ class Server(objects.Object):
 
     def _describe(self) -> str:
         return f"Server {self._service._tag!r}"
-
-    def _entered(self) -> None:
-        """Called by the runner when the module is imported."""
-        self._service._entered()
-
-    async def _ready(self) -> str:
-        return await self._service._ready()
 
     def __reduce__(self) -> Any:
         return _with_service, (self._service,)
@@ -341,9 +317,7 @@ def _seconds(name: str, value: Any) -> float:
 
 
 def _with_service(service: function.Function[..., Any, Any]) -> Server:
-    server = Server._new()
-    server._service = service
-    return server
+    return Server._over(service)
 
 
 async def _url(identity: str) -> str | None:

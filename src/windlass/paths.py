@@ -1,7 +1,6 @@
 """Where state lives on this machine. Read by the programs that run on a node and by the local client."""
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def run(root: Path) -> Path:
     folder = root / "run"
     if len(os.fsencode(folder / "containers/server.sock")) <= _SOCKET_LIMIT:
         return folder
+    import hashlib  # costly, and seldom needed
+
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
     return Path(f"/tmp/windlass-{os.geteuid()}-{tag}")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +97,31 @@ def test_somebody_elses_platform_is_named_with_the_next_step(tmp_path: Path, mon
     with pytest.raises(exception.PermissionDeniedError, match="belongs to another user") as caught:
         programs.is_running(tmp_path)
     assert "WINDLASS_HOME" in caught.value.hint
+
+
+@pytest.mark.parametrize("argv", ["server logs", "server status", "server stop", "server start", "server backup b.tar",
+                                  "server restore b.tar", "doctor", "app list"])  # fmt: skip
+def test_each_command_says_whose_a_home_is_that_cannot_be_used(argv: str, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    home = tmp_path / "theirs"
+    (home / "run").mkdir(parents=True)
+    (home / "log").mkdir()
+    for folder in (home / "run", home / "log", home):
+        folder.chmod(0o700)
+    # All that a command needs is imported before it becomes nobody, who may not read where this test lies.
+    code = (
+        "import os, sys, difflib, encodings.idna\n"
+        "from windlass.cli import __main__, app, ask, backup, control, doctor, failure, server, tables\n"
+        "from windlass.client import bridge, session\nimport windlass.cli.backups.restoring, tomllib\n"
+        "doctor._host = lambda root, worker: iter(())\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
+        "sys.exit(__main__.execute(sys.argv[1:]))"
+    )
+    env = {**os.environ, "WINDLASS_HOME": str(home), "HOME": "/nonexistent"}
+    words = [sys.executable, "-c", code, *argv.split()]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, cwd="/", check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert f"the platform in {home} belongs to another user" in said and "WINDLASS_HOME" in said
+    assert "Traceback" not in said and "Errno" not in said

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from windlass.cli import plain, render
+from windlass.cli import plain, render, tables
 from windlass.wire.messages import apps
 
 
@@ -55,5 +55,5 @@ def test_a_reader_that_left_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_tables_are_aligned_columns_off_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    render.print_table(["App ID", "State"], [["ap-1", "stopped"]])
+    tables.show(["App ID", "State"], [["ap-1", "stopped"]])
     assert capsys.readouterr().out == "App ID  State\nap-1    stopped\n"

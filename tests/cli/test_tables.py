@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from windlass.cli import render
+from windlass.cli import tables
 
 
 def test_an_id_stands_on_one_line_to_be_copied(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setattr(render, "is_terminal", lambda: True)
+    monkeypatch.setattr(tables, "is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     identity = "ap-SqQSmTJNKLJqulrf5u2l9B"
     row = [identity, "a description of some length", "2026-11-23T22:57:51+00:00", "2026-11-23T22:59:51+00:00"]
-    render.print_table(["App ID", "Description", "Created at", "Stopped at"], [row])
+    tables.show(["App ID", "Description", "Created at", "Stopped at"], [row])
     shown = capsys.readouterr().out
     assert identity in shown and "T22:57" not in shown
 
@@ -22,7 +22,7 @@ def test_an_id_stands_on_one_line_to_be_copied(monkeypatch: pytest.MonkeyPatch, 
 def test_a_list_of_calls_is_read_on_any_terminal(room, kept, monkeypatch, capsys):
     from windlass.cli import words
 
-    monkeypatch.setattr(render, "is_terminal", lambda: True)
+    monkeypatch.setattr(tables, "is_terminal", lambda: True)
     monkeypatch.setenv("COLUMNS", str(room))
     record: Any = {
         "call_id": "fc-SqQSmTJNKLJqulrf5u2l9B", "index": 0, "attempt": 1, "app_name": "example-hello-world",

@@ -9,6 +9,9 @@ import stat
 import subprocess
 import sys
 import threading
+import time
+import types
+import urllib.request
 from pathlib import Path
 from unittest import mock
 
@@ -207,3 +210,35 @@ def test_who_asks_from_elsewhere_waits_for_somebody_who_approves(standing):
 def test_a_script_gets_all_that_the_other_machine_must_be_told(standing, tmp_path):
     (made,) = standing.rows("token", "create", "ci", "--role", "service", HOME=str(tmp_path))
     assert {"token_id", "secret", "server", "fingerprint"} <= set(made)
+
+
+def test_a_browser_that_comes_back_after_the_token_is_still_answered(monkeypatch):
+    body: dict = {}
+    pages: list[bytes] = []
+
+    class Platform:
+        base = "https://there:1"
+
+        def __init__(self, url: str, fingerprint: str) -> None:
+            pass
+
+        def post(self, path: str, said: dict, *, secret: str = "") -> tuple[int, dict]:
+            body.update(said)
+            return 200, {"code": "ABCD-EFGH", "page": "/page", "flow": "tf-1", "secret": "s", "token_id": "ak-1"}
+
+    def browse(page: str) -> bool:
+        assert page == "https://there:1/page"
+
+        def later() -> None:
+            time.sleep(0.3)  # the token has been given long since
+            with urllib.request.urlopen(body["callback"], timeout=5) as answer:
+                pages.append(answer.read())
+
+        threading.Thread(target=later).start()
+        return True
+
+    monkeypatch.setattr(flow, "_Platform", Platform)
+    monkeypatch.setattr(flow, "_opened", browse)
+    monkeypatch.setattr("sys.stdout", types.SimpleNamespace(isatty=lambda: True, write=len, flush=bool))
+    assert flow.run("https://there:1", "", name="ada", expires_in=None)["token_id"] == "ak-1"
+    assert pages == [b"The token is there. You may close this page.\n"]

@@ -8,7 +8,7 @@ import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import output, run, session
+from windlass.client import address, output, run, session
 
 
 class Told(output.Output):
@@ -52,7 +52,7 @@ def test_all_who_wait_for_a_platform_that_is_gone_hear_of_it_together_and_are_to
     monkeypatch.setattr(session, "_SILENCE", 0.1)
 
     async def scene():
-        home = session.Session(session.address()._replace(autostart=False))
+        home = session.Session(address.of_process()._replace(autostart=False))
         await home.request("node.list", {})
         assert home.connected
         gone(served)
@@ -83,8 +83,8 @@ def test_a_variable_that_is_set_but_empty_is_named_where_a_token_is_missing(monk
     monkeypatch.setenv("WINDLASS_TOKEN_ID", "")
     settings = {"token_id": "", "token_secret": "as-x", "oauth_refresh_token": "", "oauth_client_id": ""}
     with pytest.raises(exception.AuthError) as caught:
-        session.show_token({}, settings)
+        address.show_token({}, settings)
     assert "WINDLASS_TOKEN_ID is set, but empty" in caught.value.hint
     with pytest.raises(exception.AuthError) as caught:
-        session.elsewhere("https://127.0.0.1:1", {}, {"server_fingerprint": ""})
+        address.elsewhere("https://127.0.0.1:1", {}, {"server_fingerprint": ""})
     assert "WINDLASS_TOKEN_ID is set, but empty" in caught.value.hint

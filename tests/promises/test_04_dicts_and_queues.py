@@ -9,7 +9,7 @@ import pytest
 
 import windlass
 from windlass import paths, wire
-from windlass.client import line, numbers, session
+from windlass.client import address, line, numbers, session
 from windlass.kit import ids
 
 KILLS = 2
@@ -58,7 +58,7 @@ def connected(monkeypatch):
 
     def connect(relay: Relay) -> session.Session:
         hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__, "client_id": ids.new("cl")}
-        made = session.Session(session.Address(relay.path, hello, autostart=False))
+        made = session.Session(address.Address(relay.path, hello, autostart=False))
         monkeypatch.setattr(session, "_current", made)
         return made
 

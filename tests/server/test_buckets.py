@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import pytest
+import test_identity
 from fakes import SPEC
 from test_variants import echo
 
@@ -92,3 +93,33 @@ def test_the_same_deployed_again_is_skipped_also_with_keys_that_were_made_anew(p
         assert [await deploy("1"), await deploy("1"), await deploy("2")] == [False, True, False]
 
     play(scene)
+
+
+def test_members_and_containers_mount_what_lies_outside_and_the_owner_what_they_like(play):
+    async def scene(platform):
+        owner = await platform.client()
+        mia = await test_identity.member(platform, owner, "mia")
+
+        async def create(client, endpoint: str) -> dict:
+            app, function = ids.new("ap"), ids.new("fu")
+            await client.request("app.create", app_id=app)
+            spec = {**SPEC, "buckets": [{**MOUNT, "endpoint": endpoint}]}
+            await client.request("function.create", app_id=app, function_id=function, spec=spec)
+            return platform.core.world.functions[function].spec["buckets"][0]
+
+        inside, outside, named = "http://127.0.0.1:9000", "https://s3.example.org", "http://nas.local:9000"
+        assert "public" not in await create(owner, inside)
+        for where in (inside, "http://169.254.169.254"):
+            with pytest.raises(exception.PermissionDeniedError) as caught:
+                await create(mia, where)
+            assert "WINDLASS_SERVER_BUCKET_ENDPOINTS" in caught.value.hint
+        assert (await create(mia, outside))["public"], "the worker looks what the name means"
+        assert "public" not in await create(mia, named)
+        # Neither by other options of a function, nor by a new version of an app.
+        base = await mia.app()
+        with pytest.raises(exception.PermissionDeniedError):
+            await mia.request("function.bind", function_id=base, overrides={"buckets": [MOUNT]})
+        with pytest.raises(exception.PermissionDeniedError):
+            await mia.deploy(ids.new("ap"), f=(ids.new("fu"), {"buckets": [MOUNT]}))
+
+    play(scene, bucket_endpoints="nas.local")

@@ -454,3 +454,23 @@ def test_tags_are_replaced_whole(play):
             await client.request("app.tags", app_id=ids.new("ap"))
 
     play(scene)
+
+
+def test_a_new_tag_for_what_is_there_already_is_a_version_and_the_same_one_again_is_not(play):
+    async def scene(platform):
+        await platform.worker(told)
+        client, app = await platform.client(), ids.new("ap")
+        part = {"function_id": ONE, "spec": {**SPEC, "tag": "f"}}
+
+        async def deploy(tag: str) -> tuple[int, bool]:
+            body = {"app_id": app, "deploy_id": ids.new("de"), "name": "shop", "functions": {"f": part}}
+            reply = await client.request("app.deploy", **body, facts={"tag": tag})
+            return reply["version"], reply["skipped"]
+
+        assert [await deploy(tag) for tag in ("", "", "v1.2", "v1.2", "", "v1.3")] == [
+            (1, False), (1, True), (2, False), (2, True), (2, True), (3, False),
+        ]  # fmt: skip
+        versions = (await client.request("app.history", app_id=app))["versions"]
+        assert [one["facts"]["tag"] for one in versions] == ["v1.3", "v1.2", ""]
+
+    play(scene)

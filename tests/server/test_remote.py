@@ -13,7 +13,7 @@ import pytest
 import cutting
 import windlass
 from windlass import exception, wire
-from windlass.client import blobs, outputs, session
+from windlass.client import address, blobs, outputs, session
 from windlass.client.remote import keeper, place
 from windlass.kit import ids
 from windlass.wire import carriers, codec, tether, websocket
@@ -53,7 +53,7 @@ async def token(platform) -> dict[str, str]:
 async def reached(url: str, own: dict[str, str], fingerprint: str = ""):
     hello = {"role": "user", "protocol": wire.PROTOCOL, "version": windlass.__version__, "client_id": ids.new("cl")}
     hello.update(own)
-    home = session.Session(session.elsewhere(url, hello, {"server_fingerprint": fingerprint, **own}))
+    home = session.Session(address.elsewhere(url, hello, {"server_fingerprint": fingerprint, **own}))
     try:
         yield home
     finally:

@@ -10,7 +10,7 @@ import pytest
 import pretend
 import windlass
 from windlass import exception, paths, wire
-from windlass.client import session
+from windlass.client import address, session
 from windlass.server import compose, settings
 from windlass.wire import versions
 
@@ -58,8 +58,8 @@ def test_a_server_takes_the_next_and_the_last_release_and_says_what_to_upgrade_t
 @pytest.mark.parametrize(("theirs", "hint"), [(3, "the machine of the server"), (4, ""), (6, ""), (7, "release 0.")])
 def test_a_client_takes_the_next_and_the_last_release_and_says_what_to_upgrade_to_others(five, tmp_path, theirs, hint):
     async def greet() -> int:
-        address = session.Address(str(paths.server_socket(tmp_path)), {"role": "user", "protocol": 5}, autostart=False)
-        home = session.Session(address)
+        where = address.Address(str(paths.server_socket(tmp_path)), {"role": "user", "protocol": 5}, autostart=False)
+        home = session.Session(where)
         try:
             await home.link()
             return (home.hello or {})["protocol"]

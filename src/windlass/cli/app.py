@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, function, listing, options, schedules, versions
+from windlass.cli import ask, listing, options, schedules, versions
 
 
 @click.group(name="app", help="Running, deployed and stopped apps, their logs and versions.")
@@ -67,6 +67,7 @@ def logs(app_identifier: str, env: str | None, **chosen: Any) -> None:
 
 def _function(app: Any, wanted: str) -> str:
     """The id of one of its functions, by name or id."""
+    from windlass.cli import function
     from windlass.kit import ids
 
     tag = function.tag_of(app["functions"], wanted)
@@ -90,9 +91,11 @@ _FLAGS = {
 @group.command(help="Figures of an app: inputs, failures, times, memory. APP is a name or an id.")
 @click.argument("app_identifier", metavar="APP")
 @options.env_option
-@function.span_options
+@options.span_options
 @options.json_option
 def stats(app_identifier: str, env: str | None, since: str | None, until: str | None, as_json: bool) -> None:
+    from windlass.cli import function
+
     spans = function.spans_of(since, until)
     function.show_figures({"app_id": ask.find_app(app_identifier, env)["app_id"]}, spans, as_json=as_json)
 

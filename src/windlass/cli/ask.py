@@ -7,11 +7,23 @@ from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
 from windlass import exception, paths
-from windlass.cli import control, options
+from windlass.cli import options
 
 
 def request(method: str, body: Any) -> Any:
-    """Ask the platform of this machine; the answer's body."""
+    """Ask the platform; the answer's body."""
+    from windlass.client import address, direct
+
+    where = address.of_process()
+    if where.socket:
+        with contextlib.suppress(OSError, exception.ThrottledError):
+            return direct.request(where.socket, where.hello, method, body)
+    return _patiently(method, body)
+
+
+def _patiently(method: str, body: Any) -> Any:
+    """Where nobody answers yet, or only elsewhere, or we came too fast."""
+    from windlass.cli import control
     from windlass.client import bridge, session
 
     control.ensure(paths.home(), worker=False)
@@ -24,6 +36,7 @@ def request(method: str, body: Any) -> Any:
 
 def stream(method: str, body: Any) -> Iterator[Any]:
     """The bodies of the items of a stream, as they come."""
+    from windlass.cli import control
     from windlass.client import faces, session
 
     control.ensure(paths.home(), worker=False)
@@ -54,7 +67,7 @@ def print_logs(
     query: dict[str, Any], *, timestamps: bool = False, prefix: Callable[[Any], str] | None = None
 ) -> None:
     """Print the entries that ``query`` asks for; with ``follow`` until the app has ended."""
-    from windlass.cli import render
+    from windlass.cli import control, render
     from windlass.client import bridge, session
 
     control.ensure(paths.home(), worker=False)

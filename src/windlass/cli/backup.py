@@ -21,6 +21,7 @@ from windlass.cli import options, programs
 @click.option("--with-images", is_flag=True, help="Images, too, which can be large and can be built again.")
 def backup(target: Path, with_images: bool) -> None:
     home = paths.home()
+    programs.check_owner(home)
     target = target.absolute()
     if target == home or home in target.parents:
         raise exception.InvalidError("a backup inside of the state that it keeps is none", hint="Choose another disk.")

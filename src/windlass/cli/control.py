@@ -7,17 +7,20 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windlass import config, exception, paths
 from windlass.cli import programs
-from windlass.wire import PROTOCOL, codec, status, versions
+from windlass.client import direct
+from windlass.wire import PROTOCOL
+
+if TYPE_CHECKING:
+    from windlass.wire.messages import common
 
 _ANSWER = 5.0
 _POLL = 0.02
@@ -34,33 +37,15 @@ def version() -> str:
 
 
 def ask_server(root: Path, method: str = "") -> dict[str, Any] | None:
-    """What the server answers to ``hello``, or to ``method`` after it; None where nobody listens.
-
-    Blocking and without asyncio: it must be quick.
-    """
-    hello = {"role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control"}
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(_ANSWER)
-        try:
-            connection.connect(str(paths.server_socket(root)))
-            answer = _exchange(connection, "hello", hello)
-            if method and answer is not None and versions.spoken(PROTOCOL, answer.get("protocol")) is None:
-                raise versions.refused((answer.get("version", ""), answer["protocol"]), (version(), PROTOCOL))
-            return _exchange(connection, method, {}) if method and answer is not None else answer
-        except OSError:
-            return None
-
-
-def _exchange(connection: socket.socket, method: str, body: dict[str, Any]) -> dict[str, Any] | None:
-    for piece in codec.pack({"k": codec.REQUEST, "i": 1, "m": method, "b": body}):
-        connection.sendall(piece)
-    decoder = codec.Decoder()
-    while data := connection.recv(65536):
-        for frame in decoder.feed(data):
-            if frame.header["k"] == codec.ERROR:
-                raise status.from_wire(frame.header["e"])
-            return dict(frame.header["b"])
-    return None
+    """What the server answers to ``hello``, or to ``method`` after it; None where nobody listens."""
+    path = str(paths.server_socket(root))
+    hello: common.HelloRequest = {
+        "role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control",
+    }  # fmt: skip
+    try:
+        return dict(direct.request(path, hello, method, {}, timeout=_ANSWER) if method else direct.greet(path, hello))
+    except OSError:
+        return None
 
 
 def check_version(root: Path, answer: dict[str, Any]) -> None:

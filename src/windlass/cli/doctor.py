@@ -56,10 +56,16 @@ def command(as_json: bool) -> None:
 
 def _look(root: Path) -> Iterator[Finding]:
     yield Finding("python", GOOD, f"{sys.version.split()[0]} at {sys.executable}")
+    try:
+        programs.check_owner(root)
+    except exception.PermissionDeniedError as exc:
+        yield Finding("home", MISSING, str(exc), exc.hint)
+        yield from _host(root, 0)
+        return
     yield from _space(root)
     yield from _volumes(root)
     yield _platform(root)
-    yield from _host(root)
+    yield from _host(root, _worker(root))
 
 
 def _print(found: list[Finding], able: bool) -> None:
@@ -137,10 +143,10 @@ def _worker(root: Path) -> int:
     return int((programs.read_state(root).get("programs", {}).get("worker") or {}).get("pid") or 0)
 
 
-def _host(root: Path) -> Iterator[Finding]:
+def _host(root: Path, worker: int) -> Iterator[Finding]:
     argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
-    if pid := _worker(root):
-        argv += ["--worker", str(pid)]
+    if worker:
+        argv += ["--worker", str(worker)]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:

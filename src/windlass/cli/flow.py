@@ -27,22 +27,29 @@ _ROOT = "/-/token/flows"
 _PATIENCE = 15 * 60.0
 _ANSWER = 60.0  # longer than the platform holds a question back
 _PAUSE = 1.0
+_RETURN = 3.0  # for the page, which looks every two seconds, to come back and say that all is well
 
 
 def run(url: str, fingerprint: str, *, name: str, expires_in: float | None) -> Any:
     """A token of the platform at ``url``: what ``identity.TokenCreated`` says."""
     platform = _Platform(url, fingerprint)
-    with _callback() as callback:
+    with _callback() as (callback, came_back):
         body = {"name": name, "callback": callback, "expires_in": expires_in}
         flow = platform.post(_ROOT, body)[1]
         page = platform.base + flow["page"]
         click.echo(f"Your code is {flow['code']}. Somebody who may approve it opens\n\n    {page}\n")
         click.echo(f"or runs `windlass token approve {flow['code']}`. Waiting …")
-        if sys.stdout.isatty():
-            import webbrowser
+        is_open = sys.stdout.isatty() and _opened(page)
+        made = _waited(platform, flow)
+        if is_open:
+            came_back.wait(_RETURN)
+        return made
 
-            webbrowser.open(page)
-        return _waited(platform, flow)
+
+def _opened(page: str) -> bool:
+    import webbrowser
+
+    return webbrowser.open(page)
 
 
 def _waited(platform: _Platform, flow: Any) -> Any:
@@ -123,8 +130,9 @@ class _Platform:
 
 
 @contextlib.contextmanager
-def _callback() -> Iterator[str]:
-    """A server for the browser to come back to."""
+def _callback() -> Iterator[tuple[str, threading.Event]]:
+    """A server for the browser to come back to, and whether it has."""
+    came = threading.Event()
 
     class Done(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -132,6 +140,7 @@ def _callback() -> Iterator[str]:
             self.send_header("Content-Type", "text/plain; charset=utf-8")
             self.end_headers()
             self.wfile.write(b"The token is there. You may close this page.\n")
+            came.set()
 
         def log_message(self, format: str, *args: object) -> None:
             return
@@ -140,7 +149,7 @@ def _callback() -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.server_port}/", came
     finally:
         server.shutdown()
         server.server_close()

@@ -24,13 +24,7 @@ def _chosen(function: Any) -> Any:
     return options.env_option(click.argument("function", metavar="FUNCTION")(function))
 
 
-def span_options(function: Any) -> Any:
-    """Of commands that show figures."""
-    since = click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
-    return since(click.option("--until", metavar="TIME", help="Up to this time or age.")(function))
-
-
-@group.command(help="What a function is and how it stands. FUNCTION is an id, or a name (of one of --app's).")
+@group.command(help="What a function is and how it stands. FUNCTION is an id, NAME (of --app) or APP.NAME.")
 @_chosen
 @options.json_option
 def info(function: str, app: str | None, env: str | None, as_json: bool) -> None:
@@ -47,7 +41,7 @@ def info(function: str, app: str | None, env: str | None, as_json: bool) -> None
 
 @group.command(help="Figures of a function: inputs, failures, times, memory.")
 @_chosen
-@span_options
+@options.span_options
 @options.json_option
 def stats(
     function: str, app: str | None, env: str | None, since: str | None, until: str | None, as_json: bool
@@ -115,8 +109,9 @@ def find(wanted: str, app: str | None, env: str | None) -> str:
 
     if ids.is_id(wanted, "fu"):
         return wanted
-    apps = [ask.find_app(app, env)] if app else ask.request("app.list", _in(env, {"limit": 1000}))["apps"]
-    found = [(one, tag) for one in apps if (tag := tag_of(one["functions"], wanted)) is not None]
+    query = {**options.environment(env), "limit": 1000}
+    apps = [ask.find_app(app, env)] if app else ask.request("app.list", query)["apps"]
+    found = _in_apps(apps, wanted)
     running = [pair for pair in found if pair[0]["state"] != "stopped"]
     if len(running) > 1:
         names = ", ".join(sorted(f"{one['description'] or one['name']} ({one['app_id']})" for one, _ in running))
@@ -130,6 +125,16 @@ def find(wanted: str, app: str | None, env: str | None) -> str:
     return str(chosen["functions"][tag])
 
 
+def _in_apps(apps: list[Any], wanted: str) -> list[tuple[Any, str]]:
+    """Apps that have a function ``wanted``, with its tag; where none has, it may be ``APP.NAME``."""
+    found = [(one, tag) for one in apps if (tag := tag_of(one["functions"], wanted)) is not None]
+    if found:
+        return found
+    heads = [(one, head) for one in apps for head in dict.fromkeys((one["app_id"], one["name"], one["description"]))]
+    parts = [(one, wanted[len(head) + 1 :]) for one, head in heads if head and wanted.startswith(f"{head}.")]
+    return [(one, tag) for one, rest in parts if (tag := tag_of(one["functions"], rest)) is not None]
+
+
 def tag_of(functions: dict[str, str], wanted: str) -> str | None:
     """How an app's layout names ``wanted``: a function, a class, or a method of one."""
     return next((tag for tag in (wanted, f"{wanted}.*", f"{wanted.partition('.')[0]}.*") if tag in functions), None)
@@ -137,7 +142,3 @@ def tag_of(functions: dict[str, str], wanted: str) -> str | None:
 
 def _known(apps: list[Any]) -> str:
     return f"It has: {', '.join(sorted(tag.removesuffix('.*') for one in apps for tag in one['functions']))}."
-
-
-def _in(env: str | None, query: dict[str, Any]) -> dict[str, Any]:
-    return {**query, "environment": env} if env else query

@@ -9,8 +9,6 @@ from typing import Any
 
 import click
 
-_WORD = 16  # characters that a column of words gets where there is little room
-
 
 def show(
     columns: Sequence[str], rows: Sequence[Sequence[Any]], *, as_json: bool, spare: Sequence[str] = ()
@@ -23,27 +21,9 @@ def show(
         keys = [re.sub(r"[^a-z0-9]", "_", column.lower()) for column in columns]
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
-    from windlass.cli import render
+    from windlass.cli import tables
 
-    render.print_table(columns, [["" if cell is None else str(cell) for cell in row] for row in rows], spare)
-
-
-def fitting(
-    columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str], room: int
-) -> tuple[list[int], list[str]]:
-    """Which columns to show in ``room`` characters, as places; and the titles of those that are left out."""
-    needs = {}
-    for place, title in enumerate(columns):
-        words = [word for row in [columns, *rows] for word in row[place].split()]
-        longest = max(map(len, words), default=0)
-        needs[title] = longest if title.endswith(" ID") else min(longest, _WORD)
-    left_out: list[str] = []
-    for title in spare:
-        if sum(needs.values()) + 3 * len(needs) + 1 <= room:
-            break
-        if needs.pop(title, None) is not None:
-            left_out.append(title)
-    return [place for place, title in enumerate(columns) if title in needs], left_out
+    tables.show(columns, [["" if cell is None else str(cell) for cell in row] for row in rows], spare)
 
 
 def iso(seconds: float | None) -> str | None:

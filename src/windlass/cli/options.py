@@ -125,3 +125,9 @@ def check_id(text: str, prefix: str, what: str) -> str:
             f"{text!r} is no {what} id.", hint=f"They look like {prefix}-3kTMd84yYpZq0vXWb1sRNf."
         )
     return text
+
+
+def span_options(function: F) -> F:
+    """Of commands that show figures."""
+    since = click.option("--since", metavar="TIME", help="From this time (ISO 8601) or age (30m, 2h, 1d).")
+    return since(click.option("--until", metavar="TIME", help="Up to this time or age.")(function))

@@ -11,9 +11,12 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windlass import paths
+
+if TYPE_CHECKING:
+    from windlass import exception
 
 NAMES = ("server", "worker")
 _ROTATE_AT = 8 * 1024 * 1024
@@ -29,6 +32,7 @@ def log_file(root: Path, name: str) -> Path:
 
 def prepare(root: Path) -> None:
     """Make the folders that the programs expect."""
+    check_owner(root)
     root.mkdir(mode=0o711, parents=True, exist_ok=True)
     (root / "log").mkdir(mode=0o700, exist_ok=True)
     run = paths.run(root)
@@ -66,14 +70,27 @@ def is_running(root: Path) -> bool:
             return False
         fd = take_lock(root)
     except PermissionError:
-        raise _of_somebody_else(root) from None
+        raise of_somebody_else(root) from None
     if fd is None:
         return True
     os.close(fd)
     return False
 
 
-def _of_somebody_else(root: Path) -> Exception:
+def check_owner(root: Path) -> None:
+    """Refuse a home that is there and somebody else's. Root may use any."""
+    try:
+        owner = root.stat().st_uid
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        raise of_somebody_else(root) from None
+    if os.geteuid() not in (0, owner):
+        raise of_somebody_else(root)
+
+
+def of_somebody_else(root: Path) -> exception.Error:
+    """The error for what only its owner may do."""
     from windlass import exception
 
     return exception.PermissionDeniedError(

@@ -1,4 +1,4 @@
-"""Progress, logs and tables on a terminal. The only module that knows the terminal library.
+"""Progress and logs on a terminal. The only module that knows the terminal library.
 
 Creating objects and building images is a live tree; a map is a live bar; all else are lines above them. Between
 these moments nothing is live, so that a program may use the terminal as it likes: ``input``, a debugger, its own bars.
@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from windlass.cli import listing, plain
+from windlass.cli import plain, tables
 from windlass.client import output
 
 if TYPE_CHECKING:
@@ -24,13 +23,7 @@ if TYPE_CHECKING:
 _COLOURS = {"stderr": "\x1b[34m", "system": "\x1b[2m", "build": "\x1b[2m", "notice": "\x1b[33m"}
 _STYLES = {"stderr": "blue", "system": "dim", "build": "dim", "notice": "yellow"}
 _PLAIN = "\x1b[0m"
-_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)[+-]\d\d:\d\d$")  # on a terminal: local, and short
 _REFRESH = 10
-
-
-def is_terminal() -> bool:
-    """Whether to draw: stdout is a terminal that can."""
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 @contextlib.contextmanager
@@ -38,7 +31,7 @@ def open_output(
     *, show_progress: bool = True, timestamps: bool = False, prefix: plain.Prefix | None = None
 ) -> Iterator[output.Output]:
     """Whoever fits to where our output goes; inside the block it may draw."""
-    kind = TerminalOutput if is_terminal() else plain.PlainOutput
+    kind = TerminalOutput if tables.is_terminal() else plain.PlainOutput
     shown = kind(show_progress=show_progress, timestamps=timestamps, prefix=prefix)
     try:
         yield shown
@@ -245,31 +238,6 @@ class TerminalOutput(plain.PlainOutput):
         return "✓" if os.environ.get("NO_COLOR") else "\x1b[32m✓\x1b[0m"
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], spare: Sequence[str] = ()) -> None:
-    """Rows under headers; columns separated by blanks where nobody draws. ``spare`` as for ``listing.show``."""
-    if not is_terminal():
-        widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
-        for row in [columns, *rows]:
-            print("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
-        return
-    import rich.box
-    import rich.console
-    import rich.table
-
-    console = rich.console.Console(highlight=False, markup=False)
-    shown = [[_TIME.sub(r"\1 \2", cell) for cell in row] for row in rows]
-    places, left_out = listing.fitting(columns, shown, spare, console.width)
-    table = rich.table.Table(box=rich.box.ROUNDED)
-    for place in places:
-        # Ids are there to be copied.
-        table.add_column(columns[place], overflow="fold", no_wrap=columns[place].endswith(" ID"))
-    for row in shown:
-        table.add_row(*[row[place] for place in places])
-    console.print(table)
-    if left_out:
-        console.print(f"There is no room for {', '.join(left_out)}; --json shows all.", style="dim")
-
-
 def _short(command: str) -> str:
     first = command.strip().splitlines()[0] if command.strip() else ""
     return first if len(first) <= 80 else first[:79] + "…"
@@ -278,7 +246,7 @@ def _short(command: str) -> str:
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
     """A bar for each file that is told of (its name, bytes done, all of them); nothing where no terminal is."""
-    if not is_terminal():
+    if not tables.is_terminal():
         yield lambda name, done, total: None
         return
     import rich.progress

@@ -1,12 +1,11 @@
 """`windlass app schedules` and `windlass app run-now`."""
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import click
 
-from windlass.cli import ask, listing, options, words
+from windlass.cli import ask, listing, options
 
 
 @click.command(help="Functions of an app that run by themselves. APP is a name or an id.")
@@ -14,6 +13,8 @@ from windlass.cli import ask, listing, options, words
 @options.env_option
 @options.json_option
 def schedules(app_identifier: str, env: str | None, as_json: bool) -> None:
+    from windlass.cli import words
+
     found = _of_app(ask.find_app(app_identifier, env))
     rows = [
         [
@@ -34,6 +35,8 @@ def schedules(app_identifier: str, env: str | None, as_json: bool) -> None:
 @click.argument("function")
 @options.env_option
 def run_now(app_identifier: str, function: str, env: str | None) -> None:
+    import difflib
+
     from windlass import exception
     from windlass.kit import ids
 

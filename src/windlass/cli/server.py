@@ -174,6 +174,7 @@ def _when(seconds: float) -> str:
 @click.option("-f", "--follow", is_flag=True, help="Stay and print what comes.")
 def logs(program: str | None, tail: int, follow: bool) -> None:
     root = paths.home()
+    programs.check_owner(root)
     names = [program] if program else ["supervisor", *programs.NAMES]
     files = {name: programs.log_file(root, name) for name in names}
     if not any(path.exists() for path in files.values()):

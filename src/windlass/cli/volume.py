@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from windlass import exception
 from windlass.cli import ask, filing, listing, options, transfers, upkeep
 
 TYPE_CHECKING = False
@@ -171,9 +172,22 @@ def check(volume_name: str, version: int | None, as_json: bool, env: str | None)
 @options.env_option
 def restore(volume_name: str, version: int, yes: bool, env: str | None) -> None:
     identity = _KIND.identity(volume_name, env)
+    _check_version(identity, volume_name, version)
     options.confirm(f"Restore version {version} of volume {volume_name}?", yes=yes)
     made = ask.request("volume.restore", {"volume_id": identity, "version": version})
     click.echo(f"Version {made['version']} of volume {volume_name} shows what version {version} showed.")
+
+
+def _check_version(identity: str, name: str, version: int) -> None:
+    """Before anybody is asked whether to."""
+    kept = [one["version"] for one in ask.request("volume.history", {"volume_id": identity})["versions"]]
+    if version not in [0, *kept]:
+        raise exception.NotFoundError(
+            f"volume {name} has no version {version} (any more)",
+            hint=f"It has {', '.join(map(str, kept[:10]))}{', …' if len(kept) > 10 else ''}."
+            if kept
+            else "Nothing was ever committed to it.",
+        )
 
 
 @group.command(help="Make a new volume of a version; nothing is copied.")

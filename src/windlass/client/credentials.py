@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from windlass import config
-from windlass.client import session
+from windlass.client import address, session
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ async def whoami(server_url: str, credentials: tuple[str, str], fingerprint: str
         "token_id": credentials[0],
         "token_secret": credentials[1],
     }
-    home = session.Session(session.address(settings))
+    home = session.Session(address.of_process(settings))
     try:
         found: identity.WhoAmI = (await home.request("identity.whoami", {})).body
         return found

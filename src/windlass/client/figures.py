@@ -76,6 +76,20 @@ async def sandbox_stats(app_id: str, since: datetime.datetime | None, until: dat
     return SandboxStats(since=begin, until=end, **{**found, "start": Spread(**found["start"])})
 
 
+async def of_function(
+    identity: str,
+    since: datetime.datetime | None,
+    until: datetime.datetime | None,
+    *,
+    container: str | None,
+    variants: bool = False,
+) -> Stats:
+    """Of a function, and with ``variants`` of those with other options, too. Raises ``InvalidError``."""
+    if container is not None:
+        raise exception.UnimplementedError("figures of a single container are not kept", hint="Leave it out.")
+    return await stats({"function_id": identity, "variants": variants}, since, until)
+
+
 async def stats(whose: dict[str, Any], since: datetime.datetime | None, until: datetime.datetime | None) -> Stats:
     """Ask for ``whose`` figures; the last hour unless said. Raises ``InvalidError`` for ranges that are not kept."""
     begin, end = _range(since, until)

@@ -123,3 +123,12 @@ def _entry(entry: apps.LogEntry) -> entries.LogEntry:
         object_id=entry["container_id"],
         context_ids={kind: identity for kind, identity in ids.items() if identity},
     )
+
+
+def of_function(ready: Callable[[], Awaitable[str]]) -> Logs:
+    """Of the function whose id ``ready`` finds out."""
+
+    async def whose() -> apps.LogQuery:
+        return {"function_id": await ready()}
+
+    return Logs(whose)

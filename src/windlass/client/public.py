@@ -4,8 +4,8 @@ from __future__ import annotations
 from types import TracebackType
 
 from windlass import config, exception
+from windlass.client import address, faces, session
 from windlass.client import credentials as credentials_module
-from windlass.client import faces, session
 
 
 class Client:
@@ -37,7 +37,7 @@ class Client:
         """
         settings = {**config.config.to_dict(), "token_id": token_id, "token_secret": token_secret}
         client = object.__new__(Client)
-        client._session = session.Session(session.address(settings))
+        client._session = session.Session(address.of_process(settings))
         await client._session.connect()
         return client
 

@@ -10,18 +10,18 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
 
 import windlass
-from windlass import config, exception, paths, wire
-from windlass.client import here, numbers, output
-from windlass.kit import ids, tasks
+from windlass import config, exception, wire
+from windlass.client import address, diary, numbers, output
+from windlass.kit import tasks
 from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common
 
 if TYPE_CHECKING:
-    from windlass.client.remote import place
+    pass
 
 START_PATIENCE = 60.0
 """Seconds to wait for a platform that is being started or restarted, before anything was ever reached."""
@@ -33,31 +33,11 @@ _SILENCE = 3.0  # seconds that a server may take to be started again before anyb
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
 
-class Settings(Protocol):
-    """Where settings are read from."""
-
-    def __getitem__(self, key: str, /) -> Any: ...
-
-
-class Address(NamedTuple):
-    """Where to connect and as whom. ``autostart``: may the platform be started from here? ``remote``: where it is on
-    another machine."""
-
-    socket: str
-    hello: common.HelloRequest
-    autostart: bool
-    remote: place.Place | None = None
-
-    @property
-    def shown(self) -> str:
-        return self.socket if self.remote is None else self.remote.origin
-
-
 class Session:
     """One process's connection. ``request``, ``stream`` and ``post`` connect by themselves."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, where: address.Address) -> None:
+        self._address = where
         self._peer: peer.Peer | None = None
         self._connecting = asyncio.Lock()
         self._started = False
@@ -74,10 +54,12 @@ class Session:
     async def request(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> peer.Reply:
         """Ask; repeat while the platform is unreachable, or says that this comes too fast."""
         patience, pace = Patience(), Pace()
+        diary.note(diary.DEBUG, "asking %s", method)
         while True:
             try:
                 return await (await self.link()).request(method, body, attachments)
             except exception.ServiceError as exc:
+                diary.note(diary.INFO, "asking %s again: %s", method, exc)
                 await patience.wait(exc)
             except exception.ThrottledError as exc:
                 await pace.wait(exc)
@@ -87,6 +69,7 @@ class Session:
     ) -> AsyncGenerator[peer.Reply, None]:
         """Items of one stream on one connection. Raises ``ServiceError`` when it is lost: the caller resumes."""
         pace, begun = Pace(), False
+        diary.note(diary.DEBUG, "following %s", method)
         while True:
             link = await self.link()
             try:
@@ -202,6 +185,7 @@ class Session:
         if versions.spoken(wire.PROTOCOL, reply["protocol"]) is None:
             raise versions.refused((reply["version"], reply["protocol"]), (windlass.__version__, wire.PROTOCOL))
         self.hello = reply
+        diary.note(diary.INFO, "connected to %s, which runs Windlass %s", self._address.shown, reply["version"])
 
     async def _start_platform(self) -> None:
         # Once reached, it is the supervisor's business to bring it back.
@@ -247,6 +231,7 @@ class Pace:
         if most is not None and self._waited + error.retry_after > most:
             raise error
         self._waited += error.retry_after
+        diary.note(diary.INFO, "waiting for %.1f s: %s", error.retry_after, error)
         await asyncio.sleep(error.retry_after)
 
 
@@ -270,84 +255,6 @@ def start_platform() -> None:
         )
 
 
-def greeting() -> common.HelloRequest:
-    """Of a user."""
-    version: str = windlass.__version__
-    return {"role": "user", "protocol": wire.PROTOCOL, "version": version, "client_id": ids.new("cl")}
-
-
-def address(settings: Settings = config.config) -> Address:
-    """Where this process belongs: to its container's socket, to the platform of ``server_url``, or to that of
-    ``WINDLASS_HOME``."""
-    hello = greeting()
-    if here.building:
-        raise exception.ExecutionError(
-            "a function that runs as a build step cannot use the platform",
-            hint="Do that in a function of the app; run_function() is for what the image shall hold.",
-        )
-    if here.plan is not None:
-        hello["role"] = "container"
-        hello["container_id"], hello["token"] = here.plan["container_id"], here.plan["token"]
-        return Address(here.plan["socket"], hello, autostart=False)
-    show_token(hello, settings)
-    if url := settings["server_url"]:
-        return elsewhere(url, hello, settings)
-    return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
-
-
-def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Address:
-    """The platform that ``url`` names: no other is started instead, whether it answers or not.
-
-    Raises:
-        InvalidError: that is no address.
-        AuthError: a token is needed and missing.
-    """
-    if url.startswith("unix:"):
-        return Address(url.removeprefix("unix:").removeprefix("//"), hello, autostart=False)
-    from windlass.client.remote import place
-
-    where = place.read(url, settings["server_fingerprint"])
-    if not hello.get("token_id"):
-        raise exception.AuthError(
-            f"the platform at {where.origin} wants a token",
-            hint=_no_token(os.environ),
-        )
-    return Address("", hello, autostart=False, remote=where)
-
-
-def _no_token(environ: Mapping[str, str]) -> str:
-    """What to do: a variable that is set and empty, as of a secret that CI does not have, hides the profile's token."""
-    for name in ("WINDLASS_TOKEN_ID", "WINDLASS_TOKEN_SECRET"):
-        if environ.get(name) == "":
-            return f"{name} is set, but empty: give it a value, or unset it to use the profile's token."
-    return "`windlass token set` stores one; or set both WINDLASS_TOKEN_ID and WINDLASS_TOKEN_SECRET."
-
-
-def show_token(hello: common.HelloRequest, settings: Settings) -> None:
-    """Say as whom, where that is configured; without a token whoever may use the socket is the platform's owner.
-
-    Raises:
-        InvalidError: there is another kind of credentials, too.
-        UnimplementedError: there is only that.
-    """
-    token_id, secret = settings["token_id"], settings["token_secret"]
-    if settings["oauth_refresh_token"] or settings["oauth_client_id"]:
-        if token_id:
-            raise exception.InvalidError(
-                "there are a token and OAuth credentials, and one cannot be both", hint="Remove one of them."
-            )
-        raise exception.UnimplementedError(
-            "this platform has no OAuth", hint="`windlass token new` makes a token; remove the oauth_… settings."
-        )
-    if bool(token_id) != bool(secret):
-        raise exception.AuthError(
-            f"there is a {'token_id' if token_id else 'token_secret'} without its other half",
-            hint=_no_token(os.environ),
-        )
-    if token_id:
-        hello["token_id"], hello["token_secret"] = token_id, secret
-
-
 _current: Session | None = None
 
 
@@ -355,7 +262,7 @@ def current() -> Session:
     """The session of this process. Call on the library's loop."""
     global _current
     if _current is None or _current.closed:
-        _current = Session(address())
+        _current = Session(address.of_process())
     return _current
 
 

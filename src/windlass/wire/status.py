@@ -2,7 +2,11 @@
 from __future__ import annotations
 
 from windlass import exception
-from windlass.wire.messages import common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import common
+
 
 _TABLE: list[tuple[str, type[exception.Error]]] = [
     # The most special class first: an exception travels as the first entry it is an instance of.

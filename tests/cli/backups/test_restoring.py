@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
+import io
+import json
 import os
 import sqlite3
 import stat
+import tarfile
 import threading
 from pathlib import Path
 
@@ -201,3 +206,91 @@ def test_a_home_without_state_and_a_folder_without_backups_are_named(tmp_path):
         making.make(tmp_path, tmp_path / "b.tar")
     with pytest.raises(exception.NotFoundError, match="no whole backup"):
         restoring.chosen(tmp_path)
+
+
+def forged(home: Path, target: Path, *extra: dict, head: dict | None = None, files: dict[str, bytes] | None = None):
+    """A backup of ``home`` to which somebody added something, with digests that are right."""
+    making.make(home, target)
+    with tarfile.open(target) as tar:
+        inside = [(member.name, tar.extractfile(member).read()) for member in tar]
+    lines = dict(inside)[places.FILES] + b"".join(json.dumps(one).encode() + b"\n" for one in extra)
+    changed = {
+        places.FILES: lines,
+        places.SEAL: json.dumps({"files": hashlib.sha256(lines).hexdigest(), "size": len(lines)}).encode(),
+        places.HEAD: json.dumps({**json.loads(dict(inside)[places.HEAD]), **(head or {})}).encode(),
+    }
+    more = [(places.TREE + name, data) for name, data in (files or {}).items()]
+    with tarfile.open(target, "w") as tar:
+        for name, data in [*inside[:-2], *more, *inside[-2:]]:
+            info = tarfile.TarInfo(name)
+            info.size = len(changed.get(name, data))
+            tar.addfile(info, io.BytesIO(changed.get(name, data)))
+    return target
+
+
+_DIGEST = hashlib.sha256(b"x").hexdigest()
+_FOLDER = {"kind": "folder", "mode": 0o777}
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ([{"path": "blobs/out", "kind": "link", "target": "{}"}], "a link"),
+        ([{"path": "volumes/vl-x", "kind": "link", "target": "{}"}], "a link"),
+        ([{"path": f"{LAYER}/out", "kind": "link", "target": "{}"},
+          {"path": f"{LAYER}/out/f", **_FOLDER}], "no folder"),
+        ([{"path": f"{LAYER}/out", "kind": "link", "target": "{}"}, {"path": f"{LAYER}/out", **_FOLDER}], "twice"),
+        ([{"path": f"{LAYER}/out", "kind": "link", "target": "{}"},
+          {"path": f"{LAYER}/s", "kind": "same", "target": f"{LAYER}/out/secret"}], "no folder"),
+        ([{"path": f"{LAYER}/s", "kind": "same", "target": f"{LAYER}/link"}], "no file"),
+        ([{"path": "db/more", "kind": "same", "target": f"{LAYER}/folder/a"}], "another name"),
+        ([{"path": f"{LAYER}/key", "kind": "same", "target": "db/key"}], "another name"),
+        ([{"path": f"{LAYER}/disk", "kind": "device", "mode": 0o666, "target": "2048"}], "a device"),
+        ([{"path": f"{LAYER}/disk", "kind": "device", "mode": 0o060666, "target": "0"}], "mode"),
+        ([{"path": "blobs/gone", "kind": "device", "mode": 0o666, "target": "0"}], "a device"),
+        ([{"path": "cron.d", **_FOLDER}], "no part"),
+        ([{"path": "blobs/../../x", **_FOLDER}], "strange name"),
+        ([{"path": "/etc/x", **_FOLDER}], "strange name"),
+        ([{"path": f"{LAYER}//x", **_FOLDER}], "strange name"),
+        ([{"path": f"{LAYER}/x", **_FOLDER, "uid": -1_899_999_999}], "owner"),
+        ([{"path": f"{LAYER}/x", **_FOLDER, "uid": 70_000}], "owned by"),
+        ([{"path": f"{LAYER}/x", **_FOLDER, "xattrs": {"trusted.overlay.opaque": "eQ=="}}], "marked with"),
+        ([{"path": f"{LAYER}/x", "kind": "fifo"}], "unknown kind"),
+    ],
+)  # fmt: skip
+def test_a_backup_of_a_stranger_reaches_nothing_beyond_the_home(home, tmp_path, extra, said):
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o700)
+    (outside / "secret").write_text("mine")
+    before = [(path, path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_nlink) for path in outside.rglob("*")]
+    told = [{**one, "target": one["target"].replace("{}", str(outside))} if "target" in one else one for one in extra]
+    bad = forged(home, tmp_path / "bad.tar", *told)
+    with pytest.raises(exception.DataLossError, match=said):
+        restoring.restore(bad, tmp_path / "other")
+    assert not list((tmp_path / "other").iterdir())
+    now = [(path, path.lstat().st_mode, path.lstat().st_uid, path.lstat().st_nlink) for path in outside.rglob("*")]
+    assert now == before and stat.S_IMODE(outside.stat().st_mode) == 0o700
+
+
+def test_a_backup_replaces_only_parts_of_a_home_and_has_nothing_that_it_does_not_name(home, tmp_path):
+    bad = forged(home, tmp_path / "bad.tar", head={"parts": [*parts.STATE, "../outside"]})
+    with pytest.raises(exception.DataLossError, match="no part"):
+        restoring.restore(bad, tmp_path / "other")
+    bad = forged(home, tmp_path / "worse.tar", files={"db/more": b"x"})
+    with pytest.raises(exception.DataLossError, match="does not name"):
+        restoring.restore(bad, tmp_path / "other")
+
+
+def test_rights_in_a_backup_hold_in_containers_and_not_on_this_machine(home, tmp_path):
+    rights = base64.b64encode(b"\1\0\0\2" + (1 << 21).to_bytes(4, "little") + bytes(12)).decode()
+    names = {f"{LAYER}/own": 0, f"{LAYER}/theirs": 7, "blobs/ab/run": 7}
+    listed = [
+        {"path": path, "kind": "file", "mode": 0o6755, "uid": uid, "gid": uid, "digest": _DIGEST, "size": 1,
+         **({"xattrs": {"security.capability": rights}} if uid and "vl-" in path else {})}
+        for path, uid in names.items()
+    ]  # fmt: skip
+    restoring.restore(forged(home, tmp_path / "b.tar", *listed, files=dict.fromkeys(names, b"x")), tmp_path / "other")
+    modes = [stat.S_IMODE((tmp_path / "other" / path).stat().st_mode) for path in names]
+    assert [oct(mode) for mode in modes] == ["0o755", "0o6755", "0o755"]
+    kept = os.getxattr(tmp_path / "other" / LAYER / "theirs", "security.capability")
+    assert len(kept) == 24 and int.from_bytes(kept[20:], "little") == 1_900_000_000, "root is that of containers"

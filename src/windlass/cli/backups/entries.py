@@ -14,6 +14,7 @@ from pathlib import Path
 from windlass import exception
 
 FILE, FOLDER, LINK, SAME, DEVICE = "file", "folder", "link", "same", "device"
+RIGHTS = "security.capability"
 _FIRST = 1_900_000_000
 """Where root's nodes keep the ids of their containers. In a backup they begin at 1, as inside of nodes and as in a
 user's own namespace, so that a home can move between users."""
@@ -56,8 +57,8 @@ def parse(line: str) -> Entry:
 
 
 def check_path(path: str) -> None:
-    if not path or path.startswith("/") or ".." in path.split("/"):
-        raise exception.DataLossError(f"the backup has a file of a strange name: {path[:200]!r}")
+    if type(path) is not str or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
+        raise exception.DataLossError(f"the backup has a file of a strange name: {str(path)[:200]!r}")
 
 
 def look(path: str, place: Path) -> Entry | None:
@@ -81,7 +82,7 @@ def look(path: str, place: Path) -> Entry | None:
 def _xattrs(place: Path) -> dict[str, str]:
     try:
         names = os.listxattr(place)
-        kept = [name for name in names if name.startswith("user.") or name == "security.capability"]
+        kept = [name for name in names if name.startswith("user.") or name == RIGHTS]
         return {name: base64.b64encode(os.getxattr(place, name)).decode() for name in kept}
     except OSError as exc:
         if exc.errno in (errno.ENOTSUP, errno.EPERM):
@@ -100,7 +101,7 @@ def dress(entry: Entry, place: Path) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         os.mknod(place, stat.S_IFCHR | entry.mode, int(entry.target))
     with _owned(entry):
-        os.chown(place, _outside(entry.uid, os.geteuid()), _outside(entry.gid, os.getegid()), follow_symlinks=False)
+        os.chown(place, outside(entry.uid, os.geteuid()), outside(entry.gid, os.getegid()), follow_symlinks=False)
     if entry.kind != LINK:
         for name, value in entry.xattrs.items():
             os.setxattr(place, name, base64.b64decode(value))
@@ -123,7 +124,8 @@ def _inside(number: int) -> int:
     return number - _FIRST + 1 if number >= _FIRST else number if _namespaced() else 0
 
 
-def _outside(number: int, own: int) -> int:
+def outside(number: int, own: int) -> int:
+    """Who that is on this machine. ``own``: who the owner of the home is."""
     return number if _namespaced() else _FIRST + number - 1 if number else own
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from windlass import exception, paths
-from windlass.cli.backups import entries, making, parts, places
+from windlass.cli.backups import entries, judging, making, parts, places
 from windlass.kit import ids
 from windlass.server.store import database
 
@@ -96,11 +96,16 @@ def _unpack(source: Path, draft: Path) -> Head:
             path = name.removeprefix(places.TREE)
             entries.check_path(path)
             digests[path] = _copied(file, draft / path)
-        else:
+        elif name in (places.FILES, places.SEAL):
             own[name] = file.read()
+        else:
+            raise exception.DataLossError(f"{source} holds something that no backup has: {name[:200]!r}")
     if head is None:
         raise exception.DataLossError(f"{source} is no backup")
-    _dress(_listed(own), digests, draft)
+    listed = _listed(own)
+    judging.check_parts(head.parts)
+    judging.check(listed, head.parts)
+    _dress(listed, digests, draft)
     return head
 
 
@@ -121,6 +126,8 @@ def _filed(source: Path) -> Iterator[tuple[str, BinaryIO]]:
     for folder, _, names in os.walk(tree):
         for name in names:
             path = Path(folder) / name
+            if path.is_symlink():
+                raise exception.DataLossError(f"{source} holds something that no backup has: {path}")
             with path.open("rb") as file:
                 yield places.TREE + str(path.relative_to(tree)), file
 
@@ -173,15 +180,17 @@ def _dress(listed: list[entries.Entry], digests: dict[str, str], draft: Path) ->
         if entry.kind == entries.FILE and digests.get(entry.path) != entry.digest:
             said = "damaged" if entry.path in digests else "missing"
             raise exception.DataLossError(f"{entry.path} is {said} in the backup", hint=_HINT)
+    if unnamed := digests.keys() - {entry.path for entry in listed if entry.kind == entries.FILE}:
+        raise exception.DataLossError(f"the backup does not name {min(unnamed)[:200]!r}, which is in it", hint=_HINT)
     for entry in listed:
         if entry.kind == entries.SAME:
             (draft / entry.path).parent.mkdir(parents=True, exist_ok=True)
             (draft / entry.path).hardlink_to(draft / entry.target)
         elif entry.kind != entries.FOLDER:
-            entries.dress(entry, draft / entry.path)
+            entries.dress(judging.settled(entry), draft / entry.path)
     for entry in reversed(listed):
         if entry.kind == entries.FOLDER:
-            entries.dress(entry, draft / entry.path)
+            entries.dress(judging.settled(entry), draft / entry.path)
 
 
 def _check_database(draft: Path, head: Head) -> None:

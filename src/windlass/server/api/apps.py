@@ -188,6 +188,7 @@ def function_create(core: Core, who: door.Who, body: function_messages.FunctionC
     if function is None:
         if not ids.is_id(body["function_id"], "fu"):
             raise exception.InvalidError(f"not a function id: {body['function_id'][:60]!r}")
+        bucket_actions.bound(core, spec.get("buckets", []), is_owner=who.is_owner)
         check_spec(core, spec)
         core.turn.begin()
         function = actions.add_function(core, app, body["function_id"], spec)

@@ -7,6 +7,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import apps, door
+from windlass.server.apply import buckets
 from windlass.server.apply import deployments as actions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps as app_rows
@@ -34,6 +35,7 @@ def deploy(core: Core, who: door.Who, body: messages.AppDeploy, incoming: peer.I
     for part in body["functions"].values():
         if not ids.is_id(part["function_id"], "fu"):
             raise exception.InvalidError(f"not a function id: {part['function_id'][:60]!r}")
+        buckets.bound(core, part["spec"].get("buckets", []), is_owner=who.is_owner)
         apps.check_spec(core, part["spec"])
     return actions.deploy(core, body, who.client_id)
 

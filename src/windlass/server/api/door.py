@@ -57,6 +57,13 @@ class Who:
         """Where its rights are to be checked."""
 
 
+    @property
+    def is_owner(self) -> bool:
+        """Of the machine, or of the workspace."""
+        who = self.principal
+        return self.container is None and (who is None or (who.kind == "owner" and not who.scope))
+
+
 Handler = Callable[[Core, Who, Any, peer.Incoming], Any]
 HANDLERS: dict[str, Handler] = {}
 _NEEDS: dict[str, tuple[str, ...]] = {}

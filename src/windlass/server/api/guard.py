@@ -15,7 +15,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import scope
 from windlass.server.apply import core as core_module
-from windlass.server.apply import identity
+from windlass.server.apply import identity, web
 from windlass.server.decide import rights
 from windlass.server.state import identity as state
 from windlass.server.state import machines
@@ -115,21 +115,52 @@ def _missing(what: tuple[str, str]) -> exception.NotFoundError:
 def cut(core: Core, ward: Ward, method: str, answer: Any) -> Any:
     """The answer without what is in environments that are closed to ``ward``."""
     key = scope.LISTS.get(method)
-    if (key is None and method != "image.info") or not isinstance(answer, dict) or not _limited(core, ward):
+    special = _CUTS.get(method)
+    if (key is None and special is None) or not isinstance(answer, dict) or not _limited(core, ward):
         return answer
     closed = {name for name, part in identity.parts(core).items() if ward.role(core, part) == "no-access"}
     if not closed:
         return answer
-    if key is None:
-        users = [user for user in answer["users"] if user["environment"] not in closed]
-        sharing = [one for one in answer["sharing"] if scope.of_image(core, one["image_id"]) not in closed]
-        return {**answer, "names": _open_names(answer["names"], closed), "users": users, "sharing": sharing}
+    if special is not None:
+        return special(core, closed, answer)
+    assert key is not None
     rows = answer[key]
     if key == "images":
         seen = [row for row in rows if scope.of_image(core, row["image_id"]) not in closed]
         cut_rows = [(row, _open_names(row["names"], closed)) for row in seen]
         return {key: [{**row, "names": names} for row, names in cut_rows if names or not row["names"]]}
     return {**answer, key: [row for row in rows if _place(core, key, row) not in closed]}
+
+
+def _image(core: Core, closed: set[str], answer: Any) -> Any:
+    users = [user for user in answer["users"] if user["environment"] not in closed]
+    sharing = [one for one in answer["sharing"] if scope.of_image(core, one["image_id"]) not in closed]
+    return {**answer, "names": _open_names(answer["names"], closed), "users": users, "sharing": sharing}
+
+
+def _nodes(core: Core, closed: set[str], answer: Any) -> Any:
+    """What machines have and how full they are; not which container of others has a GPU."""
+
+    def shown(gpu: Any) -> Any:
+        holder = core.world.containers.get(gpu["held_by"])
+        is_closed = holder is not None and holder.function.app.environment in closed
+        return {**gpu, "held_by": "another environment"} if is_closed else gpu
+
+    return {"nodes": [{**node, "gpus": [shown(gpu) for gpu in node["gpus"]]} for node in answer["nodes"]]}
+
+
+def _domains(core: Core, closed: set[str], answer: Any) -> Any:
+    """Those that are free, or that something has which one may see."""
+
+    def is_open(name: str) -> bool:
+        holders = {route.function.app.environment for route in web.holders(core, name)}
+        return not holders or not holders <= closed
+
+    return {"domains": [one for one in answer["domains"] if is_open(one["domain"])]}
+
+
+_CUTS = {"image.info": _image, "node.list": _nodes, "domain.list": _domains}
+"""Answers that are cut in another way than a list of things."""
 
 
 def _limited(core: Core, ward: Ward) -> bool:

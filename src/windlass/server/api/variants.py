@@ -7,6 +7,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import apps, door
 from windlass.server.apply import apps as app_actions
+from windlass.server.apply import buckets as bucket_actions
 from windlass.server.apply import variants as actions
 from windlass.wire import peer
 from windlass.wire.messages import functions as messages
@@ -21,6 +22,7 @@ def bind(core: Core, who: door.Who, body: messages.FunctionBind, incoming: peer.
         raise exception.ConflictError(f"the app of {base.tag!r} has stopped", hint="Run it again, or deploy the app.")
     if base.removed:
         raise exception.NotFoundError(base.farewell)
+    bucket_actions.bound(core, body.get("overrides", {}).get("buckets", []), is_owner=who.is_owner)
     found = actions.find(core, base, body.get("parameters", ""), body.get("overrides", {}))
     if isinstance(found, actions.Wanted):
         apps.check_spec(core, found.spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from windlass import exception
 from windlass.server.apply import core as core_module
 from windlass.server.apply import secrets
+from windlass.server.decide import endpoints
 from windlass.wire.messages import buckets as messages
 
 Core = core_module.Core
@@ -15,6 +16,14 @@ def mounts(core: Core, wanted: list[messages.BucketMount]) -> list[messages.Buck
     return [
         {**one, "keys": secrets.environment_of(core, [one["secret"]] if one["secret"] else [])} for one in wanted
     ]
+
+
+def bound(core: Core, wanted: list[messages.BucketMount], *, is_owner: bool) -> None:
+    """Note in each whether it must lead out. Raises ``PermissionDeniedError`` for what leads elsewhere by its words."""
+    for one in wanted:
+        one.pop("public", None)
+        if not is_owner and endpoints.is_public(one["endpoint"], core.settings.bucket_endpoints) and one["endpoint"]:
+            one["public"] = True
 
 
 def check(core: Core, wanted: list[messages.BucketMount], taken: list[str]) -> None:

@@ -81,13 +81,22 @@ def deploy(core: Core, body: messages.AppDeploy, client: str) -> messages.AppDep
     web.check(core, app, name or "", environment, {tag: part.spec for tag, part in new.items()})
     if app is None:
         app = _made(core, body, client)
-    elif app.version and not changes and tags == apps.tags(core, app) and local_name == app.local_name:
+    elif app.version and not changes and not _is_renamed(core, app, body):
         return answer(core, app, [], skipped=True)
     core.turn.begin()
     app.local_name = local_name
     leaving = _release(core, app, new, changes, recreate=body.get("strategy") == "recreate")
     _record(core, app, body["deploy_id"], body.get("facts") or {}, tags)
     return answer(core, app, leaving, skipped=False)
+
+
+def _is_renamed(core: Core, app: machines.App, body: messages.AppDeploy) -> bool:
+    """Whether the same functions get other words: also a tag that their version does not have is worth a new one."""
+    if (body.get("tags") or {}) != apps.tags(core, app) or body.get("local_name") != app.local_name:
+        return True
+    tag = (body.get("facts") or {}).get("tag", "")
+    row = deployments.by_version(core.db, app.n, app.version)
+    return bool(tag) and (row is None or row.facts.get("tag", "") != tag)
 
 
 def _made(core: Core, body: messages.AppDeploy, client: str) -> machines.App:

@@ -76,11 +76,20 @@ def _expiry(core: Core, seconds: float | None) -> float | None:
 
 
 def rotate(core: Core, by: state.Principal | None, body: messages.TokenRotate) -> messages.TokenCreated:
-    """Another secret for a token. The old one is good for a minute more."""
+    """Another secret for a token. The old one is good for a minute more.
+
+    Raises:
+        PermissionDeniedError: it should be valid for longer than whoever made it has said.
+    """
     row = _theirs(core, by, body.get("token_id") or (by.token_id if by is not None else ""))
     whose = store.principal(core.db, row.principal)
     assert whose is not None
     expires_at = _expiry(core, body["expires_in"]) if "expires_in" in body else row.expires_at
+    if row.expires_at is not None and not identity.administers(by) and (expires_at or row.expires_at) > row.expires_at:
+        raise exception.PermissionDeniedError(
+            f"token {row.id} may not become valid for longer than it was made for",
+            hint="Leave --expires-in out to keep its end; a manager or owner can give it another one.",
+        )
     core.turn.begin()
     return _renewed(core, row, whose, expires_at, overlap=True)
 

@@ -175,6 +175,14 @@ def admits(core: Core, environment: str, identity: str, secret: str) -> bool | N
     return not environments or environment in environments
 
 
+def holders(core: Core, name: str) -> list[state.Route]:
+    """What answers at a registered domain, or at those below it."""
+    routes(core)
+    return [
+        route for domain, route in core.web.domains.items() if name in (domain, f"*.{domain.partition('.')[2]}")
+    ]  # fmt: skip
+
+
 def add_domain(core: Core, name: str) -> None:
     if len(name) > 253 or not decisions.DOMAIN.match(name):
         raise exception.InvalidError(f"{name[:80]!r} is no domain", hint="Like api.example.org, or *.example.org.")

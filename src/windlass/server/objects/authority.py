@@ -6,8 +6,10 @@ The authority may only vouch for names below ``localhost``, so that whoever trus
 from __future__ import annotations
 
 import datetime
+import logging
 import re
 import ssl
+import time
 from pathlib import Path
 
 from cryptography import x509
@@ -16,12 +18,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
 from windlass import exception
+from windlass.server.objects import certificate
 
 _NAME = re.compile(r"[a-z0-9.-]{1,253}\Z")
 _YEARS = datetime.timedelta(days=3650)
 _YEAR = datetime.timedelta(days=397)
 _RENEW = datetime.timedelta(days=30)
+_LOOK = 86400.0
+_log = logging.getLogger(__name__)
 _Key = ec.EllipticCurvePrivateKey
+
+
+class _Loaded:
+    """A context, and which file it was made of: one that was ``given``, or one that is made anew in time."""
+
+    def __init__(self, context: ssl.SSLContext, given: Path | None) -> None:
+        self.context = context
+        self._seen = certificate.seen(given)
+        self._until = time.monotonic() + _LOOK
+
+    def still(self, given: Path | None) -> bool:
+        """Whether it is the one to show. Of those that are made, only the day says that they may be about to expire."""
+        return self._seen == certificate.seen(given) and (given is not None or time.monotonic() < self._until)
 
 
 class Authority:
@@ -30,7 +48,7 @@ class Authority:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, _Loaded] = {}
 
     @property
     def certificate(self) -> Path:
@@ -53,9 +71,9 @@ class Authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         only = x509.NameConstraints(permitted_subtrees=[x509.DNSName("localhost")], excluded_subtrees=None)
         builder = builder.add_extension(only, critical=True)
-        certificate = builder.sign(key, hashes.SHA256())
+        signed = builder.sign(key, hashes.SHA256())
         _write(self._folder / "authority.key", _pem(key))
-        _write(self.certificate, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+        _write(self.certificate, signed.public_bytes(serialization.Encoding.PEM), 0o644)
 
     def context(self) -> ssl.SSLContext:
         """For the listener. ``choose`` gives each name its certificate."""
@@ -69,16 +87,26 @@ class Authority:
         name = name.lower().rstrip(".")
         if not _NAME.match(name) or ".." in name:
             return None
-        if (context := self._contexts.get(name)) is not None:
-            return context
-        path = self._given(name)
+        given, kept = self._given(name), self._contexts.get(name)
+        if kept is not None and kept.still(given):
+            return kept.context
+        path = given
         if path is None and self.certificate.exists() and known:
             path = self._made(name)
         if path is None:
             return None
-        context = self._contexts[name] = self.context()
-        context.load_cert_chain(path)
-        return context
+        return self._loaded(name, path, given)
+
+    def _loaded(self, name: str, path: Path, given: Path | None) -> ssl.SSLContext | None:
+        """Of a file that is new or was replaced. One that is just being written keeps the context from before."""
+        fresh, kept = _Loaded(self.context(), given), self._contexts.get(name)
+        try:
+            fresh.context.load_cert_chain(path)
+        except (OSError, ssl.SSLError) as exc:
+            _log.warning("the certificate %s cannot be used: %s", path, exc)
+            return None if kept is None else kept.context
+        self._contexts[name] = fresh
+        return fresh.context
 
     def given(self, name: str) -> bool:
         """Whether somebody gave a certificate for ``name``."""
@@ -115,8 +143,8 @@ class Authority:
         builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        certificate = builder.sign(signer, hashes.SHA256())
-        chain = certificate.public_bytes(serialization.Encoding.PEM) + self.certificate.read_bytes()
+        signed = builder.sign(signer, hashes.SHA256())
+        chain = signed.public_bytes(serialization.Encoding.PEM) + self.certificate.read_bytes()
         _write(path, _pem(key) + chain)
         return path
 

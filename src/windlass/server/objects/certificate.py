@@ -60,6 +60,18 @@ def _names(host: str) -> list[x509.GeneralName]:
     return names
 
 
+def seen(*files: Path | None) -> tuple[tuple[int, int, int] | None, ...]:
+    """What tells that a file was replaced or written anew."""
+    found: list[tuple[int, int, int] | None] = []
+    for path in files:
+        try:
+            state = path.stat() if path is not None else None
+        except OSError:
+            state = None
+        found.append(None if state is None else (state.st_mtime_ns, state.st_ino, state.st_size))
+    return tuple(found)
+
+
 def fingerprint(path: Path) -> str:
     """Of the first certificate in a file. Raises ``InvalidError`` where there is none."""
     return hashlib.sha256(_first(path).public_bytes(serialization.Encoding.DER)).hexdigest()

@@ -4,7 +4,13 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class BucketMount(TypedDict):
+class _Limits(TypedDict, total=False):
+    """``public``: noted by the server where somebody asks who may not have this machine reach what is behind it."""
+
+    public: bool
+
+
+class BucketMount(_Limits):
     """``endpoint`` "": S3 itself. ``prefix`` "": all of it, otherwise it ends with "/". ``secret``: its id, or "" for a
     bucket that everybody may see."""
 

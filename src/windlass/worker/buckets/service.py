@@ -16,13 +16,15 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
+from urllib import parse
 
 from windlass import exception
-from windlass.kit import descriptors, tasks
+from windlass.kit import addresses, descriptors, tasks
 from windlass.wire.messages import buckets, containers
 from windlass.worker import folder as folders
 from windlass.worker import linux, programs, release, spec, userns
@@ -72,6 +74,9 @@ class Buckets:
             yield []
             return
         check()
+        for one in wanted:
+            if one.get("public"):
+                await _check_outside(one["endpoint"])
         processes: list[_Process] = []
         async with contextlib.AsyncExitStack() as held:
             await self._reach(held, [one["endpoint"] for one in wanted])
@@ -130,6 +135,26 @@ def check() -> None:
         raise exception.ExecutionError(
             f"buckets cannot be mounted: {FUSE} may not be opened", hint=f"As root: modprobe fuse; chmod 666 {FUSE}"
         )
+
+
+async def _check_outside(endpoint: str) -> None:
+    """Refuse a name that means an address behind this machine, of those who may not have it reached.
+
+    rclone looks the name up again: who changes its meaning between the two gets through, so what must be safe from
+    members belongs behind rules of its own.
+    """
+    parts = parse.urlsplit(endpoint)
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
+    except OSError:
+        return  # it is not reached at all, which is told where it is mounted
+    for *_, place in found:
+        address = addresses.read(str(place[0]))
+        if address is None or not addresses.leads_out(address):
+            raise exception.PermissionDeniedError(
+                f"the endpoint {endpoint[:80]!r} of a bucket leads to {place[0]}, which lies behind this machine",
+                hint="The platform's owner allows its name with WINDLASS_SERVER_BUCKET_ENDPOINTS in server.env.",
+            )
 
 
 def _started(plan: buckets.BucketPlan, place: Path, log: Path) -> _Process:

@@ -42,6 +42,7 @@ def create(core: Core, who: door.Who, body: messages.SandboxCreate, incoming: pe
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
     app = app_api.living(core, body["app_id"])
+    bucket_actions.bound(core, body["spec"].get("buckets", []), is_owner=who.is_owner)
     check(core, body)
     return actions.info(core, actions.create(core, app, body))
 

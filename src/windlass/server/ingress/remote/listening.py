@@ -30,7 +30,7 @@ NOTE = "remote.shown.json"
 """In the home: how remote users reach this platform, while it runs."""
 
 _SWEEP = 1.0
-_RENEWAL = 60.0
+_RENEWAL = 5.0
 _IDLE = 75.0
 _HEAD = 20.0  # seconds for the head of a request
 _EACH = 2  # connections that one line needs
@@ -117,7 +117,7 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     _log.info("answering remote users at %s, certificate to pin sha256:%s", url, fingerprint or "none")
     owner.start(_sweep(known), "lines of remote users")
     if secure is not None and settings.tls_cert:
-        owner.start(_renew(secure, settings, note), "certificate of the remote port")
+        owner.start(renew(secure, settings, note), "certificate of the remote port")
     try:
         yield
     finally:
@@ -161,16 +161,21 @@ def _request(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) 
     return http.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=most)
 
 
-async def _renew(secure: ssl.SSLContext, settings: settings_module.Settings, note: Callable[[str], None]) -> None:
-    """Show a certificate that was put in place of the one that was given, from the next connection on."""
-    given, last = Path(settings.tls_cert), ""
+async def renew(secure: ssl.SSLContext, settings: settings_module.Settings, note: Callable[[str], None]) -> None:
+    """Show a certificate that was put in place of the one that was given, from the next connection on.
+
+    Certificate and key are two files, replaced one after the other: only two that fit are taken.
+    """
+    given, key = Path(settings.tls_cert), Path(settings.tls_key) if settings.tls_key else None
+    last: object = None
     while True:
-        with contextlib.suppress(OSError, ssl.SSLError, exception.InvalidError):  # it is just being replaced
-            found = certificate.fingerprint(given)
-            if found != last:
-                secure.load_cert_chain(given, settings.tls_key or None)
-                last = found
+        found = certificate.seen(given, key)
+        if found != last:
+            with contextlib.suppress(OSError, ssl.SSLError, exception.InvalidError):  # not yet both of them
+                certificate.context(given, key)
+                secure.load_cert_chain(given, key)
                 note(certificate.pinned(given))
+                last = found
         await asyncio.sleep(_RENEWAL)
 
 

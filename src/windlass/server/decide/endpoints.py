@@ -1,0 +1,57 @@
+"""Which endpoints of buckets others may name: this machine reaches them, and so what is behind its own fences.
+
+The owner of the platform's socket mounts what they like. A member's token, or a container's, gets addresses of the
+public internet alone, and what ``bucket_endpoints`` names. What a name means is looked at where it is mounted.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib import parse
+
+from windlass import exception
+from windlass.kit import addresses
+
+_INSIDE = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "private")
+"""Last parts of names that mean something in this network alone."""
+
+
+def is_public(endpoint: str, allowed: str) -> bool:
+    """False where ``allowed`` names it, so that nobody needs to look at what its name means.
+
+    Raises:
+        PermissionDeniedError: it may lead into this machine, or the networks it is in.
+    """
+    if not endpoint:
+        return True
+    try:
+        host = (parse.urlsplit(endpoint).hostname or "").rstrip(".").lower()
+    except ValueError:
+        raise exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address") from None
+    address = addresses.read(host)
+    if any(_names(one.strip().lower(), host, address) for one in allowed.split(",")):
+        return False
+    if not host or (address is None and _is_inside(host)) or (address is not None and not addresses.leads_out(address)):
+        raise refusal(endpoint, host)
+    return True
+
+
+def refusal(endpoint: str, what: str) -> exception.PermissionDeniedError:
+    return exception.PermissionDeniedError(
+        f"the endpoint {endpoint[:80]!r} of a bucket leads to {what[:80] or 'nowhere'}, which lies behind this machine",
+        hint="The platform's owner allows it with WINDLASS_SERVER_BUCKET_ENDPOINTS=HOST (or ADDRESS, or NETWORK; with "
+        "commas) in server.env; from the machine itself, without a token, it may be mounted as it is.",
+    )
+
+
+def _names(one: str, host: str, address: addresses.Address | None) -> bool:
+    if address is None or not one:
+        return bool(one) and one == host
+    try:
+        return address in ipaddress.ip_network(one, strict=False)
+    except ValueError:
+        return False
+
+
+def _is_inside(host: str) -> bool:
+    return "." not in host or host.rpartition(".")[2] in _INSIDE

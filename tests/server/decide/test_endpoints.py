@@ -1,0 +1,43 @@
+"""Endpoints of buckets that lead behind the platform's own machine."""
+from __future__ import annotations
+
+import pytest
+
+from windlass import exception
+from windlass.server.decide import endpoints
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1:9000", "localhost:9000", "minio", "a.localhost", "10.0.0.7", "172.16.3.4", "192.168.1.1", "0.0.0.0",
+        "169.254.169.254", "100.64.0.1", "metadata.google.internal", "nas.local", "[::1]", "[fd00::1]", "[fe80::1]",
+        "[::ffff:127.0.0.1]", "[64:ff9b::a00:1]", "[2002:7f00:1::]", "127.1", "0x7f000001", "2130706433",
+        "user@10.1.2.3", "LOCALHOST.", "224.0.0.1", "",
+    ],
+)  # fmt: skip
+def test_what_lies_behind_the_machine_is_refused_and_the_setting_named(host):
+    with pytest.raises(exception.PermissionDeniedError) as caught:
+        endpoints.is_public(f"http://{host}", "")
+    assert "WINDLASS_SERVER_BUCKET_ENDPOINTS" in caught.value.hint
+
+
+@pytest.mark.parametrize("host", ["s3.example.org", "1.1.1.1:9000", "[2606:4700::1111]"])
+def test_what_lies_outside_is_not(host):
+    assert endpoints.is_public(f"https://{host}/x", "")
+    assert endpoints.is_public("", "")
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("minio", "nas, Minio"), ("10.0.0.7:9000", "10.0.0.0/24"), ("127.0.0.1", "127.0.0.1"), ("[::1]", "::1")],
+)
+def test_what_the_setting_names_is_taken_as_it_is(host, allowed):
+    assert not endpoints.is_public(f"http://{host}", allowed)
+    with pytest.raises(exception.PermissionDeniedError):
+        endpoints.is_public(f"http://{host}", "10.9.0.0/24,other")
+
+
+def test_an_address_that_is_none_is_refused():
+    with pytest.raises(exception.InvalidError):
+        endpoints.is_public("http://[::", "")

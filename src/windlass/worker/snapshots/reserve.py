@@ -101,8 +101,7 @@ def ceiling(most: int, request: int, memory: int) -> int:
 
 def timely(waiting: int, proven: int, *, calls: int, settled: float, idle: float) -> bool:
     """Whether it is the time to make another one, with so many ``waiting`` already. ``calls``: how many wait for a fork
-    now. ``settled``: seconds since the last one was wanted. ``idle``: the part of the processors' time that nobody uses.
-    """
+    now. ``settled``: seconds since the last one was wanted. ``idle``: the part of the processors' time that is free."""
     if waiting < LEAST:
         return True
     return not calls and idle >= _QUIET and (waiting < proven or settled >= SETTLED)

@@ -44,6 +44,7 @@ _PATIENCE = 0.1  # seconds between looks for spare time
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
+_REMEMBERED = 1000
 _MIB = 1024 * 1024
 _REQUEST = 128  # MiB of a container that asks for none, as the server reckons
 
@@ -312,6 +313,8 @@ class Families:
         self._known: dict[str, Family] = {}
         self._refused: dict[str, Refusal] = {}
         """By kind."""
+        self._kinds: dict[str, str] = {}
+        """Of containers that are about to be made."""
         self._tasks = tasks.Tasks()
         self._memory = memory
         self._spare = spare.Spare()
@@ -344,7 +347,10 @@ class Families:
 
     async def settle(self, plan: containers.ContainerPlan) -> None:
         """Wait until it is known whether there is a template of this kind; one is made where there is none."""
-        await self._settled(kind_of(plan), plan)
+        if len(self._kinds) >= _REMEMBERED:
+            self._kinds.clear()  # of some that were stopped before they began
+        kind = self._kinds[plan["container_id"]] = kind_of(plan)
+        await self._settled(kind, plan)
 
     async def _settled(self, kind: str, plan: containers.ContainerPlan) -> None:
         if self._refusal(kind) is not None:
@@ -366,7 +372,7 @@ class Families:
 
     async def of(self, plan: containers.ContainerPlan) -> Family:
         """The template of this kind. Raises ``Cold``."""
-        kind = kind_of(plan)
+        kind = self._kinds.pop(plan["container_id"], "") or kind_of(plan)
         await self._settled(kind, plan)
         if (refusal := self._refusal(kind)) is not None:
             raise Cold(refusal.tell())

@@ -196,6 +196,17 @@ def test_templates_go_with_their_app(stage):
     until(lambda: not any(path.exists() for path in made), 30, "the template is gone")
 
 
+def test_a_template_that_was_used_once_has_forks_for_a_first_burst_and_gives_them_back_with_its_end(stage):
+    with snapshots.spare.run():
+        assert snapshots.passing.remote().startswith("ta-")
+        (made,) = until(lambda: _families(stage, "test-snapshots-spare"), what="a template")
+        # What waits at least would be two: these are made when the machine has a moment.
+        cells = until(lambda: len(known := [*(made / "cells").iterdir()]) >= 5 and known, 60, "forks that wait")
+        groups = [path for cell in cells for path in Path("/sys/fs/cgroup").rglob(cell.name)]
+        assert groups
+    until(lambda: not made.exists() and not any(group.exists() for group in groups), 30, "nothing of them is left")
+
+
 def test_commands_run_inside_a_fork_with_its_walls(stage):
     before = set(_forks(stage))
     call = snapshots.Warm().wait.spawn(20)

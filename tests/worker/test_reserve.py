@@ -102,7 +102,7 @@ def idle(monkeypatch) -> None:
     monkeypatch.setattr(reserve, "SETTLED", 0.0)
 
 
-def test_forks_are_made_ahead_one_by_one_and_in_half_of_the_time(idle, monkeypatch):
+def test_forks_are_made_ahead_one_by_one_and_in_a_third_of_the_time(idle, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(spare.time, "monotonic", lambda: now[0])
     turns = spare.Spare()
@@ -110,8 +110,9 @@ def test_forks_are_made_ahead_one_by_one_and_in_half_of_the_time(idle, monkeypat
     with turns.used():
         assert not turns.is_now(10, 0) and turns.is_now(0, 0)
         now[0] += 3
+    now[0] += 5.9
     assert not turns.is_now(10, 0)
-    now[0] += 3
+    now[0] += 0.2
     assert turns.is_now(10, 0)
     with turns.wanted():
         assert not turns.is_now(10, 0)

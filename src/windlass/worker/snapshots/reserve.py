@@ -19,7 +19,7 @@ EACH = 6 * 1024 * 1024  # bytes of a fork that nobody has measured, and the leas
 AT_ONCE = 2.0  # seconds in which a burst is wanted
 BURST = 300.0  # seconds for which it is proof
 RECENT = 120.0  # seconds for which a use gives hope
-SETTLED = 1.0  # seconds without a wish after which there is time for what is only hoped
+SETTLED = 2.0  # seconds without a wish after which there is time for what is only hoped
 _PART = 50  # of the machine's memory, for all that wait
 _QUIET = 0.3  # of the processors' time: when less is idle, nothing is made ahead
 

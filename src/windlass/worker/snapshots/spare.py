@@ -9,6 +9,7 @@ from windlass.kit import files
 from windlass.worker.snapshots import reserve
 
 _WINDOW = 0.08  # seconds: the kernel counts in hundredths
+_REST = 2.0  # times as long as one took, until the next one
 _IDLE = (3, 4)  # of the words of /proc/stat: idle, and waiting for a disk
 
 
@@ -37,7 +38,7 @@ def _count() -> tuple[int, int]:
 
 
 class Spare:
-    """Forks are made ahead one by one, by all templates together, and in no more than half of the time."""
+    """Forks are made ahead one by one, by all templates together, and in no more than a third of the time."""
 
     def __init__(self) -> None:
         self._processors = Processors()
@@ -66,10 +67,10 @@ class Spare:
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:
-        """One is made in the block. As long as that took, it is others' turn."""
+        """One is made in the block. Twice as long as that took, it is others' turn."""
         began, self._busy = time.monotonic(), True
         try:
             yield
         finally:
             now = time.monotonic()
-            self._busy, self._next_at = False, now + (now - began)
+            self._busy, self._next_at = False, now + _REST * (now - began)

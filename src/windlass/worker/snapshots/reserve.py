@@ -80,16 +80,17 @@ def _hoped(of: Known) -> int:
 def _deal(given: dict[str, int], templates: Mapping[str, Known], room: int, wish: Callable[[Known], int]) -> None:
     """One to each in turn, as long as somebody wishes more and it fits."""
     sizes = {name: max(of.each, EACH) for name, of in templates.items()}
-    used = sum(sizes[name] * count for name, count in given.items())
+    left = MOST - sum(given.values())
+    room -= sum(sizes[name] * count for name, count in given.items())
     wishing = sorted(templates, key=lambda name: templates[name].idle)
     while wishing:
         for name in list(wishing):
-            fits = sum(given.values()) < MOST and used + sizes[name] <= room
-            if not fits or given[name] >= wish(templates[name]):
+            if left <= 0 or sizes[name] > room or given[name] >= wish(templates[name]):
                 wishing.remove(name)
                 continue
             given[name] += 1
-            used += sizes[name]
+            left -= 1
+            room -= sizes[name]
 
 
 def ceiling(most: int, request: int, memory: int) -> int:

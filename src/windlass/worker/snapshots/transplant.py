@@ -175,8 +175,7 @@ class _Held:
         self._poke(vector, struct.pack("=QQ", byte, 1))
         self.call(_RECVMSG, socket, message, _DONTWAIT | _CLOEXEC)
         data = os.pread(self._memory, 16 + 4 * count, control)
-        size, _, kind = struct.unpack_from("=QII", data)
-        if kind != _SCM_RIGHTS or size != len(data):
+        if len(data) != 16 + 4 * count or struct.unpack_from("=QII", data)[::2] != (len(data), _SCM_RIGHTS):
             raise OSError(0, "the namespaces did not reach the fork")
         return list(struct.unpack_from(f"={count}I", data, 16))
 
@@ -196,7 +195,8 @@ class _Held:
         return place
 
     def _poke(self, place: int, data: bytes) -> None:
-        os.pwrite(self._memory, data, place)
+        if os.pwrite(self._memory, data, place) != len(data):
+            raise OSError(0, "the fork has no memory below its stack")
 
     def restore(self) -> None:
         regs = self._saved

@@ -80,20 +80,27 @@ def test_where_memory_is_scarce_only_the_least_wait():
     assert shares(scarce=True, a=known(proven=50), b=known()) == {"a": reserve.LEAST, "b": reserve.LEAST}
 
 
-def timely(waiting: int, *, proven: int = 0, calls: int = 0, settled: float = 10.0, idle: float = 0.9) -> bool:
-    return reserve.timely(waiting, proven, calls=calls, settled=settled, idle=idle)
+def timely(waiting: int, **more: Any) -> bool:
+    return reserve.timely(waiting, **{"proven": 0, "calls": 0, "rested": True, "settled": 9.0, "idle": 0.9, **more})
 
 
-def test_the_least_are_made_at_once_and_all_others_when_the_machine_has_little_else_to_do():
-    assert timely(reserve.LEAST - 1, calls=9, settled=0.0, idle=0.0)
-    assert timely(reserve.LEAST)
-    assert not timely(reserve.LEAST, calls=1)
-    assert not timely(reserve.LEAST, idle=0.4)
+BUSY = {"rested": False, "settled": 0.0, "idle": 0.0}
 
 
-def test_what_is_only_hoped_waits_until_nobody_has_wanted_a_fork_for_a_while():
-    assert not timely(10, settled=0.5)
-    assert timely(10, proven=11, settled=0.5)
+def test_the_least_are_made_at_once():
+    assert timely(reserve.LEAST - 1, calls=9, **BUSY)
+
+
+def test_what_is_proven_is_made_as_soon_as_no_call_waits():
+    assert timely(10, proven=11, **BUSY)
+    assert not timely(10, proven=11, calls=1)
+    assert not timely(11, proven=11, **BUSY)
+
+
+def test_what_is_only_hoped_waits_for_calls_for_its_turn_for_quiet_and_for_an_idle_machine():
+    assert timely(10)
+    for why in ({"calls": 1}, {"rested": False}, {"settled": 1.5}, {"idle": 0.4}):
+        assert not timely(10, **why), why
 
 
 @pytest.fixture
@@ -102,7 +109,7 @@ def idle(monkeypatch) -> None:
     monkeypatch.setattr(reserve, "SETTLED", 0.0)
 
 
-def test_forks_are_made_ahead_one_by_one_and_in_a_third_of_the_time(idle, monkeypatch):
+def test_hoped_forks_are_made_one_by_one_and_in_a_third_of_the_time(idle, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(spare.time, "monotonic", lambda: now[0])
     turns = spare.Spare()

@@ -5,7 +5,8 @@
     hoped    of a template that was used lately: as many as there is room for, so that its first burst finds some, too
 
 The room is one for all templates of a machine, in number and in memory. Templates share it in equal parts; proven
-wishes come before hoped ones. What is beyond ``LEAST`` is made one by one while the machine has little else to do.
+wishes come before hoped ones. What is proven is made again as soon as no call waits, what is hoped one by one while the
+machine has little else to do.
 """
 from __future__ import annotations
 
@@ -100,9 +101,12 @@ def ceiling(most: int, request: int, memory: int) -> int:
     return min(most, fit) if most else fit
 
 
-def timely(waiting: int, proven: int, *, calls: int, settled: float, idle: float) -> bool:
+def timely(waiting: int, proven: int, *, calls: int, rested: bool, settled: float, idle: float) -> bool:
     """Whether it is the time to make another one, with so many ``waiting`` already. ``calls``: how many wait for a fork
-    now. ``settled``: seconds since the last one was wanted. ``idle``: the part of the processors' time that is free."""
+    now. ``rested``: the one before is done, and others had their turn. ``settled``: seconds since the last one was wanted.
+    ``idle``: the part of the processors' time that is free."""
     if waiting < LEAST:
         return True
-    return not calls and idle >= _QUIET and (waiting < proven or settled >= SETTLED)
+    if calls:
+        return False
+    return waiting < proven or (rested and settled >= SETTLED and idle >= _QUIET)

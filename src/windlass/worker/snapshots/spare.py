@@ -38,7 +38,8 @@ def _count() -> tuple[int, int]:
 
 
 class Spare:
-    """Forks are made ahead one by one, by all templates together, and in no more than a third of the time."""
+    """What is only hoped to be of use is made one by one, by all templates together, and in no more than a third of the
+    time."""
 
     def __init__(self) -> None:
         self._processors = Processors()
@@ -60,10 +61,9 @@ class Spare:
     def is_now(self, waiting: int, proven: int) -> bool:
         """Whether a template with so many forks ``waiting`` may make one more."""
         now = time.monotonic()
-        if waiting >= reserve.LEAST and (self._busy or now < self._next_at):
-            return False
-        idle = self._processors.idle()
-        return reserve.timely(waiting, proven, calls=self._calls, settled=now - self._wanted_at, idle=idle)
+        rested = not self._busy and now >= self._next_at
+        settled, idle = now - self._wanted_at, self._processors.idle()
+        return reserve.timely(waiting, proven, calls=self._calls, rested=rested, settled=settled, idle=idle)
 
     @contextlib.contextmanager
     def used(self) -> Iterator[None]:

@@ -103,8 +103,8 @@ def ceiling(most: int, request: int, memory: int) -> int:
 
 def timely(waiting: int, proven: int, *, calls: int, rested: bool, settled: float, idle: float) -> bool:
     """Whether it is the time to make another one, with so many ``waiting`` already. ``calls``: how many wait for a fork
-    now. ``rested``: the one before is done, and others had their turn. ``settled``: seconds since the last one was wanted.
-    ``idle``: the part of the processors' time that is free."""
+    now. ``rested``: the one before is done, and others had their turn. ``settled``: seconds since the last one was
+    wanted. ``idle``: the part of the processors' time that is free."""
     if waiting < LEAST:
         return True
     if calls:

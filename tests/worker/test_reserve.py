@@ -169,3 +169,20 @@ def test_a_family_has_its_share_ready_gives_back_what_is_too_much_and_all_at_its
         assert (held.made, held.closed) == (6, 5)
 
     asyncio.run(scene())
+
+
+def test_who_was_just_taken_is_not_late_for_one_that_is_made_again(monkeypatch):
+    async def scene() -> None:
+        family, held = families.Family("kind", Path("/nowhere"), PLAN), _Held()
+        filling = asyncio.ensure_future(family.fill(held.make, lambda: reserve.LEAST, spare.Spare()))
+        await _until(lambda: held.made == reserve.LEAST)
+        began = time.monotonic()
+        ready = await family.take()
+        family._say = lambda body: None  # type: ignore[method-assign]
+        family.go(ready._replace(folder=type("Folder", (), {"log": ""})()), "ta-1")
+        await _until(lambda: held.made > reserve.LEAST)
+        assert time.monotonic() - began >= 0.2
+        family.close()
+        await filling
+
+    asyncio.run(scene())

@@ -40,6 +40,7 @@ _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go 
 _LOOK = 5.0
 _RETRY = 1.0
 _CALM = 0.2  # seconds after a fork began in which none is made for later
+_GENTLE = 0.05  # seconds between forks that are given back
 _PATIENCE = 0.2  # seconds between looks for spare time
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
@@ -100,6 +101,7 @@ class Family:
         self._lost: set[str] = set()
         """Cells whose fork has ended before it was a container."""
         self._wanted = asyncio.Event()
+        self._due = True
         self._make: Callable[[], Awaitable[Cell]] | None = None
         self._spare = spare.Spare()
         self._told = False
@@ -174,13 +176,17 @@ class Family:
 
     async def _step(self, make: Callable[[], Awaitable[Cell]], share: int) -> float | None:
         """One more, or one less. The seconds after which it is time to look again; None where all is as it shall be."""
-        waiting = len(self._cells)
+        waiting, proven = len(self._cells), self._demand.proven(time.monotonic())
         if waiting > share:
             await self._cells.pop().held.aclose()
-            return 0
+            return _GENTLE
         if waiting == share:
             return None
-        if not self._spare.is_now(waiting, self._demand.proven(time.monotonic())):
+        if waiting >= max(proven, reserve.LEAST):
+            self._due = False
+        elif not self._due:
+            return None  # who has just been taken shall not be late for one more
+        if not self._spare.is_now(waiting, proven):
             return _PATIENCE
         with self._spare.used():
             self._cells.append(await make())
@@ -194,6 +200,11 @@ class Family:
     def look(self) -> None:
         """From time to time: weigh what waits, and give back what waits for nobody any more."""
         self._each = max((ready.group.used() for ready in self._cells), default=self._each)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """It is time to make again what was taken."""
+        self._due = True
         self._wanted.set()
 
     async def _bury(self) -> None:
@@ -244,7 +255,7 @@ class Family:
 
     def go(self, ready: Cell, name: str) -> None:
         """Let it run as this container. The next one is made later: that would make it late. Raises ``Cold``."""
-        asyncio.get_running_loop().call_later(_CALM, self._wanted.set)
+        asyncio.get_running_loop().call_later(_CALM, self._refresh)
         if ready.name in self._lost:
             self._lost.remove(ready.name)
             raise Cold("the fork has ended before it began")
@@ -270,7 +281,7 @@ class Family:
             self._template(body["template"])
         elif "lost" in body:
             self._lost.add(body["lost"])
-            self._wanted.set()
+            self._refresh()
         else:
             return False
         return True

@@ -1,11 +1,13 @@
 """Figures of memory snapshots, through the public SDK, against the platform that is up.
 
-    python bench/snapshots.py [--starts 60] [--burst 100] [--json FILE]
+    python bench/snapshots.py [--starts 60] [--burst 100] [--quiet 15] [--json FILE]
 
 * start: from just before the call is made to the first line of user code in a new container. That is more than the
   decision to start one: it holds the way of the call through client and server, too. numpy is imported in the template.
 * cold: the same without a snapshot.
-* burst: as many containers at once, until user code runs in the last.
+* burst: as many containers at once, until user code runs in the last; the first burst of a template that was used once,
+  and then was left alone for some quiet seconds, in which forks were made that wait (so many of them, so big).
+* unprepared: the same right after the first call of a template: of the forks only the least wait.
 * memory: what one more idle fork adds (``Private_*`` of all processes in it, as the host counts).
 * once: a hook of 1.5 s with ``snap=True`` in several containers.
 
@@ -46,6 +48,11 @@ def together(seconds: float) -> tuple[float, str]:
     return at, os.environ["MODAL_TASK_ID"]
 
 
+@app.function(image=image, enable_memory_snapshot=True, single_use_containers=True)
+def together_at_once(seconds: float) -> tuple[float, str]:
+    return time.time(), time.sleep(seconds) or os.environ["MODAL_TASK_ID"]
+
+
 @app.cls(enable_memory_snapshot=True, single_use_containers=True)
 class Slow:
     @windlass.enter(snap=True)
@@ -71,11 +78,23 @@ def starts(function: Any, count: int) -> dict[str, float]:
     }  # fmt: skip
 
 
-def burst(count: int) -> dict[str, float]:
+def burst(count: int, quiet: float) -> dict[str, float]:
     """Seconds until user code runs in each of ``count`` containers."""
     together.remote(0)
+    time.sleep(quiet)
+    waiting = _private("ce-")
+    each = statistics.median(waiting.values()) if waiting else 0
+    return {"waited": len(waiting), "private_kib_of_waiting": each, **_begun(together, count)}
+
+
+def unprepared(count: int) -> dict[str, float]:
+    together_at_once.remote(0)
+    return _begun(together_at_once, count)
+
+
+def _begun(function: Any, count: int) -> dict[str, float]:
     asked = time.time()
-    begins = list(together.map([30.0] * count))
+    begins = list(function.map([30.0] * count))
     return {"containers": len({task for _, task in begins}), "seconds": max(at for at, _ in begins) - asked}
 
 
@@ -91,8 +110,8 @@ def memory() -> dict[str, float]:
     return {"private_kib": sizes.get(task, 0)}
 
 
-def _private() -> dict[str, int]:
-    """By container: of all processes in its pid namespace, so of ours there, too."""
+def _private(prefix: str = "ta-") -> dict[str, int]:
+    """By container, or by waiting fork (``ce-``): of all processes in its pid namespace, so of ours there, too."""
     sizes: dict[str, int] = {}
     names: dict[str, str] = {}
     for entry in Path("/proc").iterdir():
@@ -105,7 +124,7 @@ def _private() -> dict[str, int]:
                 continue
             sizes[inside] = sizes.get(inside, 0) + sum(int(n.split()[1]) for n in lines if n.startswith("Private_"))
             for line in groups.splitlines():
-                names.update({part: inside for part in line.split("/") if part.startswith("ta-")})
+                names.update({part: inside for part in line.split("/") if part.startswith(prefix)})
     return {name: sizes[inside] for name, inside in names.items()}
 
 
@@ -123,12 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--starts", type=int, default=60)
     parser.add_argument("--burst", type=int, default=100)
-    parser.add_argument("--only", default="start,cold,memory,once,burst")
+    parser.add_argument("--quiet", type=float, default=15.0)
+    parser.add_argument("--only", default="start,cold,memory,once,burst,unprepared")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     ways = {
         "start": lambda: starts(begun, options.starts), "cold": lambda: starts(begun_cold, max(2, options.starts // 6)),
-        "memory": memory, "once": lambda: once(5), "burst": lambda: burst(options.burst),
+        "memory": memory, "once": lambda: once(5), "burst": lambda: burst(options.burst, options.quiet),
+        "unprepared": lambda: unprepared(options.burst),
     }  # fmt: skip
     figures: dict[str, Any] = {}
     with app.run():

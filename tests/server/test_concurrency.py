@@ -272,6 +272,14 @@ def test_containers_are_counted_in_units(load, seconds, wanted):
     assert scale.needed(sample) == wanted
 
 
+@pytest.mark.parametrize(("single", "wanted"), [(True, 100), (False, 1)])
+def test_inputs_that_have_a_container_each_anyway_do_not_wait_for_one_that_runs(single, wanted):
+    sample = scale.Sample(
+        queued=100, busy=0, seconds=0.001, elapsed=0.0, active=True, minimum=0, maximum=0, buffer=0, single=single
+    )
+    assert scale.needed(sample) == wanted
+
+
 async def narrow(runner, slots: int) -> None:
     await runner.peer.request("runner.slots", {"slots": slots})
 

@@ -7,6 +7,7 @@ import errno
 import os
 import re
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import leftovers
 from programs import snapshots
 from stage import until
+from windlass.worker.snapshots import spare
 
 WALLS = ("NoNewPrivs", "Seccomp", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")
 REASONS = {
@@ -194,6 +196,25 @@ def test_templates_go_with_their_app(stage):
         assert snapshots.passing.remote().startswith("ta-")
         made = until(lambda: _families(stage, "test-snapshots-spare"), what="a template")
     until(lambda: not any(path.exists() for path in made), 30, "the template is gone")
+
+
+def test_a_template_that_was_used_once_has_forks_for_a_first_burst_and_gives_them_back_with_its_end(stage):
+    with snapshots.spare.run():
+        assert snapshots.passing.remote().startswith("ta-")
+        (made,) = until(lambda: _families(stage, "test-snapshots-spare"), what="a template")
+        # What waits at least would be two: these are made when the machine has a moment.
+        cells, idle = [], 0.0
+        processors, deadline = spare.Processors(), time.monotonic() + 60
+        while len(cells) < 5 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            idle += processors.idle() > 0.6
+            cells = [*(made / "cells").iterdir()]
+        if len(cells) < 5 and idle < 20:
+            pytest.skip("the machine has no time to spare")
+        assert len(cells) >= 5
+        groups = [path for cell in cells for path in Path("/sys/fs/cgroup").rglob(cell.name)]
+        assert groups
+    until(lambda: not made.exists() and not any(group.exists() for group in groups), 30, "nothing of them is left")
 
 
 def test_commands_run_inside_a_fork_with_its_walls(stage):

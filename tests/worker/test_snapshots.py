@@ -156,21 +156,6 @@ def _in_child(function) -> Any:
         return json.loads(answer.read())
 
 
-def test_as_many_forks_wait_as_were_wanted_at_once_lately():
-    demand = families.Demand()
-    assert demand.reserve(0.0, scarce=False) == 2
-    for n in range(20):
-        demand.note(100 + n / 20)
-    assert demand.reserve(150.0, scarce=False) == 20
-    assert demand.reserve(150.0, scarce=True) == 2
-    demand.note(200.0)
-    assert demand.reserve(400.0, scarce=False) == 20
-    assert demand.reserve(402.0, scarce=False) == 2
-    for n in range(100):
-        demand.note(500 + n / 1000)
-    assert demand.reserve(501.0, scarce=False) == 48
-
-
 def test_templates_go_when_they_are_idle_old_or_in_the_way():
     assert not families.spent(200, 3600, scarce=False)
     assert families.spent(301, 3600, scarce=False)

@@ -125,6 +125,10 @@ class Cgroup:
         text = self._memory("memory.limit_in_bytes", "memory.max")
         return int(text) if text.isdigit() else None
 
+    def used(self) -> int:
+        """Bytes of memory that it uses now (0 where nobody counts)."""
+        return int(self._memory("memory.usage_in_bytes", "memory.current") or 0)
+
     def peak(self) -> int:
         """The most bytes of memory that it used at once (0 where nobody counts)."""
         text = self._memory("memory.max_usage_in_bytes", "memory.peak") or self._memory("", "memory.current")

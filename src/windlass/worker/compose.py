@@ -71,7 +71,7 @@ async def isolated(
         await builder.sweep()
         await trees.sweep()
         living = [*folders.known(place.inside), *folders.known(place.inside, families.KIND)]
-        templates = await held.enter_async_context(families.Families(place.inside))
+        templates = await held.enter_async_context(families.Families(place.inside, memory=memory))
         if not living:
             await shared.prune()
         alien.retain(living)

@@ -245,11 +245,12 @@ class Containers:
 
     def sandbox(self, container_id: str) -> box.Home:
         folder = folders.Folder(self._parts.root, container_id)
+        asked = box.load(folder) if folder.path.is_dir() else None  # first: most that are asked about are no sandboxes
         record = folder.read()
-        if record is None or not folders.alive(record["pid"], record["pid_start"]):
+        if asked is None or record is None or not folders.alive(record["pid"], record["pid_start"]):
             raise exception.ConflictError(f"sandbox {container_id} does not run")
         doors = [str(door) for door in self._parts.cgroups.find(container_id).doors]
-        return box.Home(folder, record, box.load(folder), doors)
+        return box.Home(folder, record, asked, doors)
 
     @property
     def starter(self) -> starting.Starting:

@@ -206,6 +206,7 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
         buffer=function.autoscaler["buffer_containers"],
         unit=capacity.average(allowed, [c.slots for c in function.containers.values()]),
         startup=function.startup,
+        single=function.spec["single_use"],
     )
     return scale.in_clusters(sample, function.spec["cluster"]["size"]) if "cluster" in function.spec else sample
 

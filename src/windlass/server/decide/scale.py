@@ -37,7 +37,7 @@ class Sample(NamedTuple):
     ``busy``: inputs that run; ``seconds``: how long one ran lately, None when unknown; ``elapsed``: how long
     containers have been running by now, on average, for each input they hold. ``active``: something was queued or ran
     within the scale-down window. ``unit``: inputs that one container is planned with: side by side, or as a batch.
-    ``startup``: how long a container lately took to start, None before the first.
+    ``startup``: how long a container lately took to start, None before the first. ``single``: containers are used once.
     """
 
     queued: int
@@ -50,6 +50,7 @@ class Sample(NamedTuple):
     buffer: int
     unit: int = 1
     startup: float | None = None
+    single: bool = False
 
 
 def needed(sample: Sample, policy: Policy = POLICY) -> int:
@@ -73,7 +74,7 @@ def in_clusters(sample: Sample, size: int) -> Sample:
 
 
 def _for_load(load: int, sample: Sample, policy: Policy) -> int:
-    if sample.seconds is None:
+    if sample.seconds is None or sample.single:
         return load
     # What ran in a moment until now may take long from now on: then what runs shows it before it ends.
     seconds = max(sample.seconds, sample.elapsed) if sample.elapsed >= LONG else sample.seconds

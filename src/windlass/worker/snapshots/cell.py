@@ -123,7 +123,8 @@ class Maker:
 
 def _kept(source: str) -> int:
     """What a mount forbids already may not be allowed again from inside a user namespace."""
-    return sum(flag for flag, mounted in linux._KEPT.items() if os.statvfs(source).f_flag & mounted)
+    had = os.statvfs(source).f_flag
+    return sum(flag for flag, mounted in linux._KEPT.items() if had & mounted)
 
 
 def _serve(talk: socket.socket, userns: int, *, once: bool) -> NoReturn:

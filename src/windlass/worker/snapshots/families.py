@@ -9,7 +9,6 @@ group holds the memory that its forks share; it has the function's own limit.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import hashlib
 import json
@@ -28,7 +27,7 @@ from windlass.kit import ids, tasks
 from windlass.wire.messages import containers
 from windlass.worker import cgroups, linux, network, packets, spec
 from windlass.worker import folder as folders
-from windlass.worker.snapshots import cell, keeper, transplant
+from windlass.worker.snapshots import cell, keeper, reserve, spare, transplant
 
 _log = logging.getLogger(__name__)
 KIND = folders.FAMILIES
@@ -36,17 +35,19 @@ CELLS = "cells"
 DOOR = "/__windlass/family"
 _IDLE = 300.0  # seconds without a new fork after which a template goes
 _OLD = 7 * 86400.0
-_READY = 2  # forks of one template that wait to be wanted, at least
-_RESERVE = 48  # at most, where that many were wanted at once lately
-_AT_ONCE = 2.0  # seconds in which they were
 _MOST = 16  # templates on one machine
 _SCARCE = 0.05  # of the machine's memory: when less is free, idle templates go first
 _LOOK = 5.0
 _RETRY = 1.0
-_CALM = 0.2
+_CALM = 0.2  # seconds after a fork began in which none is made for later
+_GENTLE = 0.05  # seconds between forks that are given back
+_PATIENCE = 0.2  # seconds between looks for spare time
 _AGAIN = 60.0  # seconds after which a template that failed is tried again
 _FORK_TIME = 15.0
 _KEEPER_TIME = 20.0
+_REMEMBERED = 1000
+_MIB = 1024 * 1024
+_REQUEST = 128  # MiB of a container that asks for none, as the server reckons
 
 
 class Cold(Exception):
@@ -77,33 +78,13 @@ class Cell(NamedTuple):
     held: contextlib.AsyncExitStack
 
 
-class Demand:
-    """How many forks are to wait: as many as were wanted at once in the last minutes. Another burst finds them made."""
-
-    def __init__(self) -> None:
-        self._taken: collections.deque[float] = collections.deque()
-        self._most = 0
-        self._most_at = 0.0
-
-    def note(self, now: float) -> None:
-        """One is wanted."""
-        self._taken.append(now)
-        while self._taken[0] < now - _AT_ONCE:
-            self._taken.popleft()
-        if len(self._taken) >= self._most or now > self._most_at + _IDLE:
-            self._most, self._most_at = len(self._taken), now
-
-    def reserve(self, now: float, *, scarce: bool) -> int:
-        """``scarce``: the machine's memory is."""
-        most = 0 if scarce or now > self._most_at + _IDLE else self._most
-        return max(_READY, min(most, _RESERVE))
-
-
 class Family:
     """One template and its keeper."""
 
-    def __init__(self, kind: str, root: Path, plan: containers.ContainerPlan) -> None:
+    def __init__(self, kind: str, root: Path, plan: containers.ContainerPlan, *, ceiling: int = reserve.MOST) -> None:
+        """``ceiling``: how many containers there may be of it at once."""
         self.kind = kind
+        self._ceiling = ceiling
         self.function_id = plan["function_id"]
         self.id = ids.new("te")
         self.folder = folders.Folder(root, self.id, kind=KIND)
@@ -114,12 +95,15 @@ class Family:
         self.over = False
         self._talk: packets.Conversation | None = None
         self._cells: list[Cell] = []
-        self._demand = Demand()
-        self._scarce = False
+        self._demand = reserve.Demand()
+        self._each = 0
+        """Bytes of memory of a fork that waits."""
         self._lost: set[str] = set()
         """Cells whose fork has ended before it was a container."""
         self._wanted = asyncio.Event()
+        self._due = True
         self._make: Callable[[], Awaitable[Cell]] | None = None
+        self._spare = spare.Spare()
         self._told = False
 
     @property
@@ -164,11 +148,12 @@ class Family:
             self._talk.close("the template was given up")
         self._fail("the template was given up")
 
-    async def fill(self, make: Callable[[], Awaitable[Cell]]) -> None:
-        """Keep some forks ready until there shall be no more."""
+    async def fill(self, make: Callable[[], Awaitable[Cell]], share: Callable[[], int], time_for: spare.Spare) -> None:
+        """Keep ``share()`` forks ready, made when there is ``time_for`` it, until there shall be no more."""
         self._make = make
+        self._spare = time_for
         try:
-            await self._refill(make)
+            await self._refill(make, share)
         except asyncio.CancelledError as exc:
             for ready in self._cells:  # the worker ends: the next one sees to what they hold
                 await ready.held.__aexit__(type(exc), exc, exc.__traceback__)
@@ -176,29 +161,51 @@ class Family:
         while self._cells:
             await self._cells.pop().held.aclose()
 
-    async def _refill(self, make: Callable[[], Awaitable[Cell]]) -> None:
+    async def _refill(self, make: Callable[[], Awaitable[Cell]], share: Callable[[], int]) -> None:
         while not self.over:
             self._wanted.clear()
             try:
                 await self._bury()
-                while len(self._cells) < self._reserve() and not self.over:
-                    self._cells.append(await make())
-                while len(self._cells) > self._reserve():
-                    await self._cells.pop().held.aclose()
+                pause = await self._step(make, share())
             except (Cold, exception.Error, OSError) as exc:
                 _log.warning("a cell of %s: %s", self.id, exc)
                 await asyncio.sleep(_RETRY)
                 continue
-            await self._wanted.wait()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), pause)
 
-    def _reserve(self) -> int:
-        return self._demand.reserve(time.monotonic(), scarce=self._scarce)
+    async def _step(self, make: Callable[[], Awaitable[Cell]], share: int) -> float | None:
+        """One more, or one less. The seconds after which it is time to look again; None where all is as it shall be."""
+        waiting, proven = len(self._cells), self._demand.proven(time.monotonic())
+        if waiting > share:
+            await self._cells.pop().held.aclose()
+            return _GENTLE
+        if waiting == share:
+            return None
+        if waiting >= max(proven, reserve.LEAST):
+            self._due = False
+        elif not self._due:
+            return None  # who has just been taken shall not be late for one more
+        if not self._spare.is_now(waiting, proven):
+            return _PATIENCE
+        with self._spare.used():
+            self._cells.append(await make())
+        return 0
 
-    def look(self, *, scarce: bool) -> None:
-        """From time to time: give back what waits for nobody any more."""
-        self._scarce = scarce
-        if len(self._cells) > self._reserve():
-            self._wanted.set()
+    def known(self) -> reserve.Known:
+        """What is to be known for its share of the forks that wait."""
+        now = time.monotonic()
+        return reserve.Known(self._demand.proven(now), now - self.used_at, self._ceiling, self._each)
+
+    def look(self) -> None:
+        """From time to time: weigh what waits, and give back what waits for nobody any more."""
+        self._each = max((ready.group.used() for ready in self._cells), default=self._each)
+        self._refresh()
+
+    def _refresh(self) -> None:
+        """It is time to make again what was taken."""
+        self._due = True
+        self._wanted.set()
 
     async def _bury(self) -> None:
         """Give back the cells whose forks have ended."""
@@ -213,14 +220,15 @@ class Family:
         self._demand.note(self.used_at)
         if self.over or self._make is None:
             raise Cold("its template has ended")
-        ready = next((known for known in self._cells if known.name not in self._lost), None)
-        if ready is None:
-            try:
-                return await self._make()
-            except OSError as exc:
-                raise Cold(f"it could not be forked: {exc}") from None
-        self._cells.remove(ready)
-        return ready
+        with self._spare.wanted():
+            ready = next((known for known in self._cells if known.name not in self._lost), None)
+            if ready is None:
+                try:
+                    return await self._make()
+                except OSError as exc:
+                    raise Cold(f"it could not be forked: {exc}") from None
+            self._cells.remove(ready)
+            return ready
 
     async def furnish(self, name: str, plan: cell.Plan) -> int:
         """Have a cell made; the pid of its first process. Raises ``Cold``."""
@@ -247,7 +255,7 @@ class Family:
 
     def go(self, ready: Cell, name: str) -> None:
         """Let it run as this container. The next one is made later: that would make it late. Raises ``Cold``."""
-        asyncio.get_running_loop().call_later(_CALM, self._wanted.set)
+        asyncio.get_running_loop().call_later(_CALM, self._refresh)
         if ready.name in self._lost:
             self._lost.remove(ready.name)
             raise Cold("the fork has ended before it began")
@@ -273,7 +281,7 @@ class Family:
             self._template(body["template"])
         elif "lost" in body:
             self._lost.add(body["lost"])
-            self._wanted.set()
+            self._refresh()
         else:
             return False
         return True
@@ -308,15 +316,20 @@ class Refusal:
 
 
 class Families:
-    """All templates of this machine."""
+    """All templates of this machine. ``memory``: its bytes."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, memory: int) -> None:
         self._root = root
         self._launcher: Launcher | None = None
         self._known: dict[str, Family] = {}
         self._refused: dict[str, Refusal] = {}
         """By kind."""
+        self._kinds: dict[str, str] = {}
+        """Of containers that are about to be made."""
         self._tasks = tasks.Tasks()
+        self._memory = memory
+        self._spare = spare.Spare()
+        self._scarce = False
         (root / KIND).mkdir(exist_ok=True)
         (root / KIND).chmod(0o711)
 
@@ -345,7 +358,10 @@ class Families:
 
     async def settle(self, plan: containers.ContainerPlan) -> None:
         """Wait until it is known whether there is a template of this kind; one is made where there is none."""
-        await self._settled(kind_of(plan), plan)
+        if len(self._kinds) >= _REMEMBERED:
+            self._kinds.clear()  # of some that were stopped before they began
+        kind = self._kinds[plan["container_id"]] = kind_of(plan)
+        await self._settled(kind, plan)
 
     async def _settled(self, kind: str, plan: containers.ContainerPlan) -> None:
         if self._refusal(kind) is not None:
@@ -367,7 +383,7 @@ class Families:
 
     async def of(self, plan: containers.ContainerPlan) -> Family:
         """The template of this kind. Raises ``Cold``."""
-        kind = kind_of(plan)
+        kind = self._kinds.pop(plan["container_id"], "") or kind_of(plan)
         await self._settled(kind, plan)
         if (refusal := self._refusal(kind)) is not None:
             raise Cold(refusal.tell())
@@ -388,7 +404,7 @@ class Families:
                 other.close()
         for other in sorted(self._known.values(), key=lambda f: f.used_at)[: max(0, len(self._known) + 1 - _MOST)]:
             other.close()
-        family = self._known[kind] = Family(kind, self._root, plan)
+        family = self._known[kind] = Family(kind, self._root, plan, ceiling=_ceiling(plan, self._memory))
         self._tasks.start(self._live(family, plan), f"template {family.id}")
         return family
 
@@ -414,16 +430,27 @@ class Families:
             await asyncio.shield(family.reached)
         except Cold:
             return
-        await family.fill(lambda: launcher.cell(plan, family))
+        await family.fill(lambda: launcher.cell(plan, family), lambda: self._share(family), self._spare)
+
+    def _share(self, family: Family) -> int:
+        """How many forks of it may wait beside those of others."""
+        living = {one.id: one.known() for one in self._known.values() if one.reached.done() and not one.over}
+        return reserve.shares(living, self._memory, scarce=self._scarce).get(family.id, 0)
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK)
-            now, scarce = time.monotonic(), _memory_is_scarce()
+            now, self._scarce = time.monotonic(), _memory_is_scarce()
             for family in list(self._known.values()):
-                if family.reached.done() and spent(now - family.used_at, now - family.made_at, scarce=scarce):
+                if family.reached.done() and spent(now - family.used_at, now - family.made_at, scarce=self._scarce):
                     family.close()
-                family.look(scarce=scarce)
+                family.look()
+
+
+def _ceiling(plan: containers.ContainerPlan, memory: int) -> int:
+    bounds = plan["runner"]["spec"].get("autoscaler") or {}
+    request = plan.get("memory_request") or _REQUEST
+    return reserve.ceiling(bounds.get("max_containers", 0), request * _MIB, memory)
 
 
 def spent(idle: float, age: float, *, scarce: bool) -> bool:

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, TypedDict
 
+from windlass.kit import files
 from windlass.worker import linux
 from windlass.worker.snapshots import cell, transplant
 
@@ -290,8 +291,7 @@ class Keeper:
 
     def _inside(self, pid: int, first: int) -> bool:
         try:
-            ours, its = Path(f"/proc/{pid}/ns"), Path(f"/proc/{first}/ns")
-            return all((ours / kind).readlink() == (its / kind).readlink() for kind in KINDS)
+            return all(_namespace(pid, kind) == _namespace(first, kind) for kind in KINDS)
         except OSError:
             return False
 
@@ -353,10 +353,14 @@ def _deliver(fork: Fork) -> tuple[int, int]:
     return len(KINDS), len(fork.doors)
 
 
+def _namespace(pid: int, kind: str) -> str:
+    return os.readlink(f"/proc/{pid}/ns/{kind}")  # noqa: PTH115
+
+
 def _limited(pid: int, fork: Fork) -> bool:
     """Whether it is in its control groups: others may share the memory in which it was told to go there."""
-    groups = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    return sum(line.endswith(f"/{fork.cell}") for line in groups) >= len(fork.doors)
+    groups = files.read(f"/proc/{pid}/cgroup").splitlines()
+    return sum(line.endswith(f"/{fork.cell}".encode()) for line in groups) >= len(fork.doors)
 
 
 def _set_hostname(first: int, name: str) -> None:
@@ -387,8 +391,8 @@ def _packet(connection: socket.socket) -> Any:
 
 def _numbers(pid: int) -> list[int]:
     """The pids of a process, from our namespace inwards."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("NSpid:"):
+    for line in files.read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
             return [int(word) for word in line.split()[1:]]
     return [pid]
 

@@ -16,7 +16,8 @@ import platform
 import signal
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+
+from windlass.kit import files
 
 MACHINE = "x86_64"
 KEY_WORDS = 4  # of 64 bits: third to sixth argument of setns
@@ -25,7 +26,7 @@ _GETREGS, _SETREGS, _SYSCALL, _DETACH, _SEIZE, _INTERRUPT = 12, 13, 24, 17, 0x42
 _SYSGOOD, _EXITKILL = 0x1, 0x100000
 _ALL = 0x40000000  # __WALL
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
-_WRITE, _CLOSE, _RECVMSG, _CAPSET, _PRCTL, _SETNS, _CLOSE_RANGE = 1, 3, 47, 126, 157, 308, 436
+_WRITE, _RECVMSG, _CAPSET, _PRCTL, _SETNS, _CLOSE_RANGE = 1, 47, 126, 157, 308, 436
 _DONTWAIT, _CLOEXEC, _SCM_RIGHTS = 0x40, 0x40000000, 1
 _SET_DUMPABLE = 4
 _CAP_VERSION = 0x20080522
@@ -85,14 +86,15 @@ def move(
 def _held(pid: int) -> Iterator[_Held]:
     """Stop a process at its next system call; on leaving it makes that call."""
     _ptrace(_SEIZE, pid, data=_SYSGOOD | _EXITKILL)
-    held = _Held(pid)
     signal.signal(signal.SIGALRM, _too_late)
     signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
-        _ptrace(_INTERRUPT, pid)
-        held.stop_at_call()
-        yield held
-        held.restore()
+        with _memory(pid) as memory:
+            held = _Held(pid, memory)
+            _ptrace(_INTERRUPT, pid)
+            held.stop_at_call()
+            yield held
+            held.restore()
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)  # half moved, it must not take a step
@@ -102,21 +104,31 @@ def _held(pid: int) -> Iterator[_Held]:
     _ptrace(_DETACH, pid)
 
 
+@contextlib.contextmanager
+def _memory(pid: int) -> Iterator[int]:
+    descriptor = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _too_late(number: int, frame: object) -> None:
     raise OSError(0, "the fork did not stop in time")
 
 
 def _capabilities(pid: int) -> set[int]:
     """Its permitted and effective ones."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return {int(line.split()[1], 16) for line in lines if line.startswith(("CapPrm:", "CapEff:"))}
+    lines = files.read(f"/proc/{pid}/status").splitlines()
+    return {int(line.split()[1], 16) for line in lines if line.startswith((b"CapPrm:", b"CapEff:"))}
 
 
 class _Held:
     """A process in our hands."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, memory: int) -> None:
         self._pid = pid
+        self._memory = memory
         self._saved = _Registers()
 
     def stop_at_call(self) -> None:
@@ -133,7 +145,7 @@ class _Held:
 
     def call(self, number: int, *arguments: int) -> int:
         """Make it do one system call. Raises ``OSError`` of that call."""
-        regs = self._read()
+        regs = _Registers.from_buffer_copy(self._saved)
         values = [value & (2**64 - 1) for value in (*arguments, *(0,) * (6 - len(arguments)))]
         regs.rip, regs.rax = self._saved.rip - len(_CALL), number
         regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9 = values
@@ -162,20 +174,19 @@ class _Held:
         self._poke(message, header)
         self._poke(vector, struct.pack("=QQ", byte, 1))
         self.call(_RECVMSG, socket, message, _DONTWAIT | _CLOEXEC)
-        with Path(f"/proc/{self._pid}/mem").open("rb", 0) as memory:
-            memory.seek(control)
-            size, _, kind = struct.unpack("=QII", memory.read(16))
-            if kind != _SCM_RIGHTS or size != 16 + 4 * count:
-                raise OSError(0, "the namespaces did not reach the fork")
-            return list(struct.unpack(f"={count}I", memory.read(4 * count)))
+        data = os.pread(self._memory, 16 + 4 * count, control)
+        if len(data) != 16 + 4 * count or struct.unpack_from("=QII", data)[::2] != (len(data), _SCM_RIGHTS):
+            raise OSError(0, "the namespaces did not reach the fork")
+        return list(struct.unpack_from(f"={count}I", data, 16))
 
     def close(self, descriptors: Sequence[int]) -> None:
-        """Let it close what it has received: each call costs four changes of process, so all at once if possible."""
-        if descriptors[-1] - descriptors[0] + 1 == len(descriptors):
-            self.call(_CLOSE_RANGE, descriptors[0], descriptors[-1], 0)
-            return
-        for descriptor in descriptors:
-            self.call(_CLOSE, descriptor)
+        """Let it close what it has received: each call costs four changes of process, so neighbours go at once."""
+        first = last = descriptors[0]
+        for descriptor in (*descriptors[1:], -1):
+            if descriptor != last + 1:
+                self.call(_CLOSE_RANGE, first, last, 0)
+                first = descriptor
+            last = descriptor
 
     def lend(self, data: bytes) -> int:
         """Put ``data`` where it may read it until it goes on. Returns the address."""
@@ -184,9 +195,8 @@ class _Held:
         return place
 
     def _poke(self, place: int, data: bytes) -> None:
-        with Path(f"/proc/{self._pid}/mem").open("r+b", 0) as memory:
-            memory.seek(place)
-            memory.write(data)
+        if os.pwrite(self._memory, data, place) != len(data):
+            raise OSError(0, "the fork has no memory below its stack")
 
     def restore(self) -> None:
         regs = self._saved
@@ -195,9 +205,7 @@ class _Held:
         self._write(regs)
 
     def _instruction(self) -> bytes:
-        with Path(f"/proc/{self._pid}/mem").open("rb", 0) as memory:
-            memory.seek(self._saved.rip - len(_CALL))
-            return memory.read(len(_CALL))
+        return os.pread(self._memory, len(_CALL), self._saved.rip - len(_CALL))
 
     def _next_stop(self) -> None:
         """To the next entry of or return from a system call."""

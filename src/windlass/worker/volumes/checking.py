@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
+from windlass.kit import digests
 from windlass.worker import linux
 from windlass.worker.volumes import layers as layer_store
 from windlass.worker.volumes import taking
@@ -119,7 +119,7 @@ def look(
     tree, damaged = layers.files(layer_id), []
     for path, (digest, _) in index.items():
         try:
-            found = _digest(tree / path, pace, afresh=afresh)
+            found = _digest(tree / path, digest, pace, afresh=afresh)
         except OSError as exc:
             found = str(exc)
         if found != digest:
@@ -130,15 +130,15 @@ def look(
     return damaged
 
 
-def _digest(file: Path, pace: Callable[[int], None], *, afresh: bool) -> str:
-    state = hashlib.sha256()
+def _digest(file: Path, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
+    state = digests.Reading(like)
     with file.open("rb") as source:
         # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
         os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
         while piece := source.read(_CHUNK):
             state.update(piece)
             pace(len(piece))
-    return f"sha256:{state.hexdigest()}"
+    return state.digest()
 
 
 class Stopped(Exception):

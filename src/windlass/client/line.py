@@ -2,11 +2,15 @@
 
 A value that the server hands over is the program's only after the server has confirmed that. Whoever is interrupted,
 or loses the connection, before that leaves it to the next in line; interrupted after it, it is put back where it was.
+
+A program on the server's machine need not wait for that: what it has written into the socket the server will read, even
+if the program dies. Then the value is its own at once, and the confirmation is repeated until it is answered.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -19,6 +23,7 @@ _MOST_ITEMS = 5_000
 _MOST_BYTES = 32 * 1024 * 1024
 _PATIENCE = 5.0
 """Seconds for the answer to a put, whatever its time to wait for room."""
+_tickets = itertools.count(1)
 
 
 class _Deadline:
@@ -95,6 +100,8 @@ class Got:
         self._home = home
         self.query = query
         self._reply = reply
+        self.settled: asyncio.Task[None] | None = None
+        """Ends when the server has heard that they are ours; None where it has."""
 
     @property
     def values(self) -> list[bytes]:
@@ -102,6 +109,8 @@ class Got:
 
     async def back(self) -> None:
         """Nobody will use them: they go to the head of the queue."""
+        if self.settled is not None:
+            await self.settled  # what is not taken cannot be put back
         handed = self._reply.body
         body = {"id": self.query["id"], "partition": self.query["partition"]}
         body |= {"part": handed["part"], "seqs": handed["seqs"]}
@@ -131,8 +140,16 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
 
     Raises ``queue.Empty`` when nothing came in time.
     """
-    home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
-    pace = session.Pace()
+    home, ticket = session.current(), str(next(_tickets))
+    try:
+        return await _get(home, {**body, "ticket": ticket}, wait)
+    except BaseException:  # a cancellation may be lost with the connection, and something be kept for us for ever
+        home.post_request("queue.leave", {"id": body["id"], "ticket": ticket})
+        raise
+
+
+async def _get(home: session.Session, body: dict[str, Any], wait: float | None) -> Got | None:
+    deadline, patience, pace = _Deadline(wait or None), session.Patience(), session.Pace()
     while True:
         try:
             link = await home.link()
@@ -141,8 +158,16 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
                 if reply is None:
                     return None
                 got = Got(home, body, reply)
-                if await _take(home, got, reply.body["hand"]):
+                if reply.body.get("yours"):
+                    confirmation = {"id": body["id"], "ticket": body["ticket"]}
+                    said = _said(home, confirmation, link.post("queue.got", confirmation))
+                    got.settled = home.tasks.start(said, "queue.got")
+                elif await _take(home, got, reply.body["hand"]):
                     return got
+            if got.settled is not None:  # before anything else can happen here, such as a cancellation
+                if not link.flush():
+                    await got.settled
+                return got
         except exception.ServiceError as exc:
             await patience.wait(exc)
         except exception.ThrottledError as exc:
@@ -151,6 +176,21 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
             patience = session.Patience()
         if deadline.left == 0:
             raise queue.Empty
+
+
+async def _said(home: session.Session, confirmation: dict[str, str], asked: asyncio.Future[peer.Reply]) -> None:
+    """Confirm, again and again as long as nobody answers, whatever the reason: it is ours."""
+    delay = 0.05
+    while True:
+        try:
+            await asked
+            return
+        except exception.ServiceError:
+            pass
+        except exception.Error:  # it cannot be written now
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _PATIENCE)
+        asked = home.tasks.start(home.request("queue.got", confirmation), "queue.got")
 
 
 async def _take(home: session.Session, got: Got, hand: str) -> bool:

@@ -6,8 +6,8 @@ runs, as the same user, beside it: the kernel shows the server the files that su
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
+import errno
 import hashlib
 import os
 import stat
@@ -15,11 +15,13 @@ import threading
 from typing import BinaryIO
 
 from windlass import exception
+from windlass.kit import digests
 from windlass.wire.messages import volumes as messages
 
-_STEP = 16 * 1024 * 1024
-_AHEAD = 4  # steps that may be copied and not yet hashed
-_PIECE = 256 * 1024  # stays in a processor's cache
+LANES = min(4, max(2, os.cpu_count() or 1))
+"""Threads that copy one file. With one processor the second copies while the first waits for the disk."""
+_STEP = 256 * 1024  # stays in a processor's cache
+_OTHERWISE = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # between file systems, or on special ones
 
 
 class Copying:
@@ -28,6 +30,11 @@ class Copying:
     def __init__(self) -> None:
         self.done = 0
         self.over = threading.Event()
+        self._adding = threading.Lock()
+
+    def add(self, size: int) -> None:
+        with self._adding:
+            self.done += size
 
 
 def opened(process: int, body: messages.VolumeCopy) -> BinaryIO:
@@ -48,33 +55,48 @@ def opened(process: int, body: messages.VolumeCopy) -> BinaryIO:
     return file
 
 
-def copy(
-    source: BinaryIO, target: BinaryIO, size: int, copying: Copying, hashing: concurrent.futures.Executor
-) -> str:
-    """Copy at most ``size`` bytes; their digest, "" where nobody waits for it any more. ``hashing``: one thread.
+def copy(source: BinaryIO, target: BinaryIO, size: int, copying: Copying, threads: concurrent.futures.Executor) -> str:
+    """Copy ``size`` bytes; their digest, "" where there are fewer, or nobody waits for it any more.
 
-    The kernel copies; what is hashed is what has arrived.
+    The kernel copies; what is hashed is what has arrived, while the processor has it near. ``threads`` share pieces.
     """
-    state, behind = hashlib.sha256(), collections.deque[concurrent.futures.Future[None]]()
-    try:
-        while not copying.over.is_set():
-            got = os.sendfile(target.fileno(), source.fileno(), None, min(_STEP, size - copying.done))
-            if not got:
-                break
-            behind.append(hashing.submit(_hash, state, target.fileno(), copying.done, got))
-            copying.done += got
-            if len(behind) > _AHEAD:
-                behind.popleft().result()
-    finally:  # before ``target`` is closed
-        concurrent.futures.wait(behind)
-    for one in behind:
+    starts = range(0, size, digests.PIECE)
+    found: list[bytes] = [b""] * len(starts)
+    numbers = iter(range(len(starts)))  # one step of it is not interrupted by another thread
+
+    def lane() -> None:
+        buffer = memoryview(bytearray(_STEP))
+        for number in numbers:
+            piece = min(digests.PIECE, size - starts[number])
+            found[number] = _piece(source.fileno(), target.fileno(), starts[number], piece, copying, buffer)
+
+    lanes = [threads.submit(lane) for _ in range(LANES)]
+    concurrent.futures.wait(lanes)  # before ``target`` is closed
+    for one in lanes:
         one.result()
-    return "" if copying.over.is_set() else f"sha256:{state.hexdigest()}"
+    return "" if copying.over.is_set() or copying.done < size else digests.of_pieces(found)
 
 
-def _hash(state: hashlib._Hash, file: int, offset: int, size: int) -> None:
-    buffer = memoryview(bytearray(_PIECE))
-    while size:
-        got = os.preadv(file, [buffer[: min(size, _PIECE)]], offset)
-        state.update(buffer[:got])
-        offset, size = offset + got, size - got
+def _piece(source: int, target: int, offset: int, size: int, copying: Copying, buffer: memoryview) -> bytes:
+    state, end = hashlib.sha256(), offset + size
+    while offset < end and not copying.over.is_set():
+        arrived = offset + _step(source, target, offset, min(len(buffer), end - offset), buffer)
+        if arrived == offset:
+            break
+        copying.add(arrived - offset)
+        while offset < arrived:
+            got = os.preadv(target, [buffer[: arrived - offset]], offset)
+            state.update(buffer[:got])
+            offset += got
+    return state.digest()
+
+
+def _step(source: int, target: int, offset: int, size: int, buffer: memoryview) -> int:
+    """How many bytes were copied, 0 at the end."""
+    try:
+        return os.copy_file_range(source, target, size, offset, offset)
+    except OSError as exc:
+        if exc.errno not in _OTHERWISE:
+            raise
+    got = os.preadv(source, [buffer[:size]], offset)
+    return os.pwrite(target, buffer[:got], offset)

@@ -1,7 +1,7 @@
 """Files on their way into volumes: as blobs, but large ones come without a digest, which is found out here.
 
 To hash a large file takes longer than to write it. So it is done once, here, by a thread beside the loop that receives
-and writes, or beside the thread that copies a file which the server can see.
+and writes; of a file that the server can see, several threads copy and hash a piece each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import digests, ids
 from windlass.server.objects import blobs, copying, disk
 from windlass.wire import payload
 from windlass.wire.messages import volumes as messages
@@ -41,6 +41,7 @@ class Uploads(blobs.Blobs):
         super().__init__(folder, self._disk, spawn)
         self._streams: dict[str, _Stream] = {}
         self._hasher = concurrent.futures.ThreadPoolExecutor(1, "hash of uploads")
+        self._lanes = concurrent.futures.ThreadPoolExecutor(copying.LANES, "copy of a file")
 
     def stream(self, upload_id: str, offset: int, chunk: bytes, *, last: bool, owner: Any) -> str:
         """Take one chunk of an upload without a digest; the digest with the last. Chunks come in order."""
@@ -85,9 +86,9 @@ class Uploads(blobs.Blobs):
         draft = self._incoming / ids.new("copy")
         try:
             with copying.opened(process, body) as source, blobs.told(self._folder), draft.open("w+b") as target:
-                digest = copying.copy(source, target, body["size"], how_far, self._hasher)
-            if digest:
-                self._disk.take(f"{digest[7:9]}/{digest[7:]}", draft)
+                digest = copying.copy(source, target, body["size"], how_far, self._lanes)
+            if name := digests.name(digest):
+                self._disk.take(f"{name[:2]}/{name}", draft)
             return digest
         finally:
             draft.unlink(missing_ok=True)

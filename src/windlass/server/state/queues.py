@@ -64,6 +64,10 @@ class Queues:
         self.partitions: dict[int, int] = {}
         """How many rows of partitions a queue has, by content; where that is known."""
         self.hands: dict[str, Any] = {}
+        self.kept: dict[tuple[str, str], Any] = {}
+        """What programs were handed and have not confirmed, by client and ticket; also rows."""
+        self.confirmed: list[tuple[Any, Any]] = []
+        """Those of them that were confirmed since, and the requests by which; the rows do not know it yet."""
         self.size = 0
         self._most = _REMEMBERED
         self._hands = 0
@@ -112,4 +116,6 @@ class Queues:
         self.by_content.clear()
         self.partitions.clear()
         self.hands.clear()
+        self.kept.clear()
+        self.confirmed.clear()
         self.size = 0

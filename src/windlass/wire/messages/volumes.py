@@ -118,7 +118,8 @@ def identity(state: os.stat_result) -> str:
 
 
 class VolumeCopied(TypedDict):
-    """How many bytes are copied, now and then; with the last of these the digest."""
+    """How many bytes are copied, now and then; with the last of these the digest, which may be one of pieces
+    (``kit.digests``); "" where the file had fewer bytes than were asked for."""
 
     done: int
     digest: str

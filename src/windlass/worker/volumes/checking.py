@@ -4,25 +4,26 @@
     volumes/<layer id>/damaged.json  the paths that were not what they had been; absent where all is well
 
 Damage is a matter of paths: a file that a later commit replaced or removed harms nobody. So a volume is refused only
-where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored.
+where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored;
+and a container that shows such a file is ended, for it reads from the layer itself (ADR 27).
 """
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
+from windlass.kit import digests
 from windlass.worker import linux
 from windlass.worker.volumes import layers as layer_store
 from windlass.worker.volumes import taking
@@ -119,7 +120,7 @@ def look(
     tree, damaged = layers.files(layer_id), []
     for path, (digest, _) in index.items():
         try:
-            found = _digest(tree / path, pace, afresh=afresh)
+            found = _digest(tree / path, digest, pace, afresh=afresh)
         except OSError as exc:
             found = str(exc)
         if found != digest:
@@ -130,15 +131,15 @@ def look(
     return damaged
 
 
-def _digest(file: Path, pace: Callable[[int], None], *, afresh: bool) -> str:
-    state = hashlib.sha256()
+def _digest(file: Path, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
+    state = digests.Reading(like)
     with file.open("rb") as source:
         # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
         os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
         while piece := source.read(_CHUNK):
             state.update(piece)
             pace(len(piece))
-    return f"sha256:{state.hexdigest()}"
+    return state.digest()
 
 
 class Stopped(Exception):
@@ -168,8 +169,11 @@ class Scrub:
     """Looks at one layer after the other, those first that were never looked at, as slowly as nobody minds."""
 
     def __init__(
-        self, layers: layer_store.Layers, *, again: float = AGAIN, rate: float = RATE, calm: float = _CALM
-    ) -> None:
+        self, layers: layer_store.Layers, *, found: Callable[[], Awaitable[None]] | None = None,
+        again: float = AGAIN, rate: float = RATE, calm: float = _CALM,
+    ) -> None:  # fmt: skip
+        """``found``: is called when something was."""
+        self._found = found
         self._layers = layers
         self._again = again
         self._rate = rate
@@ -184,21 +188,24 @@ class Scrub:
                 if layer_id:
                     pace = Pace(self._rate)
                     try:
-                        await loop.run_in_executor(thread, self._look, layer_id, pace)
+                        damaged = await loop.run_in_executor(thread, self._look, layer_id, pace)
                     finally:
                         pace.over.set()
+                    if damaged and self._found is not None:
+                        await self._found()
                 else:
                     await asyncio.sleep(self._calm)
 
-    def _look(self, layer_id: str, pace: Pace) -> None:
+    def _look(self, layer_id: str, pace: Pace) -> list[str]:
         try:
             with self._layers.hold([layer_id]):
-                look(self._layers, layer_id, pace)
+                return look(self._layers, layer_id, pace)
         except (exception.NotFoundError, FileNotFoundError, Stopped):  # removed meanwhile; or the worker ends
             pass
         except OSError as exc:
             _log.warning("layer %s could not be checked: %s", layer_id, exc)
             time.sleep(min(self._calm, 5.0))
+        return []
 
     def _due(self) -> str:
         """The layer that was not looked at for longest, and long enough; "" for none."""

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from windlass import exception
+from windlass.kit import digests
 from windlass.wire.messages import volumes as messages
 from windlass.worker import overlay
 from windlass.worker.images import rooted
@@ -217,8 +218,8 @@ def cut(pack: int, step: messages.EditStep) -> bytes:
 
 def upload(folder: Path, digest: str) -> Path:
     """Where an upload lies. Raises ``InvalidError``."""
-    name = digest.removeprefix("sha256:")
-    if len(name) != 64 or not name.isalnum():
+    name = digests.name(digest)
+    if not name:
         raise exception.InvalidError(f"malformed digest {digest[:80]!r}")
     return folder / name[:2] / name
 

@@ -5,7 +5,6 @@ systems are read in the same way, while containers write to them.
 """
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
+from windlass.kit import digests
 from windlass.worker.images import rooted
 from windlass.worker.volumes import layers as layer_store
 
@@ -127,11 +127,11 @@ class Checked:
 
 
 def compare(file: Path, wanted: tuple[str, int] | None, shown: str) -> None:
-    digest = hashlib.sha256()
+    digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE)
     with file.open("rb") as source:
         while piece := source.read(_CHUNK):
             digest.update(piece)
-    if wanted is None or f"sha256:{digest.hexdigest()}" != wanted[0]:
+    if wanted is None or digest.digest() != wanted[0]:
         raise exception.DataLossError(
             f"the content of {shown!r} is damaged: it is no longer what was committed",
             hint="Write the file again, or restore an earlier version: `windlass volume history`.",

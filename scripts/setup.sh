@@ -102,6 +102,7 @@ install_windlass() {
     [ ${#tools[@]} -gt 0 ] || die "pyproject.toml names no development tools"
   fi
   "$bin/python" -m pip install -q --disable-pip-version-check -e "$root" "${tools[@]}" || die "pip could not install Windlass"
+  "$bin/python" -m compileall -q "$root/src"  # pip does that, but not for an editable install
   echo "$mark" > "$stamp"
 }
 

@@ -2,6 +2,8 @@
 # Sets $root and $bin; needs bash.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=$root/.venv/bin
+# Images of containers set it; then each start of a program compiles all of it anew: a second for the server.
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -74,6 +76,19 @@ python_for_venv() {
   die "Windlass needs Python 3.10 or newer with venv (on Debian and Ubuntu: python3-venv)."
 }
 
+# pip before 25.1 knows no dependency groups, and Python before 3.11 reads them as pip does.
+development_tools() {
+  "$bin/python" - "$root/pyproject.toml" <<'PY'
+import sys
+try:
+    import tomllib
+except ImportError:
+    from pip._vendor import tomli as tomllib
+with open(sys.argv[1], "rb") as file:
+    print("\n".join(tomllib.load(file)["dependency-groups"]["dev"]))
+PY
+}
+
 # install_windlass [dev]: an editable install; "dev" adds the tools of the checks and tests.
 install_windlass() {
   local stamp=$root/.venv/.made-from mark
@@ -81,15 +96,13 @@ install_windlass() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$mark" ] && [ -x "$bin/windlass" ] && return
   [ -x "$bin/python" ] || "$(python_for_venv)" -m venv "$root/.venv" || die "could not make the virtual environment $root/.venv"
   say "Installing Windlass into $root/.venv"
-  "$bin/python" -m pip install -q --disable-pip-version-check -e "$root" || die "pip could not install Windlass"
+  local tools=()
   if [ "${1:-}" = dev ]; then
-    # pip before 25.1 knows no dependency groups, so read the group here.
-    "$bin/python" -m pip install -q --disable-pip-version-check tomli >/dev/null
-    "$bin/python" - "$root/pyproject.toml" <<'PY' | xargs -d '\n' "$bin/python" -m pip install -q --disable-pip-version-check || die "pip could not install the tools"
-import sys, tomli
-print("\n".join(tomli.load(open(sys.argv[1], "rb"))["dependency-groups"]["dev"]))
-PY
+    mapfile -t tools < <(development_tools)
+    [ ${#tools[@]} -gt 0 ] || die "pyproject.toml names no development tools"
   fi
+  "$bin/python" -m pip install -q --disable-pip-version-check -e "$root" "${tools[@]}" || die "pip could not install Windlass"
+  "$bin/python" -m compileall -q "$root/src"  # pip does that, but not for an editable install
   echo "$mark" > "$stamp"
 }
 

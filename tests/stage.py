@@ -1,6 +1,7 @@
 """The platform under test: started and stopped by its own commands, looked at from outside as a user would.
 
-Nothing here reaches into the programs: processes are found through `/proc`, state through `windlass ... --json`.
+Nothing here reaches into the programs: processes are found through `/proc`, state through `windlass ... --json`
+(``looks``).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import pytest
 
 import leftovers
+import looks
 import windlass
 
 TESTS = Path(__file__).parent
@@ -34,6 +36,7 @@ PATIENCE = {
 """The platform under test loses its patience sooner than by default, so that tests of what happens then are short."""
 COMMAND = [sys.executable, "-m", "windlass.cli"]
 T = TypeVar("T")
+_looks = looks.Looks()
 
 
 class Ran(NamedTuple):
@@ -121,7 +124,10 @@ class Stage:
                 process.stdout.close()
 
     def json(self, *arguments: str) -> Any:
-        return json.loads(self.cli(*arguments, "--json", check=0).out)
+        """What ``windlass ARGUMENTS --json`` shows. Cheap enough to be asked again and again."""
+        ran = Ran(*_looks.ask(*arguments, "--json", environment=self.environment))
+        assert ran.code == 0, f"exit code {ran.code}: {arguments}\n{ran.out}\n{ran.err}"
+        return json.loads(ran.out)
 
     def apps(self, description: str) -> list[dict[str, Any]]:
         return [app for app in self.json("app", "list") if app["description"] == description]
@@ -150,7 +156,8 @@ class Stage:
 
     def pid(self, program: str) -> int:
         """Of "server", "worker" or "supervisor"; 0 while it does not run."""
-        report = json.loads(self.cli("server", "status", "--json").out)
+        _, out, _ = _looks.ask("server", "status", "--json", environment=self.environment)
+        report = json.loads(out)
         return int((report.get(program) or {}).get("pid") or 0)
 
     def kill(self, program: str) -> None:

@@ -43,7 +43,7 @@ def test_the_worker_itself_is_not_root_outside_its_namespace(stage, running):
         pid.name
         for pid in Path("/proc").iterdir()
         if pid.name.isdigit()
-        and b"windlass.worker\0--home" in read(pid / "cmdline")
+        and b"windlass.worker\0--home\0" + os.fsencode(stage.home) + b"\0" in read(pid / "cmdline")
         and b"--inside" in read(pid / "cmdline")
     ]
     assert inside

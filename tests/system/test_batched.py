@@ -29,7 +29,7 @@ def test_a_batch_is_full_or_has_waited():
     results = [call.get(timeout=20) for call in calls]
     assert [value for value, _ in results] == list(range(7))
     assert sorted(size for _, size in results) == [2, 2, 5, 5, 5, 5, 5]
-    assert 1.0 <= time.monotonic() - began < 4
+    assert 1.0 <= time.monotonic() - began < 10
 
 
 def test_maps_over_batched_functions_work():
@@ -59,7 +59,7 @@ def test_several_batches_run_at_once_in_one_container():
     crowds.both.remote(0)
     began = time.monotonic()
     assert list(crowds.both.map([2.0] * 20)) == [5] * 20
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 7.5, "one after the other they take eight"
 
 
 def test_the_only_method_of_a_class_may_be_batched():

@@ -38,14 +38,14 @@ def test_a_hundred_async_sleeps_in_one_container_take_about_one_sleep():
     crowds.nap.remote(0)
     began = time.monotonic()
     containers = set(crowds.nap.map([2.0] * 100))
-    assert len(containers) == 1 and time.monotonic() - began < 4
+    assert len(containers) == 1 and time.monotonic() - began < 10
 
 
 def test_calls_of_many_callers_share_a_container():
     crowds.thread_nap.remote(0)
     began = time.monotonic()
     assert len(set(at_once(crowds.thread_nap, 20, 2.0))) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 12
 
 
 @pytest.mark.parametrize("function", [crowds.who, crowds.thread_who], ids=["async", "sync"])
@@ -66,7 +66,7 @@ def test_one_that_is_cancelled_leaves_the_others_alone(function):
     time.sleep(0.2)
     victim.cancel()
     with pytest.raises((windlass.Error, windlass.exception.InputCancellation)):
-        victim.get(timeout=2)
+        victim.get(timeout=10)
     assert {call.get(timeout=20) for call in others} == {container}
     assert function.remote(0) == container
 

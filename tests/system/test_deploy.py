@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import subprocess
 import threading
@@ -60,7 +59,7 @@ def serialized(name: str, value: object, **options) -> windlass.App:
 
 
 def info(stage, name: str) -> dict:
-    return json.loads(stage.cli("app", "info", name, "--json", check=0).out)
+    return stage.json("app", "info", name)
 
 
 def test_a_deployed_app_is_called_by_name_and_published_again_only_when_it_changes(stage, deploy):

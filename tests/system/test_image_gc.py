@@ -301,7 +301,7 @@ def test_an_export_that_cannot_be_written_leaves_nothing(place: Stage, fresh: An
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert set(os.listdir(tmp_path)) == {"there", "leaving.py"}
-    until(lambda: b"images.archive" not in commands(), 20, "the program that wrote it has ended")
+    until(lambda: b"images.archive" not in commands(), 60, "the program that wrote it has ended, and those of others")
 
 
 def commands() -> bytes:

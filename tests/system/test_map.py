@@ -50,7 +50,7 @@ def test_an_empty_map_ends_at_once_without_a_container():
     assert list(maps.never_called.map([])) == []
     assert list(maps.never_called.starmap(iter(()))) == []
     maps.never_called.for_each([])
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert maps.never_called.get_current_stats().num_total_runners == 0
 
 

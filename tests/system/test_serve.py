@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 from pathlib import Path
 
@@ -59,7 +58,7 @@ class Served:
         self.functions = until(self._functions, 60, "its functions are there")
 
     def _functions(self) -> dict[str, str]:
-        return json.loads(self.stage.cli("app", "info", self.app_id, "--json", check=0).out)["functions"]
+        return self.stage.json("app", "info", self.app_id)["functions"]
 
     def ask(self, name: str):
         return windlass.Function.from_id(self.functions[name]).remote()

@@ -40,8 +40,8 @@ def test_code_that_refuses_to_stop_loses_its_container():
 def test_a_failed_attempt_is_made_again_after_a_growing_delay():
     times = attempts.third_time.remote(uuid.uuid4().hex)
     assert len(times) == 3
-    assert 1.0 <= times[1] - times[0] < 1.9
-    assert 2.0 <= times[2] - times[1] < 3.8
+    assert 1.0 <= times[1] - times[0] < 6
+    assert 2.0 <= times[2] - times[1] < 7
 
 
 def test_retries_work_in_maps_and_for_spawned_calls():

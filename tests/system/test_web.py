@@ -105,9 +105,9 @@ def test_events_arrive_while_the_response_goes_on(port):
     with asked(port, "site-dev", "/events") as response:
         begun = time.monotonic()
         assert response.readline() == b"data: 0\n"
-        assert time.monotonic() - begun < 0.25
+        assert time.monotonic() - begun < 1, "before the second one is sent"
         assert response.read().endswith(b"data: 2\n\n")
-        assert time.monotonic() - begun > 0.5
+        assert time.monotonic() - begun > 1
 
 
 def test_an_exception_is_a_500_and_its_traceback_stays_in_the_log(port, stage):

@@ -1,7 +1,8 @@
 """``python -m windlass.worker --home DIR``: the worker of one machine.
 
-Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation. The
-node's network it enters last, leaving one thread in the machine's (``outside.py``).
+Enters the node namespace by itself (starting again through ``nsenter``), unless there is to be no isolation. What costs
+time to import is imported there, and not twice. The node's network it enters last, leaving one thread in the machine's
+(``outside.py``).
 """
 from __future__ import annotations
 
@@ -17,12 +18,16 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from windlass import exception, paths
 from windlass.kit import clock, rotation
-from windlass.wire.messages import workers
-from windlass.worker import agent, compose, gpus, node, outside, programs
-from windlass.worker.runtime import base
+from windlass.worker import node, outside, programs
+
+if TYPE_CHECKING:
+    from windlass.wire.messages import workers
+    from windlass.worker import gpus
+    from windlass.worker.runtime import base
 
 _INSIDE = "--inside"
 _log = logging.getLogger("windlass.worker")
@@ -61,6 +66,8 @@ def _enter(home: Path, runtime: str) -> None:
 
 
 async def _work(home: Path, choice: str, outer: outside.Outside) -> None:
+    from windlass.worker import agent, compose
+
     loop, this = asyncio.get_running_loop(), asyncio.current_task()
     assert this is not None
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,6 +94,8 @@ def _facts(runtime: base.Runtime, memory: int) -> workers.WorkerHello:
 
 
 def _lendable() -> list[gpus.Device]:
+    from windlass.worker import gpus
+
     found = gpus.here()
     if found.devices and (problem := found.problem()):
         _log.warning("GPUs are not lent: %s", problem)

@@ -1,18 +1,32 @@
 """The server, or a worker that has volumes only, which dies by kill -9 before its nth step that matters to volumes.
 
-    python deadly.py server|worker HOME
+    python deadly.py HOME
 
-The number is in HOME/kill-<program>; steps are counted from the moment on that the file is there. It is gone when it
-was used.
+For each line, "server" or "worker", it begins a process that is that program, and says its number. What a program
+imports is imported once, before: each of its many lives begins with nothing but what is on the disk.
+
+The number of the step is in HOME/kill-<program>; steps are counted from the moment on that the file is there. It is
+gone when it was used.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
+
+from windlass import paths
+from windlass.kit import tasks
+from windlass.server import __main__ as program
+from windlass.server.ingress import listener  # noqa: F401 - the server imports it late
+from windlass.server.store import database
+from windlass.wire import peer
+from windlass.worker import link, overlay
+from windlass.worker.volumes import answers, service
 
 
 def arm(order: Path, *steps: tuple[Any, str]) -> None:
@@ -56,26 +70,16 @@ def _matters(statement: str) -> bool:
 
 
 def server(home: Path) -> None:
-    from windlass.server import __main__ as program
-    from windlass.server.store import database
-    from windlass.wire import peer
-
     arm(
         home / "kill-server",
         (database.Database, "run"), (Path, "replace"), (Path, "unlink"), (os, "fsync"), (peer.Incoming, "reply"),
         (peer.Peer, "request"),
     )  # fmt: skip
     sys.argv = ["server", "--home", str(home)]
-    sys.exit(program.main())
+    program.main()
 
 
 def worker(home: Path) -> None:
-    from windlass import paths
-    from windlass.kit import tasks
-    from windlass.wire import peer
-    from windlass.worker import link, overlay
-    from windlass.worker.volumes import answers, service
-
     async def run() -> None:
         volumes = service.Volumes(home)
         volumes.layers.sweep()
@@ -100,5 +104,25 @@ def worker(home: Path) -> None:
     asyncio.run(run())
 
 
+def main(home: Path) -> None:
+    programs = {"server": server, "worker": worker}
+    while name := sys.stdin.readline().strip():
+        _bury()  # the last one not before the next is asked for: until then its number is nobody else's
+        child = os.fork()
+        if child == 0:
+            try:
+                programs[name](home)
+            except BaseException:
+                traceback.print_exc()
+            os._exit(0)
+        print(child, flush=True)
+
+
+def _bury() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 if __name__ == "__main__":
-    {"server": server, "worker": worker}[sys.argv[1]](Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

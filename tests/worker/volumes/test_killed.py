@@ -9,7 +9,9 @@ import asyncio
 import hashlib
 import json
 import os
+import select
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -45,7 +47,12 @@ class Both:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, int] = {}  # by their pidfds, which are readable when they are dead
+        environment = {**os.environ, "WINDLASS_SERVER_TICK": "0.05"}
+        self.births = subprocess.Popen(
+            [sys.executable, str(PROGRAM), str(home)],
+            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
         self.peer: peer.Peer | None = None
 
     async def ready(self) -> peer.Peer:
@@ -57,13 +64,22 @@ class Both:
 
     def _start(self) -> None:
         for name in ("server", "worker"):
-            process = self.running.get(name)
-            if process is None or process.poll() is not None:
+            if name not in self.running or self._dead(name):
                 self.peer = None
                 (self.home / "worker-ready").unlink(missing_ok=True)
-                environment = {**os.environ, "WINDLASS_SERVER_TICK": "0.05"}
-                command = [sys.executable, str(PROGRAM), name, str(self.home)]
-                self.running[name] = subprocess.Popen(command, env=environment)
+                self.running[name] = self._born(name)
+
+    def _born(self, name: str) -> int:
+        assert self.births.stdin and self.births.stdout
+        self.births.stdin.write(f"{name}\n")
+        self.births.stdin.flush()
+        return os.pidfd_open(int(self.births.stdout.readline()))
+
+    def _dead(self, name: str, within: float = 0.0) -> bool:
+        if not select.select([self.running[name]], [], [], within)[0]:
+            return False
+        os.close(self.running.pop(name))
+        return True
 
     async def _connected(self) -> peer.Peer:
         deadline = time.monotonic() + 60
@@ -93,9 +109,10 @@ class Both:
                 await asyncio.sleep(0.01)
 
     def end(self) -> None:
-        for process in reversed(self.running.values()):
-            process.terminate()
-            process.wait(20)
+        for name in [*self.running][::-1]:
+            signal.pidfd_send_signal(self.running[name], signal.SIGTERM)
+            assert self._dead(name, 20), name
+        self.births.communicate(timeout=20)
 
     # -- what a client does ------------------------------------------------------------------------------------
 

@@ -176,6 +176,7 @@ class Exchange:
             data = b"" if self._bodiless else event.get("body", b"")
             await self._stream.send(web.BODY, data, before=head, after=end)
             if self.ended:
+                self._stream._carrier.hurry()
                 self._stream._wake()
         else:
             raise exception.ExecutionError(f"unknown ASGI message {kind!r}")

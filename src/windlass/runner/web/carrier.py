@@ -34,6 +34,8 @@ class Carrier(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._reader = web.Reader(self._frame)
         self._out: list[bytes] = []
+        self._together = 0
+        """Leases that came with the last one."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._up = asyncio.Event()
@@ -55,6 +57,7 @@ class Carrier(asyncio.Protocol):
             self.write(web.pack(web.LEASE, 0))
 
     def _leased(self, number: int, data: bytes) -> None:
+        self._together += 1
         described, payload = web.leased(data)
         lease = work.Lease(json.loads(described), [payload])
 
@@ -100,6 +103,11 @@ class Carrier(asyncio.Protocol):
         if out and self._transport is not None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
+    def hurry(self) -> None:
+        """What answers a request that came alone does not wait for the end of the turn: nothing will join it."""
+        if self._together < 2:
+            self._flush()
+
     def forget(self, number: int) -> None:
         self._streams.pop(number, None)
 
@@ -123,6 +131,7 @@ class Carrier(asyncio.Protocol):
         self._up.set()
 
     def data_received(self, data: bytes) -> None:
+        self._together = 0
         self._reader.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -70,6 +70,18 @@ def test_failures_are_told_by_status_and_nothing_else(play):
     play(scene, web_port=0)
 
 
+def test_a_websocket_that_is_asked_of_a_wsgi_app_is_refused_before_anything_runs(play):
+    async def scene(platform):
+        site = sites.Site()
+        site.worker = await platform.worker(site.work)
+        await (await platform.client()).app(web={**sites.ASGI, "kind": "wsgi"})
+        asks = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        answer = await sent(platform, asks)
+        assert status(answer) == 501 and b"WSGI" in answer and site.heads == []
+
+    play(scene, web_port=0)
+
+
 def test_a_connection_of_a_container_that_talks_nonsense_is_closed_and_the_request_gets_502(play):
     async def scene(platform):
         site, _ = await standing(platform)

@@ -24,6 +24,10 @@ class Gone(OSError):
     """The client, or the edge, has gone: there is nobody to answer."""
 
 
+class Broken(exception.ExecutionError):
+    """What answers broke the rules of its interface: the log says how, and its client gets 502."""
+
+
 class Carrier(asyncio.Protocol):
     """Made again when it is lost; its streams are then gone for good."""
 
@@ -252,6 +256,12 @@ class Stream:
             raise Gone("the client has gone")
         self.credit -= size
         self._carrier.write(data)
+
+    async def fault(self, text: str) -> None:
+        """The whole answer for one that gave none, or nonsense."""
+        described = {"status": 502, "headers": [["content-type", "text/plain; charset=utf-8"]]}
+        head, end = web.pack(web.HEAD, self.number, json.dumps(described).encode()), web.pack(web.END, self.number)
+        await self.send(web.BODY, f"{text}; its log says more\n".encode(), before=head, after=end)
 
     def close(self, *, whole: bool) -> None:
         """Nothing more is said. ``whole``: the response was."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import heapq
 import http.client
 import os
 import re
+import select
 import socket
 import statistics
 import subprocess
@@ -79,6 +81,33 @@ def raw():
     return serve
 
 
+PROGRAM = """
+import http.server, sys
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", -1, True
+
+    def do_GET(self):
+        body = b"x" * (1024 * 1024 if self.path == "/mib" else 17)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+http.server.ThreadingHTTPServer(("0.0.0.0", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+@app.function()
+@windlass.concurrent(max_inputs=100)
+@windlass.web_server(8000, startup_timeout=20, label="bench-program")
+def behind_the_edge():
+    subprocess.Popen([sys.executable, "-c", PROGRAM, "8000"])
+
+
 @app.function(scaledown_window=2)
 @windlass.wsgi_app(label="bench-cold")
 def cold():
@@ -113,25 +142,35 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-async def paced(port: int, host: str, rate: float, connections: int, seconds: float) -> dict[str, float]:
-    """Open loop: requests begin when they are due, whether others have ended or not; times count from then."""
-    times: list[float] = []
+def paced(port: int, host: str, rate: float, connections: int, seconds: float) -> dict[str, float]:
+    """Open loop: requests begin when they are due. Where the connection still waits for its last answer then, its next
+    time counts from when it was due; else from when it was sent: what this program is late by is no one else's."""
     data = f"GET / HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
-    begun = time.perf_counter() + 0.5
-
-    async def one(number: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        due, step = begun + number / rate, connections / rate
-        while due < begun + seconds:
-            await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            writer.write(data)
-            head = await reader.readuntil(b"\r\n\r\n")
-            await reader.readexactly(int(re.search(rb"content-length: (\d+)", head.lower())[1]))  # type: ignore[index]
-            times.append((time.perf_counter() - due) * 1000)
-            due += step
-        writer.close()
-
-    await asyncio.gather(*(one(number) for number in range(connections)))
+    begun, step = time.perf_counter() + 0.2, connections / rate
+    ends, times = begun + seconds, []
+    due = [(begun + n / rate, n, False) for n in range(connections)]
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(connections)]
+        for one in socks:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        waiting: dict[socket.socket, tuple[float, float, int]] = {}
+        come: dict[socket.socket, bytes] = {}
+        while due or waiting:
+            while due and due[0][0] <= (now := time.perf_counter()):
+                at, number, late = heapq.heappop(due)
+                waiting[socks[number]] = (at if late else now, at, number)
+                socks[number].sendall(data)
+            patience = max(0.0, due[0][0] - time.perf_counter()) if due else 5.0
+            for one in select.select(list(waiting), [], [], patience)[0]:  # epoll would wait for whole milliseconds
+                text = come[one] = come.get(one, b"") + one.recv(65536)
+                head, whole, body = text.partition(b"\r\n\r\n")
+                if not whole or len(body) < int(re.search(rb"content-length: (\d+)", head.lower())[1]):  # type: ignore[index]
+                    continue
+                now, come[one] = time.perf_counter(), b""
+                since, at, number = waiting.pop(one)
+                times.append((now - since) * 1000)
+                if max(now, at + step) < ends:
+                    heapq.heappush(due, (at + step, number, at + step < now))
     times.sort()
     return {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100], "n": len(times)}
 
@@ -215,6 +254,17 @@ class Zeros:
         while self.left > 0:
             yield self.piece[: self.left]
             self.left -= len(self.piece)
+
+
+def programs(port: int) -> None:
+    """What a ``web_server`` costs, beside its program alone."""
+    ask(port, "bench-program")
+    alone = free_port()
+    with program([sys.executable, "-c", PROGRAM, str(alone)], alone):
+        for path, what in (("/", "hello"), ("/mib", "1 MiB")):
+            for name, at in (("edge", port), ("the program alone", alone)):
+                one = wrk(f"http://127.0.0.1:{at}{path}", "local--bench-program-dev.localhost", 3, 1)
+                print(f"| a program at a port, {what}, {name} | {one['rate']:,.0f}/s, p50 {one['p50']:.2f} ms |")
 
 
 def streams(port: int) -> None:
@@ -308,19 +358,21 @@ def rates(port: int, host: str, chosen: argparse.Namespace) -> None:
 
 
 def moderate(port: int, host: str, chosen: argparse.Namespace) -> None:
-    """At a rate that all can serve: then time added is time."""
+    """At rates that can be served: then time added is time."""
     for name, peer in peers():
         with peer() if peer is not None else contextlib.nullcontext(port) as at:
-            one = asyncio.run(paced(at, host, chosen.rate, chosen.connections, chosen.seconds))
-        what = f"FastAPI hello, {chosen.connections} connections at {chosen.rate:g} requests a second, {name}"
-        print(f"| {what} | p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms (n={one['n']:,}) |")
+            paced(at, host, chosen.rates[-1], chosen.connections, 1)
+            for rate in chosen.rates:
+                one = paced(at, host, rate, chosen.connections, chosen.seconds)
+                what = f"FastAPI hello, {chosen.connections} connections at {rate:g} requests a second, {name}"
+                print(f"| {what} | p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms (n={one['n']:,}) |")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=int, default=8)
     options.add_argument("--connections", type=int, default=32)
-    options.add_argument("--rate", type=float, default=200.0, help="requests a second of the open loop")
+    options.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000], help="of the open loop")
     options.add_argument("--sockets", type=int, default=2000)
     chosen = options.parse_args()
     with app.run():
@@ -330,6 +382,7 @@ def main() -> None:
         print("| what | figure |\n|---|---|")
         rates(port, host, chosen)
         moderate(port, host, chosen)
+        programs(port)
         streams(port)
         asyncio.run(sockets(port, chosen.sockets, 5))
         first_requests(port, 5)

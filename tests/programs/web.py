@@ -111,6 +111,11 @@ async def _site(scope, receive, send) -> None:
         raise ValueError("it failed in the middle")
     elif path == "/silent":
         return
+    elif path == "/twice":
+        for _ in range(2):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+    elif path == "/unknown":
+        await send({"type": "http.response.never"})
     elif path == "/short":
         await _answer(send, b"some", headers=[(b"content-length", b"100")])
     elif path == "/split":

@@ -6,29 +6,10 @@ import json
 
 import pytest
 
+from runner import edge_end
 from windlass import exception
-from windlass.runner.web import carrier as carriers
 from windlass.runner.web import proxy
 from windlass.wire import web
-
-
-class Carrier:
-    """In the place of the connection to the edge: keeps the frames that go there."""
-
-    up = True
-
-    def __init__(self) -> None:
-        self.frames: list[tuple[int, bytes]] = []
-        self._reader = web.Reader(lambda kind, number, data: self.frames.append((kind, data)))
-
-    def stream(self, number: int) -> carriers.Stream:
-        return carriers.Stream(self, number)  # type: ignore[arg-type]
-
-    def write(self, data: bytes) -> None:
-        self._reader.feed(bytes(data))
-
-    def forget(self, number: int) -> None:
-        pass
 
 
 def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], str]:
@@ -41,7 +22,7 @@ def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], 
 
     async def scene() -> tuple[list[tuple[int, bytes]], str]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        carrier, failed = Carrier(), ""
+        carrier, failed = edge_end.Carrier(), ""
         program = proxy.Program(server.sockets[0].getsockname()[1], carrier)  # type: ignore[arg-type]
         program._host = "127.0.0.1"
         head = {

@@ -70,6 +70,53 @@ def test_failures_are_told_by_status_and_nothing_else(play):
     play(scene, web_port=0)
 
 
+def test_requests_that_follow_while_one_is_under_way_are_answered_in_their_order(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        begun = [b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" for path in (b"/1", b"/slow", b"/3", b"/4")]
+        pieces = (b"".join(begun[:2]), begun[2][:9], begun[2][9:], begun[3], request(b"/5"))
+        answer = await sent(platform, *pieces, pause=0.05)
+        assert answer.count(b"HTTP/1.1 200 OK") == 5 and answer.count(b"hello") == 5
+        assert [head["path"] for head in site.heads] == ["/1", "/slow", "/3", "/4", "/5"]
+
+    play(scene, web_port=0)
+
+
+def test_what_a_connection_asked_for_before_says_nothing_of_another_host_or_of_an_app_that_is_gone(play):
+    async def scene(platform):
+        _, client = await standing(platform)
+        reader, writer = await asyncio.open_connection("127.0.0.1", platform.core.web.port)
+
+        async def asked(path: bytes, host: bytes) -> int:
+            writer.write(b"GET " + path + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 8)
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+            await reader.readexactly(int(length.partition(b":")[2]))
+            return status(head)
+
+        ours = b"local--here-dev.localhost"
+        assert [await asked(b"/", ours) for _ in range(2)] == [200, 200]
+        assert await asked(b"/", b"local--nobody.localhost") == 404
+        assert await asked(b"/~local--here-dev/x", b"example.org") == 200 == await asked(b"/", ours)
+        await client.request("app.stop", app_id=client.app_id)
+        assert await asked(b"/", ours) == 404
+        writer.close()
+
+    play(scene, web_port=0)
+
+
+def test_a_websocket_that_is_asked_of_a_wsgi_app_is_refused_before_anything_runs(play):
+    async def scene(platform):
+        site = sites.Site()
+        site.worker = await platform.worker(site.work)
+        await (await platform.client()).app(web={**sites.ASGI, "kind": "wsgi"})
+        asks = b"GET / HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+        answer = await sent(platform, asks)
+        assert status(answer) == 501 and b"WSGI" in answer and site.heads == []
+
+    play(scene, web_port=0)
+
+
 def test_a_connection_of_a_container_that_talks_nonsense_is_closed_and_the_request_gets_502(play):
     async def scene(platform):
         site, _ = await standing(platform)

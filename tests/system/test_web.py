@@ -117,7 +117,8 @@ def test_an_exception_is_a_500_and_its_traceback_stays_in_the_log(port, stage):
 
 
 def test_an_app_that_does_not_answer_right_is_a_502_or_a_closed_connection(port):
-    assert ask(port, "site-dev", "/silent")[0] == 500
+    for path in ("/silent", "/twice", "/unknown"):
+        assert ask(port, "site-dev", path) == (502, b"the app did not answer as ASGI wants it; its log says more\n")
     assert ask(port, "site-dev", "/split")[0] == 502
     assert ask(port, "site-dev", "/short")[0] == 502
     with pytest.raises(http.client.IncompleteRead):

@@ -10,9 +10,14 @@ import os
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 LENGTH = 22
 _CALL_PART = 16
+_FAIR = len(ALPHABET) * (256 // len(ALPHABET))
+_CHARACTERS = (ALPHABET * 5)[:256].encode()
+_UNFAIR = bytes(range(_FAIR, 256))  # would make the first characters likelier than others
 
 
 def _digits(number: int, width: int) -> str:
+    if number < 62:  # as nearly all are
+        return ALPHABET[number].rjust(width, "0")
     chars = []
     for _ in range(width):
         number, digit = divmod(number, 62)
@@ -22,7 +27,10 @@ def _digits(number: int, width: int) -> str:
 
 def new(prefix: str) -> str:
     """A fresh identity, for example ``new("fc")`` -> ``"fc-3kTMd84yYpZq0vXWb1sRNf"``."""
-    return f"{prefix}-{_digits(int.from_bytes(os.urandom(17), 'big'), LENGTH)}"
+    text = b""
+    while len(text) < LENGTH:
+        text += os.urandom(32).translate(_CHARACTERS, _UNFAIR)
+    return f"{prefix}-{text[:LENGTH].decode()}"
 
 
 def input_id(call_id: str, index: int) -> str:

@@ -7,7 +7,8 @@
     TEXT, BINARY, CLOSE ◄──►                            messages of a WebSocket
 
 Where inputs run side by side even the lease (LEASE) and a success (DONE) come by this connection: one wake of one
-thread at each end, in the place of three. All else that is said of inputs goes the ordinary way.
+thread at each end, in the place of three. (The answer to a request that came alone does not wait for its DONE.)
+All else that is said of inputs goes the ordinary way.
 
 Each frame is a header (length, kind, stream) and so many bytes. A stream is one request; its number comes with the
 lease. Bytes of bodies and messages are sent as far as the receiver has given credit, so that neither end holds more

@@ -108,13 +108,13 @@ def _single(app: Any) -> Callable[..., Any]:
 
 
 def pairs(headers: Iterable[Any]) -> list[list[str]]:
-    """Headers as they travel. Raises ``ExecutionError`` for what is no header."""
+    """Headers as they travel. Raises ``Broken`` for what is no header."""
     found = []
     for name, value in headers:
         try:
             pair = [bytes(name).decode("latin-1"), bytes(value).decode("latin-1")]
         except TypeError:
-            raise exception.ExecutionError("the app sent headers that are not bytes") from None
+            raise carriers.Broken("the app sent headers that are not bytes") from None
         found.append(pair)
     return found
 
@@ -131,13 +131,17 @@ class Exchange:
         self._started = self.ended = False
 
     async def run(self, app: Callable[..., Any], scope: dict[str, Any]) -> None:
-        await app(scope, self.receive, self.send)
-        if self._stream.gone:
-            return
-        if not self.ended:
-            raise exception.ExecutionError(
-                "the app returned in the middle of its response" if self._started else "the app did not answer"
-            )
+        try:
+            await app(scope, self.receive, self.send)
+            if not self.ended and not self._stream.gone:
+                raise carriers.Broken(
+                    "the app returned in the middle of its response" if self._started else "the app did not answer"
+                )
+        except carriers.Broken:
+            if (self._head or not self._started) and not self._stream.gone:
+                self._head, self.ended = b"", True
+                await self._stream.fault("the app did not answer as ASGI wants it")
+            raise
 
     async def receive(self) -> Event:
         if not self._read:
@@ -159,14 +163,14 @@ class Exchange:
         kind = event["type"]
         if kind == "http.response.start":
             if self._started:
-                raise exception.ExecutionError("the app began its response twice")
-            self._started = True
+                raise carriers.Broken("the app began its response twice")
             described = {"status": event["status"], "headers": pairs(event.get("headers", ()))}
+            self._started = True
             self._head = web.pack(web.HEAD, self._stream.number, json.dumps(described).encode())
             asyncio.get_running_loop().call_soon(self._flush)
         elif kind == "http.response.body":
             if not self._started or self.ended:
-                raise exception.ExecutionError("the app sent a body out of its response")
+                raise carriers.Broken("the app sent a body out of its response")
             if self._stream.gone:
                 raise carriers.Gone("the client has gone")
             head, self._head = self._head, b""
@@ -176,9 +180,10 @@ class Exchange:
             data = b"" if self._bodiless else event.get("body", b"")
             await self._stream.send(web.BODY, data, before=head, after=end)
             if self.ended:
+                self._stream._carrier.hurry()
                 self._stream._wake()
         else:
-            raise exception.ExecutionError(f"unknown ASGI message {kind!r}")
+            raise carriers.Broken(f"unknown ASGI message {kind!r}")
 
     def _flush(self) -> None:
         """The head goes alone when its body does not follow at once."""
@@ -266,7 +271,7 @@ class Socket:
             self._closed = not more
             await stream.send(web.BODY, event.get("body", b""), after=b"" if more else web.pack(web.END, stream.number))
         else:
-            raise exception.ExecutionError(f"unknown ASGI message {kind!r}")
+            raise carriers.Broken(f"unknown ASGI message {kind!r}")
 
     async def _refuse(self, head: dict[str, Any], body: bytes) -> None:
         await self._stream.send(web.HEAD, json.dumps(head).encode())

@@ -24,6 +24,10 @@ class Gone(OSError):
     """The client, or the edge, has gone: there is nobody to answer."""
 
 
+class Broken(exception.ExecutionError):
+    """What answers broke the rules of its interface: the log says how, and its client gets 502."""
+
+
 class Carrier(asyncio.Protocol):
     """Made again when it is lost; its streams are then gone for good."""
 
@@ -34,6 +38,8 @@ class Carrier(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._reader = web.Reader(self._frame)
         self._out: list[bytes] = []
+        self._together = 0
+        """Leases that came with the last one."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._up = asyncio.Event()
@@ -55,6 +61,7 @@ class Carrier(asyncio.Protocol):
             self.write(web.pack(web.LEASE, 0))
 
     def _leased(self, number: int, data: bytes) -> None:
+        self._together += 1
         described, payload = web.leased(data)
         lease = work.Lease(json.loads(described), [payload])
 
@@ -100,6 +107,11 @@ class Carrier(asyncio.Protocol):
         if out and self._transport is not None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
+    def hurry(self) -> None:
+        """What answers a request that came alone does not wait for the end of the turn: nothing will join it."""
+        if self._together < 2:
+            self._flush()
+
     def forget(self, number: int) -> None:
         self._streams.pop(number, None)
 
@@ -123,6 +135,7 @@ class Carrier(asyncio.Protocol):
         self._up.set()
 
     def data_received(self, data: bytes) -> None:
+        self._together = 0
         self._reader.feed(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -243,6 +256,12 @@ class Stream:
             raise Gone("the client has gone")
         self.credit -= size
         self._carrier.write(data)
+
+    async def fault(self, text: str) -> None:
+        """The whole answer for one that gave none, or nonsense."""
+        described = {"status": 502, "headers": [["content-type", "text/plain; charset=utf-8"]]}
+        head, end = web.pack(web.HEAD, self.number, json.dumps(described).encode()), web.pack(web.END, self.number)
+        await self.send(web.BODY, f"{text}; its log says more\n".encode(), before=head, after=end)
 
     def close(self, *, whole: bool) -> None:
         """Nothing more is said. ``whole``: the response was."""

@@ -144,10 +144,7 @@ class Passing:
     async def _fault(self, text: str) -> None:
         """The program's own failure, which is told in the log and, where nothing has been said yet, to the client."""
         if not self._begun and not self._stream.gone:
-            described = {"status": 502, "headers": [["content-type", "text/plain; charset=utf-8"]]}
-            await self._stream.send(web.HEAD, json.dumps(described).encode())
-            await self._stream.send(web.BODY, b"the app's program did not answer as HTTP wants it; its log says more\n")
-            await self._stream.send(web.END)
+            await self._stream.fault("the app's program did not answer as HTTP wants it")
             self.ended = True
         raise exception.ExecutionError(text)
 

@@ -35,8 +35,6 @@ class App:
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
         request = json.loads(head)
-        if request["kind"] == "websocket":
-            raise exception.ExecutionError("WSGI apps cannot answer WebSockets")
         loop = asyncio.get_running_loop()
         stream = self._carrier.stream(request["n"])
         call = Call(loop, stream, request)
@@ -46,6 +44,9 @@ class App:
             work = loop.run_in_executor(self._threads, context.run, call.run, self._app, environ)
             try:
                 await asyncio.shield(work)
+            except carriers.Broken:
+                await call.fault()
+                raise
             except asyncio.CancelledError:
                 self._abandon(work)
                 raise
@@ -134,6 +135,11 @@ class Call:
         self._sent = False
         self.ended = False
 
+    async def fault(self) -> None:
+        if not self._sent and not self.stream.gone:
+            self.ended = True
+            await self.stream.fault("the app did not answer as WSGI wants it")
+
     def input(self, body: bytes | None) -> io.BufferedIOBase:
         if self._streams and body is None:
             return io.BufferedReader(Input(self), web.PIECE)
@@ -161,14 +167,14 @@ class Call:
         if exc_info is not None and self._sent:
             raise exc_info[1].with_traceback(exc_info[2])
         if self._head is not None and exc_info is None:
-            raise exception.ExecutionError("the app began its response twice")
+            raise carriers.Broken("the app began its response twice")
         described = {"status": int(status[:3]), "headers": [[str(name), str(value)] for name, value in headers]}
         self._head = web.pack(web.HEAD, self.stream.number, json.dumps(described).encode())
         return self._send
 
     def _send(self, data: bytes, end: bool = False) -> None:
         if self._head is None:
-            raise exception.ExecutionError("the app sent a body before it called start_response")
+            raise carriers.Broken("the app sent a body before it called start_response")
         before = b"" if self._sent else self._head
         self._sent = True
         after = web.pack(web.END, self.stream.number) if end else b""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from aiohttp import helpers
 from aiohttp.http_writer import HttpVersion11
 
+from windlass.server.apply import web as actions
 from windlass.server.ingress import answers, connect, exchanges, requests, tokens
 from windlass.wire import web
 
@@ -28,6 +29,7 @@ class Connection(Protocol):
     """What a connection of a client must offer."""
 
     transport: asyncio.Transport | None
+    known: requests.Known | None
 
     def expressed(self) -> None:
         """The answer was written."""
@@ -50,8 +52,11 @@ class Begun:
         self.exchange: exchanges.Exchange
 
     def wake(self) -> None:
-        """Something came: look at it once all that came with it is here."""
-        if not self.waked:
+        """Something came: a whole answer goes on at once, and is accounted for later; else look at it once all that
+        came with it is here."""
+        if self.exchange.complete:
+            self._look()
+        elif not self.waked:
             self.waked = True
             self.way.loop.call_soon(self._look)
 
@@ -102,10 +107,10 @@ class Way:
         edge, made = self.edge, Begun(self, connection, message, payload)
         request: Any = made.request
         try:
-            client = requests.client(edge.fronts, request)
-            if connect.door(edge.core, client, request) is not None:
+            target = requests.again(edge.core, connection.known, request) or self._target(connection, request)
+            if target is None:
                 return None
-            target = made.target = requests.target(edge.core, client, request)
+            made.target = target
             web_spec = target.route.web
             if requests.RESULT in target.query or edge.core.settings.web_rate:
                 return None
@@ -121,6 +126,17 @@ class Way:
         if self._timer is None:
             self._timer = self.loop.call_later(_EVERY, self._sweep)
         return made
+
+    def _target(self, connection: Connection, request: Any) -> requests.Target | None:
+        """None for one that is for a sandbox. Raises ``Refusal``."""
+        core, front = self.edge.core, self.edge.fronts
+        client = requests.client(front, request)
+        if connect.door(core, client, request) is not None:
+            return None
+        target = requests.target(core, client, request)
+        if not target.root and not front.believes:
+            connection.known = requests.Known(client.host, target.route, client, actions.routes(core))
+        return target
 
     def _sweep(self) -> None:
         """What takes long is watched by ``edge``."""

@@ -14,6 +14,11 @@ class Fronts:
         self._trusted = fronts.networks(trusted)
         self._known: dict[str, bool] = {}
 
+    @property
+    def believes(self) -> bool:
+        """Whether there is anybody whose word counts: then each request may be of somebody else."""
+        return bool(self._trusted)
+
     def client(self, request: http.BaseRequest, hosts: list[str]) -> fronts.Client:
         transport = request.transport
         peer = transport.get_extra_info("peername") if transport is not None else None

@@ -21,7 +21,7 @@ from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
 from windlass.server.decide import ports as rules
-from windlass.server.ingress import answers, carriers, connect, edge, exchanges, express, ports, tunnels
+from windlass.server.ingress import answers, carriers, connect, edge, exchanges, express, ports, requests, tunnels
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 class Connection(web_protocol.RequestHandler):
     """A connection of a client. A head that comes too slowly ends it."""
 
-    __slots__ = ("_begun", "_head_timer", "_held", "_way", "taken")
+    __slots__ = ("_begun", "_head_timer", "_held", "_way", "known", "taken")
     _head_timer: asyncio.TimerHandle | None
 
     def __init__(self, manager: Server, way: express.Way, **how: Any) -> None:
@@ -44,6 +44,7 @@ class Connection(web_protocol.RequestHandler):
         self._begun: express.Begun | None = None
         """The request that is on the short way: until it is answered, what follows waits in ``_held``."""
         self._held: list[bytes] = []
+        self.known: requests.Known | None = None
         self.taken: express.Begun | None = None
         """The request that the edge has taken over from there."""
 
@@ -59,7 +60,7 @@ class Connection(web_protocol.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._begun is not None:
+        if self._begun is not None or self._held:
             self._hold(data)
             return
         waiter, self._waiter = self._waiter, None  # who answers shall not wake yet
@@ -104,16 +105,19 @@ class Connection(web_protocol.RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + _IDLE
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_later(_IDLE, self._process_keepalive)
-        self._go_on()
+        if self._held:
+            self._loop.call_soon(self._go_on)
 
     def take_over(self, begun: express.Begun) -> None:
         self._begun, self.taken = None, begun
         self._messages.appendleft((begun.message, begun.payload))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        self._go_on()
+        if self._held:
+            self._loop.call_soon(self._go_on)
 
     def _go_on(self) -> None:
+        """With what has come meanwhile; on a turn of its own, as bytes of others may be in hand in this one."""
         if self._held:
             held, self._held = b"".join(self._held), []
             if self.transport is not None:

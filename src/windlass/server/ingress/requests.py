@@ -62,6 +62,26 @@ class Target(NamedTuple):
     client: decisions.Client
 
 
+class Known(NamedTuple):
+    """Whom the last request of a connection was for: its next one, for the same host, is for them, too.
+    ``routes``: those of then."""
+
+    host: str
+    route: state.Route
+    client: decisions.Client
+    routes: dict[str, state.Route]
+
+
+def again(core: core_module.Core, known: Known | None, request: Plain) -> Target | None:
+    """Whom a request is for, as the one before it on its connection was; None where that must be looked up."""
+    path, _, query = request.raw_path.partition("?")
+    if known is None or path[:1] != "/" or path[1:2] == "~" or "#" in path:
+        return None  # a path may say whom it is for
+    if known.routes is not actions.routes(core) or request.headers.getall("Host", ()) != [known.host]:
+        return None
+    return Target(known.route, "", path, query, known.client)
+
+
 def client(front: fronts.Fronts, request: http.BaseRequest) -> decisions.Client:
     """Who asks. Raises ``Refusal``."""
     hosts = request.headers.getall("Host", [])

@@ -29,7 +29,9 @@ class Upgraded:
 
     async def run(self) -> http.StreamResponse:
         edge, request, target = self._edge, self._request, self._target
-        raw = target.route.web["kind"] == "server"
+        if (kind := target.route.web["kind"]) == "wsgi":
+            raise answers.Refusal(501, "this app is a WSGI app: it cannot speak anything but HTTP")
+        raw = kind == "server"
         if not raw and (request.headers.get("Upgrade", "").lower() != "websocket" or request.method != "GET"):
             raise answers.Refusal(501, "this app only upgrades to WebSockets")
         head = requests.head(request, target, body=False, kind="websocket")

@@ -1,0 +1,76 @@
+"""What becomes of what ASGI and WSGI apps answer, sense or nonsense."""
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from runner import edge_end
+from windlass.runner.web import asgi, wsgi
+from windlass.runner.web import carrier as carriers
+from windlass.wire import web
+
+START = {"type": "http.response.start", "status": 200, "headers": []}
+HEAD = {
+    "kind": "http", "n": 1, "method": "GET", "path": "/", "query": "", "root": "", "headers": [], "body": False,
+    "version": "1.1", "scheme": "http", "client": ["127.0.0.1", 1], "server": ["localhost", 80],
+}  # fmt: skip
+
+
+def asked(make) -> list[tuple[int, bytes]]:
+    """The frames of one request to what ``make(carrier)`` gives; how it failed is the last of them."""
+
+    async def scene() -> list[tuple[int, bytes]]:
+        carrier = edge_end.Carrier()
+        try:
+            await asyncio.wait_for(make(carrier)(json.dumps(HEAD).encode()), 5)
+        except Exception as exc:
+            carrier.frames.append((0, type(exc).__name__.encode()))
+        return carrier.frames
+
+    return asyncio.run(scene())
+
+
+def sending(*events):
+    async def app(scope, receive, send):
+        for event in events:
+            await send(event)
+
+    return lambda carrier: asgi.App(app, carrier)
+
+
+def starting(*calls, body=(b"",)):
+    def app(environ, start_response):
+        for call in calls:
+            start_response(*call)
+        return list(body)
+
+    return lambda carrier: wsgi.App(app, carrier, 1)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        sending(), sending(START), sending(START, START), sending({"type": "http.response.body", "body": b"x"}),
+        sending({"type": "what"}), sending({**START, "headers": [("a", "b")]}), starting(), starting(body=(b"x",)),
+        starting(("200 OK", []), ("200 OK", [])),
+    ],
+)  # fmt: skip
+def test_an_app_that_breaks_its_interface_gives_502_and_fails_its_input(make):
+    frames = asked(make)
+    assert [kind for kind, _ in frames] == [web.HEAD, web.BODY, web.END, 0]
+    assert json.loads(frames[0][1])["status"] == 502 and b"its log says more" in frames[1][1]
+    assert frames[-1][1] == carriers.Broken.__name__.encode()
+
+
+def test_an_app_that_raises_says_nothing_itself():
+    async def app(scope, receive, send):
+        raise ValueError("no")
+
+    assert asked(lambda carrier: asgi.App(app, carrier)) == [(web.GONE, b""), (0, b"ValueError")]
+
+
+def test_what_an_app_says_well_arrives_as_it_is():
+    frames = asked(sending(START, {"type": "http.response.body", "body": b"x"}))
+    assert [kind for kind, _ in frames] == [web.HEAD, web.BODY, web.END] and frames[1][1] == b"x"

@@ -1,0 +1,56 @@
+"""The inner parts of aiohttp that the edge stands on: this fails first where another release has changed them.
+
+Then look at ``server/ingress/listener.py`` (``Connection``) beside aiohttp's ``web_protocol.py``, put right what
+differs, and raise the bounds in ``pyproject.toml``.
+"""
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import abc
+
+import aiohttp
+import pytest
+from aiohttp import helpers, http_parser, http_writer, streams, web, web_protocol
+
+from windlass.server.ingress import listener
+
+READ = ("_close", "_current_request", "_loop", "_messages", "_parser", "_upgraded")
+WRITTEN = ("_keepalive", "_keepalive_handle", "_next_keepalive_close_time", "_waiter")
+CALLED = ("_drain_helper", "_process_keepalive", "data_received", "force_close", "handle_error", "set_parser")
+
+
+def made() -> web_protocol.RequestHandler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        raise NotImplementedError
+
+    async def scene() -> web_protocol.RequestHandler:
+        return web_protocol.RequestHandler(web.Server(answer), loop=asyncio.get_running_loop())
+
+    return asyncio.run(scene())
+
+
+@pytest.mark.parametrize("name", READ + WRITTEN + CALLED)
+def test_a_connection_of_aiohttp_has_what_ours_uses(name):
+    assert hasattr(made(), name), f"aiohttp {aiohttp.__version__} has no RequestHandler.{name} any more"
+
+
+@pytest.mark.parametrize("name", sorted(set(vars(listener.Connection)) - {"__slots__"}))
+def test_what_is_ours_in_a_connection_is_not_aiohttps_by_accident(name):
+    meant = {"connection_made", "connection_lost", "data_received", "handle_error", "_process_keepalive"}
+    taken = hasattr(web_protocol.RequestHandler, name) and not name.startswith("__")
+    assert not taken or name in meant, f"aiohttp {aiohttp.__version__} has a RequestHandler.{name} of its own now"
+
+
+def test_messages_wait_in_a_queue_of_pairs_until_the_waiter_is_woken():
+    """Ours takes the waiter away while the bytes are parsed, and the message out of the queue."""
+    source = inspect.getsource(web_protocol.RequestHandler.data_received)
+    assert "self._messages.append((msg, payload))" in source, f"aiohttp {aiohttp.__version__} queues otherwise"
+    assert "waiter = self._waiter" in source and "waiter.set_result(None)" in source
+    assert isinstance(made()._messages, abc.MutableSequence) or hasattr(made()._messages, "popleft")
+
+
+def test_the_parser_says_what_the_short_way_reads():
+    assert hasattr(http_parser.HttpRequestParser, "message_consumed")
+    assert http_writer.HttpVersion11 == (1, 1) and streams.EMPTY_PAYLOAD is web_protocol.EMPTY_PAYLOAD
+    assert inspect.isclass(web_protocol._ErrInfo) and helpers.rfc822_formatted_time().endswith("GMT")

@@ -96,12 +96,18 @@ async def round_trip(port: int) -> float:
 # -- what is measured; each in a process of its own, which knows the platform by its environment
 
 
-def calls() -> list[float]:
+def paced() -> list[float]:
+    """As over a link: between one call and the next all who take part have slept for a round trip."""
+    return calls(2 * ONE_WAY)
+
+
+def calls(pause: float = 0.0) -> list[float]:
     with app.run():
         for x in range(20):
             echo.remote(x)
         took = []
         for x in range(CALLS):
+            time.sleep(pause)
             began = time.perf_counter()
             echo.remote(x)
             took.append((time.perf_counter() - began) * 1e3)
@@ -206,6 +212,8 @@ def main(arguments: argparse.Namespace) -> list[tuple[str, str]]:
             far, near = statistics.median(in_a_process("calls", about)), statistics.median(in_a_process("calls", {}))
             row("warm `.remote()` over 10 ms + 10 ms, p50", f"{far:.1f} ms; one round trip {trip:.1f} ms")
             row("the same beside the platform, p50", f"{near:.1f} ms")
+            slept = statistics.median(in_a_process("paced", {}))
+            row("the same beside the platform, 20 ms apart, p50", f"{slept:.1f} ms")
         if "map" in arguments.only:
             far, near = statistics.median(in_a_process("mapped", about)), statistics.median(in_a_process("mapped", {}))
             row(f"map of {INPUTS:,} no-ops", f"{far:,.0f}/s; local {near:,.0f}/s: {far / near:.0%}")
@@ -230,7 +238,7 @@ if __name__ == "__main__":
         _, number, each, identity = chosen.child.split(":")
         print(json.dumps(asyncio.run(_share(int(number), float(each), identity))))
     elif chosen.child:
-        print(json.dumps({"calls": calls, "mapped": mapped}[chosen.child]()))
+        print(json.dumps({"calls": calls, "paced": paced, "mapped": mapped}[chosen.child]()))
     else:
         found = main(chosen)
         if chosen.write:

@@ -50,3 +50,9 @@ def test_help_is_free_of_heavy_imports() -> None:
         "heavy = {'asyncio', 'rich', 'windlass.app', 'cloudpickle'} & set(sys.modules)\nassert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_file_that_may_not_be_touched_is_named_without_numbers_of_errors(capsys):
+    failure.show(PermissionError(13, "Permission denied", "/srv/theirs"))
+    said = capsys.readouterr().err
+    assert "no permission for /srv/theirs" in said and "Hint:" in said and "Errno" not in said

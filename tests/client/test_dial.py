@@ -23,6 +23,9 @@ def test_a_proxy_of_the_environment_is_taken_but_not_to_what_is_near(monkeypatch
     assert proxies.before("gpu.example.org", is_secure=False) is None
     for near in ("localhost", "127.0.0.1", "gpu.inside.corp"):
         assert proxies.before(near, is_secure=True) is None
+    monkeypatch.setenv("WINDLASS_DISABLE_API_PROXY", "1")
+    assert proxies.before("gpu.example.org", is_secure=True) is None
+    monkeypatch.delenv("WINDLASS_DISABLE_API_PROXY")
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.corp")
     with pytest.raises(OSError, match="no HTTP proxy"):
         proxies.before("gpu.example.org", is_secure=True)

@@ -43,6 +43,8 @@ def show(exc: BaseException) -> None:
             show_user_traceback(exc)
             return
         place = _user_place(exc)
+    if isinstance(exc, PermissionError) and exc.filename:
+        exc = _refused(exc)
     if not str(exc):
         traceback.print_exception(type(exc), exc, exc.__traceback__)
         return
@@ -100,6 +102,14 @@ def _user_place(exc: BaseException) -> str:
     """Where in the user's own code an error of Windlass was caused."""
     frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if not _is_own(frame.filename)]
     return f"\n({frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+
+
+def _refused(exc: PermissionError) -> exception.Error:
+    """A file of this machine that this user may not have: no command of ours gives that right."""
+    what = os.fsdecode(exc.filename) if isinstance(exc.filename, (str, bytes)) else str(exc.filename)
+    return exception.PermissionDeniedError(
+        f"no permission for {what}", hint="Run the command as whoever owns that, or choose another place."
+    )
 
 
 def _describe(exc: BaseException) -> str:

@@ -37,9 +37,8 @@ def prepare(root: Path) -> None:
     (root / "log").mkdir(mode=0o700, exist_ok=True)
     run = paths.run(root)
     run.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = run.stat().st_uid
-    if owner != os.geteuid():
-        raise PermissionError(f"{run} belongs to user {owner}; choose another folder with WINDLASS_HOME")
+    if run.stat().st_uid != os.geteuid():
+        raise of_somebody_else(root)
 
 
 def take_lock(root: Path) -> int | None:
@@ -78,14 +77,14 @@ def is_running(root: Path) -> bool:
 
 
 def check_owner(root: Path) -> None:
-    """Refuse a home that is there and somebody else's. Root may use any."""
+    """Refuse a home that is there and somebody else's, unless they made it for us. Root may use any."""
     try:
         owner = root.stat().st_uid
     except FileNotFoundError:
         return
     except PermissionError:
         raise of_somebody_else(root) from None
-    if os.geteuid() not in (0, owner):
+    if os.geteuid() not in (0, owner) and not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         raise of_somebody_else(root)
 
 

@@ -55,6 +55,8 @@ def request(path: str, hello: common.HelloRequest, method: str, body: Any, *, ti
 
 @contextlib.contextmanager
 def _connection(path: str) -> Iterator[socket.socket]:
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this system has no Unix sockets")
     with socket.socket(socket.AF_UNIX) as end:
         end.settimeout(_GREETED)
         end.connect(path)

@@ -38,6 +38,9 @@ def test_what_the_setting_names_is_taken_as_it_is(host, allowed):
         endpoints.is_public(f"http://{host}", "10.9.0.0/24,other")
 
 
-def test_an_address_that_is_none_is_refused():
+@pytest.mark.parametrize(
+    "endpoint", ["http://[::", "http://127%2e0.0.1", "http://127\u30020\u30020\u30021", "http://a b"]
+)
+def test_an_address_that_is_none_or_may_be_read_as_another_is_refused(endpoint):
     with pytest.raises(exception.InvalidError):
-        endpoints.is_public("http://[::", "")
+        endpoints.is_public(endpoint, "")

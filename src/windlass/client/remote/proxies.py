@@ -8,6 +8,8 @@ import base64
 from typing import NamedTuple
 from urllib import parse, request
 
+from windlass import config
+
 _LARGEST = 16 * 1024
 
 
@@ -18,7 +20,12 @@ class Proxy(NamedTuple):
 
 
 def before(host: str, *, is_secure: bool) -> Proxy | None:
-    """The proxy on the way to ``host``; None where there is none. Raises ``OSError`` for one of a kind that we lack."""
+    """The proxy on the way to ``host``; None where there is none, or ``disable_api_proxy`` says to do without.
+
+    Raises ``OSError`` for one of a kind that we lack.
+    """
+    if config.config["disable_api_proxy"]:
+        return None
     known = request.getproxies()
     url = known.get("https" if is_secure else "http") or known.get("all")
     if not url or _is_near(host) or request.proxy_bypass(host):

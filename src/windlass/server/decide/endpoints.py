@@ -7,11 +7,13 @@ public internet alone, and what ``bucket_endpoints`` names. What a name means is
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib import parse
 
 from windlass import exception
 from windlass.kit import addresses
 
+_NAME = re.compile(r"[a-z0-9._-]+\Z")
 _INSIDE = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "private")
 """Last parts of names that mean something in this network alone."""
 
@@ -27,8 +29,10 @@ def is_public(endpoint: str, allowed: str) -> bool:
     try:
         host = (parse.urlsplit(endpoint).hostname or "").rstrip(".").lower()
     except ValueError:
-        raise exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address") from None
+        host = "[]"
     address = addresses.read(host)
+    if address is None and host and not _NAME.match(host):  # what others might read as another name
+        raise exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address")
     if any(_names(one.strip().lower(), host, address) for one in allowed.split(",")):
         return False
     if not host or (address is None and _is_inside(host)) or (address is not None and not addresses.leads_out(address)):

@@ -99,7 +99,7 @@ def test_what_is_proven_is_made_as_soon_as_no_call_waits():
 
 def test_what_is_only_hoped_waits_for_calls_for_its_turn_for_quiet_and_for_an_idle_machine():
     assert timely(10)
-    for why in ({"calls": 1}, {"rested": False}, {"settled": 1.5}, {"idle": 0.4}):
+    for why in ({"calls": 1}, {"rested": False}, {"settled": 1.5}, {"idle": 0.3}):
         assert not timely(10, **why), why
 
 

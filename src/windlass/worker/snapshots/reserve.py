@@ -22,7 +22,7 @@ BURST = 300.0  # seconds for which it is proof
 RECENT = 120.0  # seconds for which a use gives hope
 SETTLED = 2.0  # seconds without a wish after which there is time for what is only hoped
 _PART = 50  # of the machine's memory, for all that wait
-_QUIET = 0.5  # of the processors' time: when less is idle, nothing is made ahead
+_QUIET = 0.4  # of the processors' time: when less is idle, nothing is made ahead
 
 
 class Demand:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import time
 import uuid
 
 import pytest
@@ -38,6 +39,29 @@ def flip(stage, mark: bytes):
 
 def read(path):
     return len(open(path, "rb").read())
+
+
+def hold(path, ready):
+    windlass.Queue.from_id(ready).put(len(open(path, "rb").read()))
+    open(path, "rb").read()
+    time.sleep(120)
+
+
+def test_a_container_that_shows_a_flipped_bit_is_ended_when_it_is_found(stage, volume):
+    mark = uuid.uuid4().hex.encode()
+    put(volume, "models/weights", mark * 100_000)
+    app = windlass.App("test-volume-check-running")
+    holding = app.function(serialized=True, volumes={"/data": volume}, retries=0)(hold)
+    with windlass.Queue.ephemeral() as ready, app.run():
+        began = time.monotonic()
+        call = holding.spawn("/data/models/weights", ready.object_id)
+        assert ready.get(timeout=60) == len(mark) * 100_000
+        flip(stage, mark)
+        assert stage.cli("volume", "check", volume.name, check=1).code == 1
+        with pytest.raises(windlass.exception.Error, match="models/weights"):
+            call.get(timeout=60)
+        assert time.monotonic() - began < 100, "it was not let run to its end"
+        assert ready.len() == 0, "no other container read it"
 
 
 def test_a_flipped_bit_is_found_named_and_served_to_nobody_until_the_file_is_put_again(stage, volume, tmp_path):

@@ -46,7 +46,7 @@ class Agent:
             runtime.network.say = self._say
         self._volumes = None
         if runtime.volumes is not None:
-            runtime.volumes.connect(self._link.call)
+            runtime.volumes.connect(self._link.call, self._spoiled)
             self._tasks.start(runtime.volumes.steps.rescue(), "commits of ended steps")
             self._tasks.start(runtime.volumes.scrub.run(), "check of layers")
             self._volumes = answers.Answers(runtime.volumes, self._tasks)
@@ -173,6 +173,13 @@ class Agent:
         known = self._lives[container_id] = life.Life(container_id, self._around, offset=offset)
         self._tasks.start(known.run(adopt=adopt), f"container {container_id}")
         return known
+
+    def _spoiled(self, container_id: str, why: str) -> None:
+        """It shows what is not what was committed."""
+        if (known := self._lives.get(container_id)) is not None and known.exit is None:
+            _log.error("container %s is ended: %s", container_id, why)
+            self._say(container_id, f"This container is ended: {why}")
+            known.lose(why)
 
     def _never(self, container_id: str) -> life.Life:
         """Wanted to end, and not here: as good as ended."""

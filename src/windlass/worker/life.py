@@ -44,6 +44,7 @@ class Life:
         self._offset = offset
         self._running: base.Running | None = None
         self._asked = ""
+        self._why = ""
         self._grace = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -66,6 +67,12 @@ class Life:
         self._asked = "kill"
         self._act()
 
+    def lose(self, why: str) -> None:
+        """SIGKILL now: something that it stands on is not what it should be. Its inputs run elsewhere."""
+        self._why = why
+        if self._running is not None:
+            self._running.kill()
+
     async def run(self, *, adopt: bool) -> None:
         """From nothing, or from what an earlier worker left, to the end."""
         try:
@@ -79,6 +86,8 @@ class Life:
             self._timer.cancel()
         if self._asked:
             end["reason"] = "stopped"
+        elif self._why and end.get("reason") != "start_failed":
+            end["reason"], end["message"] = "lost", self._why
         self._running, self.state, self.exit = None, "exited", end
         self._around.changed(self.container_id)
 
@@ -118,6 +127,8 @@ class Life:
         return {"reason": "start_failed", "message": str(exc)}
 
     def _act(self) -> None:
+        if self._running is not None and self._why:
+            self._running.kill()
         if self._running is None or not self._asked:
             return
         if self._asked == "kill":

@@ -98,6 +98,7 @@ class Answers(answering.Answering):
                             incoming.item({"done": pace.done, "of": whole})
                             await incoming.peer.drain()
                         looking.result()
+                await self._volumes.spoiled()
                 for damage in checking.visible(self._layers, layer_ids):
                     incoming.item({"path": damage.path, "layer_id": damage.layer_id})
                     await incoming.peer.drain()

@@ -4,7 +4,8 @@
     volumes/<layer id>/damaged.json  the paths that were not what they had been; absent where all is well
 
 Damage is a matter of paths: a file that a later commit replaced or removed harms nobody. So a volume is refused only
-where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored.
+where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored;
+and a container that shows such a file is ended, for it reads from the layer itself (ADR 27).
 """
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -168,8 +169,11 @@ class Scrub:
     """Looks at one layer after the other, those first that were never looked at, as slowly as nobody minds."""
 
     def __init__(
-        self, layers: layer_store.Layers, *, again: float = AGAIN, rate: float = RATE, calm: float = _CALM
-    ) -> None:
+        self, layers: layer_store.Layers, *, found: Callable[[], Awaitable[None]] | None = None,
+        again: float = AGAIN, rate: float = RATE, calm: float = _CALM,
+    ) -> None:  # fmt: skip
+        """``found``: is called when something was."""
+        self._found = found
         self._layers = layers
         self._again = again
         self._rate = rate
@@ -184,21 +188,24 @@ class Scrub:
                 if layer_id:
                     pace = Pace(self._rate)
                     try:
-                        await loop.run_in_executor(thread, self._look, layer_id, pace)
+                        damaged = await loop.run_in_executor(thread, self._look, layer_id, pace)
                     finally:
                         pace.over.set()
+                    if damaged and self._found is not None:
+                        await self._found()
                 else:
                     await asyncio.sleep(self._calm)
 
-    def _look(self, layer_id: str, pace: Pace) -> None:
+    def _look(self, layer_id: str, pace: Pace) -> list[str]:
         try:
             with self._layers.hold([layer_id]):
-                look(self._layers, layer_id, pace)
+                return look(self._layers, layer_id, pace)
         except (exception.NotFoundError, FileNotFoundError, Stopped):  # removed meanwhile; or the worker ends
             pass
         except OSError as exc:
             _log.warning("layer %s could not be checked: %s", layer_id, exc)
             time.sleep(min(self._calm, 5.0))
+        return []
 
     def _due(self) -> str:
         """The layer that was not looked at for longest, and long enough; "" for none."""

@@ -43,17 +43,18 @@ class Volumes:
         self.layers = layer_store.Layers(home)
         self.nfs = nfs.Folders(home)
         self.steps = stepping.Steps(self, home)
-        self.scrub = checking.Scrub(self.layers)
+        self.scrub = checking.Scrub(self.layers, found=self.spoiled)
         self._home = home
         self._mounts: dict[str, dict[str, mounted.Mount]] = {}
         self._followed: dict[str, asyncio.Event] = {}
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._call: Call | None = None
+        self._end: Callable[[str, str], None] = lambda container_id, why: None
         self._connected = asyncio.Event()
 
-    def connect(self, call: Call) -> None:
-        """Give the way to the server."""
-        self._call = call
+    def connect(self, call: Call, end: Callable[[str, str], None]) -> None:
+        """Give the way to the server, and to end a container with a reason."""
+        self._call, self._end = call, end
         self._connected.set()
 
     # -- the life of a container -----------------------------------------------------------------------------
@@ -115,6 +116,23 @@ class Volumes:
                 mount.mend(pid)
             except (OSError, exception.Error, swap.Busy) as exc:
                 _log.warning("the volume at %s of %s is not mounted: %s", mount.plan["path"], container_id, exc)
+
+    async def spoiled(self) -> None:
+        """End the containers that show something damaged. They read from the layers themselves, and nothing else would
+        keep it from them; what they committed or wrote meanwhile is kept as always."""
+        showing = {name: [list(one.plan["layers"]) for one in mounts.values()] for name, mounts in self._mounts.items()}
+        for container_id, why in (await asyncio.to_thread(self._damaged, showing)).items():
+            self._end(container_id, why)
+
+    def _damaged(self, showing: dict[str, list[list[str]]]) -> dict[str, str]:
+        found = {}
+        for container_id, stacks in showing.items():
+            try:
+                for stack in stacks:
+                    checking.refuse(self.layers, stack)
+            except exception.DataLossError as exc:
+                found[container_id] = str(exc)
+        return found
 
     def used(self) -> set[str]:
         """Layers that containers here show, or have not committed."""

@@ -112,7 +112,10 @@ def _volumes(root: Path) -> Iterator[Finding]:
         except (OSError, ValueError):
             continue
     checked = sum((layer / "checked").exists() for layer in layers)
-    detail = f"{checked} of {len(layers)} layers were compared with what was committed"
+    detail = (
+        f"{checked} of {len(layers)} layers were compared with what was committed, in the background "
+        "(each read is compared through the API, but not in containers)"
+    )
     if damaged:
         paths = ", ".join(map(repr, damaged[:_SHOWN])) + (", …" if len(damaged) > _SHOWN else "")
         remedy = "`windlass volume check NAME` says whose it is. Put the files again, or restore an earlier version."

@@ -73,7 +73,7 @@ def server(home: Path) -> None:
     arm(
         home / "kill-server",
         (database.Database, "run"), (Path, "replace"), (Path, "unlink"), (os, "fsync"), (peer.Incoming, "reply"),
-        (peer.Peer, "request"),
+        (peer.Peer, "request"), (os, "copy_file_range"), (peer.Incoming, "item"),
     )  # fmt: skip
     sys.argv = ["server", "--home", str(home)]
     program.main()

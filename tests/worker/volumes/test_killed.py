@@ -6,6 +6,7 @@ What was acknowledged is there afterwards, and whole; what was not is there whol
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -27,6 +28,7 @@ from windlass import exception, paths, wire
 from windlass.kit import ids
 from windlass.server.objects import uploads
 from windlass.wire import peer
+from windlass.wire.messages import volumes as messages
 from windlass.worker.volumes import layers
 
 PROGRAM = Path(__file__).parent / "deadly.py"
@@ -245,6 +247,76 @@ def _nothing_left(both: Both) -> None:
 @pytest.mark.parametrize(("program", "steps"), [("server", 8), ("worker", 12)])
 def test_an_upload_survives_a_kill_at_every_step(apart, home, program, steps, packed):
     assert apart(_walk, home, program, packed=packed) > steps
+
+
+def _copying(home: Path, program: str) -> int:
+    """Have the server read a file, copy it in the volume, and fork that; each time the program dies one step later."""
+    both = Both(home)
+
+    async def copied(file: Path) -> str:
+        """As clients do: from the beginning, when the server died."""
+        with file.open("rb") as opened:
+            state = os.fstat(opened.fileno())
+            body = {"descriptor": opened.fileno(), "identity": messages.identity(state), "size": state.st_size}
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    replies = [one.body async for one in (await both.ready()).stream("volume.copy", body)]
+                    return replies[-1]["digest"]
+                except (exception.ServiceError, exception.ConnectionError, OSError):
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.01)
+
+    async def edit(volume: str, step: dict[str, Any]) -> bool:
+        """False where the upload was lost with a draft."""
+        try:
+            await both.ask("volume.edit", json.dumps([step]).encode(), volume_id=volume, edit_id=ids.new("ed"))
+        except exception.NotFoundError:
+            return False
+        return True
+
+    async def changed(volume: str, n: int) -> str:
+        file = home / "local"
+        file.write_bytes(_files(n)["b/c"])
+        while True:
+            found = await copied(file)
+            step = {"op": "put", "path": "a", "force": True, "digest": found, "blob": found, "offset": 0}
+            if await edit(volume, {**step, "size": file.stat().st_size}):
+                break
+        assert await edit(volume, {"op": "copy", "sources": ["a"], "path": "d"})
+        with contextlib.suppress(exception.AlreadyExistsError):  # its answer was lost
+            await both.ask("volume.fork", volume_id=volume, name=f"fork-{n}")
+        return (await both.ask("volume.get", name=f"fork-{n}"))["volume_id"]
+
+    async def walk() -> int:
+        volume, nth = (await both.ask("volume.get", name="v", create="missing"))["volume_id"], 0
+        await changed(volume, 0)
+        while True:
+            nth += 1
+            before, after = (_files(n)["b/c"] for n in (nth - 1, nth))
+            (home / f"kill-{program}").write_text(str(nth))
+            changing = asyncio.get_running_loop().create_task(changed(volume, nth))
+            while not changing.done() and (home / f"kill-{program}").exists():
+                await asyncio.sleep(0.001)
+            seen = tuple((await both.shown(volume, "ad")).values())
+            assert seen in ((before, before), (after, before), (after, after)), f"half of step {nth} of the {program}"
+            whole = {"a": after, "d": after}
+            fork = await changing
+            assert await both.shown(volume, "ad") == whole == await both.shown(fork, "ad")
+            if not both.killed(program):
+                return nth
+
+    try:
+        nth = asyncio.run(asyncio.wait_for(walk(), 400))
+    finally:
+        both.end()
+    _nothing_left(both)
+    return nth
+
+
+@pytest.mark.parametrize(("program", "steps"), [("server", 12), ("worker", 12)])
+def test_copies_and_forks_survive_a_kill_at_every_step(apart, home, program, steps):
+    assert apart(_copying, home, program) > steps
 
 
 def _merging(home: Path, program: str) -> int:

@@ -4,6 +4,9 @@ rclone rather than s3fs: without a cache of its own it writes straight to the bu
 do, as the SDK promises; s3fs copies files to the disk, whole, and lets them be changed there. Against moto's server on
 loopback, 2 cores, in seconds (rclone 1.60, s3fs 1.90): write 128 MiB 3.1 and 2.6, read it 1.1 and 2.4; write 100 files
 of 4 KiB 1.6 and 7.1, read them 0.9 and 2.8.
+
+Renames work, by a copy in the bucket, though the reference refuses them (EPERM). rclone can be kept from it
+(``--disable Copy,Move,DirMove``), but answers EIO then, which would tell programs of a broken disk.
 """
 from __future__ import annotations
 

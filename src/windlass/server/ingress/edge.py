@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any
 
 import msgspec
@@ -23,6 +24,7 @@ PATIENCE = 150.0
 _PARKED = 600.0  # seconds that a slow answer waits for a client that was asked to come back
 HOP = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer", "te"})
 BODILESS = frozenset({204, 304})
+_BREAKS = re.compile("[\r\n\0]").search
 _log = logging.getLogger(__name__)
 
 
@@ -247,7 +249,7 @@ def head_of(data: bytes) -> dict[str, Any]:
         if not isinstance(status, int) or not (200 <= status <= 999 or status == 101):
             raise answers.Refusal(502, "the app answered with a status that is none")
         for name, value in head["headers"]:
-            if any(character in name + value for character in "\r\n\0") or not name:
+            if not name or _BREAKS(name + value):
                 raise answers.Refusal(502, "the app answered with a malformed header")
     except (msgspec.DecodeError, KeyError, TypeError, ValueError):
         raise answers.Refusal(502, "the app answered with what is no response") from None

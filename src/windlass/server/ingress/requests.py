@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -156,8 +156,10 @@ def headers(
     return raw
 
 
-def _dropped(connection: Iterable[str]) -> frozenset[str]:
+def _dropped(connection: Sequence[str]) -> frozenset[str]:
     """Names of headers that end here; a client may name more, but none that the app lives by."""
+    if not connection:
+        return _NEVER
     named = {token.strip().lower() for value in connection for token in value.split(",")}
     return _NEVER if named <= _USUAL else _NEVER | (named - _KEPT)
 

@@ -9,7 +9,7 @@ import pytest
 
 import windlass
 from windlass import exception, volume
-from windlass.client import volumes
+from windlass.client import uploads
 
 
 def test_names_versions_and_ids_are_checked_at_once():
@@ -68,7 +68,7 @@ def test_the_read_only_form_refuses_to_write_and_others_outside_to_commit():
 
 
 def test_a_batch_refuses_what_is_no_file_and_what_leads_out():
-    batch = volumes.Upload(force=False)
+    batch = uploads.Upload(force=False)
     for remote in ("folder/", "/"):
         with pytest.raises(ValueError):
             batch.put_file(io.BytesIO(), remote)

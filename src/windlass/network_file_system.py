@@ -191,10 +191,10 @@ class NetworkFileSystem(handles.Object):
         await self._put(progress_cb, lambda batch: batch.put_directory(local_path, name))
 
     async def _put(self, progress_cb: Callable[..., Any] | None, fill: Callable[[Any], None]) -> int:
-        from windlass.client import volumes
+        from windlass.client import uploads
 
         progress = _Progress(progress_cb)
-        batch = volumes.Upload(True, progress.told)
+        batch = uploads.Upload(True, progress.told)
         fill(batch)
         sent = await batch.send(await self._ready())
         progress.end(sent)
@@ -207,9 +207,9 @@ class NetworkFileSystem(handles.Object):
         Raises:
             FileNotFoundError: there is no such file.
         """
-        from windlass.client import volumes
+        from windlass.client import downloads
 
-        async for piece in volumes.pieces(await self._ready(), path):
+        async for piece in downloads.pieces(await self._ready(), path):
             yield lambda piece=piece: piece  # type: ignore[misc]
 
     @faces.stream
@@ -232,9 +232,9 @@ class NetworkFileSystem(handles.Object):
 
     async def _entries(self, path: str) -> list[FileEntry]:
         from windlass import volume
-        from windlass.client import volumes
+        from windlass.client import downloads
 
-        found = volumes.matching(await self._ready(), volume._text(path))
+        found = downloads.matching(await self._ready(), volume._text(path))
         return [volume._entry(*entry) async for entry in found]
 
     @faces.method

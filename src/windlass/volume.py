@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from windlass.client import resolver
-    from windlass.client import volumes as work
+    from windlass.client import uploads as work
     from windlass.wire.messages import volumes as messages
 
 _KINDS = (None, 1, 2)
@@ -298,18 +298,18 @@ class Volume(handles.Object):
         Raises:
             FileNotFoundError: there is no such path.
         """
-        from windlass.client import volumes
+        from windlass.client import downloads
 
-        async for entry in volumes.entries(await self._ready(), path, recursive=recursive):
+        async for entry in downloads.entries(await self._ready(), path, recursive=recursive):
             yield lambda entry=entry: _entry(*entry)  # type: ignore[misc]
 
     @faces.method
     async def listdir(self, path: str, *, recursive: bool = False) -> list[FileEntry]:
         """What lies in a folder, as a list. See ``iterdir``."""
-        from windlass.client import volumes
+        from windlass.client import downloads
 
         return [
-            _entry(*entry) async for entry in volumes.entries(await self._ready(), path, recursive=recursive)
+            _entry(*entry) async for entry in downloads.entries(await self._ready(), path, recursive=recursive)
         ]  # fmt: skip
 
     @faces.stream
@@ -324,9 +324,9 @@ class Volume(handles.Object):
             >>> b"".join(vol.read_file("weights"))
             b'...'
         """
-        from windlass.client import volumes
+        from windlass.client import downloads
 
-        async for piece in volumes.pieces(await self._ready(), path):
+        async for piece in downloads.pieces(await self._ready(), path):
             yield lambda piece=piece: piece  # type: ignore[misc]
 
     @faces.method
@@ -343,9 +343,9 @@ class Volume(handles.Object):
         Raises:
             FileNotFoundError: there is no such file.
         """
-        from windlass.client import volumes
+        from windlass.client import downloads
 
-        return await volumes.download(await self._ready(), path, fileobj, progress_cb)
+        return await downloads.download(await self._ready(), path, fileobj, progress_cb)
 
     @faces.method
     async def remove_file(self, path: str, recursive: bool = False) -> None:
@@ -395,10 +395,10 @@ class Volume(handles.Object):
             ...     batch.put_directory("data", "/data")
             ...     batch.put_file(io.BytesIO(b"hello"), "/hello.txt")
         """
-        from windlass.client import volumes
+        from windlass.client import uploads
 
         self._check_writable("batch_upload")
-        return volumes.upload(self, force)
+        return uploads.upload(self, force)
 
     async def _edit(self, steps: list[messages.EditStep]) -> None:
         from windlass.client import volumes

@@ -10,7 +10,7 @@ from windlass import exception
 from windlass.cli import ask, control, listing, options, transfers
 
 if TYPE_CHECKING:
-    from windlass.client.volumes import Entry
+    from windlass.client.downloads import Entry
 
 
 class Kind(NamedTuple):

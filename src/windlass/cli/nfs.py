@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from windlass.client.volumes import Entry
+    from windlass.client.downloads import Entry
 
 
 @click.group(name="nfs", help="Network file systems: folders that running containers share. Deprecated: use volumes.")
@@ -20,9 +20,9 @@ def group() -> None:
 
 
 def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
-    from windlass.client import volumes
+    from windlass.client import downloads
 
-    return volumes.matching(identity, path)
+    return downloads.matching(identity, path)
 
 
 _KIND = filing.Kind(
@@ -62,7 +62,7 @@ def put(name: str, local_path: str, remote_path: str, env: str | None) -> None:
 @click.option("--force/--no-force", default=False, help="Replace files that are there.")
 @options.env_option
 def get(name: str, remote_path: str, local_destination: str, force: bool, env: str | None) -> None:
-    from windlass.client import globs, volumes
+    from windlass.client import downloads, globs, volumes
 
     identity = _KIND.identity(name, env)
     if not globs.is_glob(remote_path):
@@ -71,7 +71,7 @@ def get(name: str, remote_path: str, local_destination: str, force: bool, env: s
         raise click.UsageError("Only a file can be written to the standard output, not what a glob matches.")
     else:
         with transfers.usage():
-            found = transfers.collected(volumes.matching(identity, remote_path))
+            found = transfers.collected(downloads.matching(identity, remote_path))
         if not found:
             raise click.ClickException(f"nothing matches {remote_path!r}")
         target = Path(local_destination)

@@ -20,7 +20,7 @@ from windlass.cli import listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from windlass.client.volumes import Entry
+    from windlass.client.downloads import Entry
 
 _TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
 
@@ -81,11 +81,11 @@ def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     """Upload a file or a folder; the path that it has there. Below a ``remote`` that ends with a slash it keeps its
     name, whichever of the two it is."""
     from windlass.cli import render
-    from windlass.client import bridge, volumes
+    from windlass.client import bridge, uploads
 
     remote += local.resolve().name if remote.endswith("/") else ""
     with usage(), render.progress(f"Uploading {local}") as told:
-        batch = volumes.Upload(force, told)
+        batch = uploads.Upload(force, told)
         if local.is_dir():
             batch.put_directory(local, remote)
         else:
@@ -96,10 +96,10 @@ def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
 
 def get(identity: str, remote: str, destination: str, *, force: bool) -> Path | None:
     """Download a file or a folder; where it lies now, or None where it went to the standard output ("-")."""
-    from windlass.client import volumes
+    from windlass.client import downloads
 
     with usage():
-        entries = collected(volumes.entries(identity, remote, recursive=True))
+        entries = collected(downloads.entries(identity, remote, recursive=True))
     wanted = remote.strip("/")
     if destination == "-":
         _to_stdout(identity, wanted, entries)
@@ -114,11 +114,11 @@ def get(identity: str, remote: str, destination: str, *, force: bool) -> Path | 
 
 
 def _to_stdout(identity: str, path: str, entries: Sequence[Entry]) -> None:
-    from windlass.client import bridge, volumes
+    from windlass.client import bridge, downloads
 
     if len(entries) != 1 or entries[0][0] != path:
         raise click.UsageError(f"{path!r} is a folder; only a file can be written to the standard output.")
-    bridge.run(volumes.download(identity, path, sys.stdout.buffer, None))
+    bridge.run(downloads.download(identity, path, sys.stdout.buffer, None))
     sys.stdout.buffer.flush()
 
 
@@ -126,7 +126,7 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool)
     """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
     command with --force fetches again only what is not there with its size and time."""
     from windlass.cli import render
-    from windlass.client import bridge, volumes
+    from windlass.client import bridge, downloads
 
     if not force and (there := [place for entry, place in files if entry[1] != "d" and place.exists()]):
         raise click.UsageError(f"{str(there[0])!r} exists already; pass --force to replace it.")
@@ -141,7 +141,7 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool)
                 part = place.with_name(f"{place.name}.windlass-part")
                 try:
                     with part.open("wb") as file:
-                        bridge.run(volumes.download(identity, path, file, None))
+                        bridge.run(downloads.download(identity, path, file, None))
                     shutil.move(part, place)
                 finally:
                     part.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from windlass.client.volumes import Entry
+    from windlass.client.downloads import Entry
 
 
 @click.group(name="volume", help="Volumes: folders that containers share, and that stay.")
@@ -22,9 +22,9 @@ def group() -> None:
 
 
 def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
-    from windlass.client import volumes
+    from windlass.client import downloads
 
-    return volumes.entries(identity, path, recursive=False)
+    return downloads.entries(identity, path, recursive=False)
 
 
 _KIND = filing.Kind(

@@ -230,7 +230,7 @@ def upload(folder: Path, digest: str) -> Path:
 def _change(
     layers: layer_store.Layers, layer_ids: Sequence[str], draft: Path, steps: Sequence[messages.EditStep]
 ) -> None:
-    merged, work = draft / "merged", draft / "work"
+    merged, work = draft / layer_store.MERGED, draft / "work"
     merged.mkdir()
     work.mkdir()
     overlay.mount(merged, lowers=layers.lowers(layer_ids), upper=draft / "files", work=work)

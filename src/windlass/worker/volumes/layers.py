@@ -26,6 +26,7 @@ from windlass.worker import overlay
 
 OWNER = 1  # root of a container, as the node numbers it
 DRAFT, GONE = ".new-", ".gone-"
+MERGED = "merged"  # in a draft: the stack that an edit works in
 _NOTHING = (".empty-1", ".empty-2")
 _INDEXES = 32
 Files = Mapping[str, tuple[str, int]]
@@ -64,6 +65,7 @@ class Layers:
         """Remove what a killed worker left half-made."""
         for pattern in (f"{DRAFT}*", f"{GONE}*", ".view-*"):
             for left in self.root.glob(pattern):
+                overlay.unmount(left / MERGED)  # or all in it would be deleted through the stack, and the folder stay
                 overlay.unmount(left)
                 shutil.rmtree(left, ignore_errors=True)
 

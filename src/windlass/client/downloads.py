@@ -1,0 +1,84 @@
+"""What lies in volumes and network file systems, and their files on the way out of them."""
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, BinaryIO
+
+from windlass import exception
+from windlass.client import globs, session, volumes
+from windlass.wire.messages import volumes as messages
+
+Entry = tuple[str, str, int, int]
+
+
+async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None = None) -> AsyncGenerator[Entry, None]:
+    """Path, kind, time and size of what lies at ``path``. Raises ``FileNotFoundError``."""
+    if path.endswith("*"):
+        raise exception.InvalidError(
+            f"the path {path!r} ends in a wildcard, which is not supported", hint="Use recursive=True for all below."
+        )
+    body: messages.VolumeRead = {"volume_id": volume_id, "recursive": recursive}
+    if at is not None:
+        body["at"] = at
+    with volumes.translated(path):
+        where = os.fsencode(volumes.inside(path))
+        async for reply in session.current().stream(volumes.method(volume_id, "entries"), body, [where]):
+            batch: messages.VolumeEntries = reply.body
+            listed = zip(reply.attachments, batch["kinds"], batch["mtimes"], batch["sizes"], strict=True)
+            for raw, kind, mtime, size in listed:
+                yield os.fsdecode(raw), kind, mtime, size
+
+
+async def matching(identity: str, path: str) -> AsyncGenerator[Entry, None]:
+    """What lies in a folder, or is at a path, or is matched by a glob. Raises ``FileNotFoundError``."""
+    clean = volumes.inside(path)
+    if not globs.is_glob(clean):
+        async for entry in entries(identity, path, recursive=False):
+            yield entry
+        return
+    wanted = globs.search(clean)
+    async for entry in entries(identity, wanted.folder, recursive=wanted.recursive):
+        if wanted.matches(entry[0]):
+            yield entry
+
+
+async def pieces(
+    volume_id: str, path: str, *, at: int | None = None, offset: int = 0, told: Callable[[int], None] | None = None
+) -> AsyncGenerator[bytes, None]:
+    """The bytes of a file; goes on where it was when the connection is lost. ``told``: is called with its size."""
+    patience = session.Patience()
+    while True:
+        body: messages.VolumeRead = {"volume_id": volume_id, "offset": offset}
+        if at is not None:
+            body["at"] = at
+        try:
+            with volumes.translated(path):
+                where = os.fsencode(volumes.inside(path))
+                asked = session.current().stream(volumes.method(volume_id, "fetch"), body, [where])
+                async for reply in asked:
+                    data = reply.attachments[0]
+                    if told is not None:
+                        told(reply.body["size"])
+                        told = None
+                    offset += len(data)
+                    if data:
+                        yield data
+            return
+        except exception.ServiceError as exc:
+            await patience.wait(exc)
+
+
+async def download(
+    volume_id: str, path: str, file: BinaryIO, progress: Callable[..., Any] | None, *, at: int | None = None
+) -> int:
+    """Write a file's bytes to ``file``; how many there were."""
+    told = None if progress is None else (lambda size: progress(reset=True, total=size))
+    done = 0
+    async for piece in pieces(volume_id, path, at=at, told=told):
+        await asyncio.to_thread(file.write, piece)
+        done += len(piece)
+        if progress is not None:
+            progress(advance=len(piece))
+    return done

@@ -1,0 +1,253 @@
+"""Files on their way to the platform.
+
+Small files travel many at once in packs, large ones alone. What the platform has already is not sent again, so an
+upload that broke off goes on where it was; but a very large file is sent without hashing it first, which would take
+longer than to send it. Only when everything is there one edit puts all in place.
+"""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from windlass import exception
+from windlass.client import here, session
+from windlass.kit import ids, tasks
+from windlass.wire import payload
+from windlass.wire.messages import blobs
+from windlass.wire.messages import volumes as messages
+
+_SMALL = 256 * 1024  # bytes of files that travel in packs
+_PACK = 8 * 1024 * 1024
+_STREAMED = 64 * 1024 * 1024  # bytes above which a file is sent without looking whether the platform has it
+_FILE_TIMEOUT = 3600.0
+_WINDOW = 4  # pieces of one file on their way
+_AT_ONCE = 4  # uploads at the same time
+_ATTEMPTS = 3
+_LOST = (exception.InvalidError, exception.NotFoundError, exception.DataLossError)
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a file, bytes that are done, and all of them."""
+
+
+class File(NamedTuple):
+    remote: str
+    source: Path | BinaryIO
+    mode: int | None
+
+
+class Sending:
+    """One batch on its way."""
+
+    def __init__(self, files: list[File], force: bool, progress: Progress | None) -> None:
+        self._files = files
+        self._force = force
+        self._progress = progress
+        self._steps: list[messages.EditStep] = []
+        self._pack = bytearray()
+        self._packed: list[messages.EditStep] = []
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._running: list[asyncio.Task[None]] = []
+
+    async def run(self) -> list[messages.EditStep]:
+        async with tasks.Tasks(lambda name, exc: None) as owner:
+            for chunk in range(0, len(self._files), 500):
+                packs, large = await asyncio.to_thread(self._read, self._files[chunk : chunk + 500])
+                for data in packs:
+                    self._start(owner, self._send_pack(data))
+                for file, step in large:
+                    self._start(owner, self._send_file(file, step))
+                while len(self._running) > 2 * _AT_ONCE:
+                    await self._running.pop(0)
+            if self._packed:
+                self._start(owner, self._send_pack(self._close_pack()))
+            for task in self._running:
+                await task
+        return self._steps
+
+    def _start(self, owner: tasks.Tasks, sending: Any) -> None:
+        self._running.append(owner.start(sending, "upload"))
+
+    def _read(self, files: list[File]) -> tuple[list[bytes], list[tuple[File, messages.EditStep]]]:
+        """Packs that became full, and files that travel alone."""
+        packs, large = [], []
+        for file in files:
+            with _opened(file) as source:
+                state = _state(source)
+                step: messages.EditStep = {"op": "put", "path": file.remote, "force": self._force, "offset": 0}
+                if file.mode is not None or state is not None:
+                    step["mode"] = file.mode if file.mode is not None else state.st_mode & 0o777  # type: ignore[union-attr]
+                head = source.read(_SMALL + 1)
+                if len(head) > _SMALL:
+                    large.append((file, step))
+                    continue
+            step["digest"], step["size"] = _digest_of(head), len(head)
+            if len(self._pack) + len(head) > _PACK:
+                packs.append(self._close_pack())
+            step["offset"] = len(self._pack)
+            self._pack += head
+            self._packed.append(step)
+        return packs, large
+
+    def _close_pack(self) -> bytes:
+        data = bytes(self._pack)
+        digest = _digest_of(data)
+        for step in self._packed:
+            # A pack that is one file only is that file, which may be moved into place.
+            step["blob"] = digest
+        self._steps += self._packed
+        self._pack, self._packed = bytearray(), []
+        return data
+
+    async def _send_pack(self, data: bytes) -> None:
+        async with self._gate:
+            digest = _digest_of(data)
+            if await _lacks(digest):
+                view = memoryview(data)
+                await _again(lambda: _put(digest, lambda at: view[at : at + payload.CHUNK], len(data)))
+
+    async def _send_file(self, file: File, step: messages.EditStep) -> None:
+        async with self._gate:
+            with _opened(file) as source:
+                size = source.seek(0, os.SEEK_END)
+                if size < _STREAMED:
+                    digest, size = await asyncio.to_thread(_digest, source)
+                    if await _lacks(digest):
+                        await self._send_bytes(file, source, digest, size)
+                else:
+                    digest = await self._send_bytes(file, source, "", size)
+            step["digest"] = step["blob"] = digest
+            step["size"] = size
+            self._steps.append(step)
+            if self._progress is not None:
+                self._progress(file.remote, size, size)
+
+    async def _send_bytes(self, file: File, source: BinaryIO, digest: str, size: int) -> str:
+        """Upload a file; its digest, which the platform finds out where it was not told."""
+
+        def told(at: int) -> None:
+            if self._progress is not None:
+                self._progress(file.remote, at, size)
+
+        def read(at: int) -> bytes:
+            if at == 0:
+                source.seek(0)
+            told(at)
+            return source.read(payload.CHUNK)
+
+        async def carried() -> str:
+            is_beside = session.current().is_beside and here.plan is None
+            is_beside = is_beside and not digest and isinstance(file.source, Path)
+            found = await _copied(source.fileno(), size, told) if is_beside else ""
+            return found or await _put(digest, read, size)
+
+        try:
+            return await asyncio.wait_for(_again(carried), _FILE_TIMEOUT)
+        except asyncio.TimeoutError:
+            raise exception.VolumeUploadTimeoutError(
+                f"uploading {file.remote!r} took more than {_FILE_TIMEOUT / 60:.0f} minutes"
+            ) from None
+        except _LOST as exc:
+            if digest and (await asyncio.to_thread(_digest, source))[0] != digest:
+                raise exception.ExecutionError(
+                    f"{file.remote!r} changed while it was uploaded", hint="Try again when it is no longer written to."
+                ) from exc
+            raise
+
+
+@contextlib.contextmanager
+def _opened(file: File) -> Any:
+    """Its bytes from the beginning; what cannot go back to its beginning is copied first."""
+    if isinstance(file.source, Path):
+        if file.source.is_dir():
+            raise IsADirectoryError(f"{str(file.source)!r} is a folder; use put_directory")
+        with file.source.open("rb") as opened:
+            yield opened
+        return
+    seekable = getattr(file.source, "seekable", bool)()
+    if seekable:
+        file.source.seek(0)
+        yield file.source
+        return
+    with tempfile.SpooledTemporaryFile(_PACK) as copy:
+        while piece := file.source.read(payload.CHUNK):
+            copy.write(piece)
+        copy.seek(0)
+        yield copy
+
+
+def _state(source: BinaryIO) -> os.stat_result | None:
+    try:
+        return os.fstat(source.fileno())
+    except (OSError, AttributeError, io.UnsupportedOperation):
+        return None
+
+
+def _digest_of(data: bytes | bytearray) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def _digest(source: BinaryIO) -> tuple[str, int]:
+    source.seek(0)
+    state, size = hashlib.sha256(), 0
+    while piece := source.read(payload.CHUNK):
+        state.update(piece)
+        size += len(piece)
+    return "sha256:" + state.hexdigest(), size
+
+
+async def _lacks(digest: str) -> bool:
+    query: blobs.BlobQuery = {"digests": [digest]}
+    return bool((await session.current().request("volume.missing", query)).body["missing"])
+
+
+async def _again(send: Callable[[], Awaitable[str]]) -> str:
+    """Upload, anew where the server lost the first pieces in a restart."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return await send()
+        except _LOST:
+            continue
+    return await send()
+
+
+async def _copied(descriptor: int, size: int, told: Callable[[int], None]) -> str:
+    """Let the server read an open file by itself; its digest, "" where the server cannot see the file."""
+    which = messages.identity(os.fstat(descriptor))
+    body: messages.VolumeCopy = {"descriptor": descriptor, "identity": which, "size": size}
+    done, digest = 0, ""
+    try:
+        async for reply in session.current().stream("volume.copy", body):
+            done, digest = reply.body["done"], reply.body["digest"]
+            told(done)
+    except (exception.NotFoundError, exception.ServiceError):
+        return ""
+    if done != size:
+        raise exception.ExecutionError("a file changed while it was uploaded", hint="Try again.")
+    return digest
+
+
+async def _put(digest: str, read: Callable[[int], Any], size: int) -> str:
+    """Send the pieces in order, some of them before the first is answered; the digest of all."""
+    upload_id, home = ids.new("up"), session.current()
+    async with tasks.Tasks(lambda name, exc: None) as owner:
+        sent: list[asyncio.Task[Any]] = []
+        for offset in range(0, max(size, 1), payload.CHUNK):
+            piece = read(offset)
+            if len(piece) != min(payload.CHUNK, size - offset):
+                raise exception.ExecutionError("a file changed while it was uploaded", hint="Try again.")
+            last = offset + payload.CHUNK >= size
+            body: blobs.BlobPut = {"upload_id": upload_id, "digest": digest, "offset": offset, "last": last}
+            if len(sent) >= _WINDOW:
+                await sent.pop(0)
+            sent.append(owner.start(home.request("volume.upload", body, [piece]), "piece of an upload"))
+        found = ""
+        for task in sent:
+            found = (await task).body["digest"]
+        return found

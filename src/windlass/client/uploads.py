@@ -1,0 +1,143 @@
+"""Files that shall go into a volume or a network file system: collected, sent, and put in place by one edit."""
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from windlass import exception
+from windlass.client import sending, session, volumes
+from windlass.kit import ids
+from windlass.wire.messages import volumes as messages
+
+_ATTEMPTS = 3
+_STEPS = 100_000  # files in one edit, as far as a message can hold them
+
+
+class Upload:
+    """What a block of ``Volume.batch_upload`` collects."""
+
+    def __init__(self, force: bool, progress: sending.Progress | None = None) -> None:
+        self._force = force
+        self._progress = progress
+        self._files: list[sending.File] = []
+        self._folders: list[tuple[Path, str, bool]] = []
+
+    def put_file(
+        self,
+        local_file: str | os.PathLike[str] | BinaryIO,
+        remote_path: str | os.PathLike[str],
+        mode: int | None = None,
+    ) -> None:
+        """Upload one file.
+
+        Args:
+            local_file: its path, or a file object open for reading bytes.
+            remote_path: what it shall be called in the volume.
+            mode: its permissions; by default, those of the local file.
+
+        Raises:
+            ValueError: ``remote_path`` names a folder: it ends with a slash.
+        """
+        remote = os.fspath(remote_path)
+        if remote.endswith("/"):
+            raise ValueError(f"remote_path {remote!r} must be the name of a file: it ends with a slash")
+        source: Path | BinaryIO
+        if isinstance(local_file, (str, os.PathLike)):
+            source = Path(local_file)
+        elif hasattr(local_file, "read"):
+            source = local_file
+        else:
+            raise exception.InvalidError(f"put_file() takes a path or a file object, not {type(local_file).__name__}")
+        name = volumes.inside(remote)
+        if not name:
+            raise ValueError("remote_path must be the name of a file, not the volume's root")
+        self._files.append(sending.File(name, source, mode))
+
+    def put_directory(
+        self, local_path: str | os.PathLike[str], remote_path: str | os.PathLike[str], recursive: bool = True
+    ) -> None:
+        """Upload the files in a folder.
+
+        Args:
+            local_path: the folder.
+            remote_path: the folder of the volume that they shall lie in; made if it is not there.
+            recursive: also what lies in folders below.
+        """
+        self._folders.append((Path(local_path), volumes.inside(remote_path), recursive))
+
+    async def send(self, volume_id: str) -> int:
+        """Upload everything and put it in place; how many bytes there were."""
+        files = await asyncio.to_thread(self._listed)
+        if volumes.method(volume_id, "") == "volume.":  # what can never fit is not sent at all
+            question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
+            await session.current().request("volume.room", question)
+        sent = 0
+        for start in range(0, len(files), _STEPS):
+            sent += await self._send(volume_id, files[start : start + _STEPS])
+        return sent
+
+    def _listed(self) -> list[sending.File]:
+        files = list(self._files)
+        for local, remote, recursive in self._folders:
+            if not local.exists():
+                raise FileNotFoundError(f"local folder {str(local)!r} does not exist")
+            if not local.is_dir():
+                raise NotADirectoryError(f"{str(local)!r} is no folder; use put_file")
+            head = f"{remote}/" if remote else ""
+            files += [sending.File(f"{head}{name}", path, None) for name, path in _walk(local, recursive)]
+        return files
+
+    async def _send(self, volume_id: str, files: list[sending.File]) -> int:
+        edit_id = ids.new("ed")
+        for attempt in range(_ATTEMPTS):
+            steps = await sending.Sending(files, self._force, self._progress).run()
+            try:
+                if steps:
+                    await volumes.edit(volume_id, steps, edit_id)
+                return sum(step["size"] for step in steps)
+            except (FileNotFoundError, exception.DataLossError):
+                if attempt == _ATTEMPTS - 1:  # uploads may be gone: they are made again
+                    raise
+        raise AssertionError("unreachable")
+
+
+def _total(files: list[sending.File]) -> int:
+    """Bytes of those that are local files."""
+    sizes = 0
+    for file in files:
+        with contextlib.suppress(OSError):  # who opens it later says why
+            sizes += file.source.stat().st_size if isinstance(file.source, Path) else 0
+    return sizes
+
+
+def _walk(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
+    """Path below the folder and local path of each file; links are followed, special files left out."""
+    found: list[tuple[str, Path]] = []
+    waiting: list[tuple[str, Path, frozenset[str]]] = [("", folder, frozenset())]
+    while waiting:
+        inside_path, here, above = waiting.pop()
+        real = os.path.realpath(here)
+        if real in above:
+            continue  # a link back to one of its own parents
+        with os.scandir(here) as listed:
+            for entry in sorted(listed, key=lambda one: one.name):
+                name = f"{inside_path}/{entry.name}" if inside_path else entry.name
+                if entry.is_dir():
+                    if recursive:
+                        waiting.append((name, Path(entry.path), above | {real}))
+                elif entry.is_file():
+                    found.append((name, Path(entry.path)))
+    return found
+
+
+@contextlib.asynccontextmanager
+async def upload(volume: Any, force: bool) -> AsyncIterator[Upload]:
+    """Collect in the block, send on leaving it; nothing where it fails."""
+    volume_id = await volume._ready()
+    batch = Upload(force)
+    yield batch
+    await batch.send(volume_id)

@@ -50,9 +50,9 @@ class Copies(handle.Handle):
             SandboxFilesystemNotFoundError: there is no such folder.
             TimeoutError: it took longer.
         """
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise exception.InvalidError(f"{path!r} is no absolute path in the sandbox")
-        return await self._snapshot(path, timeout, ttl)
+        from windlass.client import sandboxes
+
+        return await self._snapshot(sandboxes.path(path), timeout, ttl)
 
     @faces.method
     async def fork(self, n: int = 1, *, timeout: int = 55) -> Sequence[Sandbox]:
@@ -116,6 +116,7 @@ class Copies(handle.Handle):
             >>> another.mount_image("/opt/tools", tools)
         """
         from windlass import image as images
+        from windlass.client import sandboxes
 
         if not isinstance(image, images.Image):
             raise exception.InvalidError(f"image must be an Image, not {type(image).__name__}")
@@ -126,7 +127,8 @@ class Copies(handle.Handle):
             raise exception.InvalidError(
                 "the image has local files that are attached when a container starts", hint="Add them with copy=True."
             )
-        await handle.request("sandbox.mount", {"sandbox_id": self._usable(), "path": path, "image_id": identity})
+        body = {"sandbox_id": self._usable(), "path": sandboxes.path(path), "image_id": identity}
+        await handle.request("sandbox.mount", body)
 
     @faces.method
     async def unmount_image(self, path: str) -> None:
@@ -135,4 +137,6 @@ class Copies(handle.Handle):
         Raises:
             NotFoundError: no image is mounted there.
         """
-        await handle.request("sandbox.unmount", {"sandbox_id": self._usable(), "path": path})
+        from windlass.client import sandboxes
+
+        await handle.request("sandbox.unmount", {"sandbox_id": self._usable(), "path": sandboxes.path(path)})

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import windlass
 from windlass import exception
 from windlass.client import sandboxes
 from windlass.sandbox import handle
@@ -43,3 +44,9 @@ def test_what_fits_is_counted_in_bytes():
     assert sandboxes.words(["ä" * 32768], "exec")
     with pytest.raises(exception.InvalidError, match="65,537 bytes"):
         sandboxes.words(["ä" * 32768, "x"], "exec")
+
+
+@pytest.mark.parametrize("argv", [(), ("",), ("a\0b",), ("x" * 65537,), (3,)])
+def test_a_probe_has_a_command_that_could_run(argv):
+    with pytest.raises(exception.InvalidError):
+        windlass.Probe.with_exec(*argv)

@@ -16,6 +16,8 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 def words(given: Sequence[Any], what: str) -> list[str]:
     """A checked command. Raises ``InvalidError``."""
+    if given and given[0] == "":
+        raise exception.InvalidError(f"{what} takes the name of a program first, and this one is empty")
     for word in given:
         if not isinstance(word, str):
             raise exception.InvalidError(f"{what} takes strings, not {type(word).__name__}: {word!r}")

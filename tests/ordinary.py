@@ -5,13 +5,17 @@ namespace of its own: nothing of it remains on the machine.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from windlass.worker import linux
 
 TESTS = Path(__file__).parent
 NAME, UID = "ordinary", 61_234
@@ -19,6 +23,8 @@ FIRST, COUNT = 1_700_000_000, 65_536
 """Its subordinate ids."""
 ROOTS_FIRST = 1_900_000_000
 """Where those of root's platforms begin."""
+_MOUNT_SETATTR, _EMPTY_PATH, _IDMAP, _READ_ONLY = 442, 0x1000, 0x00100000, 0x00000001
+_libc = ctypes.CDLL(None, use_errno=True)
 _ROOM = Path("/var/tmp")  # all may pass through it, and files of devices work there
 
 _INTO = r"""
@@ -43,23 +49,13 @@ class User:
         self._room = room
         self.home = room / "home" / "platform"
 
-    def take_layers(self, source: Path) -> None:
-        """Give its platform copies of the layers that a platform of root has, so that nothing has to be built."""
-        target = self.home / "layers"
-        subprocess.run(["cp", "-a", source / "layers", target], check=True)
-        os.chown(target, UID, UID)
-        for folder, names, files in os.walk(target):
-            for path in (os.path.join(folder, name) for name in (*names, *files)):
-                found = os.lstat(path)
-                os.chown(path, _its(found.st_uid), _its(found.st_gid), follow_symlinks=False)
-                if not os.path.islink(path):
-                    os.chmod(path, found.st_mode & 0o7777)  # a new owner takes the setuid bit away
-
-    def run(self, program: Path, *words: str, timeout: float) -> str:
-        """What a Python program writes that the user runs. Raises ``CalledProcessError``."""
+    def run(self, program: Path, *words: str, layers: Path, timeout: float) -> str:
+        """What a Python program writes that the user runs. ``layers``: of a platform of root; the user's own has them,
+        too, so that nothing has to be built."""
         needed = _needed()
         line = [
-            "unshare", "--mount", "--propagation", "private", "bash", "-ec", _INTO, "bash", str(self._room),
+            "unshare", "--mount", "--propagation", "private", sys.executable, __file__, str(layers),
+            str(self.home / "layers"), "bash", "-ec", _INTO, "bash", str(self._room),
             *map(str, needed), "--", *map(str, _closed(needed)), "--", str(UID),
             f"HOME={self.home.parent}", f"USER={NAME}", f"PATH={os.defpath}:/usr/sbin:/sbin", "LANG=C.UTF-8",
             f"WINDLASS_HOME={self.home}", f"PYTHONPATH={TESTS.parent / 'src'}:{TESTS}",
@@ -70,9 +66,35 @@ class User:
         return done.stdout
 
 
-def _its(number: int) -> int:
-    """The user's own id for one of root's platforms: subordinate ids begin elsewhere."""
-    return UID if number < ROOTS_FIRST else FIRST + number - ROOTS_FIRST
+def _lend(layers: Path, target: Path) -> None:
+    """Show layers whose files belong to root's platforms as if they belonged to the user's. Nobody can change them."""
+    identities = _identities()
+    for layer in layers.iterdir():
+        (target / layer.name).mkdir()
+        tree = linux.open_tree(layer)
+        wish = struct.pack("=QQQQ", _IDMAP | _READ_ONLY, 0, 0, identities)
+        if _libc.syscall(_MOUNT_SETATTR, tree, b"", _EMPTY_PATH, wish, len(wish)):
+            raise OSError(ctypes.get_errno(), "mount_setattr")
+        linux.move_mount(tree, target / layer.name)
+
+
+def _identities() -> int:
+    """A user namespace that says whose is whose."""
+    unshared, over = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        linux.unshare(linux.NEWUSER)
+        os.write(unshared[1], b"u")
+        os.close(over[1])
+        os.read(over[0], 1)
+        os._exit(0)
+    os.read(unshared[0], 1)
+    for name in ("uid_map", "gid_map"):
+        Path(f"/proc/{child}/{name}").write_text(f"0 {UID} 1\n{ROOTS_FIRST} {FIRST} {COUNT}\n")
+    found = os.open(f"/proc/{child}/ns/user", os.O_RDONLY)
+    os.close(over[1])
+    os.waitpid(child, 0)
+    return found
 
 
 def _needed() -> list[Path]:
@@ -103,10 +125,15 @@ def user() -> Iterator[User]:
             os.mknod(room / "tun", 0o020666, Path("/dev/net/tun").stat().st_rdev)
             (room / "tun").chmod(0o666)
         made = User(room)
-        made.home.mkdir(parents=True)
-        for path in (made.home.parent, made.home):
+        (made.home / "layers").mkdir(parents=True)
+        for path in (made.home.parent, made.home, made.home / "layers"):
             path.chmod(0o755)
             os.chown(path, UID, UID)
         yield made
     finally:
         shutil.rmtree(room)
+
+
+if __name__ == "__main__":  # in the user's mount namespace, still as root
+    _lend(Path(sys.argv[1]), Path(sys.argv[2]))
+    os.execvp(sys.argv[3], sys.argv[3:])

@@ -25,9 +25,9 @@ def told(stage: Stage) -> Any:
         pytest.skip("another user is made by root, with newuidmap")
     stage.base()
     with ordinary.user() as user:
-        user.take_layers(stage.home)
         try:
-            yield json.loads(user.run(ordinary.TESTS / "programs" / "escaping.py", timeout=150).splitlines()[-1])
+            program = ordinary.TESTS / "programs" / "escaping.py"
+            yield json.loads(user.run(program, layers=stage.home / "layers", timeout=150).splitlines()[-1])
         finally:
             end = time.monotonic() + 10
             while (left := leftovers.look(user.home)) and time.monotonic() < end:

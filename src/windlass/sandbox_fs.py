@@ -174,9 +174,9 @@ class SandboxFilesystem:
 
 
 def _path(path: Any) -> str:
-    if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
-        raise exception.InvalidError(f"{path!r} is no absolute path in the sandbox")
-    return path
+    from windlass.client import sandboxes
+
+    return sandboxes.path(path)
 
 
 async def request(sandbox_id: str, op: str, path: str, data: Any = None, **more: Any) -> tuple[Any, bytes]:

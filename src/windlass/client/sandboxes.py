@@ -16,15 +16,28 @@ _NAME = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 
 def words(given: Sequence[Any], what: str) -> list[str]:
     """A checked command. Raises ``InvalidError``."""
+    if given and given[0] == "":
+        raise exception.InvalidError(f"{what} takes the name of a program first, and this one is empty")
     for word in given:
         if not isinstance(word, str):
             raise exception.InvalidError(f"{what} takes strings, not {type(word).__name__}: {word!r}")
         if "\0" in word:
             raise exception.InvalidError(f"{what} takes strings without NUL characters")
-    size = sum(len(word.encode("utf-8", "surrogateescape")) for word in given)
+        plain(word, what)
+    size = sum(len(word.encode()) for word in given)
     if size > MOST_COMMAND:
         raise exception.InvalidError(f"the arguments of {what} have {size:,} bytes; at most {MOST_COMMAND:,} fit")
     return list(given)
+
+
+def plain(text: str, what: str) -> str:
+    """Text that arrives as it is. Raises ``InvalidError`` for half characters, as Python has them for names of files
+    that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise exception.InvalidError(f"{what} takes text that is UTF-8, not {text!r}") from None
+    return text
 
 
 def check_name(name: Any) -> str:
@@ -38,7 +51,7 @@ def check_name(name: Any) -> str:
 def check_tags(tags: Any) -> dict[str, str]:
     if not isinstance(tags, dict) or not all(isinstance(word, str) for pair in tags.items() for word in pair):
         raise exception.InvalidError(f"tags must be a dict of strings, not {tags!r}")
-    return dict(tags)
+    return {plain(name, "a tag"): plain(value, "a tag") for name, value in tags.items()}
 
 
 def folder(workdir: Any) -> str:
@@ -46,7 +59,14 @@ def folder(workdir: Any) -> str:
         return ""
     if not isinstance(workdir, str) or not workdir.startswith("/") or "\0" in workdir:
         raise exception.InvalidError(f"workdir must be an absolute path, not {workdir!r}")
-    return workdir
+    return plain(workdir, "workdir")
+
+
+def path(given: Any) -> str:
+    """Of a file or a folder in a sandbox. Raises ``InvalidError``."""
+    if not isinstance(given, str) or not given.startswith("/") or "\0" in given:
+        raise exception.InvalidError(f"{given!r} is no absolute path in the sandbox")
+    return plain(given, "a path")
 
 
 class Wish:

@@ -50,9 +50,9 @@ class Copies(handle.Handle):
             SandboxFilesystemNotFoundError: there is no such folder.
             TimeoutError: it took longer.
         """
-        if not isinstance(path, str) or not path.startswith("/"):
-            raise exception.InvalidError(f"{path!r} is no absolute path in the sandbox")
-        return await self._snapshot(path, timeout, ttl)
+        from windlass.client import sandboxes
+
+        return await self._snapshot(sandboxes.path(path), timeout, ttl)
 
     @faces.method
     async def fork(self, n: int = 1, *, timeout: int = 55) -> Sequence[Sandbox]:
@@ -82,23 +82,17 @@ class Copies(handle.Handle):
 
         if isinstance(n, bool) or not isinstance(n, int) or not 0 < n <= 100:
             raise exception.InvalidError(f"n must be between 1 and 100, not {n!r}")
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-            raise exception.InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
-        wanted = [ids.new("sb") for _ in range(n)]
-        body = {"sandbox_id": self._usable(), "fork_ids": wanted, "seconds": float(timeout)}
+        time, wanted = handle.seconds("timeout", timeout), [ids.new("sb") for _ in range(n)]
+        body = {"sandbox_id": self._usable(), "fork_ids": wanted, "seconds": time}
         return [handle.made(info) for info in (await handle.request("sandbox.fork", body))["sandboxes"]]
 
     async def _snapshot(self, path: str, timeout: float, ttl: float | None) -> Image:
         from windlass import image
 
-        for name, given in (("timeout", timeout), ("ttl", ttl)):
-            if given is not None and (
-                isinstance(given, bool) or not isinstance(given, (int, float)) or given <= 0
-            ):
-                raise exception.InvalidError(f"{name} must be a positive number of seconds, not {given!r}")
-        body: dict[str, Any] = {"sandbox_id": self._usable(), "path": path, "seconds": float(timeout)}
+        time = handle.seconds("timeout", timeout)
+        body: dict[str, Any] = {"sandbox_id": self._usable(), "path": path, "seconds": time}
         if ttl is not None:
-            body["ttl"] = float(ttl)
+            body["ttl"] = handle.seconds("ttl", ttl)
         made = await handle.request("sandbox.snapshot", body)
         found = image.Image.from_id(made["image_id"])
         found._hydrate(made["image_id"], {"python": made["python"], "mounts": made["mounts"]})
@@ -122,6 +116,7 @@ class Copies(handle.Handle):
             >>> another.mount_image("/opt/tools", tools)
         """
         from windlass import image as images
+        from windlass.client import sandboxes
 
         if not isinstance(image, images.Image):
             raise exception.InvalidError(f"image must be an Image, not {type(image).__name__}")
@@ -132,7 +127,8 @@ class Copies(handle.Handle):
             raise exception.InvalidError(
                 "the image has local files that are attached when a container starts", hint="Add them with copy=True."
             )
-        await handle.request("sandbox.mount", {"sandbox_id": self._usable(), "path": path, "image_id": identity})
+        body = {"sandbox_id": self._usable(), "path": sandboxes.path(path), "image_id": identity}
+        await handle.request("sandbox.mount", body)
 
     @faces.method
     async def unmount_image(self, path: str) -> None:
@@ -141,4 +137,6 @@ class Copies(handle.Handle):
         Raises:
             NotFoundError: no image is mounted there.
         """
-        await handle.request("sandbox.unmount", {"sandbox_id": self._usable(), "path": path})
+        from windlass.client import sandboxes
+
+        await handle.request("sandbox.unmount", {"sandbox_id": self._usable(), "path": sandboxes.path(path)})

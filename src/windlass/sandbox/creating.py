@@ -157,10 +157,14 @@ class Creating(handle.Handle):
             client: accepted for compatibility.
 
         Raises:
+            InvalidError: a name is no string.
             NotFoundError: there is none.
         """
         from windlass.client import names
 
+        for what, given in (("app_name", app_name), ("name", name)):
+            if not isinstance(given, str):
+                raise exception.InvalidError(f"{what} must be a string, not {given!r}")
         query: dict[str, Any] = {"app_name": app_name, "name": name, "ended": include_terminated}
         if environment := names.environment(environment_name):
             query["environment"] = environment

@@ -76,8 +76,13 @@ class Files(handle.Handle):
     async def reload_volumes(self, *, timeout: int = 55) -> None:
         """See what others have committed to its volumes since it began.
 
+        Args:
+            timeout: seconds that it may take.
+
         Raises:
+            InvalidError: ``timeout`` is not positive.
             ConflictError: a program in it has files of a volume open, or the sandbox has ended.
             TimeoutError: it took longer.
         """
-        await handle.request("sandbox.reload", {"sandbox_id": self._usable(), "seconds": float(timeout)})
+        body = {"sandbox_id": self._usable(), "seconds": handle.seconds("timeout", timeout)}
+        await handle.request("sandbox.reload", body)

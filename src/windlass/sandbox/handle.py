@@ -63,6 +63,13 @@ def in_line(info: messages.SandboxInfo) -> str:
     return f": it is number {info['position']} of those that wait for room" if info["position"] else ""
 
 
+def seconds(name: str, given: Any) -> float:
+    """A checked time. Raises ``InvalidError``."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 0 < given < float("inf"):
+        raise exception.InvalidError(f"{name} must be a positive number of seconds, not {given!r}")
+    return float(given)
+
+
 async def request(method: str, body: Any) -> Any:
     from windlass.client import session
 

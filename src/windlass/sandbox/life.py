@@ -82,9 +82,7 @@ class Life(handle.Handle):
 
         from windlass.client import sandboxes
 
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-            raise exception.InvalidError(f"timeout must be positive, not {timeout!r}")
-        identity, end = self._usable(), time.monotonic() + timeout
+        identity, end = self._usable(), time.monotonic() + handle.seconds("timeout", timeout)
         while True:
             info = await sandboxes.about(identity, "ready", min(50.0, max(0.0, end - time.monotonic())))
             if not info["probed"]:

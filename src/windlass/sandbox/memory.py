@@ -39,7 +39,8 @@ class Memory(handle.Handle):
         """
         from windlass.kit import ids
 
-        body = {"sandbox_id": self._usable(), "snapshot_id": ids.new("sn"), "seconds": float(timeout)}
+        time = handle.seconds("timeout", timeout)
+        body = {"sandbox_id": self._usable(), "snapshot_id": ids.new("sn"), "seconds": time}
         return SandboxSnapshot._of(await handle.request("sandbox.memory", body))
 
     @staticmethod

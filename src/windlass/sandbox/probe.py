@@ -34,6 +34,10 @@ class Probe:
             raise exception.InvalidError(f"{tcp_port!r} is no port: they go from 1 to 65535")
         if exec_argv is not None and (not exec_argv or not all(isinstance(word, str) for word in exec_argv)):
             raise exception.InvalidError("a probe's command must be one or more strings")
+        if exec_argv is not None:
+            from windlass.client import sandboxes
+
+            sandboxes.words(exec_argv, "a probe")
         if isinstance(interval_ms, bool) or not isinstance(interval_ms, int) or interval_ms <= 0:
             raise exception.InvalidError(f"interval_ms must be a positive integer, not {interval_ms!r}")
         self.tcp_port = tcp_port

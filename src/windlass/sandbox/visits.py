@@ -35,10 +35,9 @@ class Visits(handle.Handle):
         from windlass import tunnel
         from windlass.client import sandboxes
 
-        if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or timeout <= 0:
-            raise exception.InvalidError(f"timeout must be a positive number of seconds, not {timeout!r}")
+        body = {"sandbox_id": self._usable(), "seconds": handle.seconds("timeout", timeout)}
         try:
-            told = await handle.request("sandbox.tunnels", {"sandbox_id": self._usable(), "seconds": float(timeout)})
+            told = await handle.request("sandbox.tunnels", body)
         except exception.TimeoutError:
             line = handle.in_line(await sandboxes.about(self.object_id))
             raise exception.SandboxTimeoutError(f"the sandbox did not run within {timeout:g} s{line}") from None

@@ -66,6 +66,8 @@ class Spool:
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self.over = False
+        self.failed: Callable[[], None] = lambda: None
+        """Lets nobody else hold its source open: whoever writes there shall hear that nobody reads."""
 
     async def fill(self) -> None:
         """Until the other end is closed. Its descriptor is closed with it."""
@@ -81,7 +83,9 @@ class Spool:
                 except BlockingIOError:
                     await descriptors.ready(self.source)
                     continue
-                except OSError:  # a terminal whose other end is closed, or a full disk: what follows is lost
+                except OSError as exc:  # a terminal whose other end is closed, or a full disk: what follows is lost
+                    if exc.errno != errno.EIO:
+                        self.failed()
                     break
                 if not count:
                     break
@@ -331,6 +335,7 @@ class Execs:
 
     def _look_after(self, identity: str, one: Exec, timeout: float) -> None:
         for source, spool in one.spools.items():
+            spool.failed = one.drop
             one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
         self._owner.start(self._follow(identity, one, timeout), f"life of {identity}")
         self._changed(one.container_id)

@@ -34,6 +34,11 @@ _ERRORS: dict[int, tuple[type[exception.Error], str]] = {
     errno.EACCES: (exception.SandboxFilesystemPermissionError, "{path} may not be used"),
     errno.EPERM: (exception.SandboxFilesystemPermissionError, "{path} may not be used"),
     errno.EROFS: (exception.SandboxFilesystemPermissionError, "{path} is on a read-only file system"),
+    # Such as /dev/shm: made by a user that this process has no number for there.
+    errno.EOVERFLOW: (
+        exception.SandboxFilesystemPermissionError,
+        "{path} is on a file system of the sandbox's own, where only its commands can make files",
+    ),
     errno.EEXIST: (exception.SandboxFilesystemPathAlreadyExistsError, "{path} exists already"),
     errno.EFBIG: (exception.SandboxFilesystemFileTooLargeError, "{path} is too large"),
     errno.ENOSPC: (exception.ResourceExhaustedError, "the disk is full: {path} was not written"),

@@ -169,7 +169,7 @@ class Watch:
         self._thread = threading.Thread(target=self._look)
 
     def _look(self) -> None:
-        while not self._over.wait(0.005):
+        while not self._over.wait(0.02):
             for path in Path("/proc").glob("[0-9]*/cmdline"):
                 try:
                     self.lines.add(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))

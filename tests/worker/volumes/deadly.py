@@ -76,7 +76,7 @@ def server(home: Path) -> None:
         (peer.Peer, "request"), (os, "copy_file_range"), (peer.Incoming, "item"),
     )  # fmt: skip
     sys.argv = ["server", "--home", str(home)]
-    program.main()
+    sys.exit(program.main())
 
 
 def worker(home: Path) -> None:
@@ -112,9 +112,10 @@ def main(home: Path) -> None:
         if child == 0:
             try:
                 programs[name](home)
-            except BaseException:
+            except Exception:
                 traceback.print_exc()
-            os._exit(0)
+            finally:
+                os._exit(0)
         print(child, flush=True)
 
 

@@ -42,6 +42,7 @@ SECONDS = {
     "system/test_image_disk_full.py": 25,
     "system/test_volume_disk_full.py": 25,
     "system/test_replay.py": 25,
+    "system/test_sandbox_walls_of_a_user.py": 25,
     "cli/test_control.py": 25,
     "docs/test_guide.py": 20,
     "promises/test_05_restart_of_the_worker.py": 20,

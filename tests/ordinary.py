@@ -62,6 +62,8 @@ class User:
             sys.executable, str(program), *words,
         ]  # fmt: skip
         done = subprocess.run(line, cwd="/", text=True, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL)
+        for place in (self.home / "layers").iterdir():
+            place.rmdir()  # what was mounted there is in the user's namespace only
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -5,6 +5,7 @@ A level that is not here is refused with its reason; nothing weaker ever takes i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import platform
@@ -81,8 +82,9 @@ async def look(root: Path, starter: starting.Starting) -> Levels:
         reasons[sentry.LEVEL] = "runsc is installed, but does not answer"
     program = None if runsc is None else [str(runsc.binary), *runsc[1:]]
     draft = root / f"{_MEMORY}.new"
-    draft.write_text(json.dumps({"of": of, "runsc": program, "reasons": reasons, "notes": notes}))
-    draft.replace(root / _MEMORY)
+    with contextlib.suppress(OSError):  # on a full disk it is tried again by the next one
+        draft.write_text(json.dumps({"of": of, "runsc": program, "reasons": reasons, "notes": notes}))
+        draft.replace(root / _MEMORY)
     return Levels(runsc, reasons, notes)
 
 

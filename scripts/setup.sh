@@ -2,8 +2,6 @@
 # Sets $root and $bin; needs bash.
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 bin=$root/.venv/bin
-# Images of containers set it; then each start of a program compiles all of it anew: a second for the server.
-unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '\033[1m%s\033[0m\n' "$*" >&2; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
@@ -102,7 +100,8 @@ install_windlass() {
     [ ${#tools[@]} -gt 0 ] || die "pyproject.toml names no development tools"
   fi
   "$bin/python" -m pip install -q --disable-pip-version-check -e "$root" "${tools[@]}" || die "pip could not install Windlass"
-  "$bin/python" -m compileall -q "$root/src"  # pip does that, but not for an editable install
+  # pip does that, but not for an editable install; where Python may write no byte code, each start would compile all.
+  "$bin/python" -m compileall -q "$root/src"
   echo "$mark" > "$stamp"
 }
 

@@ -38,6 +38,8 @@ class Starting:
         self._tasks = tasks.Tasks(_failed)
         self._time = clock.SystemClock()
         self._ready: asyncio.Task[None] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._over = False
         self.pid = 0
         self.path = self._folder / "0"
 
@@ -47,7 +49,9 @@ class Starting:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._over = True
         await self._tasks.close()
+        self._end_unheard()
         if self._talk is not None:
             self._talk.close()
 
@@ -137,11 +141,20 @@ class Starting:
         # The name of its socket is its pid, which only the shell knows before it runs.
         program = [sys.executable, "-m", "windlass.worker.sandboxes.starter"]
         line = 'folder=$1 exits=$2; shift 2; exec "$@" "$folder/$$" "$exits"'
-        return subprocess.Popen(
+        self._process = subprocess.Popen(
             ["sh", "-c", line, "sh", str(self._folder), str(self._exits), *program],
             env=families.own_environment(), start_new_session=True, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
+        if self._over:  # we were left while this thread made it
+            self._end_unheard()
+        return self._process
+
+    def _end_unheard(self) -> None:
+        """End the starter that we have not spoken with: it has nothing in its care, and would wait for us."""
+        if self._process is not None and self._process.pid != self.pid:
+            self._process.kill()
+            self._process.wait()
 
     async def _ask(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> dict[str, Any]:
         await self.ready()

@@ -34,7 +34,7 @@ async def main(socket, client, queue, says):
             link.post("queue.len", {"id": queue, "partition": "", "total": False})
         print("handed", flush=True)
         sys.stdin.readline()  # the server does nothing from now on until it is dead
-        link.post("queue.got", {"id": queue, "ticket": "t"})
+        link.post("queue.take", {"id": queue, "hand": "t", "op": 1, "low": 1})
         assert link.flush()
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -89,7 +89,7 @@ def test_an_item_is_in_the_queue_until_its_program_has_said_that_it_has_it(play)
             got = await (waiting or anext(stream))
             assert got.attachments == [b"1"] and got.body["yours"] and got.body["hand"] == "t"
             assert await q.length() == 1 and rows(platform) == 1 and await q.pull() == []
-            await q.ask("got", ticket="t")
+            assert await q.take(got)
             assert await q.length() == 0 and rows(platform) == 0
             await stream.aclose()
 
@@ -100,7 +100,7 @@ def test_who_is_alive_and_not_heard_keeps_its_item_until_it_speaks_also_over_a_r
     async def scene(platform):
         q, other = [await named(await platform.client(), "queue") for _ in range(2)]
         await q.push(b"1", b"2")
-        await anext(asking(q))
+        got = await anext(asking(q))
         await cut(platform, q)
         assert await other.pull(5) == [b"2"]
         await platform.stop()
@@ -108,8 +108,7 @@ def test_who_is_alive_and_not_heard_keeps_its_item_until_it_speaks_also_over_a_r
         await again(other)
         assert await other.pull() == [] and await other.length() == 1
         await again(q)
-        await q.ask("got", ticket="t")
-        await q.ask("got", ticket="t")
+        assert await q.take(got, op=70, low=70) and await q.take(got, op=70, low=70)
         assert await other.length() == 0 and rows(platform) == 0
 
     play(scene)
@@ -147,10 +146,9 @@ def test_a_cancelled_get_leaves_its_item_and_one_that_was_confirmed_takes_none_w
         stream = asking(q)
         got = await anext(stream)
         assert got.attachments == [b"1"]
-        asked = q.client.peer.post("queue.got", {"id": q.id, "ticket": "t"})
+        asked = q.client.peer.post("queue.take", {"id": q.id, "hand": "t", "op": 80, "low": 80})
         await stream.aclose()
-        assert await q.length() == 1 and await q.pull(5) == [b"2"] and rows(platform) == 0
-        await asked
+        assert (await asked).body["done"] and await q.pull(5) == [b"2"] and rows(platform) == 0
 
     play(scene)
 
@@ -171,8 +169,7 @@ def test_a_program_that_is_killed_before_it_has_said_anything_loses_no_item(play
                 await platform.start()
                 await again(q)
             async for got in asking(q, "other"):
-                assert got.attachments == [b"1"]
-                await q.ask("got", ticket="other")
+                assert got.attachments == [b"1"] and await q.take(got)
                 break
         assert await q.length() == 0 and rows(platform) == 0
 

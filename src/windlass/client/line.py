@@ -159,9 +159,7 @@ async def _get(home: session.Session, body: dict[str, Any], wait: float | None) 
                     return None
                 got = Got(home, body, reply)
                 if reply.body.get("yours"):
-                    confirmation = {"id": body["id"], "ticket": body["ticket"]}
-                    said = _said(home, confirmation, link.post("queue.got", confirmation))
-                    got.settled = home.tasks.start(said, "queue.got")
+                    got.settled = _confirmed(home, link, got, reply.body["hand"])
                 elif await _take(home, got, reply.body["hand"]):
                     return got
             if got.settled is not None:  # before anything else can happen here, such as a cancellation
@@ -178,19 +176,21 @@ async def _get(home: session.Session, body: dict[str, Any], wait: float | None) 
             raise queue.Empty
 
 
-async def _said(home: session.Session, confirmation: dict[str, str], asked: asyncio.Future[peer.Reply]) -> None:
-    """Confirm, again and again as long as nobody answers, whatever the reason: it is ours."""
-    delay = 0.05
-    while True:
+def _confirmed(home: session.Session, link: peer.Peer, got: Got, hand: str) -> asyncio.Task[None]:
+    """Say that they are ours: with the next flush, and again as long as nobody answers."""
+    with contextlib.ExitStack() as number:
+        body = {"id": got.query["id"], "hand": hand, **number.enter_context(home.numbers.one())}
+        return home.tasks.start(_settle(home, body, link.post("queue.take", body), number.pop_all()), "take")
+
+
+async def _settle(
+    home: session.Session, body: dict[str, Any], asked: asyncio.Future[peer.Reply], number: contextlib.ExitStack
+) -> None:
+    with number:
         try:
             await asked
-            return
         except exception.ServiceError:
-            pass
-        except exception.Error:  # it cannot be written now
-            await asyncio.sleep(delay)
-            delay = min(2 * delay, _PATIENCE)
-        asked = home.tasks.start(home.request("queue.got", confirmation), "queue.got")
+            await home.request("queue.take", body)
 
 
 async def _take(home: session.Session, got: Got, hand: str) -> bool:

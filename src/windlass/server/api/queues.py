@@ -18,7 +18,6 @@ Core = door.Core
 
 
 def _part(core: Core, identity: str, partition: str) -> state.Part:
-    queues.settle(core)
     content = collections.of(core, "queue", identity).content
     return queues.part_of(core, content, decisions.check_partition(partition))
 
@@ -66,18 +65,12 @@ def get(core: Core, who: door.Who, body: messages.QueueGet, incoming: peer.Incom
 def take(core: Core, who: door.Who, body: messages.QueueTake, incoming: peer.Incoming) -> None:
     receipts.once(
         core, who.client_id, body, incoming,
-        lambda: ({"done": queues.take(core, body["hand"], incoming.peer)}, None),
+        lambda: ({"done": queues.take(core, body["hand"], who.client_id, incoming.peer)}, None),
     )  # fmt: skip
-
-
-@door.handler("queue.got")
-def got(core: Core, who: door.Who, body: messages.QueueGot, incoming: peer.Incoming) -> None:
-    queues.got(core, who.client_id, body["ticket"], incoming)
 
 
 @door.handler("queue.leave")
 def leave(core: Core, who: door.Who, body: messages.QueueLeave, incoming: peer.Incoming) -> Any:
-    queues.settle(core)
     queues.leave(core, who.client_id, body["ticket"])
     return {}
 
@@ -102,14 +95,12 @@ def back(core: Core, who: door.Who, body: messages.QueueBack, incoming: peer.Inc
 def length(core: Core, who: door.Who, body: messages.QueueLen, incoming: peer.Incoming) -> Any:
     if not body["total"]:
         return {"len": _part(core, body["id"], body["partition"]).count}
-    queues.settle(core)
     content = collections.of(core, "queue", body["id"]).content
     return {"len": store.total(core.db, content, core.clock.now(), decisions.MOST_COUNTED)}
 
 
 @door.handler("queue.figures")
 def figures(core: Core, who: door.Who, body: collection_messages.CollectionRef, incoming: peer.Incoming) -> Any:
-    queues.settle(core)
     content, now = collections.of(core, "queue", body["id"]).content, core.clock.now()
     return {
         "partitions": store.filled_partitions(core.db, content, now),
@@ -121,7 +112,6 @@ def figures(core: Core, who: door.Who, body: collection_messages.CollectionRef, 
 def clear(core: Core, who: door.Who, body: messages.QueueClear, incoming: peer.Incoming) -> None:
     def act() -> tuple[Any, None]:
         if body["all"]:
-            queues.settle(core)
             queues.empty_queue(core, collections.of(core, "queue", body["id"]))
         else:
             queues.empty_part(core, _part(core, body["id"], body["partition"]))

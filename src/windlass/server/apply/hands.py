@@ -3,9 +3,9 @@
 A getter on this machine writes its confirmation into the socket before it gives the item to its program, and does not
 wait for the answer. For that the hand is a row, written with the commit after which the item is sent:
 
-    row of the item ──► row of the hand, commit ──► sent ──► "got" in the socket ──► both rows deleted, commit
-                              │                                 │
-                              └── no word: the item is kept ◄───┘ not read: connection lost, server killed
+    row of the item ──► row of the hand, commit ──► sent ──► confirmation in the socket ──► both rows deleted
+                              │                                        │
+                              └── no word: the item is kept ◄──────────┘ not read: connection lost, server killed
 
 Kept is an item until it is known what became of it:
 
@@ -15,9 +15,8 @@ Kept is an item until it is known what became of it:
 
 So who is killed before the confirmation is in the socket has not given the item to anybody, and loses none; and what is
 in the socket is read though the writer is dead (``link.keep_end``). A getter that is alive, but not heard, keeps its
-item: nobody else gets it. The rows may go some milliseconds later, with another commit: the confirmation is repeated
-until it is answered, and repeating it changes nothing. Only where server and getter are both killed within these
-milliseconds the item goes to another one, too.
+item: nobody else gets it. Only where server and getter are both killed, after the getter has given the item to its
+program and before the server has read that it did, the item goes to another one, too.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ Core = core_module.Core
 class Kept:
     """Items that were handed to the get of that ticket. ``link``: the connection by which they were sent."""
 
-    __slots__ = ("client", "confirmed", "content", "link", "owner", "part", "seqs", "ticket")
+    __slots__ = ("client", "content", "link", "owner", "part", "seqs", "ticket")
 
     def __init__(self, part: state.Part, content: int, seqs: list[int], client: str, ticket: str) -> None:
         self.part = part
@@ -44,7 +43,6 @@ class Kept:
         self.seqs = seqs
         self.client = client
         self.ticket = ticket
-        self.confirmed = False
         self.owner: programs.Process | None = None
         self.link: link.Link | None = None
 
@@ -57,26 +55,19 @@ def keep(core: Core, kept: Kept, owner: programs.Process) -> None:
     queues.keep(core.db, kept.client, kept.ticket, kept.content, kept.seqs, owner)
 
 
-def _is_known(core: Core, kept: Kept) -> bool:
+def is_open(core: Core, kept: Kept) -> bool:
+    """Whether nobody knows yet what became of it."""
     found: Kept | None = core.queues.kept.get((kept.client, kept.ticket))
     return found is kept
 
 
-def is_open(core: Core, kept: Kept) -> bool:
-    """Whether nobody knows yet what became of it."""
-    return not kept.confirmed and _is_known(core, kept)
-
-
-def take(core: Core, kept: Kept) -> bool:
-    """The program has them: they leave the queue. False where they did before."""
-    if not _is_known(core, kept):
-        return False
+def take(core: Core, kept: Kept) -> None:
+    """The program has them: they leave the queue."""
     _forget(core, kept)
     queues.delete(core.db, kept.content, kept.seqs)
     if kept.content == kept.part.n:
         kept.part.held.difference_update(kept.seqs)
         kept.part.count -= len(kept.seqs)
-    return True
 
 
 def release(core: Core, kept: Kept) -> bool:

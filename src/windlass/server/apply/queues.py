@@ -14,7 +14,6 @@ has already got it, and never reaches two. A getter on this machine does not wai
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +33,6 @@ _HAND_BYTES = 8 * 1024 * 1024
 _PAGE = 512
 _PAGE_BYTES = 1024 * 1024
 _WALK = 1000
-_SETTLED = 0.005  # seconds until what was confirmed is written at last
 
 
 # -- partitions
@@ -303,8 +301,13 @@ def _close(rows: Iterator[Any]) -> None:
     rows.close()  # type: ignore[attr-defined]
 
 
-def take(core: Core, hand: str, connection: peer.Peer) -> bool:
+def take(core: Core, hand: str, client: str, connection: peer.Peer) -> bool:
     """The getter confirms; False when what it had has gone back, so that somebody else may have it."""
+    if (kept := core.queues.kept.get((client, hand))) is not None:
+        hands.take(core, kept)
+        if kept.part.room:
+            stir(core, kept.part)
+        return True
     getter: Getter | None = core.queues.hands.get(hand)
     if getter is None or getter.incoming.peer is not connection:
         return False
@@ -319,30 +322,6 @@ def take(core: Core, hand: str, connection: peer.Peer) -> bool:
     if part.room:
         stir(core, part)
     return True
-
-
-def got(core: Core, client: str, ticket: str, incoming: peer.Incoming) -> None:
-    """A program has what it was handed. Nobody waits for the answer, so it may come with another one's commit."""
-    kept: hands.Kept | None = core.queues.kept.get((client, ticket))
-    if kept is None:  # it says so again
-        incoming.reply({})
-        return
-    kept.confirmed = True
-    if not core.queues.confirmed:
-        asyncio.get_running_loop().call_later(_SETTLED, settle, core)
-    core.queues.confirmed.append((kept, incoming))
-
-
-def settle(core: Core) -> None:
-    """Take out of the queues what was confirmed. Whoever looks at one does this before."""
-    if not core.queues.confirmed:
-        return
-    confirmed, core.queues.confirmed = core.queues.confirmed, []
-    for kept, incoming in confirmed:
-        if hands.take(core, kept) and kept.part.room:
-            stir(core, kept.part)
-        core.turn.begin()
-        core.turn.answer(incoming, {})
 
 
 def free(core: Core, kept: hands.Kept) -> None:

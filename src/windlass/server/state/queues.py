@@ -66,8 +66,6 @@ class Queues:
         self.hands: dict[str, Any] = {}
         self.kept: dict[tuple[str, str], Any] = {}
         """What programs were handed and have not confirmed, by client and ticket; also rows."""
-        self.confirmed: list[tuple[Any, Any]] = []
-        """Those of them that were confirmed since, and the requests by which; the rows do not know it yet."""
         self.size = 0
         self._most = _REMEMBERED
         self._hands = 0
@@ -117,5 +115,4 @@ class Queues:
         self.partitions.clear()
         self.hands.clear()
         self.kept.clear()
-        self.confirmed.clear()
         self.size = 0

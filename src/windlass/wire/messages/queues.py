@@ -59,16 +59,9 @@ class QueueGiven(TypedDict):
 
 class QueueHanded(QueueGiven, total=False):
     """Attachments: the values. ``part`` and ``seqs`` say where they were. ``yours``: they are the getter's as soon as
-    its ``queue.got`` is in the socket, which it repeats until it is answered."""
+    its ``queue.take`` is in the socket, which it repeats until it is answered."""
 
     yours: bool
-
-
-class QueueGot(TypedDict):
-    """The getter has what was handed to the get of that ticket as its own. May be repeated."""
-
-    id: str
-    ticket: str
 
 
 class QueueLeave(TypedDict):

@@ -62,7 +62,6 @@ ROWS: dict[str, list[dict]] = {
     "content": [dict(n=1, kind="dict"), dict(n=2, kind="queue"), dict(n=3, kind="partition")],
     "queue_partition": [dict(queue=2, key=b"", n=3, expires_at=NOW + 1e6, next=2)],
     "queue_item": [dict(part=3, seq=1, value=b"v")],
-    "queue_hand": [dict(client="cl-1", ticket="1", part=3, seqs="[1]", process=1, began="never")],
     "receipt": [dict(client="cl-" + "L" * 22, op=1, at=NOW, answer="{}", size=0)],
     "record": [dict(n=1, call=DONE, idx=0, attempt=1, function=1, method="", kind=2, outcome=0, final=1, queue=0.1,
                     start=0.0, run=1.0, ended_at=NOW, reason="", size=0)],

@@ -2,15 +2,11 @@
 
 A value that the server hands over is the program's only after the server has confirmed that. Whoever is interrupted,
 or loses the connection, before that leaves it to the next in line; interrupted after it, it is put back where it was.
-
-A program on the server's machine need not wait for that: what it has written into the socket the server will read, even
-if the program dies. Then the value is its own at once, and the confirmation is repeated until it is answered.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import queue
 from collections.abc import AsyncGenerator, Callable
 from typing import Any
@@ -23,7 +19,6 @@ _MOST_ITEMS = 5_000
 _MOST_BYTES = 32 * 1024 * 1024
 _PATIENCE = 5.0
 """Seconds for the answer to a put, whatever its time to wait for room."""
-_tickets = itertools.count(1)
 
 
 class _Deadline:
@@ -100,8 +95,6 @@ class Got:
         self._home = home
         self.query = query
         self._reply = reply
-        self.settled: asyncio.Task[None] | None = None
-        """Ends when the server has heard that they are ours; None where it has."""
 
     @property
     def values(self) -> list[bytes]:
@@ -109,8 +102,6 @@ class Got:
 
     async def back(self) -> None:
         """Nobody will use them: they go to the head of the queue."""
-        if self.settled is not None:
-            await self.settled  # what is not taken cannot be put back
         handed = self._reply.body
         body = {"id": self.query["id"], "partition": self.query["partition"]}
         body |= {"part": handed["part"], "seqs": handed["seqs"]}
@@ -140,16 +131,8 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
 
     Raises ``queue.Empty`` when nothing came in time.
     """
-    home, ticket = session.current(), str(next(_tickets))
-    try:
-        return await _get(home, {**body, "ticket": ticket}, wait)
-    except BaseException:  # a cancellation may be lost with the connection, and something be kept for us for ever
-        home.post_request("queue.leave", {"id": body["id"], "ticket": ticket})
-        raise
-
-
-async def _get(home: session.Session, body: dict[str, Any], wait: float | None) -> Got | None:
-    deadline, patience, pace = _Deadline(wait or None), session.Patience(), session.Pace()
+    home, deadline, patience = session.current(), _Deadline(wait or None), session.Patience()
+    pace = session.Pace()
     while True:
         try:
             link = await home.link()
@@ -158,14 +141,8 @@ async def _get(home: session.Session, body: dict[str, Any], wait: float | None) 
                 if reply is None:
                     return None
                 got = Got(home, body, reply)
-                if reply.body.get("yours"):
-                    got.settled = _confirmed(home, link, got, reply.body["hand"])
-                elif await _take(home, got, reply.body["hand"]):
+                if await _take(home, got, reply.body["hand"]):
                     return got
-            if got.settled is not None:  # before anything else can happen here, such as a cancellation
-                if not link.flush():
-                    await got.settled
-                return got
         except exception.ServiceError as exc:
             await patience.wait(exc)
         except exception.ThrottledError as exc:
@@ -174,23 +151,6 @@ async def _get(home: session.Session, body: dict[str, Any], wait: float | None) 
             patience = session.Patience()
         if deadline.left == 0:
             raise queue.Empty
-
-
-def _confirmed(home: session.Session, link: peer.Peer, got: Got, hand: str) -> asyncio.Task[None]:
-    """Say that they are ours: with the next flush, and again as long as nobody answers."""
-    with contextlib.ExitStack() as number:
-        body = {"id": got.query["id"], "hand": hand, **number.enter_context(home.numbers.one())}
-        return home.tasks.start(_settle(home, body, link.post("queue.take", body), number.pop_all()), "take")
-
-
-async def _settle(
-    home: session.Session, body: dict[str, Any], asked: asyncio.Future[peer.Reply], number: contextlib.ExitStack
-) -> None:
-    with number:
-        try:
-            await asked
-        except exception.ServiceError:
-            await home.request("queue.take", body)
 
 
 async def _take(home: session.Session, got: Got, hand: str) -> bool:

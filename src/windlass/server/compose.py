@@ -129,7 +129,6 @@ def _begin_anew(core: core_module.Core, links: set[link.Link]) -> None:
     core.build_readers.clear()
     core.used.clear()
     core.queues.clear()
-    core.ends.clear()
     core.receipts.clear()
     core.collections.clear()
     core.web.changed()
@@ -155,7 +154,6 @@ async def server(
     async with tasks.Tasks() as owner, contextlib.AsyncExitStack() as stack:
         made = core(settings, owner, clock, links)
         stack.callback(made.db.close)
-        stack.callback(made.ends.clear)
         if settings.listen:
             from windlass.server.ingress.remote import listening  # costly, as the edge
 

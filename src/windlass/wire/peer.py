@@ -193,15 +193,6 @@ class Peer(asyncio.Protocol):
             if self._requests.pop(exchange, None) is not None and future.cancelled() and self.connected:
                 self.send({"k": codec.CANCEL, "i": exchange})
 
-    def post(self, method: str, body: Body, attachments: Attachments = ()) -> asyncio.Future[Reply]:
-        """Ask now, without waiting: what is asked leaves with the next ``flush``."""
-        exchange = next(self._ids)
-        future: asyncio.Future[Reply] = self._loop_or_fail().create_future()
-        self._requests[exchange] = future
-        future.add_done_callback(lambda _: self._requests.pop(exchange, None))
-        self.send({"k": codec.REQUEST, "i": exchange, "m": method, "b": body}, attachments)
-        return future
-
     async def stream(self, method: str, body: Body, attachments: Attachments = ()) -> AsyncGenerator[Reply, None]:
         """Ask and iterate over the items. Leaving the loop early cancels the exchange; close the generator."""
         self._loop_or_fail()
@@ -230,11 +221,6 @@ class Peer(asyncio.Protocol):
     async def drain(self) -> None:
         """Wait until the other end has read enough that more may be sent."""
         await self._writable.wait()
-
-    def flush(self) -> bool:
-        """Hand what was sent to the transport now. Whether all of it is in the socket."""
-        self._flush()
-        return self._transport is not None and not self._transport.get_write_buffer_size()
 
     def close(self) -> None:
         """Send what is written, then close."""

@@ -50,11 +50,7 @@ def get(core: Core, who: door.Who, body: messages.QueueGet, incoming: peer.Incom
     if body["count"] < 1:
         raise exception.InvalidError("nothing is asked for")
     part = _part(core, body["id"], body["partition"])
-    ticket = body.get("ticket", "")
-    queues.leave(core, who.client_id, ticket)  # asked again: it was handed nothing
-    getter = queues.Getter(
-        core, part, incoming, count=body["count"], wait=body["wait"], client=who.client_id, ticket=ticket
-    )
+    getter = queues.Getter(core, part, incoming, count=body["count"], wait=body["wait"])
     if core.turn.is_open:
         core.turn.after.append(getter.start)  # what is not committed is not handed over
     else:
@@ -65,14 +61,8 @@ def get(core: Core, who: door.Who, body: messages.QueueGet, incoming: peer.Incom
 def take(core: Core, who: door.Who, body: messages.QueueTake, incoming: peer.Incoming) -> None:
     receipts.once(
         core, who.client_id, body, incoming,
-        lambda: ({"done": queues.take(core, body["hand"], who.client_id, incoming.peer)}, None),
+        lambda: ({"done": queues.take(core, body["hand"], incoming.peer)}, None),
     )  # fmt: skip
-
-
-@door.handler("queue.leave")
-def leave(core: Core, who: door.Who, body: messages.QueueLeave, incoming: peer.Incoming) -> Any:
-    queues.leave(core, who.client_id, body["ticket"])
-    return {}
 
 
 @door.handler("queue.back")

@@ -10,7 +10,7 @@ from typing import Any
 from windlass.kit import clock, tasks, tracing
 from windlass.server import settings
 from windlass.server.apply import turn
-from windlass.server.bus import programs, signal
+from windlass.server.bus import signal
 from windlass.server.objects import blobs, contract, gate, keyring, uploads
 from windlass.server.state import identity, machines, measures, queues, terminals, web
 from windlass.server.store import builds, calls, collections, containers, database, logs, sandboxes
@@ -54,7 +54,6 @@ class Core:
     holds: dict[str, int] = dataclasses.field(default_factory=dict)
     """How many terminals each command of a sandbox ends with, when the last of them has gone."""
     queues: queues.Queues = dataclasses.field(default_factory=queues.Queues)
-    ends: programs.Ends = dataclasses.field(default_factory=programs.Ends)
     """Partitions that somebody deals with."""
     collections: dict[str, collections.Row] = dataclasses.field(default_factory=dict)
     """Rows of dicts and queues that were used lately, by id."""

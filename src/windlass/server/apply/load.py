@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windlass.server.apply import build_logs, cancel, firings, queues, sandboxes, variants
+from windlass.server.apply import build_logs, cancel, firings, sandboxes, variants
 from windlass.server.apply import calls as call_actions
 from windlass.server.apply import containers as container_actions
 from windlass.server.apply import core as core_module
@@ -24,7 +24,6 @@ def load(core: Core) -> None:
     firings.load(core)
     by_n = _containers(core, now)
     sandboxes.load(core, by_n)
-    queues.load(core)
     _held(core, by_n, now)
     for n, count in inputs.counts_ready(core.db):
         if (function := core.world.functions_by_n.get(n)) is not None:

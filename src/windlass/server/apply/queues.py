@@ -9,7 +9,7 @@ An item is handed out once, and only when its delivery is certain:
 A getter gives an item to its program only after "it is yours". Whatever happens before, the row is still there, and the
 item goes to the next in line, at its old place. Confirming may be repeated (``receipts``): a getter that lost its
 connection in the middle learns whether the item was its own. So an item can be lost only together with the program that
-has already got it, and never reaches two. A getter on this machine does not wait for the confirmation (``hands``).
+has already got it, and never reaches two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 from windlass import exception
 from windlass.server.apply import collections as collection_actions
 from windlass.server.apply import core as core_module
-from windlass.server.apply import hands
 from windlass.server.bus import link
 from windlass.server.decide import collections as decisions
 from windlass.server.state import queues as state
@@ -111,7 +110,6 @@ def put(core: Core, part: state.Part, values: list[bytes], ttl: float) -> bool:
     part.next += len(values)
     part.expires_at = core.clock.now() + ttl
     _write(core, part)
-    serve(core, part)  # who may be handed something before the commit is
     stir(core, part)
     return True
 
@@ -192,23 +190,16 @@ class Putter:
 class Getter:
     """One open ``queue.get``: waits in line, then has a hand full of items until it confirms them."""
 
-    def __init__(
-        self, core: Core, part: state.Part, incoming: peer.Incoming, *, count: int, wait: bool, client: str, ticket: str
-    ) -> None:
+    def __init__(self, core: Core, part: state.Part, incoming: peer.Incoming, *, count: int, wait: bool) -> None:
         self.core = core
         self.part = part
         self.incoming = incoming
         self.link: link.Link = incoming.peer  # type: ignore[assignment]
         self.count = count
         self.wait = wait
-        self.client = client
-        self.ticket = ticket
-        self.owner = self.link.owner if ticket else None
-        """The program, where items are its own as soon as it has them."""
         self.content = 0
         self.hand = ""
         self.seqs: list[int] = []
-        self.kept: hands.Kept | None = None
 
         incoming.on_cancel = self._leave
         part.waiters.append(self)
@@ -216,7 +207,7 @@ class Getter:
     def start(self) -> None:
         """Look for the first time: not before the commit of what happened earlier."""
         serve(self.core, self.part)
-        if not self.wait and not self.hand and self.kept is None and self.incoming.open:
+        if not self.wait and not self.hand and self.incoming.open:
             self.part.waiters.remove(self)
             self.incoming.on_cancel = None
             self.incoming.end()
@@ -227,30 +218,9 @@ class Getter:
         self.core.queues.hands[self.hand] = self
         self.incoming.item({"hand": self.hand, "part": self.content, "seqs": self.seqs}, [value for _, value in found])
 
-    def keep(self, found: list[tuple[int, bytes]]) -> None:
-        """The same, for a program to which they belong as soon as it has them: once that is written down."""
-        assert self.owner is not None
-        self.kept = hands.Kept(self.part, self.part.n, [seq for seq, _ in found], self.client, self.ticket)
-        self.kept.link = self.link
-        hands.keep(self.core, self.kept, self.owner)
-        self.core.turn.after.append(lambda: self._sent([value for _, value in found]))
-
-    def _sent(self, values: list[bytes]) -> None:
-        kept = self.kept
-        if kept is None or not self.incoming.open:
-            return
-        self.link.keep_end()
-        self.incoming.item({"hand": kept.ticket, "part": kept.content, "seqs": kept.seqs, "yours": True}, values)
-        self.link.flush()  # before the putter hears that it has put: it can wait better than who waits for the item
-
     def _leave(self) -> None:
         """The exchange is over and nothing was confirmed: what it holds goes to the next in line."""
-        if (kept := self.kept) is not None:
-            if self.link.connected:
-                free(self.core, kept)
-            elif hands.is_open(self.core, kept):
-                hands.watch(self.core, kept, functools.partial(free, self.core))
-        elif not self.hand:
+        if not self.hand:
             self.part.waiters.remove(self)
         elif self.core.queues.hands.pop(self.hand, None) is not None and self.content == self.part.n:
             self.part.held.difference_update(self.seqs)
@@ -260,21 +230,18 @@ class Getter:
 
 def serve(core: Core, part: state.Part) -> None:
     """Hand over what is free, first come, first served. What is not committed is not handed over."""
+    if core.turn.is_open:
+        stir(core, part)
+        return
     links: dict[link.Link, None] = {}
     while part.waiters and part.free:
         getter = part.waiters[0]
-        if core.turn.is_open and getter.owner is None:
-            stir(core, part)
-            break
         found = _next(core, part, getter.count)
         if not found:
             break
         part.waiters.popleft()
         part.held.update(seq for seq, _ in found)
         part.first = found[-1][0] + 1
-        if getter.owner is not None:
-            getter.keep(found)
-            continue
         getter.give(found)
         links[getter.link] = None
     for one in links:
@@ -301,15 +268,10 @@ def _close(rows: Iterator[Any]) -> None:
     rows.close()  # type: ignore[attr-defined]
 
 
-def take(core: Core, hand: str, client: str, connection: peer.Peer) -> bool:
+def take(core: Core, hand: str, client: peer.Peer) -> bool:
     """The getter confirms; False when what it had has gone back, so that somebody else may have it."""
-    if (kept := core.queues.kept.get((client, hand))) is not None:
-        hands.take(core, kept)
-        if kept.part.room:
-            stir(core, kept.part)
-        return True
     getter: Getter | None = core.queues.hands.get(hand)
-    if getter is None or getter.incoming.peer is not connection:
+    if getter is None or getter.incoming.peer is not client:
         return False
     del core.queues.hands[hand]
     part = getter.part
@@ -322,24 +284,6 @@ def take(core: Core, hand: str, client: str, connection: peer.Peer) -> bool:
     if part.room:
         stir(core, part)
     return True
-
-
-def free(core: Core, kept: hands.Kept) -> None:
-    """The program has not got what it was handed."""
-    if hands.release(core, kept):
-        serve(core, kept.part)
-
-
-def leave(core: Core, client: str, ticket: str) -> None:
-    """A program says that of its get."""
-    if ticket and (kept := core.queues.kept.get((client, ticket))) is not None:
-        free(core, kept)
-
-
-def load(core: Core) -> None:
-    """What was handed over by the server before this one, and not confirmed."""
-    for kept in hands.load(core, functools.partial(part_of, core)):
-        hands.watch(core, kept, functools.partial(free, core))
 
 
 def back(core: Core, part: state.Part, seqs: list[int], values: list[bytes]) -> None:

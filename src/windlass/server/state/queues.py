@@ -64,8 +64,6 @@ class Queues:
         self.partitions: dict[int, int] = {}
         """How many rows of partitions a queue has, by content; where that is known."""
         self.hands: dict[str, Any] = {}
-        self.kept: dict[tuple[str, str], Any] = {}
-        """What programs were handed and have not confirmed, by client and ticket; also rows."""
         self.size = 0
         self._most = _REMEMBERED
         self._hands = 0
@@ -114,5 +112,4 @@ class Queues:
         self.by_content.clear()
         self.partitions.clear()
         self.hands.clear()
-        self.kept.clear()
         self.size = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -96,32 +95,3 @@ def _number(db: database.Database, name: str, parameters: database.Parameters) -
     row = db.one(_SQL[name], parameters)
     assert row is not None
     return int(row[0])
-
-
-# -- hands
-
-
-class Hand(NamedTuple):
-    """``queue`` and ``key`` of its partition, None where that was emptied since."""
-
-    client: str
-    ticket: str
-    part: int
-    seqs: list[int]
-    process: int
-    began: str
-    queue: int | None
-    key: bytes | None
-
-
-def keep(db: database.Database, client: str, ticket: str, part: int, seqs: list[int], owner: tuple[int, str]) -> None:
-    db.run(_SQL["keep"], (client, ticket, part, json.dumps(seqs), *owner))
-
-
-def let_go(db: database.Database, client: str, ticket: str) -> None:
-    db.run(_SQL["let_go"], (client, ticket))
-
-
-def kept(db: database.Database) -> list[Hand]:
-    rows = (Hand(*row) for row in db.all(_SQL["kept"]))
-    return [row._replace(seqs=json.loads(row.seqs)) for row in rows]  # type: ignore[arg-type]

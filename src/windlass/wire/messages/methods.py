@@ -178,7 +178,6 @@ METHODS: dict[str, Method] = {
     "queue.room": Method("stream", CALLER, queues.QueueRoom, common.Empty),
     "queue.get": Method("stream", CALLER, queues.QueueGet, queues.QueueHanded),
     "queue.take": Method("request", CALLER, queues.QueueTake, queues.QueueTaken),
-    "queue.leave": Method("request", CALLER, queues.QueueLeave, common.Empty),
     "queue.back": Method("request", CALLER, queues.QueueBack, common.Empty),
     "queue.len": Method("request", CALLER, queues.QueueLen, queues.QueueCount),
     "queue.clear": Method("request", CALLER, queues.QueueClear, common.Empty),

@@ -33,42 +33,23 @@ class QueueRoom(TypedDict):
     count: int
 
 
-class QueueWanted(TypedDict):
+class QueueGet(TypedDict):
+    """A stream of at most one ``QueueHanded``. The items are the getter's when ``queue.take`` said so; when the stream
+    ends before, they are given to another one. ``wait`` False: ends without an item where there is none.
+    """
+
     id: str
     partition: str
     count: int
     wait: bool
 
 
-class QueueGet(QueueWanted, total=False):
-    """A stream of at most one ``QueueHanded``. The items are the getter's when ``queue.take`` said so; when the stream
-    ends before, they are given to another one. ``wait`` False: ends without an item where there is none.
+class QueueHanded(TypedDict):
+    """Attachments: the values. ``part`` and ``seqs`` say where they were."""
 
-    ``ticket``: of this get, whose client may be handed items that are its own at once (``yours``). Whoever asks again
-    with the same one says that it got none; whoever gives up says ``queue.leave``.
-    """
-
-    ticket: str
-
-
-class QueueGiven(TypedDict):
     hand: str
     part: int
     seqs: list[int]
-
-
-class QueueHanded(QueueGiven, total=False):
-    """Attachments: the values. ``part`` and ``seqs`` say where they were. ``yours``: they are the getter's as soon as
-    its ``queue.take`` is in the socket, which it repeats until it is answered."""
-
-    yours: bool
-
-
-class QueueLeave(TypedDict):
-    """The get of that ticket is over, and what it may have been handed was not received."""
-
-    id: str
-    ticket: str
 
 
 class QueueTake(TypedDict):

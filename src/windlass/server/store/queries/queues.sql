@@ -34,10 +34,3 @@ SELECT count(*) FROM (
 -- name: filled_partitions
 SELECT count(*) FROM queue_partition p
 WHERE queue = :queue AND expires_at > :now AND EXISTS (SELECT 1 FROM queue_item WHERE part = p.n);
--- name: keep
-INSERT INTO queue_hand (client, ticket, part, seqs, process, began) VALUES (?, ?, ?, ?, ?, ?);
--- name: let_go
-DELETE FROM queue_hand WHERE client = ? AND ticket = ?;
--- name: kept
-SELECT h.client, h.ticket, h.part, h.seqs, h.process, h.began, p.queue, p.key
-FROM queue_hand h LEFT JOIN queue_partition p ON p.n = h.part;

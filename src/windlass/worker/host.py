@@ -28,6 +28,7 @@ from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
 from windlass.worker.sandboxes import levels, sentry, starting
+from windlass.worker.sandboxes.vm import parts as vm_parts
 
 MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
@@ -42,7 +43,10 @@ SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _PROCESSOR = "x86_64"  # of the calls that start commands in sandboxes
 _CHECKPOINT = 'works for runtime="gvisor", by runsc checkpoint and restore'
-_LEVEL_REMEDIES = {"gvisor": "Install a recent runsc: the package of that name (Debian 13 or newer), or gvisor.dev."}
+_LEVEL_REMEDIES = {
+    "gvisor": "Install a recent runsc: the package of that name (Debian 13 or newer), or gvisor.dev.",
+    "vm": vm_parts.REMEDY,
+}
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
 _PROGRAMS = {
     "nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES,

@@ -27,7 +27,7 @@ from typing import NamedTuple
 from windlass import exception, paths
 from windlass.worker import cgroups, folder, pause, sources, uplink
 
-_LIVING = ("oci", "c", "exits", "names", "starters", "runtimes.json", "levels.json")
+_LIVING = ("oci", "c", "exits", "names", "starters", "runtimes.json", "levels.json", "vm.json")
 """What the worker keeps in the run folder for as long as there are processes inside."""
 
 TUN = Path("/dev/net/tun")  # slirp4netns needs it

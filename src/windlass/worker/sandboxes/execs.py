@@ -47,6 +47,9 @@ class Starter(Protocol):
     def kill(self, name: str) -> None:
         """Kill it."""
 
+    def resize(self, name: str, rows: int, cols: int) -> None:
+        """Its terminal has another size. Whoever uses that terminal itself has noticed."""
+
 
 class Spool:
     """One stream of a command."""
@@ -150,12 +153,14 @@ class Exec:
         self.terminal: int | None = None
         self.stop: Callable[[], None] = lambda: None
         """Kills it, once it is under way."""
+        self.resized: Callable[[int, int], None] = lambda rows, cols: None
         self.late = False
         """Its time was over."""
 
     def resize(self, rows: int, cols: int) -> None:
         if self.terminal is not None:
             fcntl.ioctl(self.terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, 0, 0))
+            self.resized(rows, cols)
 
     async def write(self, data: bytes, offset: int) -> None:
         """Write what is new of ``data``; waits while the command does not read."""
@@ -248,6 +253,7 @@ class Execs:
             for end in ends:
                 os.close(end)
         one.stop = lambda: starter.kill(identity)
+        one.resized = lambda rows, cols: starter.resize(identity, rows, cols)
         for source, spool in one.spools.items():
             one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
         self._owner.start(self._follow(identity, one, request.get("timeout", 0.0)), f"life of {identity}")

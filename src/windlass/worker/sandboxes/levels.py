@@ -21,13 +21,14 @@ from windlass.worker import folder as folders
 from windlass.worker import spec
 from windlass.worker.runtime import probe
 from windlass.worker.sandboxes import box, gvisor, sentry, starting
+from windlass.worker.sandboxes.vm import parts, trial
 
-CONTAINER, VM = "container", "vm"
-_NO_VM = "this version of Windlass has no micro-VMs"
+CONTAINER = "container"
 _MISSING = "runsc is not installed"
 _TIME = 8.0  # the worker does not answer before, and nobody waits for it longer than twice as long
 _ODD = 3
 _OLD = "`ls` and other programs that ask for files by statx fail in it: runsc{date} is too old for them"
+_EMULATED = f"the processor is emulated ({parts.ACCEL_SETTING}={parts.TCG}), many times slower than by KVM"
 _TRIED = ["sh", "-c", f"ls / > /dev/null 2>&1 || exit {_ODD}"]
 
 
@@ -37,6 +38,7 @@ class Levels(NamedTuple):
     runsc: sentry.Runsc | None
     reasons: Mapping[str, str]
     notes: Mapping[str, str]
+    machine: parts.Parts | None = None
 
     def gvisor(self) -> sentry.Runsc:
         """Raises ``UnimplementedError`` where it is not here."""
@@ -47,10 +49,19 @@ class Levels(NamedTuple):
             )
         return self.runsc
 
+    def vm(self) -> parts.Parts:
+        """Raises ``UnimplementedError`` where it is not here."""
+        if self.machine is None or self.reasons[parts.LEVEL]:
+            raise exception.UnimplementedError(
+                f'runtime="vm" is not available here: {self.reasons[parts.LEVEL]}',
+                hint="`windlass doctor` says what it takes.",
+            )
+        return self.machine
+
 
 async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
     """Try them. ``root``: the home as the node names it. What worked is tried again when runsc or the kernel change."""
-    reasons, notes = {CONTAINER: "", sentry.LEVEL: _MISSING, VM: _NO_VM}, {}
+    reasons, notes = {CONTAINER: "", sentry.LEVEL: _MISSING}, {}
     runsc = await asyncio.to_thread(sentry.find)
     if runsc is not None:
         memory, stat = run / "levels.json", runsc.binary.stat()
@@ -69,7 +80,10 @@ async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
             reasons[sentry.LEVEL] = ""
         if code == _ODD:
             notes[sentry.LEVEL] = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
-    return Levels(runsc, reasons, notes)
+    machine, reasons[parts.LEVEL] = await trial.tried(root, run, starter, os.environ)
+    if machine is not None and machine.accel == parts.TCG:
+        notes[parts.LEVEL] = _EMULATED
+    return Levels(runsc, reasons, notes, machine)
 
 
 def _remembered(memory: Path, key: str) -> int | None:

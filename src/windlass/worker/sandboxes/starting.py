@@ -82,6 +82,9 @@ class Starting:
         """Kill a command and the processes of its session."""
         self._say({"op": "kill", "id": name})
 
+    def resize(self, name: str, rows: int, cols: int) -> None:
+        """As ``execs.Starter`` has it: the command has that terminal itself."""
+
     async def end_input(self, path: Path, name: str) -> None:
         """Let the input of a sandbox's command end. ``path``: of the starter that has it."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as talk:

@@ -48,6 +48,7 @@ from windlass.worker.sandboxes.vm import parts as vm_parts
 from windlass.worker.sandboxes.vm import plan as vm_plan
 from windlass.worker.sandboxes.vm import room as vm_room
 from windlass.worker.snapshots import cell, families
+from windlass.worker.snapshots import filter as filters
 from windlass.worker.volumes import service as volume_service
 
 Bind = spec.Bind
@@ -266,7 +267,8 @@ class Containers:
         room = vm_room.Room(home, machine)
         own = "" if plan["block_network"] else net.address
         cpus = plan["cpu_limit"] or plan["cpu_request"]
-        asked = vm_plan.Asked(walls.memory, cpus, plan["pids_limit"] or _PIDS, own)
+        program = filters.Filter(self._profile).program() if self._profile else b""
+        asked = vm_plan.Asked(walls.memory, cpus, plan["pids_limit"] or _PIDS, own, program)
         entry = room.furnish(walls, asked, inside)
         process = await self._parts.starter.start(home.folder.container_id, entry)
         await room.up(ended, clock.SystemClock())

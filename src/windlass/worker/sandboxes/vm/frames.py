@@ -35,8 +35,9 @@ class _Source:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.credit = _WINDOW
-        self.waits = False
+        self.waits = self.draining = False
         self.ended: Callable[[], None] = lambda: None
+        """Called when it is empty, if it is draining."""
 
 
 class _Sink:
@@ -98,7 +99,7 @@ class Line:
                 then()
 
         for one in left:
-            one.ended = one_is
+            one.ended, one.draining = one_is, True
         for stream in streams:
             if (channel, stream) in self._sources:
                 self._take(channel, stream)
@@ -133,6 +134,11 @@ class Line:
             while (channel, stream) in self._sources and one.credit:
                 self._take(channel, stream)
 
+    def _go_on(self, channel: int, stream: int) -> None:
+        self._listen(channel, stream)
+        if (one := self._sources.get((channel, stream))) is not None and one.draining:
+            self._take(channel, stream)  # it may be empty, of which nobody would tell
+
     def _ignore(self, one: _Source) -> None:
         if one.waits:
             self.selector.unregister(one.descriptor)
@@ -140,7 +146,9 @@ class Line:
 
     def _take(self, channel: int, stream: int) -> None:
         """Read a source once."""
-        one = self._sources[channel, stream]
+        one = self._sources.get((channel, stream))
+        if one is None:
+            return None
         if not one.credit:
             return self._ignore(one)
         if len(self._out) > _MUCH:
@@ -149,8 +157,7 @@ class Line:
         try:
             data = os.read(one.descriptor, min(_PIECE, one.credit))
         except BlockingIOError:
-            ended, one.ended = one.ended, lambda: None
-            return ended()
+            return self._emptied(one)
         except OSError:  # a terminal that nobody uses any more
             data = b""
         if data:
@@ -158,7 +165,7 @@ class Line:
             self._send(_DATA, stream, channel, data)
             if not one.waits and one.credit:
                 self._listen(channel, stream)
-            return None
+            return self._take(channel, stream) if one.draining else None
         self._send(_END, stream, channel)
         self._close_source((channel, stream))
         return None
@@ -167,7 +174,11 @@ class Line:
         one = self._sources.pop(key)
         self._ignore(one)
         os.close(one.descriptor)
-        one.ended()
+        self._emptied(one)
+
+    def _emptied(self, one: _Source) -> None:
+        ended, one.ended, one.draining = one.ended, lambda: None, False
+        ended()
 
     def _put(self, key: tuple[int, int]) -> None:
         """Write what waits for a sink."""
@@ -234,7 +245,7 @@ class Line:
             again, self._paused = self._paused, []
             for channel, stream in again:
                 if (channel, stream) in self._sources:
-                    self._listen(channel, stream)
+                    self._go_on(channel, stream)
 
     def _ready(self, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
@@ -288,6 +299,6 @@ class Line:
             self._put(key)
         elif kind == _TAKEN and (source := self._sources.get(key)) is not None and len(body) == 4:
             source.credit = min(_WINDOW, source.credit + struct.unpack("<I", body)[0])
-            self._listen(channel, stream)
+            self._go_on(channel, stream)
         elif kind == _DROP and key in self._sources:
             self._close_source(key)

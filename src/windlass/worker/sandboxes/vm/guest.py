@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC = 1, 2, 4, 8, 32, 4096, 8192, 16384
-_CAPSET, _DROP, _NO_NEW_PRIVILEGES, _CAP_VERSION, _FINIT_MODULE, _COMPRESSED = 126, 24, 38, 0x20080522, 313, 4
+_DROP, _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER, _INSTRUCTION, _FINIT_MODULE, _COMPRESSED = 24, 38, 22, 2, 8, 313, 4
 _ROOT, _PORT, _TAG = "/box", "/dev/vport0p1", "box"
 _PORT_TIME, _GRACE, _CONNECT_TIME = 20.0, 2.0, 5.0
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
@@ -309,6 +309,11 @@ def _reduce(begun: dict[str, Any], message: dict[str, Any]) -> None:
     os.setresgid(message["gid"], message["gid"], message["gid"])
     os.setresuid(message["uid"], message["uid"], message["uid"])
     _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if program := bytes.fromhex(begun["filter"]):
+        code = ctypes.create_string_buffer(program, len(program))
+        filled = struct.pack("=H6xQ", len(program) // _INSTRUCTION, ctypes.addressof(code))
+        if _libc.prctl(_SET_SECCOMP, _FILTER, filled, 0, 0) < 0:
+            raise OSError(ctypes.get_errno(), "the filter of system calls")
 
 
 # -- the machine ------------------------------------------------------------------------------------------------

@@ -85,8 +85,11 @@ class Machine:
 
     def _end(self, code: int, why: str = "") -> NoReturn:
         if why:
-            print(f"windlass: {why}", file=sys.stderr, flush=True)
             _note(f"failed {why}")
+            try:
+                print(f"windlass: {why}", file=sys.stderr, flush=True)
+            except OSError:  # its stream has ended before
+                os._exit(code)
         os._exit(code)
 
     def _told(self, console: int) -> None:

@@ -30,12 +30,14 @@ _SELF = "import sys; sys.dont_write_bytecode = True; from windlass.worker.sandbo
 
 
 class Asked(NamedTuple):
-    """``own``: the sandbox's address in its network, "" where it has none."""
+    """``own``: the sandbox's address in its network, "" where it has none. ``filter``: of its commands' system calls,
+    as the kernel wants it."""
 
     memory: int
     cpus: float
     pids: int
     own: str
+    filter: bytes = b""
 
 
 def memory(limit: int, request: int, all_of_it: int) -> int:
@@ -114,6 +116,7 @@ def _begin(walls: spec.Box, asked: Asked) -> dict[str, Any]:
         "mounts": [_mount(mount) for mount in own], "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
         "hostname": walls.name[:63], "drops": [number for number in range(64) if number not in kept],
         "files": walls.open_files, "pids": asked.pids, "own": asked.own,
+        "filter": asked.filter.hex(),
         **({"network": _OUTWARD} if asked.own else {}),
     }  # fmt: skip
 

@@ -95,10 +95,6 @@ class Machines:
         self._talks: dict[str, packets.Conversation] = {}
         self._told: dict[str, dict[str, Callable[[int], None]]] = {}
 
-    def close(self) -> None:
-        for talk in list(self._talks.values()):
-            talk.close()
-
     async def ask(
         self, home: box.Home, body: dict[str, Any], descriptors: Sequence[int] = (), *, seconds: float,
         ended: Callable[[int], None] | None = None,

@@ -5,6 +5,7 @@ A script prints ``held`` when the wall held; anything else is an escape (or an a
 
 from __future__ import annotations
 
+import os
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 import windlass
 from stage import Stage, until
 
+EMULATED = os.environ.get("WINDLASS_VM_ACCEL") == "tcg"
 PRELUDE = """
 import ctypes, errno, fcntl, os, resource, signal, socket, struct, subprocess, sys, threading, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -89,7 +91,11 @@ ATTEMPTS = {
         "time.sleep(0.2); print('held', open('/proc/1/stat').read()[:1])"
     ),
     "see processes of the machine": (
-        "pids = [p for p in os.listdir('/proc') if p.isdigit()]; print('held' if len(pids) < 20 else 'ESCAPED')"
+        "def named(p):\n"
+        "    try:\n        return open(f'/proc/{p}/cmdline').read()\n"
+        "    except OSError:\n        return ''\n"  # it has ended; and threads of a kernel of its own have none
+        "pids = [p for p in os.listdir('/proc') if p.isdigit() and named(p)]\n"
+        "print('held' if len(pids) < 20 else 'ESCAPED')"
     ),
     "more capabilities": "failed(126, struct.pack('=Ii', 0x20080522, 0), struct.pack('=6I', *[0xffffffff]*6))",
     "less protection": (
@@ -150,11 +156,17 @@ ATTEMPTS = {
 AS_A_USER = "os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)\n"
 
 
-@pytest.fixture(scope="module")
-def sandbox(stage: Stage) -> Iterator[windlass.Sandbox]:
+@pytest.fixture(scope="module", params=("container", "vm"))
+def sandbox(request: Any, stage: Stage) -> Iterator[windlass.Sandbox]:
+    """In a virtual machine the walls of containers stand around commands, too."""
+    if request.param == "vm" and EMULATED and os.environ.get("WINDLASS_TEST_VM") != "all":
+        pytest.skip("without KVM only with WINDLASS_TEST_VM=all: minutes")
     stage.base()
     app = windlass.App.lookup("test-sandbox-walls", create_if_missing=True)
-    made = windlass.Sandbox.create(app=app, timeout=1200)
+    try:
+        made = windlass.Sandbox.create(app=app, timeout=3600, runtime=request.param)
+    except windlass.exception.UnimplementedError as exc:
+        pytest.skip(str(exc))
     yield made
     made.terminate(wait=True)
 
@@ -215,16 +227,16 @@ def test_sandboxes_do_not_see_each_other(sandbox):
 
 def test_the_root_inside_is_nobody_outside(sandbox):
     process = sandbox.exec("sleep", "424242")
+    own_kernel = sandbox.exec("uname", "-v").stdout.read().strip() != os.uname().version
+    mark = b"virtserialport,chardev=line" if own_kernel else b"sleep\x00424242\x00"
     found: list[Any] = []
 
     def outside() -> bool:
-        import os
-
         for entry in os.listdir("/proc"):
             if entry.isdigit():
                 try:
                     with open(f"/proc/{entry}/cmdline", "rb") as file:
-                        if file.read() == b"sleep\x00424242\x00":
+                        if mark in file.read():
                             found.append(os.stat(f"/proc/{entry}").st_uid)
                 except OSError:
                     continue

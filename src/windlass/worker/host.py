@@ -211,7 +211,7 @@ async def _sandboxes(place: node.Node) -> list[Check]:
         remedy = "Use a machine with an x86-64 processor for them; functions run here."
         return [_check("sandboxes", False, SANDBOXES, f"they need {_PROCESSOR}, this is {platform.machine()}", remedy)]
     async with starting.Starting(run, run / "exits") as starter:
-        found = await levels.look(place.inside, run, starter)
+        found = await levels.look(place.inside, run, starter, patient=True)
     checks = [
         _level(f'sandboxes, runtime="{name}"', why, found.notes.get(name, ""), _LEVEL_REMEDIES.get(name, ""))
         for name, why in found.reasons.items()

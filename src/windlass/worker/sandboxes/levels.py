@@ -59,31 +59,38 @@ class Levels(NamedTuple):
         return self.machine
 
 
-async def look(root: Path, run: Path, starter: starting.Starting) -> Levels:
-    """Try them. ``root``: the home as the node names it. What worked is tried again when runsc or the kernel change."""
-    reasons, notes = {CONTAINER: "", sentry.LEVEL: _MISSING}, {}
-    runsc = await asyncio.to_thread(sentry.find)
-    if runsc is not None:
-        memory, stat = run / "levels.json", runsc.binary.stat()
-        key = f"{runsc.binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
-        code = _remembered(memory, key)
-        if code is None:
-            try:
-                code = await asyncio.wait_for(_try(root, runsc, starter), _TIME)
-                memory.write_text(json.dumps({key: code}))
-                reasons[sentry.LEVEL] = ""
-            except asyncio.TimeoutError:
-                reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
-            except (exception.Error, OSError) as exc:
-                reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: {exc}"
-        else:
-            reasons[sentry.LEVEL] = ""
-        if code == _ODD:
-            notes[sentry.LEVEL] = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
-    machine, reasons[parts.LEVEL] = await trial.tried(root, run, starter, os.environ)
+async def look(root: Path, run: Path, starter: starting.Starting, *, patient: bool = False) -> Levels:
+    """Try them. ``root``: the home as the node names it; ``patient``: nobody waits for a worker meanwhile. What worked
+    is tried again when its programs or the kernel change."""
+    (runsc, reason, note), (machine, why) = await asyncio.gather(
+        _gvisor(root, run, starter), trial.tried(root, run, starter, os.environ, patient=patient)
+    )
+    notes = {sentry.LEVEL: note} if note else {}
     if machine is not None and machine.accel == parts.TCG:
         notes[parts.LEVEL] = _EMULATED
-    return Levels(runsc, reasons, notes, machine)
+    return Levels(runsc, {CONTAINER: "", sentry.LEVEL: reason, parts.LEVEL: why}, notes, machine)
+
+
+async def _gvisor(root: Path, run: Path, starter: starting.Starting) -> tuple[sentry.Runsc | None, str, str]:
+    """What is installed, why it is not here, and what it lacks."""
+    reason = note = ""
+    runsc = await asyncio.to_thread(sentry.find)
+    if runsc is None:
+        return None, _MISSING, ""
+    memory, stat = run / "levels.json", runsc.binary.stat()
+    key = f"{runsc.binary} {stat.st_mtime_ns} {stat.st_size} {platform.release()}"
+    code = _remembered(memory, key)
+    if code is None:
+        try:
+            code = await asyncio.wait_for(_try(root, runsc, starter), _TIME)
+            memory.write_text(json.dumps({key: code}))
+        except asyncio.TimeoutError:
+            reason = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
+        except (exception.Error, OSError) as exc:
+            reason = f"runsc cannot run a sandbox: {exc}"
+    if code == _ODD:
+        note = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
+    return runsc, reason, note
 
 
 def _remembered(memory: Path, key: str) -> int | None:

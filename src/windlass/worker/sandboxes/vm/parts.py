@@ -36,7 +36,7 @@ _NEEDED = ("virtio", "virtio_ring", "virtio_pci", "virtio_console", "fuse", "vir
 _USEFUL = ("virtio_pci_legacy_dev", "virtio_pci_modern_dev", "failover", "net_failover", "virtio_net", "virtio_rng",
            "virtio_balloon")  # fmt: skip
 _PLACES = ("drivers/virtio", "drivers/char", "drivers/net", "fs/fuse", "net/core")
-_SETUP_SECTORS, _MAGIC, _VERSION, _PAYLOAD, _SECTOR = 0x1F1, 0x202, 0x20E, 0x248, 512
+_SETUP_SECTORS, _MAGIC, _VERSION, _PAYLOAD, _SECTOR, _LONGEST_VERSION = 0x1F1, 0x202, 0x20E, 0x248, 512, 256
 _PVH = tuple(struct.pack("<III", 4, size, 18) + b"Xen\0" for size in (4, 8))
 _UNPACKED: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": lambda data: zlib.decompressobj(31).decompress(data),
@@ -152,13 +152,16 @@ def modules(kernel: Path) -> tuple[Path, ...]:
 def _release(kernel: Path) -> str:
     try:
         with kernel.open("rb") as file:
-            head = file.read(16 * 1024)
+            head = file.read(64 * 1024)
     except OSError as exc:
         raise Missing(f"the kernel {kernel} cannot be read: {exc.strerror}") from None
     if head[_MAGIC : _MAGIC + 4] != b"HdrS":
         raise Missing(f"{kernel} is no kernel for x86-64")
     start = int.from_bytes(head[_VERSION : _VERSION + 2], "little") + _SECTOR
-    return head[start : head.index(b"\0", start)].decode(errors="replace").split()[0]
+    found = head[start : start + _LONGEST_VERSION].partition(b"\0")[0].decode(errors="replace").split()
+    if not found:
+        raise Missing(f"{kernel} does not say which version it is")
+    return found[0]
 
 
 def unpacked(kernel: bytes) -> bytes:

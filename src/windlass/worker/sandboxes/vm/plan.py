@@ -115,7 +115,7 @@ def _begin(walls: spec.Box, asked: Asked) -> dict[str, Any]:
     return {
         "mounts": [_mount(mount) for mount in own], "masked": list(spec.MASKED), "read_only": list(spec.READ_ONLY),
         "hostname": walls.name[:63], "drops": [number for number in range(64) if number not in kept],
-        "files": walls.open_files, "pids": asked.pids, "own": asked.own,
+        "files": min(spec._OPEN_FILES, walls.open_files), "pids": asked.pids, "own": asked.own,
         "filter": asked.filter.hex(),
         **({"network": _OUTWARD} if asked.own else {}),
     }  # fmt: skip

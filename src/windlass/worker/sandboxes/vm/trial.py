@@ -1,7 +1,8 @@
 """Whether virtual machines work here: one is started with the machine's own programs, and runs a command.
 
 What came of it is remembered, a refusal until the machine is started again: a processor that cannot do it would be
-asked for seconds by each worker that begins.
+asked for seconds by each worker that begins. Where somebody wants the processor emulated, only the doctor tries it: it
+takes longer than a worker may.
 """
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ import json
 import os
 import resource
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +31,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 async def tried(
-    root: Path, run: Path, starter: starting.Starting, environ: Mapping[str, str]
+    root: Path, run: Path, starter: starting.Starting, environ: Mapping[str, str], *, patient: bool
 ) -> tuple[parts.Parts | None, str]:
     """What they are made of, and why there are none, "" where there are. ``root``: the home as the node names it."""
     try:
@@ -38,6 +40,8 @@ async def tried(
         return None, str(exc)
     memory, key = run / MEMORY, found.key()
     why = _remembered(memory, key)
+    if why is None and found.accel == parts.TCG and not patient:
+        return found, ""
     if why is None:
         why = await _tried(root, found, starter)
         memory.write_text(json.dumps({key: {"why": why, "boot": _BOOT.read_text()}}))
@@ -60,7 +64,7 @@ async def _tried(root: Path, found: parts.Parts, starter: starting.Starting) -> 
         await asyncio.wait_for(_ran(root, found, staged, starter), seconds)
     except asyncio.TimeoutError:
         return f"{parts.kernel_name(found)} did not start a command by {found.accel} within {seconds:.0f} s"
-    except (exception.Error, OSError) as exc:
+    except (exception.Error, OSError, ValueError, subprocess.SubprocessError) as exc:
         return f"a virtual machine cannot be run by {found.accel}: {exc}"
     return ""
 

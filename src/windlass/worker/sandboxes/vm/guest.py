@@ -28,6 +28,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC = 1, 2, 4, 8, 32, 4096, 8192, 16384
 _DROP, _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER, _INSTRUCTION, _FINIT_MODULE, _COMPRESSED = 24, 38, 22, 2, 8, 313, 4
 _ROOT, _PORT, _TAG = "/box", "/dev/vport0p1", "box"
+_USED = ("/modules", "/python", "/code")
 _PORT_TIME, _GRACE, _CONNECT_TIME = 20.0, 2.0, 5.0
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
@@ -54,6 +55,15 @@ def _modules() -> None:
         left = again
     for name in left:
         print(f"windlass: the module {name} cannot be loaded: {os.strerror(why[name])}", flush=True)
+
+
+def _remove(folder: str) -> None:
+    """What has been loaded is there twice."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            _remove(entry.path)
+        else:
+            os.unlink(entry.path)  # noqa: PTH108
 
 
 def _load(name: str) -> int:
@@ -396,6 +406,8 @@ def main() -> None:
                 raise
     _modules()
     sys.stdout.flush()
+    for folder in _USED:
+        _remove(folder)
     Guest(_port()).run()
 
 

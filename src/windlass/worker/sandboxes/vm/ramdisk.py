@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import py_compile
+import struct
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ files = [m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None
 print(json.dumps({"maps": sorted(set(maps)), "files": sorted(set(files))}))
 """
 _LOADER = "/lib64/ld-linux-x86-64.so.2"
+_SEGMENTS, _SECTIONS, _COUNTS = 0x20, 0x28, 0x3C  # places in the head of an ELF file
 _FOLDER, _FILE, _PROGRAM = 0o40755, 0o100644, 0o100755
 ENVIRONMENT = {"PYTHONHOME": "/python", "PYTHONPATH": "/code", "LD_LIBRARY_PATH": "/lib", "PYTHONUTF8": "1"}
 """Of the first process; the kernel hands on what it does not know of its command line."""
@@ -54,14 +56,14 @@ def _python(code: Path) -> Iterator[tuple[str, tuple[bytes, int]]]:
             yield place + "c", (_compiled(path), _FILE)
         elif place:
             extensions.add(os.path.realpath(path))
-            yield place, (path.read_bytes(), _PROGRAM)
+            yield place, (loaded(path.read_bytes()), _PROGRAM)
     for name in found["maps"]:
         if name == program:
-            yield "/bin/python", (Path(name).read_bytes(), _PROGRAM)
+            yield "/bin/python", (loaded(Path(name).read_bytes()), _PROGRAM)
         elif "/ld-" in name or name == os.path.realpath(_LOADER):
-            yield _LOADER, (Path(name).read_bytes(), _PROGRAM)
+            yield _LOADER, (loaded(Path(name).read_bytes()), _PROGRAM)
         elif ".so" in name and name not in extensions:
-            yield f"/lib/{_soname(Path(name))}", (Path(name).read_bytes(), _PROGRAM)
+            yield f"/lib/{_soname(Path(name))}", (loaded(Path(name).read_bytes()), _PROGRAM)
 
 
 def _compiled(path: Path) -> bytes:
@@ -69,6 +71,14 @@ def _compiled(path: Path) -> bytes:
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(str(path), cfile=file.name, dfile=path.name, doraise=True, invalidation_mode=mode)
         return Path(file.name).read_bytes()
+
+
+def loaded(program: bytes) -> bytes:
+    """An ELF file without what is never loaded, which follows the rest: symbols, and what debuggers want."""
+    table, size, count = struct.unpack_from("<Q14xHH", program, _SEGMENTS)[0:3]
+    segments = [struct.unpack_from("<II6Q", program, table + size * number) for number in range(count)]
+    end = max((offset + length for _, _, offset, _, _, length, _, _ in segments), default=len(program))
+    return program[:_SECTIONS] + bytes(8) + program[_SECTIONS + 8 : _COUNTS] + bytes(4) + program[_COUNTS + 4 : end]
 
 
 def _soname(path: Path) -> str:

@@ -94,7 +94,7 @@ def test_a_machine_has_the_memory_that_was_asked_for_and_never_more_than_there_i
     assert plan.memory(0, 64 << 20, 8 * gib) == 2 * gib
     assert plan.memory(0, 3 * gib, 8 * gib) == 3 * gib
     assert plan.memory(0, 0, gib) == gib
-    assert plan.memory(1, 0, gib) == 64 << 20
+    assert plan.memory(1, 0, gib) == 128 << 20
 
 
 @pytest.fixture
@@ -165,6 +165,9 @@ def test_the_first_process_imports_nothing_that_its_ram_disk_lacks(tmp_path):
     script = "import json, os, sys; os.chroot(sys.argv[1]); os.chdir('/'); "
     script += "os.execve('/bin/python', sys.argv[3:], json.loads(sys.argv[2]))"
     line = ["/bin/python", "-sSB", "-c", "from windlass.worker.sandboxes.vm import guest; print(guest.frames.IN)"]
+    alone = [sys.executable, "-sSB", "-c", "from windlass.worker.sandboxes.vm import machine; print(machine.BUNDLE)"]
+    own = {"PYTHONPATH": str(code)}
+    assert subprocess.run(alone, env=own, capture_output=True, text=True, check=False).stdout == "/bundle\n"
     done = subprocess.run(
         [sys.executable, "-c", script, str(root), json.dumps(ramdisk.ENVIRONMENT), *line], capture_output=True,
         text=True, check=False,

@@ -228,7 +228,8 @@ class Containers:
                 # The gofer of a sentry holds mounts of its own, and virtiofsd folders; nobody can exchange them.
                 following = parts.volumes.following(name, folder, first, live=not level)
                 await held.enter_async_context(following)
-            yield _Contained(running, group)
+            hungry = functools.partial(vm_room.hungry, folder) if machine is not None else None
+            yield _Contained(running, group, hungry)
 
     def _inner_cell(
         self, walls: spec.Box, folder: folders.Folder, runsc: sentry.Runsc, plan: containers.ContainerPlan
@@ -470,7 +471,8 @@ class Containers:
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
             live = not box.level_of(folder)
             await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=live))
-            yield _Contained(running, group)
+            hungry = functools.partial(vm_room.hungry, folder) if box.level_of(folder) == vm_parts.LEVEL else None
+            yield _Contained(running, group, hungry)
 
     def known(self) -> list[str]:
         return folders.known(self._parts.root)
@@ -583,9 +585,13 @@ class Containers:
 
 
 class _Contained:
-    """``base.Running``, with the words of the control group on its end."""
+    """``base.Running``, with the words of the control group on its end. ``hungry``: whether a kernel of its own says that
+    its memory was too small, which is less than the group's."""
 
-    def __init__(self, running: handle.Handle, group: cgroups.Cgroup) -> None:
+    def __init__(
+        self, running: handle.Handle, group: cgroups.Cgroup, hungry: Callable[[], bool] | None = None
+    ) -> None:
+        self._hungry = hungry
         self._running = running
         self._group = group
         self.container_id = running.container_id
@@ -597,8 +603,9 @@ class _Contained:
             end["memory_peak"] = peak
         if (used := self._group.cpu_seconds()) is not None:
             end["cpu_seconds"] = used
-        if end.get("exit_code") != 0 and self._group.oom():
-            end["reason"], end["memory_limit"] = "oom", self._group.limit or 0
+        beside = vm_plan.OVERHEAD if self._hungry else 0
+        if end.get("exit_code") != 0 and (self._group.oom() or (self._hungry and self._hungry())):
+            end["reason"], end["memory_limit"] = "oom", max(0, (self._group.limit or 0) - beside)
         return end
 
     def interrupt(self) -> None:

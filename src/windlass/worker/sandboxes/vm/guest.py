@@ -245,7 +245,8 @@ class Guest:
             if not told:
                 told = True
                 self._terminals.pop(channel, None)
-                self._line.say(channel, op="exit", code=code if code >= 0 else 128 - code)
+                hungry = code == -signal.SIGKILL and _killed_for_memory()
+                self._line.say(channel, op="exit", code=code if code >= 0 else 128 - code, oom=hungry)
 
         self._late.append((time.monotonic() + _GRACE, tell))
         self._line.drained(channel, (frames.OUT, frames.ERR), tell)
@@ -290,6 +291,11 @@ class Guest:
 
     def _on_forget(self, channel: int, message: dict[str, Any]) -> None:
         self._line.forget(channel)
+
+
+def _killed_for_memory() -> bool:
+    with open("/proc/vmstat") as file:  # noqa: PTH123
+        return any(line.startswith("oom_kill ") and not line.endswith(" 0\n") for line in file)
 
 
 def half_closed(descriptor: int) -> None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 BUNDLE = "/bundle"
+HUNGRY = "out of memory"
+"""Its state after its own command was killed for memory."""
 _ENTRY = 1
 _PACKET, _DESCRIPTORS, _CONSOLE = 256 * 1024, 4, 16 * 1024
 _READ, _LAST_WORDS = 1, 3.0
@@ -125,7 +127,7 @@ class Machine:
         elif op == "failed" and not one.begun:
             self._refused(channel, one, str(message.get("text", ""))[:1000], number)
         elif op == "exit" and one.begun:
-            self._over(channel, one, number & 0xFF)
+            self._over(channel, one, number & 0xFF, hungry=message.get("oom") is True)
 
     def _begun(self, channel: int, one: _Asked, pid: int) -> None:
         one.begun = True
@@ -152,7 +154,7 @@ class Machine:
             os.close(one.ends[0])
         _say(one.talk, {"id": one.name, "failed": text, "errno": number})
 
-    def _over(self, channel: int, one: _Asked, code: int) -> None:
+    def _over(self, channel: int, one: _Asked, code: int, *, hungry: bool) -> None:
         self._line.stop(channel, frames.IN)
         del self._asked[channel]
         if one.talk is not None:
@@ -161,6 +163,8 @@ class Machine:
         end = time.monotonic() + _LAST_WORDS
         while self._line.pending(channel) and time.monotonic() < end:
             self._line.turn(end - time.monotonic())
+        if hungry:
+            _note(HUNGRY)
         self._end(code)
 
     # -- the worker ------------------------------------------------------------------------------------------

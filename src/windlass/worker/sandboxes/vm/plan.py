@@ -20,6 +20,7 @@ _HOSTS = ("usr", "bin", "lib", "lib64", "lib32", "libx32", "sbin")
 _MIB = 1024 * 1024
 OVERHEAD = 256 * _MIB
 """What qemu and its helpers have beside the memory of the machine."""
+_LEAST = 128 * _MIB  # a kernel and what it begins with
 _USUAL = 2048 * _MIB  # of a sandbox that asked for no limit
 _OUTWARD = {"address": "169.254.78.15", "mask": "255.255.255.0", "gateway": "169.254.78.2"}
 """Addresses between the machine and qemu, whose sockets are in the sandbox's network."""
@@ -43,7 +44,7 @@ class Asked(NamedTuple):
 def memory(limit: int, request: int, all_of_it: int) -> int:
     """Bytes of a machine, in whole MiB. ``limit``, ``request``: of the sandbox, 0 where it has none."""
     asked = limit or max(_USUAL, request)
-    return max(64, min(asked, all_of_it) // _MIB) * _MIB
+    return max(_LEAST, min(asked, all_of_it) // _MIB * _MIB)
 
 
 def stub(home: Path) -> Path:

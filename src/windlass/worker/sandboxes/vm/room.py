@@ -17,7 +17,7 @@ from windlass.kit import clock, ids
 from windlass.worker import folder as folders
 from windlass.worker import packets, spec
 from windlass.worker.sandboxes import box, entering, starting
-from windlass.worker.sandboxes.vm import parts, plan
+from windlass.worker.sandboxes.vm import machine, parts, plan
 
 _UP_TIME = {parts.KVM: 30.0, parts.TCG: 180.0}
 _LOOK, _ANSWER_TIME, _CONNECT_TIME = 0.01, {parts.KVM: 30.0, parts.TCG: 120.0}, 10.0
@@ -54,9 +54,18 @@ class Room(NamedTuple):
             await time.sleep(_LOOK)
 
     def _state(self) -> str:
-        with contextlib.suppress(OSError):
-            return _read(self.bundle / "state")
-        return ""
+        return _state(self.home.folder)
+
+
+def hungry(folder: folders.Folder) -> bool:
+    """Whether the kernel inside has killed the sandbox's own command for memory."""
+    return _state(folder) == machine.HUNGRY
+
+
+def _state(folder: folders.Folder) -> str:
+    with contextlib.suppress(OSError):
+        return _read(bundle_of(folder) / "state")
+    return ""
 
 
 def bundle_of(folder: folders.Folder) -> Path:

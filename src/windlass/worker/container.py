@@ -585,8 +585,8 @@ class Containers:
 
 
 class _Contained:
-    """``base.Running``, with the words of the control group on its end. ``hungry``: whether a kernel of its own says that
-    its memory was too small, which is less than the group's."""
+    """``base.Running``, with the words of the control group on its end. ``hungry``: whether a kernel of its own says
+    that its memory was too small, which is less than the group's."""
 
     def __init__(
         self, running: handle.Handle, group: cgroups.Cgroup, hungry: Callable[[], bool] | None = None

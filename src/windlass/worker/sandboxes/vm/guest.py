@@ -155,7 +155,7 @@ class Guest:
                 os.close(descriptor)
         self._pids[pid] = channel
         if message.get("pty"):
-            self._terminals[channel] = ours[0][1]
+            self._terminals[channel] = os.dup(ours[0][1])
         self._line.say(channel, op="begun", pid=pid)
         self._line.sink(channel, frames.IN, ours[0][1])
         for stream, descriptor in ours[1:]:
@@ -244,7 +244,8 @@ class Guest:
             nonlocal told
             if not told:
                 told = True
-                self._terminals.pop(channel, None)
+                if (terminal := self._terminals.pop(channel, None)) is not None:
+                    os.close(terminal)
                 hungry = code == -signal.SIGKILL and _killed_for_memory()
                 self._line.say(channel, op="exit", code=code if code >= 0 else 128 - code, oom=hungry)
 

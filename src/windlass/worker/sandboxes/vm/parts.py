@@ -14,6 +14,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +47,7 @@ _UNPACKED: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x28\xb5\x2f\xfd": lambda data: _piped(["zstd", "-d", "-c"], data),
 }
 _ELF = b"\x7fELF"
+_making = threading.Lock()
 
 
 class Parts(NamedTuple):
@@ -190,8 +192,13 @@ def made(parts: Parts, home: Path) -> Path:
     ``kernel``, ``ram``, and ``code``: the package as the machine and its first process import it.
     """
     place = home / "lib" / LEVEL / parts.key()
-    if place.is_dir():
-        return place
+    with _making:
+        if not place.is_dir():
+            _make(parts, place)
+    return place
+
+
+def _make(parts: Parts, place: Path) -> None:
     draft = place.with_name(f".{place.name}-{os.getpid()}")
     shutil.rmtree(draft, ignore_errors=True)
     package = draft / "code/windlass/worker/sandboxes/vm"
@@ -209,7 +216,9 @@ def made(parts: Parts, home: Path) -> Path:
     for path in [draft, *draft.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)
     for older in place.parent.iterdir():
-        if older != draft:
+        if not older.name.startswith("."):
             shutil.rmtree(older, ignore_errors=True)  # machines that run have read it
-    draft.rename(place)
-    return place
+    try:
+        draft.rename(place)
+    except OSError:  # another program of this home has made it meanwhile
+        shutil.rmtree(draft, ignore_errors=True)

@@ -5,6 +5,6 @@
          (stdlib)  └─ virtiofsd (opens files below /rootfs)
 
 ``parts`` finds the programs and the kernel, ``ramdisk`` makes what the kernel begins with, ``plan`` says what is run,
-``machine`` runs it in the cell, ``guest`` is the first process inside, ``frames`` the one line between these two, and
-``room`` the worker's side. ``machine``, ``guest`` and ``frames`` import the standard library alone.
+``machine`` runs it in the cell, ``guest`` is the first process inside, on its ``ground``, ``frames`` the one line
+between these two, and ``room`` the worker's side. What runs in cells and machines imports the standard library alone.
 """

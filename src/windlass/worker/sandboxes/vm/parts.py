@@ -75,7 +75,7 @@ class Missing(Exception):
     """Why there are none."""
 
 
-_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("frames", "guest", "machine", "ramdisk")]
+_CODE = [Path(__file__).with_name(f"{name}.py") for name in ("frames", "ground", "guest", "machine", "ramdisk")]
 
 
 def _stamps(paths: object) -> list[str]:

@@ -25,6 +25,7 @@ _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
 _LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
           "ptmx": "pts/ptmx"}  # fmt: skip
 _THREADS, _OWN_THREADS = "/proc/sys/kernel/threads-max", 256
+_OVERCOMMIT = "/proc/sys/vm/overcommit_memory"
 _SIOCADDRT, _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x890B, 0x8914, 0x8916, 0x891C
 _UP, _ROUTE_UP_GATEWAY, _ROUTE = 1, 3, "<Q16s16s16sH62x"
 
@@ -102,11 +103,7 @@ def furnish(message: dict[str, Any]) -> None:
     mount(".", "/", "", _MOVE)
     os.chroot(".")
     os.chdir("/")
-    with open(_THREADS) as file:  # noqa: PTH123
-        now = int(file.read())
-    if message["pids"] < now:
-        with open(_THREADS, "w") as file:  # noqa: PTH123
-            file.write(str(message["pids"] + _OWN_THREADS))
+    _limit(message["pids"])
     for path in message["read_only"]:
         if os.path.exists(path):  # noqa: PTH110
             mount(path, path, "", _BIND | _REC)
@@ -117,6 +114,15 @@ def furnish(message: dict[str, Any]) -> None:
         elif os.path.exists(path):  # noqa: PTH110
             mount("/dev/null", path, "", _BIND)
     socket.sethostname(message["hostname"])
+
+
+def _limit(pids: int) -> None:
+    """What is asked for is given, as where memory is plenty; who uses too much of it is killed, as in a container."""
+    with open(_THREADS) as file:  # noqa: PTH123
+        now = int(file.read())
+    for path, value in ((_THREADS, min(now, pids + _OWN_THREADS)), (_OVERCOMMIT, 1)):
+        with open(path, "w") as file:  # noqa: PTH123
+            file.write(str(value))
 
 
 def connect(message: dict[str, Any]) -> None:

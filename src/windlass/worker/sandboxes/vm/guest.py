@@ -57,6 +57,7 @@ class Guest:
             os.set_inheritable(end, False)
         signal.set_wakeup_fd(self._dying, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would end us; what has none cannot
         self._line.selector.register(dead, 1, lambda _: self._bury(dead))
 
     def run(self) -> NoReturn:

@@ -1,6 +1,6 @@
 """Sandboxes: create and first command, commands, output, files; adds its rows to ``bench/RESULTS.md``.
 
-    python bench/sandboxes.py [--only create,burst,exec,output,files,snapshot,fork,idle,gvisor] [--write]
+    python bench/sandboxes.py [--only create,burst,exec,output,files,snapshot,fork,idle,gvisor,vm] [--write]
 
 The measure of "create" is that of public comparisons: from the call of ``create`` until the first command has answered.
 Beside it, where they are installed: ``podman run -d`` and ``podman exec``, and runc's ``run -d`` and ``exec``, on the
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import shutil
 import statistics
 import subprocess
@@ -179,6 +180,26 @@ def gvisor() -> Iterator[Row]:
     yield "restore of memory, first command answered", quantiles(timed(again, 5))
 
 
+def machine() -> Iterator[Row]:
+    """What a machine of its own costs."""
+    how = "emulated" if os.environ.get("WINDLASS_VM_ACCEL") == "tcg" else "KVM"
+
+    def one() -> None:
+        sandbox = windlass.Sandbox.create(app=app, runtime="vm", memory=512)
+        assert sandbox.exec("true").wait() == 0
+        sandbox.terminate()
+
+    try:
+        one()
+    except windlass.exception.UnimplementedError as exc:
+        yield "create with runtime=vm, first command answered", f"not here: {exc}"
+        return
+    yield f"create with runtime=vm ({how}), first command answered", quantiles(timed(one, 5))
+    sandbox = windlass.Sandbox.create(app=app, runtime="vm", memory=512)
+    yield f"exec of true with runtime=vm ({how})", quantiles(timed(lambda: sandbox.exec("true").wait(), 20))
+    sandbox.terminate()
+
+
 def _available() -> int:
     line = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
     return int(line.split()[1]) * 1024
@@ -243,7 +264,7 @@ def _tree() -> Path:
 
 PARTS: dict[str, Callable[[], Iterator[Row]]] = {
     "create": create, "burst": burst, "exec": commands, "output": output, "files": files, "snapshot": snapshot,
-    "fork": fork, "idle": idle, "gvisor": gvisor,
+    "fork": fork, "idle": idle, "gvisor": gvisor, "vm": machine,
 }  # fmt: skip
 
 

@@ -78,7 +78,11 @@ ATTEMPTS = {
         "time.sleep(0.2); print('held', open('/proc/1/stat').read()[:1])"
     ),
     "see processes of the machine": (
-        "pids = [p for p in os.listdir('/proc') if p.isdigit()]; print('held' if len(pids) < 20 else 'ESCAPED')"
+        "def named(p):\n"
+        "    try:\n        return open(f'/proc/{p}/cmdline').read()\n"
+        "    except OSError:\n        return ''\n"  # it has ended; and threads of a kernel of its own have none
+        "pids = [p for p in os.listdir('/proc') if p.isdigit() and named(p)]\n"
+        "print('held' if len(pids) < 20 else 'ESCAPED')"
     ),
     "more capabilities": "failed(126, struct.pack('=Ii', 0x20080522, 0), struct.pack('=6I', *[0xffffffff]*6))",
     "less protection": (

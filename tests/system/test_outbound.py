@@ -60,6 +60,19 @@ def test_a_sandbox_reaches_what_its_lists_allow(stage, net, program):
         one.terminate(wait=True)
 
 
+def test_a_virtual_machine_reaches_what_its_lists_allow(stage, net, program):
+    app = windlass.App.lookup("test-outbound-boxes", create_if_missing=True)
+    try:
+        box = windlass.Sandbox.create(
+            "sleep", "300", app=app, runtime="vm", memory=256, outbound_cidr_allowlist=[net.other]
+        )
+    except windlass.exception.UnimplementedError as exc:
+        pytest.skip(str(exc))
+    assert net.here[0] in box.exec("python3", "-c", TELL.format(net.other, 80)).stdout.read()
+    assert box.exec("python3", "-c", TELL.format(net.server, 80)).wait() == 1
+    box.terminate(wait=True)
+
+
 def test_containers_that_name_a_proxy_are_seen_with_its_address(stage, net, program):
     assert program.by_proxy.remote([(net.server, 80)]) == [f"from {net.here[1]}"]
     assert program.free.remote([(net.server, 80)]) == [f"from {net.here[0]}"], "and others are not"

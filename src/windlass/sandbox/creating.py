@@ -81,8 +81,9 @@ class Creating(handle.Handle):
             region: accepted for compatibility.
             cpu: cores that it is promised, or a pair with a limit.
             memory: MiB that it is promised, or a pair with a limit.
-            runtime: how it is isolated: "container", which is the default, or "gvisor", a kernel of its own (where
-                ``windlass doctor`` finds it). What is not here is refused, never replaced by something weaker.
+            runtime: how it is isolated: "container", which is the default, "gvisor", a kernel of its own, or "vm", a
+                virtual machine of its own (where ``windlass doctor`` finds them). What is not here is refused, never
+                replaced by something weaker.
             block_network: no network at all.
             outbound_cidr_allowlist: networks and addresses that it may reach, such as "203.0.113.0/24"; all else is
                 refused. Together with domains, each list adds to the other; an empty one allows nothing.

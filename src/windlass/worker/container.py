@@ -15,6 +15,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import sys
 import time
 import weakref
@@ -31,8 +32,23 @@ from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import cache, holds, inventory, python, stack, store
 from windlass.worker.runtime import base, handle, oci
-from windlass.worker.sandboxes import box, entering, execs, gvisor, memories, probing, sentry, starting, trying
+from windlass.worker.sandboxes import (
+    box,
+    entering,
+    execs,
+    gvisor,
+    memories,
+    probing,
+    sentry,
+    starting,
+    trying,
+    visiting,
+)
+from windlass.worker.sandboxes.vm import parts as vm_parts
+from windlass.worker.sandboxes.vm import plan as vm_plan
+from windlass.worker.sandboxes.vm import room as vm_room
 from windlass.worker.snapshots import cell, families
+from windlass.worker.snapshots import filter as filters
 from windlass.worker.volumes import service as volume_service
 
 Bind = spec.Bind
@@ -97,6 +113,7 @@ class Containers:
         self._profile = seccomp.profile()
         self._open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         self._grounds: weakref.WeakKeyDictionary[families.Family, _Ground] = weakref.WeakKeyDictionary()
+        self._machines = vm_room.Machines()
         self._stub = parts.root / "lib" / "stub"
         for name in _MOUNT_POINTS:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
@@ -153,7 +170,8 @@ class Containers:
         argv, asked = box.words(plan, image), box.asked(plan, image)
         asked["env"] = gpus.environment(asked["env"], lent)
         level = plan["sandbox"].get("runtime", "")
-        runsc = (await parts.levels.tried()).gvisor() if level == sentry.LEVEL else None
+        runsc = (await parts.levels.tried(level)).gvisor() if level == sentry.LEVEL else None
+        machine = (await parts.levels.tried(level)).vm() if level == vm_parts.LEVEL else None
         if plan["sandbox"].get("pty"):
             asked["env"].setdefault("TERM", "xterm-256color")
         trees = [await parts.mounts.tree(digest) for digest in plan["mounts"]]
@@ -162,10 +180,15 @@ class Containers:
             net = await held.enter_async_context(self._place(name, plan))
             box.fill(folder, net)
             held.enter_context(_stacked(folder, [self._stub, *stack.lowers(parts.root, plan["image_id"], trees)]))
-            limit = plan["memory_limit"] * _MIB or parts.memory
-            group = held.enter_context(self._limited(plan, limit))
+            limit, own_kernel = plan["memory_limit"] * _MIB or parts.memory, 0
+            if machine is not None:
+                limit = vm_plan.memory(plan["memory_limit"] * _MIB, plan["memory_request"] * _MIB, parts.memory)
+                own_kernel = vm_plan.OVERHEAD
+            group = held.enter_context(self._limited(plan, limit + own_kernel))
             if runsc is not None:
                 asked = {**asked, "level": level, "inner": sentry.ROOT, "loopback": sentry.VISITED}
+            elif machine is not None:
+                asked = {**asked, "level": level, "inner": vm_plan.ROOT, "accel": machine.accel}
             box.keep(folder, asked)
             if probe := plan["sandbox"].get("probe"):
                 probing.keep(folder.path, probe)
@@ -176,7 +199,10 @@ class Containers:
                 binds = box.targets(folder.rootfs, _by_depth([], [*own, *alien]))
                 binds += box.files(folder.rootfs, parts.gpus.binds(lent))
                 walls = self._walls(plan, image, folder, binds, limit)
-                planned = _cell(walls) if runsc is None else self._inner_cell(walls, folder, runsc, plan)
+                if machine is not None:
+                    planned = await self._machine_cell(walls, folder, machine)
+                else:
+                    planned = _cell(walls) if runsc is None else self._inner_cell(walls, folder, runsc, plan)
                 first = await parts.starter.cell(name, planned)
                 held.enter_context(_killed(first))
                 if not plan["block_network"]:
@@ -192,7 +218,9 @@ class Containers:
                 **home.inside(argv), "hostname": name[:63], "log": str(folder.log),
                 "stdin": str(folder.path / box.STDIN), "pty": plan["sandbox"].get("pty", False),
             }  # fmt: skip
-            if runsc is None:
+            if machine is not None:
+                process = await self._booted(home, machine, walls, inside, ended, plan, net)
+            elif runsc is None:
                 process = await parts.starter.start(name, inside)
             else:
                 process = await self._guarded(home, runsc, walls, inside, ended, plan)
@@ -200,10 +228,11 @@ class Containers:
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
-                # The gofer of a sentry holds mounts of its own, which nobody can exchange.
-                following = parts.volumes.following(name, folder, first, live=runsc is None)
+                # The gofer of a sentry holds mounts of its own, and virtiofsd folders; nobody can exchange them.
+                following = parts.volumes.following(name, folder, first, live=not level)
                 await held.enter_async_context(following)
-            yield _Contained(running, group)
+            hungry = functools.partial(vm_room.hungry, folder) if machine is not None else None
+            yield _Contained(running, group, hungry)
 
     def _inner_cell(
         self, walls: spec.Box, folder: folders.Folder, runsc: sentry.Runsc, plan: containers.ContainerPlan
@@ -228,6 +257,39 @@ class Containers:
         await room.up(ended, clock.SystemClock())
         return process
 
+    async def _machine_cell(self, walls: spec.Box, folder: folders.Folder, machine: vm_parts.Parts) -> cell.Plan:
+        """The cell of a sandbox with a machine of its own."""
+        root = self._parts.root
+        staged = await asyncio.to_thread(vm_parts.made, machine, root)
+        return vm_plan.cell_of(walls, machine, staged, vm_plan.stub(root), vm_room.bundle(folder))
+
+    async def _booted(
+        self, home: box.Home, machine: vm_parts.Parts, walls: spec.Box, inside: entering.Inside,
+        ended: asyncio.Future[int], plan: containers.ContainerPlan, net: network.Network,
+    ) -> int:  # fmt: skip
+        """Start a sandbox with a machine of its own; the process to interrupt."""
+        room = vm_room.Room(home, machine)
+        own = "" if plan["block_network"] else net.address
+        cpus = plan["cpu_limit"] or plan["cpu_request"]
+        program = filters.Filter(self._profile).program() if self._profile else b""
+        asked = vm_plan.Asked(walls.memory, cpus, plan["pids_limit"] or _PIDS, own, program)
+        entry = room.furnish(walls, asked, inside)
+        process = await self._parts.starter.start(home.folder.container_id, entry)
+        await room.up(ended, clock.SystemClock())
+        return process
+
+    async def port(self, home: box.Home, number: int) -> socket.socket:
+        if home.level == vm_parts.LEVEL:
+            return await self._inmates(home).connect(number)
+        return await visiting.inside(visiting.Where(home.record["pid"], home.loopback), number)
+
+    async def settle(self, home: box.Home) -> None:
+        if home.level == vm_parts.LEVEL:
+            await self._inmates(home).sync()
+
+    def _inmates(self, home: box.Home) -> vm_room.Commands:
+        return vm_room.Commands(home, self._machines, home.asked["accel"])
+
     def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:
         if home.level != sentry.LEVEL:
             raise exception.UnimplementedError(
@@ -238,6 +300,8 @@ class Containers:
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
         """What starts commands in a sandbox. Raises ``UnimplementedError`` where its level is gone."""
+        if home.level == vm_parts.LEVEL:
+            return self._inmates(home)
         if home.level != sentry.LEVEL:
             return self._parts.starter
         room = gvisor.Room(home, self._parts.levels.known.gvisor(), self._open_files)
@@ -409,9 +473,10 @@ class Containers:
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
-            live = box.level_of(folder) != sentry.LEVEL
+            live = not box.level_of(folder)
             await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=live))
-            yield _Contained(running, group)
+            hungry = functools.partial(vm_room.hungry, folder) if box.level_of(folder) == vm_parts.LEVEL else None
+            yield _Contained(running, group, hungry)
 
     def known(self) -> list[str]:
         return folders.known(self._parts.root)
@@ -524,9 +589,13 @@ class Containers:
 
 
 class _Contained:
-    """``base.Running``, with the words of the control group on its end."""
+    """``base.Running``, with the words of the control group on its end. ``hungry``: whether a kernel of its own says
+    that its memory was too small, which is less than the group's."""
 
-    def __init__(self, running: handle.Handle, group: cgroups.Cgroup) -> None:
+    def __init__(
+        self, running: handle.Handle, group: cgroups.Cgroup, hungry: Callable[[], bool] | None = None
+    ) -> None:
+        self._hungry = hungry
         self._running = running
         self._group = group
         self.container_id = running.container_id
@@ -538,8 +607,9 @@ class _Contained:
             end["memory_peak"] = peak
         if (used := self._group.cpu_seconds()) is not None:
             end["cpu_seconds"] = used
-        if end.get("exit_code") != 0 and self._group.oom():
-            end["reason"], end["memory_limit"] = "oom", self._group.limit or 0
+        beside = vm_plan.OVERHEAD if self._hungry else 0
+        if end.get("exit_code") != 0 and (self._group.oom() or (self._hungry and self._hungry())):
+            end["reason"], end["memory_limit"] = "oom", max(0, (self._group.limit or 0) - beside)
         return end
 
     def interrupt(self) -> None:

@@ -28,6 +28,7 @@ from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
 from windlass.worker.sandboxes import levels, sentry, starting
+from windlass.worker.sandboxes.vm import parts as vm_parts
 
 MUST = "functions"  # without it no function runs
 IMAGES = "images"  # without it no image is built
@@ -42,7 +43,10 @@ SETTINGS = "settings"  # without it builds may not reach what they install from
 
 _PROCESSOR = "x86_64"  # of the calls that start commands in sandboxes
 _CHECKPOINT = 'works for runtime="gvisor", by runsc checkpoint and restore'
-_LEVEL_REMEDIES = {"gvisor": "Install a recent runsc: the package of that name (Debian 13 or newer), or gvisor.dev."}
+_LEVEL_REMEDIES = {
+    "gvisor": "Install a recent runsc: the package of that name (Debian 13 or newer), or gvisor.dev.",
+    "vm": vm_parts.REMEDY,
+}
 _KERNEL = (5, 11)  # overlay mounts in user namespaces
 _PROGRAMS = {
     "nsenter": MUST, "setpriv": MUST, "ip": MUST, "nft": MUST, "conmon": MUST, "mmdebstrap": IMAGES,
@@ -207,7 +211,7 @@ async def _sandboxes(place: node.Node) -> list[Check]:
         remedy = "Use a machine with an x86-64 processor for them; functions run here."
         return [_check("sandboxes", False, SANDBOXES, f"they need {_PROCESSOR}, this is {platform.machine()}", remedy)]
     async with starting.Starting(run, run / "exits") as starter:
-        found = await levels.look(place.inside, starter)
+        found = await levels.look(place.inside, starter, patient=True)
     checks = [
         _level(f'sandboxes, runtime="{name}"', why, found.notes.get(name, ""), _LEVEL_REMEDIES.get(name, ""))
         for name, why in found.reasons.items()

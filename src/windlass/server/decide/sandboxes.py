@@ -22,7 +22,7 @@ _NAME_SIZE, _COMMAND_SIZE = 64, 65536
 _SAID = 1000  # characters of a command or a path
 _HINTS = {
     "gvisor": "Install runsc (the package runsc, or gvisor.dev) and restart the platform; see `windlass doctor`.",
-    "vm": 'Say runtime="gvisor", or leave it out.',
+    "vm": "Install what it takes (qemu, virtiofsd, a kernel) and restart the platform; see `windlass doctor`.",
 }
 _START = 300.0  # seconds to come up
 

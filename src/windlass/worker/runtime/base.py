@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from socket import socket
 from typing import NamedTuple, Protocol
 
 from windlass.kit import tasks
@@ -89,6 +90,12 @@ class Runtime(Protocol):
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
         """What starts commands in a sandbox that runs. Raises ``UnimplementedError`` where its level is gone."""
+
+    async def port(self, home: box.Home, number: int) -> socket:
+        """A connection with a port of a sandbox. Raises ``ConflictError`` where nobody listens."""
+
+    async def settle(self, home: box.Home) -> None:
+        """Have what a sandbox wrote reach its files, so that they can be copied."""
 
     def memory(self, home: box.Home) -> AbstractAsyncContextManager[Path]:
         """Write a sandbox's memory into a folder (``memories.taken``). Raises ``UnimplementedError``."""

@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -97,6 +98,12 @@ class Processes:
         raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+
+    async def port(self, home: box.Home, number: int) -> socket.socket:
+        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+
+    async def settle(self, home: box.Home) -> None:
         raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
 
     def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:

@@ -32,11 +32,12 @@ class Asked(_Asked, total=False):
     """How commands run in a sandbox, kept beside it for those that come later. ``uid`` and so on: of its user.
     ``level``: of its isolation, "" for a container's. ``loopback``: where its ports are reached from its network
     namespace, if that is not the loopback there. ``inner``: where its files are in its own process 1, if that is not
-    the root."""
+    the root. ``accel``: what its virtual machine runs by."""
 
     level: str
     loopback: str
     inner: str
+    accel: str
 
 
 class Home(NamedTuple):

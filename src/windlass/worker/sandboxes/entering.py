@@ -167,7 +167,8 @@ def _identity(inside: Inside) -> Iterator[mounting.Call]:
 
 
 def _manners(inside: Inside) -> Iterator[mounting.Call]:
-    limit = min(_OPEN_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = most if inside.get("bare") else min(_OPEN_FILES, most)  # programs that open files for a whole sandbox
     yield mounting.Call("its limits", _SETRLIMIT, (resource.RLIMIT_NOFILE, struct.pack("=QQ", limit, limit)))
     yield mounting.Call("its mask", _UMASK, (0o022,))
     for number in _DEFAULTS:

@@ -41,6 +41,10 @@ _SET_PIPE_SIZE = 1031
 _TIMED_OUT, _NOT_FOUND = -1, (2, 20)
 
 
+OWN = ""
+"""The name of a sandbox's own command among those in it."""
+
+
 class Starter(Protocol):
     """What starts commands in one sandbox (``starting.Starting``, ``gvisor.Commands``)."""
 
@@ -51,6 +55,9 @@ class Starter(Protocol):
 
     def kill(self, name: str) -> None:
         """Kill it."""
+
+    def resize(self, name: str, rows: int, cols: int) -> None:
+        """Its terminal has another size. Whoever uses that terminal itself has noticed. ``name``: or ``OWN``."""
 
 
 class Spool:
@@ -186,12 +193,14 @@ class Exec:
         """Lets nobody take it over."""
         self.shut: Callable[[], None] = lambda: None
         """Lets nobody else hold its input open."""
+        self.resized: Callable[[int, int], None] = lambda rows, cols: None
         self.late = False
         """Its time was over."""
 
     def resize(self, rows: int, cols: int) -> None:
         if self.terminal is not None:
             entering.resize(self.terminal, rows, cols)
+            self.resized(rows, cols)
 
     async def write(self, data: bytes, offset: int) -> None:
         """Write what is new of ``data``; waits while the command does not read."""
@@ -287,6 +296,7 @@ class Execs:
             for end in ends:
                 os.close(end)
         one.stop = lambda: starter.kill(identity)
+        one.resized = lambda rows, cols: starter.resize(identity, rows, cols)
         self._look_after(identity, one, request.get("timeout", 0.0))
 
     async def _execute(

@@ -204,6 +204,9 @@ class Commands:
         else:
             self._starter.kill(name)
 
+    def resize(self, name: str, rows: int, cols: int) -> None:
+        """As ``execs.Starter`` has it: the sentry has that terminal itself."""
+
     async def _killed(self, name: str, pid: int) -> None:
         with contextlib.suppress(exception.Error):
             await ordered(self._room, self._starter, "kill", "--pid", str(pid), _NAME, "KILL")

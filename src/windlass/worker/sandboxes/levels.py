@@ -22,23 +22,26 @@ from windlass.worker import folder as folders
 from windlass.worker import spec
 from windlass.worker.runtime import probe
 from windlass.worker.sandboxes import box, gvisor, sentry, starting
+from windlass.worker.sandboxes.vm import parts, trial
 
-CONTAINER, VM = "container", "vm"
-_NO_VM = "this version of Windlass has no micro-VMs"
+CONTAINER = "container"
 _MISSING = "runsc is not installed"
 _TIME = 8.0  # whoever wants such a sandbox before it was tried waits as long
 _MEMORY = "levels.json"
 _ODD = 3
 _OLD = "`ls` and other programs that ask for files by statx fail in it: runsc{date} is too old for them"
+_EMULATED = f"the processor is emulated ({parts.ACCEL_SETTING}={parts.TCG}), many times slower than by KVM"
 _TRIED = ["sh", "-c", f"ls / > /dev/null 2>&1 || exit {_ODD}"]
 
 
 class Levels(NamedTuple):
-    """``reasons``: why each is not here, "" where it is. ``notes``: what is lacking in those that are."""
+    """``reasons``: why each is not here, "" where it is, or may be. ``notes``: what is lacking in those that are.
+    ``runsc``, ``machine``: what serves for them, once it is sure."""
 
     runsc: sentry.Runsc | None
     reasons: Mapping[str, str]
     notes: Mapping[str, str]
+    machine: parts.Parts | None = None
 
     def gvisor(self) -> sentry.Runsc:
         """Raises ``UnimplementedError`` where it is not here."""
@@ -49,43 +52,76 @@ class Levels(NamedTuple):
             )
         return self.runsc
 
+    def vm(self) -> parts.Parts:
+        """Raises ``UnimplementedError`` where it is not here."""
+        if self.machine is None or self.reasons[parts.LEVEL]:
+            raise exception.UnimplementedError(
+                f'runtime="vm" is not available here: {self.reasons[parts.LEVEL]}',
+                hint="`windlass doctor` says what it takes.",
+            )
+        return self.machine
+
+    def lacks(self, level: str) -> bool:
+        """Whether it is not sure that it is here."""
+        return bool(self.reasons[level]) or (self.runsc if level == sentry.LEVEL else self.machine) is None
+
 
 def recall(root: Path) -> Levels:
-    """What was found the last time with the same programs and the same kernel; else what can be hoped for, without a
-    ``runsc``. Starts no program. ``root``: the home as the node names it."""
+    """What was found the last time with the same programs and the same kernel; else what can be hoped for. Starts no
+    program. ``root``: the home as the node names it."""
+    runsc, reasons, notes = None, {sentry.LEVEL: "" if sentry.installed() else _MISSING}, {}
     try:
         kept = json.loads((root / _MEMORY).read_text())
         if kept["of"] == _of():
             runsc = kept["runsc"] and sentry.Runsc(Path(kept["runsc"][0]), *kept["runsc"][1:])
-            return Levels(runsc, kept["reasons"], kept["notes"])
+            reasons, notes = {sentry.LEVEL: kept["why"]}, {sentry.LEVEL: kept["note"]} if kept["note"] else {}
     except (OSError, ValueError, LookupError, TypeError):  # of another release, or cut off
         pass
-    return Levels(None, {CONTAINER: "", sentry.LEVEL: "" if sentry.installed() else _MISSING, VM: _NO_VM}, {})
+    return Levels(runsc, {CONTAINER: "", **reasons, parts.LEVEL: parts.hope()}, notes)
 
 
-async def look(root: Path, starter: starting.Starting) -> Levels:
-    """Try them, and remember for ``recall`` what was found."""
-    of, reasons, notes = _of(), {CONTAINER: "", sentry.LEVEL: _MISSING, VM: _NO_VM}, {}
+async def look(
+    root: Path, starter: starting.Starting, *, known: Levels | None = None, patient: bool = False
+) -> Levels:  # fmt: skip
+    """Try them, and remember what was found. ``known``: what need not be tried again; ``patient``: no worker serves
+    meanwhile."""
+    again = known is None or known.lacks(sentry.LEVEL)
+    (runsc, reason, note), (machine, why) = await asyncio.gather(
+        _gvisor(root, starter) if again else _same(known), trial.tried(root, starter, os.environ, patient=patient)
+    )
+    notes = {sentry.LEVEL: note} if note else {}
+    if machine is not None and machine.accel == parts.TCG:
+        notes[parts.LEVEL] = _EMULATED
+    return Levels(runsc, {CONTAINER: "", sentry.LEVEL: reason, parts.LEVEL: why}, notes, machine)
+
+
+async def _same(known: Levels | None) -> tuple[sentry.Runsc | None, str, str]:
+    assert known is not None
+    return known.runsc, known.reasons[sentry.LEVEL], known.notes.get(sentry.LEVEL, "")
+
+
+async def _gvisor(root: Path, starter: starting.Starting) -> tuple[sentry.Runsc | None, str, str]:
+    """What is installed, why it is not here, and what it lacks."""
+    of, reason, note = _of(), _MISSING, ""
     runsc = await asyncio.to_thread(sentry.find)
     if runsc is not None:
-        code = 0
-        reasons[sentry.LEVEL] = ""
+        code, reason = 0, ""
         try:
             code = await asyncio.wait_for(_try(root, runsc, starter), _TIME)
         except asyncio.TimeoutError:
-            reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
+            reason = f"runsc cannot run a sandbox: it did not end within {_TIME:.0f} s"
         except (exception.Error, OSError) as exc:
-            reasons[sentry.LEVEL] = f"runsc cannot run a sandbox: {exc}"
+            reason = f"runsc cannot run a sandbox: {exc}"
         if code == _ODD:
-            notes[sentry.LEVEL] = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
+            note = _OLD.format(date=f" of {runsc.date}" if runsc.date else "")
     elif sentry.installed():
-        reasons[sentry.LEVEL] = "runsc is installed, but does not answer"
+        reason = "runsc is installed, but does not answer"
     program = None if runsc is None else [str(runsc.binary), *runsc[1:]]
     draft = root / f"{_MEMORY}.new"
     with contextlib.suppress(OSError):  # on a full disk it is tried again by the next one
-        draft.write_text(json.dumps({"of": of, "runsc": program, "reasons": reasons, "notes": notes}))
+        draft.write_text(json.dumps({"of": of, "runsc": program, "why": reason, "note": note}))
         draft.replace(root / _MEMORY)
-    return Levels(runsc, reasons, notes)
+    return runsc, reason, note
 
 
 def _of() -> str:

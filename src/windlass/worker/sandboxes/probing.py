@@ -2,32 +2,30 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import contextlib
 import json
-import os
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from windlass import exception
 from windlass.kit import ids, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker import linux
 from windlass.worker.sandboxes import box
 
 _TIME = 300.0
-_CONNECT = 1.0
 _KEPT = "probe.json"
 Ask = Callable[[str, list[str], str], Awaitable[int]]
+Listens = Callable[[box.Home, int], Awaitable[bool]]
 
 
 class Probes:
-    """``run`` runs a command in a sandbox; ``changed`` is told which sandbox is ready."""
+    """``run`` runs a command in a sandbox, ``listens`` says whether somebody does at a port; ``changed`` is told which
+    sandbox is ready."""
 
-    def __init__(self, owner: tasks.Tasks, run: Ask, changed: Callable[[str], None]) -> None:
+    def __init__(self, owner: tasks.Tasks, run: Ask, listens: Listens, changed: Callable[[str], None]) -> None:
         self._owner = owner
         self._run = run
+        self._listens = listens
         self._changed = changed
         self._begun: set[str] = set()
         self._ready: set[str] = set()
@@ -60,7 +58,7 @@ class Probes:
 
     async def _yes(self, home: box.Home, probe: messages.ProbeSpec) -> bool:
         if port := probe.get("port"):
-            return await _in_a_thread(home.record["pid"], home.loopback, port)
+            return await self._listens(home, port)
         try:
             return await self._run(home.folder.container_id, probe.get("argv", []), ids.new("ex")) == 0
         except exception.Error:
@@ -76,25 +74,3 @@ def load(folder: Path) -> messages.ProbeSpec | None:
         found: messages.ProbeSpec = json.loads((folder / _KEPT).read_text())
         return found
     return None
-
-
-async def _in_a_thread(pid: int, address: str, port: int) -> bool:
-    """In one of its own, which ends then: it has entered the sandbox's network and must never do anything else."""
-    with concurrent.futures.ThreadPoolExecutor(max_workers=1) as alone:
-        return await asyncio.get_running_loop().run_in_executor(alone, _accepts, pid, address, port)
-
-
-def _accepts(pid: int, address: str, port: int) -> bool:
-    """Whether somebody listens there on loopback or on any address."""
-    try:
-        its = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        linux.setns(its, linux.NEWNET)
-        with socket.create_connection((address, port), timeout=_CONNECT):
-            return True
-    except OSError:
-        return False
-    finally:
-        os.close(its)

@@ -31,7 +31,7 @@ class Service:
         self._owner = owner
         self._run = run
         self.execs = execs.Execs(owner, changed, time)
-        self.probes = probing.Probes(owner, self._probed, changed)
+        self.probes = probing.Probes(owner, self._probed, self._listens, changed)
         self.visiting = visiting.Visiting(edge)
         self._inputs: dict[str, _Input] = {}
         self._others: set[str] = set()
@@ -150,8 +150,8 @@ class Service:
     async def _connect(self, incoming: peers.Incoming) -> None:
         request: messages.SandboxConnect = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        where = visiting.Where(home.record["pid"], home.loopback)
-        await self.visiting.connect(request["sandbox_id"], where, request["port"], request["ticket"])
+        inside = await self._runtime.port(home, request["port"])
+        await self.visiting.connect(request["sandbox_id"], inside, request["ticket"])
         incoming.reply({})
 
     # -- input of the entrypoint -----------------------------------------------------------------------------
@@ -161,7 +161,8 @@ class Service:
         home = self._runtime.sandbox(request["sandbox_id"])
         path = starting.starter_of(self._run, home.record)
         if request.get("rows") and request.get("cols"):
-            await self._runtime.starter.resize(path, request["sandbox_id"], request["rows"], request["cols"])
+            await self._runtime.starter.resize_own(path, request["sandbox_id"], request["rows"], request["cols"])
+            self._runtime.commands(home, self._owner).resize(execs.OWN, request["rows"], request["cols"])
             incoming.reply({})
             return
         kept = self._inputs.get(request["sandbox_id"])
@@ -210,6 +211,7 @@ class Service:
         request: messages.SnapshotPlan = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
         layers = cache.Layers(self._runtime.store.home)
+        await self._runtime.settle(home)
         with self._runtime.store.held.of(request["parent"]):
             async with contextlib.AsyncExitStack() as held:
                 memory = await held.enter_async_context(self._memory(home)) if request.get("memory") else None
@@ -250,6 +252,13 @@ class Service:
         incoming.reply({})
 
     # -- probes ----------------------------------------------------------------------------------------------
+
+    async def _listens(self, home: box.Home, port: int) -> bool:
+        try:
+            (await self._runtime.port(home, port)).close()
+        except (exception.Error, OSError):
+            return False
+        return True
 
     async def _probed(self, container_id: str, argv: list[str], name: str) -> int:
         """Run a probe's command; its exit code."""

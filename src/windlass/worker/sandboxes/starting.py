@@ -103,11 +103,14 @@ class Starting:
         """Kill a command and the processes of its session."""
         self._say({"op": "kill", "id": name})
 
+    def resize(self, name: str, rows: int, cols: int) -> None:
+        """As ``execs.Starter`` has it: the command has that terminal itself."""
+
     async def end_input(self, path: Path, name: str) -> None:
         """Let the input of a sandbox's command end. ``path``: of the starter that has it."""
         self._tell(path, {"op": "eof", "id": name})
 
-    async def resize(self, path: Path, name: str, rows: int, cols: int) -> None:
+    async def resize_own(self, path: Path, name: str, rows: int, cols: int) -> None:
         """Give the terminal of a sandbox's command another size, if it has one."""
         self._tell(path, {"op": "resize", "id": name, "rows": rows, "cols": cols})
 

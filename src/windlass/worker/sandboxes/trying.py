@@ -10,6 +10,7 @@ from pathlib import Path
 
 from windlass.kit import tasks
 from windlass.worker.sandboxes import levels, sentry, starting
+from windlass.worker.sandboxes.vm import parts
 
 _log = logging.getLogger(__name__)
 
@@ -25,8 +26,8 @@ class Offer:
         self._trial: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Offer:
-        lacks = self._known.runsc is None or self._known.reasons[sentry.LEVEL]  # what failed may do better now
-        if sentry.installed() is not None and lacks:
+        lacks = self._known.lacks(sentry.LEVEL)  # what failed may do better now
+        if (sentry.installed() is not None and lacks) or not parts.hope():
             self._trial = self._tasks.start(self._try(), "trial of what isolates sandboxes")
         return self
 
@@ -42,14 +43,14 @@ class Offer:
     def known(self) -> levels.Levels:
         return self._known
 
-    async def tried(self) -> levels.Levels:
-        """The same, when what was only hoped for has been tried."""
-        if self._trial is not None and self._known.runsc is None:
+    async def tried(self, level: str) -> levels.Levels:
+        """The same, when what is only hoped for of ``level`` has been tried."""
+        if self._trial is not None and self._known.lacks(level):
             await asyncio.wait([self._trial])
         return self._known
 
     async def _try(self) -> None:
-        self._known = await levels.look(self._root, self._starter)
+        self._known = await levels.look(self._root, self._starter, known=self._known)
         for name, why in self._known.reasons.items():
             _log.info("sandboxes as %s: %s", name, why or "work")
 

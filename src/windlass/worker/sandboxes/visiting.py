@@ -19,7 +19,7 @@ _PATIENCE = 5.0
 
 class Where(NamedTuple):
     """A sandbox's process 1, and the address in its network that leads to what it serves: loopback, but for those with
-    a kernel of their own, which has its own."""
+    a kernel of gVisor's, which has its own."""
 
     pid: int
     address: str
@@ -32,10 +32,9 @@ class Visiting:
         self._edge = edge
         self._ends: dict[str, set[joined.End]] = {}
 
-    async def connect(self, container_id: str, where: Where, port: int, ticket: str) -> None:
-        """Raises ``ConflictError`` where nobody listens at ``port`` of the sandbox."""
+    async def connect(self, container_id: str, inside: socket.socket, ticket: str) -> None:
+        """Join ``inside``, a connection with a sandbox, and the edge. Raises ``ServiceError``."""
         loop = asyncio.get_running_loop()
-        inside = await _inside(where, port)
         mine = self._ends.setdefault(container_id, set())
         near, far = joined.End(mine.add, mine.discard), joined.End()
         try:
@@ -53,7 +52,8 @@ class Visiting:
             end.close()
 
 
-async def _inside(where: Where, port: int) -> socket.socket:
+async def inside(where: Where, port: int) -> socket.socket:
+    """A connection with a port. Raises ``ConflictError`` where nobody listens at it."""
     made = await _made_there(where.pid)
     if await _connected(made, where.address, port):
         return made

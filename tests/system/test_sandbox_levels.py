@@ -178,17 +178,16 @@ def test_a_terminal_in_a_virtual_machine_has_lines_a_size_and_signals(app):
     process = made.exec("sh", pty=True)
     process.stdin.write("stty size; sleep 1000\n")
     process.stdin.drain()
-    seen = ""
-    for piece in process.stdout:
-        seen += piece
-        if "24 80" in seen:
-            break
+    shown = iter(process.stdout)
+    seen = next(piece for piece in shown if "24 80" in piece)
     process.resize(30, 100)
-    process.stdin.write("\x03")  # the line discipline inside makes a signal of it
+    process.stdin.write("\x03")  # the line discipline inside makes a signal of it, and forgets what was typed
+    process.stdin.drain()
+    assert any("^C" in piece for piece in shown), seen
     process.stdin.write("stty size; exit 7\n")
     process.stdin.drain()
     assert process.wait() == 7
-    assert "30 100" in seen + process.stdout.read()
+    assert "30 100" in process.stdout.read()
     made.terminate(wait=True)
 
 

@@ -23,6 +23,13 @@ def test_lines_keep_their_end_and_partial_ones_are_joined():
     assert pieces[0]["time"] == 1795471968.5
 
 
+def test_lines_of_a_flood_share_pieces_and_none_is_lost():
+    data = b"".join(line(b"%d" % n) for n in range(5000)) + line(b"other", source=b"stderr")
+    pieces = streams.Parser().feed(data, flood=True)
+    assert "".join(piece["text"] for piece in pieces[:-1]) == "".join(f"{n}\n" for n in range(5000))
+    assert len(pieces) < 10 and texts(pieces)[-1] == ("stderr", "other\n", None)
+
+
 def test_marks_are_stripped_and_attribute_what_follows_on_their_stream():
     parser = streams.Parser()
     pieces = parser.feed(

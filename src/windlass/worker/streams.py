@@ -29,6 +29,8 @@ Send = Callable[[int, list[workers.LogPiece]], Awaitable[None]]
 _CHUNK = 256 * 1024
 _BACKLOG = 64 * 1024 * 1024  # unsent bytes above which the oldest are given up
 _LINE_TIME = 0.02  # seconds that a line without end waits for the rest of it
+_FLOOD = 4 * 1024 * 1024  # unsent bytes above which lines share a piece, so that the end of a flood is not waited for
+_SHARED = 4096  # characters of such a piece
 _LAST = 20  # lines kept for the reason of a death
 _MARK = "\x1e"
 _STAMP = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+[+-]\d\d:\d\d$")
@@ -59,10 +61,11 @@ class Parser:
         self._inputs: dict[str, str | None] = {"stdout": None, "stderr": None}
         self._second: tuple[bytes, float] = (b"", 0.0)
         self._pieces: list[workers.LogPiece] = []
+        self._flood = False
 
-    def feed(self, data: bytes) -> list[workers.LogPiece]:
-        """The pieces in ``data``; partial lines that continue are joined."""
-        self._pieces = []
+    def feed(self, data: bytes, *, flood: bool = False) -> list[workers.LogPiece]:
+        """The pieces in ``data``; partial lines that continue are joined, and in a flood whole ones, too."""
+        self._pieces, self._flood = [], flood
         for line in data.split(b"\n"):
             parts = line.split(b" ", 3)
             stream = self._streams.get(parts[1]) if len(parts) == 4 else None
@@ -103,10 +106,15 @@ class Parser:
         input_id = self._inputs[source]
         last = self._pieces[-1] if self._pieces else None
         joins = last is not None and last["source"] == source and last["input_id"] == input_id
-        if joins and last is not None and not last["text"].endswith("\n") and len(last["text"]) < 65536:
+        if joins and last is not None and self._continues(last["text"]):
             last["text"] += text
             return
         self._pieces.append({"time": at, "source": source, "text": text, "input_id": input_id})
+
+    def _continues(self, text: str) -> bool:
+        if text.endswith("\n"):
+            return self._flood and len(text) < _SHARED
+        return len(text) < 65536
 
     def _time(self, stamp: bytes) -> float:
         second, zone = stamp[:19], stamp[-6:]
@@ -185,7 +193,7 @@ class Tail:
         if skipped:
             await self._send(self._offset, [_note(f"{skipped:,} bytes of output were dropped: too much, too fast\n")])
             return True
-        pieces = self._parser.feed(data[:size])
+        pieces = self._parser.feed(data[:size], flood=os.fstat(self._file).st_size - self._offset > _FLOOD)
         self._last.extend(piece["text"] for piece in pieces[-_LAST:])
         before, self._offset = self._offset, self._offset + size
         if pieces:

@@ -175,16 +175,15 @@ def test_a_virtual_machine_has_what_containers_have_over_their_files(app):
 def test_a_terminal_in_a_virtual_machine_has_lines_a_size_and_signals(app):
     needed(app, "vm")
     made = windlass.Sandbox.create(app=app, runtime="vm", memory=256, timeout=600)
-    process = made.exec("sh", pty=True)
-    process.stdin.write("stty size; sleep 1000\n")
-    process.stdin.drain()
+    script = "trap 'stty size; exit 7' INT; stty size; read word; echo got $word; while :; do sleep 0.2; done"
+    process = made.exec("sh", "-c", script, pty=True)
     shown = iter(process.stdout)
-    seen = next(piece for piece in shown if "24 80" in piece)
-    process.resize(30, 100)
-    process.stdin.write("\x03")  # the line discipline inside makes a signal of it, and forgets what was typed
+    assert any("24 80" in piece for piece in shown)
+    process.stdin.write("typed\n")
     process.stdin.drain()
-    assert any("^C" in piece for piece in shown), seen
-    process.stdin.write("stty size; exit 7\n")
+    assert any("got typed" in piece for piece in shown)
+    process.resize(30, 100)
+    process.stdin.write("\x03")  # the line discipline inside makes a signal of it
     process.stdin.drain()
     assert process.wait() == 7
     assert "30 100" in process.stdout.read()

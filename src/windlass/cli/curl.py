@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import sys
 
 import click
 
@@ -22,7 +23,8 @@ def command(arguments: tuple[str, ...]) -> None:
     program = shutil.which("curl")
     if program is None:
         raise exception.NotFoundError("there is no curl on this machine", hint="apt-get install curl")
-    os.execv(program, [program, *_resolving(arguments), *arguments])
+    quiet = [] if sys.stdout.isatty() else ["--silent", "--show-error"]  # a meter of progress is not for scripts
+    os.execv(program, [program, *quiet, *_resolving(arguments), *arguments])
 
 
 def _resolving(arguments: tuple[str, ...]) -> list[str]:

@@ -36,6 +36,17 @@ def builds_for(core: Core, worker: machines.Worker) -> list[str]:
     return found
 
 
+def lend(core: Core) -> list[str]:
+    """Give builds that wait for GPUs those that are free; the machines where one got some."""
+    nodes = []
+    for node, worker in core.world.workers.items():
+        before = sum(build.node == node for build in core.world.builds.values())
+        builds_for(core, worker)
+        if sum(build.node == node for build in core.world.builds.values()) > before:
+            nodes.append(node)
+    return nodes
+
+
 def waiting(core: Core) -> list[decisions.Wanted]:
     """What builds and sandboxes wait for."""
     builds = [b.recipe["gpus"] for b in core.world.builds.values() if b.recipe.get("gpus") and not b.node]

@@ -37,9 +37,13 @@ def leasing(core: Core) -> None:
 
 
 def _give(core: Core, function: machines.Function) -> None:
-    """What it owes to others: containers that have just finished something end, the emptiest first."""
-    done = sorted(function.free.values(), key=lambda c: len(c.held))[: function.owes]
-    for container in done:
+    """What it owes to others: containers that have just finished something end, the emptiest first.
+
+    One that has only begun takes an input first, if any waits: else it would begin and end for ever, and neither its
+    function nor the others got on.
+    """
+    done = [c for c in function.free.values() if not (function.queued and not c.served)]
+    for container in sorted(done, key=lambda c: len(c.held))[: function.owes]:
         function.owes -= 1
         containers.stop(core, container, graceful=True, why="others have less")
 
@@ -212,6 +216,8 @@ def _sample(core: Core, function: machines.Function, now: float) -> scale.Sample
 
 
 def _start(core: Core, wishes: list[place.Wish], now: float) -> None:
+    for node in gpu_actions.lend(core):  # room was made for them, and functions would take it first each time
+        containers.want_later(core, node)
     nodes = nodes_now(core, now)
     pools = _pools(core, now)
     room = share.Room(sum(n.memory for n in nodes), sum(n.max_containers for n in nodes))

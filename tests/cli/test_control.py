@@ -101,10 +101,11 @@ def test_somebody_elses_platform_is_named_with_the_next_step(tmp_path: Path, mon
 
 @pytest.mark.parametrize("argv", ["server logs", "server status", "server stop", "server start", "server backup b.tar",
                                   "server restore b.tar", "doctor", "app list"])  # fmt: skip
-def test_each_command_says_whose_a_home_is_that_cannot_be_used(argv: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("length", [0, 20], ids=["", "with a long name"])
+def test_each_command_says_whose_a_home_is_that_cannot_be_used(argv: str, length: int, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
-    home = tmp_path / "theirs"
+    home = tmp_path / ("theirs-" + "long" * length) / "home"
     (home / "run").mkdir(parents=True)
     (home / "log").mkdir()
     for folder in (home / "run", home / "log", home):

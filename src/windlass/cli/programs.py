@@ -63,7 +63,8 @@ def take_lock(root: Path) -> int | None:
 
 
 def is_running(root: Path) -> bool:
-    """Whether a supervisor lives for this home."""
+    """Whether a supervisor lives for this home. Raises ``PermissionDeniedError`` where it is somebody else's."""
+    check_owner(root)  # what runs for a home with a long name is told in a folder of whoever asks
     try:
         if not (paths.run(root) / "supervisor.lock").exists():
             return False

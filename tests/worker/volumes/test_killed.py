@@ -332,9 +332,9 @@ def _merging(home: Path, program: str) -> int:
 
     async def walk() -> int:
         volume = (await both.ask("volume.get", name="v", create="missing"))["volume_id"]
-        n = nth = 0
+        n = missed = 0
+        nth = 1
         while True:
-            nth += 1
             while len(both.stack(volume)) < HIGH:
                 n += 1
                 await put(volume, n)
@@ -352,8 +352,10 @@ def _merging(home: Path, program: str) -> int:
                 await put(volume, n)
                 await asyncio.sleep(0.02)
             await whole(volume)
-            if not used:
+            missed = 0 if used else missed + 1
+            if missed == 3:  # once or twice it was merged before the trap was set
                 return nth
+            nth += used
 
     shown: dict[str, bytes] = {}
     try:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from windlass import exception
+from windlass import exception, wire
 from windlass.cli import ask
 from windlass.client import address, direct
 from windlass.wire import codec
@@ -56,6 +56,44 @@ def test_a_release_too_far_away_is_refused_before_anything_is_asked(tmp_path):
             direct.request(str(tmp_path / "s"), address.greeting(), "app.stop", {})
         serving.join(10)
     assert asked == ["hello"]
+
+
+def test_only_a_reply_to_the_question_is_its_answer_wherever_in_the_bytes_it_comes(tmp_path):
+    def frame(**header: object) -> bytes:
+        return b"".join(codec.pack(dict(header)))
+
+    def serve(listening: socket.socket) -> None:
+        end, _ = listening.accept()
+        decoder, asked = codec.Decoder(), 0
+        with end:
+            while asked < 2 and (data := end.recv(65536)):
+                for hello in decoder.feed(data):
+                    asked += 1
+                    greeting = {"protocol": wire.PROTOCOL, "version": "1.0.0"}
+                    if asked == 1:
+                        known = hello.header["i"]
+                        begun = frame(k=codec.NOTICE, i=known, m="news", b="no answer")
+                        late = frame(k=codec.REPLY, i=known, b="of another")
+                        # With the greeting comes the answer, whose number can be known.
+                        answer = frame(k=codec.REPLY, i=known + 1, b="the answer")
+                        end.sendall(begun + frame(k=codec.REPLY, i=known, b=greeting) + late + answer)
+
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        serving = threading.Thread(target=serve, args=(listening,))
+        serving.start()
+        found = direct.request(str(tmp_path / "s"), address.greeting(), "node.list", {}, timeout=5)
+        serving.join(10)
+    assert found == "the answer"
+
+
+def test_an_answered_timeout_is_an_answer_and_not_asked_again(platform):
+    served = platform(lambda x: x)
+    served.on_node_list = lambda incoming, body: incoming.fail(exception.TimeoutError("it took too long"))
+    with pytest.raises(exception.TimeoutError, match="it took too long"):
+        ask.request("node.list", {})
+    assert served.methods() == ["hello", "node.list"]
 
 
 def test_a_question_whose_connection_is_lost_is_asked_again_in_a_session(platform, monkeypatch):

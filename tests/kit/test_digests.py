@@ -29,6 +29,15 @@ def test_a_digest_of_all_bytes_is_sha256s():
     assert reading.digest() == f"sha256:{hashlib.sha256(b'onetwo').hexdigest()}"
 
 
+def test_no_file_of_the_pieces_digests_has_the_name_of_their_file():
+    """Else who uploads it first would decide what others find below that name."""
+    pieces = [hashlib.sha256(one).digest() for one in (b"one", b"two")]
+    for taken in ([], pieces[:1], pieces):
+        forged = digests.Reading()
+        forged.update(b"".join(taken))
+        assert digests.name(forged.digest()) != digests.name(digests.of_pieces(taken))
+
+
 @pytest.mark.parametrize("text", ["", "sha256:", "md5:" + "a" * 64, "pieces:../" + "a" * 61, "a" * 64, "sha256:a"])
 def test_what_is_no_digest_names_nothing(text):
     assert digests.name(text) == ""

@@ -36,7 +36,8 @@ def test_what_no_container_could_have_is_refused_when_a_function_is_made(play):
         for bad in (
             {"path": "b"}, {"path": "/"}, {"path": "/a/../b"}, {"bucket": ""}, {"bucket": "a/b"},
             {"bucket": "--config"}, {"prefix": "no-slash"}, {"prefix": "../"},
-            {"endpoint": "file:///etc"}, {"endpoint": "http://a\n"},
+            {"endpoint": "file:///etc"}, {"endpoint": "http://a\n"}, {"endpoint": "http://127.0.0.1:99999"},
+            {"endpoint": f"http://{'a' * 70}.lan"},
         ):  # fmt: skip
             with pytest.raises(exception.InvalidError):
                 await create(bad)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from concurrent import futures
 
 import pytest
 
@@ -108,3 +109,20 @@ def test_a_copy_that_nobody_waits_for_ends_and_leaves_no_file(play, file):
         assert not list((platform.home / "uploads").glob("??/*"))
 
     play(scene)
+
+
+def test_where_one_piece_fails_the_others_are_not_copied(file, tmp_path, monkeypatch):
+    def full(source, target, size, at, to) -> int:
+        if to == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.pwrite(target, os.pread(source, size, at), to)
+
+    monkeypatch.setattr(os, "copy_file_range", full)
+    how_far = copying.Copying()
+    with (
+        futures.ThreadPoolExecutor(1) as threads,  # which copies one lane after the other
+        (tmp_path / "target").open("w+b") as target,
+        pytest.raises(OSError, match="No space left"),
+    ):
+        copying.copy(file, target, SIZE, how_far, threads)
+    assert how_far.done == 0

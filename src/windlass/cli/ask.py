@@ -16,8 +16,14 @@ def request(method: str, body: Any) -> Any:
 
     where = address.of_process()
     if where.socket:
-        with contextlib.suppress(OSError, exception.ThrottledError):
+        try:
             return direct.request(where.socket, where.hello, method, body)
+        except exception.ThrottledError:
+            pass
+        except exception.Error:  # an answer; some, as TimeoutError, are OSErrors, too
+            raise
+        except OSError:
+            pass
     return _patiently(method, body)
 
 

@@ -32,8 +32,8 @@ def greet(path: str, hello: common.HelloRequest) -> common.HelloReply:
     Raises:
         OSError: nobody does.
     """
-    with _connection(path) as end:
-        return _greeted(end, hello)
+    with _connection(path) as connection:
+        return _greeted(connection, hello)
 
 
 def request(path: str, hello: common.HelloRequest, method: str, body: Any, *, timeout: float | None = None) -> Any:
@@ -45,36 +45,50 @@ def request(path: str, hello: common.HelloRequest, method: str, body: Any, *, ti
         Error: what was answered.
     """
     diary.note(diary.DEBUG, "asking %s", method)
-    with _connection(path) as end:
-        answer = _greeted(end, hello)
+    with _connection(path) as connection:
+        answer = _greeted(connection, hello)
         if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:
             raise versions.refused((answer["version"], answer["protocol"]), (hello["version"], wire.PROTOCOL))
-        end.settimeout(timeout)
-        return _exchanged(end, method, body)
+        connection.end.settimeout(timeout)
+        return connection.ask(method, body)
+
+
+class _Connection:
+    def __init__(self, end: socket.socket) -> None:
+        self.end = end
+        self._asked = 0
+        self._frames = self._arriving()
+
+    def ask(self, method: str, body: Any) -> Any:
+        """What is answered to this; whatever else comes is passed over."""
+        self._asked += 1
+        for piece in codec.pack({"k": codec.REQUEST, "i": self._asked, "m": method, "b": body}):
+            self.end.sendall(piece)
+        for frame in self._frames:
+            kind, exchange = frame.header["k"], frame.header.get("i")
+            if exchange == self._asked and kind == codec.ERROR:
+                raise status.from_wire(frame.header.get("e", {}))
+            if exchange == self._asked and kind == codec.REPLY:
+                return frame.header.get("b")
+        raise ConnectionResetError("the connection to the platform was lost")
+
+    def _arriving(self) -> Iterator[codec.Frame]:
+        """One for the connection: a chunk may hold more than the frame that is waited for."""
+        decoder = codec.Decoder()
+        while data := self.end.recv(65536):
+            yield from decoder.feed(data)
 
 
 @contextlib.contextmanager
-def _connection(path: str) -> Iterator[socket.socket]:
+def _connection(path: str) -> Iterator[_Connection]:
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets")
     with socket.socket(socket.AF_UNIX) as end:
         end.settimeout(_GREETED)
         end.connect(path)
-        yield end
+        yield _Connection(end)
 
 
-def _greeted(end: socket.socket, hello: common.HelloRequest) -> common.HelloReply:
-    reply: common.HelloReply = _exchanged(end, "hello", hello)
+def _greeted(connection: _Connection, hello: common.HelloRequest) -> common.HelloReply:
+    reply: common.HelloReply = connection.ask("hello", hello)
     return reply
-
-
-def _exchanged(end: socket.socket, method: str, body: Any) -> Any:
-    for piece in codec.pack({"k": codec.REQUEST, "i": 1, "m": method, "b": body}):
-        end.sendall(piece)
-    decoder = codec.Decoder()
-    while data := end.recv(65536):
-        for frame in decoder.feed(data):
-            if frame.header["k"] == codec.ERROR:
-                raise status.from_wire(frame.header.get("e", {}))
-            return frame.header.get("b")
-    raise ConnectionResetError("the connection to the platform was lost")

@@ -179,7 +179,8 @@ class Settings:
     """What all images together may take; the longest unused ones go. 0: 60 % of the disk."""
     bucket_endpoints: str = ""
     """Hosts, addresses and networks, with commas, that members and containers may name as endpoints of buckets though
-    they lie behind this machine: its loopback, private networks, names that are known there alone."""
+    they lie behind this machine: its loopback, private networks, names that are known there alone. ``none``: they may
+    mount no buckets at all."""
     volume_quota: int = 0
     """Bytes that the newest version of a volume may have which has no quota of its own. 0: as many as there is disk."""
     storage_quota: int = 0

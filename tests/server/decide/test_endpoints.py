@@ -12,8 +12,9 @@ from windlass.server.decide import endpoints
     [
         "127.0.0.1:9000", "localhost:9000", "minio", "a.localhost", "10.0.0.7", "172.16.3.4", "192.168.1.1", "0.0.0.0",
         "169.254.169.254", "100.64.0.1", "metadata.google.internal", "nas.local", "[::1]", "[fd00::1]", "[fe80::1]",
-        "[::ffff:127.0.0.1]", "[64:ff9b::a00:1]", "[2002:7f00:1::]", "127.1", "0x7f000001", "2130706433",
-        "user@10.1.2.3", "LOCALHOST.", "224.0.0.1", "",
+        "[::ffff:127.0.0.1]", "[64:ff9b::a00:1]", "[64:ff9b:1::808:808]", "[::127.0.0.1]", "[::8.8.8.8]",
+        "[::ffff:0:7f00:1]", "[2002:7f00:1::]", "127.1", "0x7f000001", "2130706433", "user@10.1.2.3", "LOCALHOST.",
+        "224.0.0.1", "",
     ],
 )  # fmt: skip
 def test_what_lies_behind_the_machine_is_refused_and_the_setting_named(host):
@@ -39,8 +40,19 @@ def test_what_the_setting_names_is_taken_as_it_is(host, allowed):
 
 
 @pytest.mark.parametrize(
-    "endpoint", ["http://[::", "http://127%2e0.0.1", "http://127\u30020\u30020\u30021", "http://a b"]
-)
+    "endpoint",
+    [
+        "http://[::", "http://127%2e0.0.1", "http://127\u30020\u30020\u30021", "http://a b",
+        "http://8.8.8.8%c3%a9.evil.com", "http://s3.example.org:99999", "http://s3.example.org:x",
+        f"http://{'a' * 70}.example.org", "http://a..example.org",
+    ],
+)  # fmt: skip
 def test_an_address_that_is_none_or_may_be_read_as_another_is_refused(endpoint):
     with pytest.raises(exception.InvalidError):
         endpoints.is_public(endpoint, "")
+
+
+@pytest.mark.parametrize("endpoint", ["", "https://s3.example.org", "http://none:9000"])
+def test_where_the_setting_says_none_there_are_no_buckets_for_others(endpoint):
+    with pytest.raises(exception.PermissionDeniedError, match="may mount no buckets"):
+        endpoints.is_public(endpoint, "none")

@@ -50,3 +50,4 @@ def _check_words(one: messages.BucketMount) -> None:
         raise exception.InvalidError(f"key_prefix {prefix[:80]!r} is not allowed")
     if endpoint and not (endpoint.startswith(("http://", "https://")) and endpoint.isprintable()):
         raise exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address")
+    endpoints.named(endpoint)

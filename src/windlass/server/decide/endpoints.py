@@ -1,7 +1,8 @@
 """Which endpoints of buckets others may name: this machine reaches them, and so what is behind its own fences.
 
 The owner of the platform's socket mounts what they like. A member's token, or a container's, gets addresses of the
-public internet alone, and what ``bucket_endpoints`` names. What a name means is looked at where it is mounted.
+public internet alone, and what ``bucket_endpoints`` names. What a name means is looked at where it is mounted. Against
+mistakes and simple misuse: a public endpoint can redirect rclone to wherever it likes.
 """
 
 from __future__ import annotations
@@ -22,22 +23,41 @@ def is_public(endpoint: str, allowed: str) -> bool:
     """False where ``allowed`` names it, so that nobody needs to look at what its name means.
 
     Raises:
-        PermissionDeniedError: it may lead into this machine, or the networks it is in.
+        InvalidError: it is no address, or one that programs read in different ways.
+        PermissionDeniedError: it may lead into this machine, or the networks it is in; or ``allowed`` is "none".
     """
+    if allowed.strip().lower() == "none":
+        raise exception.PermissionDeniedError(
+            "members and containers may mount no buckets here",
+            hint="The platform's owner has said so: WINDLASS_SERVER_BUCKET_ENDPOINTS=none in server.env.",
+        )
     if not endpoint:
         return True
-    try:
-        host = (parse.urlsplit(endpoint).hostname or "").rstrip(".").lower()
-    except ValueError:
-        host = "[]"
+    host = named(endpoint).rstrip(".").lower()
     address = addresses.read(host)
     if address is None and host and not _NAME.match(host):  # what others might read as another name
-        raise exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address")
+        raise _malformed(endpoint)
     if any(_names(one.strip().lower(), host, address) for one in allowed.split(",")):
         return False
     if not host or (address is None and _is_inside(host)) or (address is not None and not addresses.leads_out(address)):
         raise refusal(endpoint, host)
     return True
+
+
+def named(endpoint: str) -> str:
+    """The host that it names. Raises ``InvalidError`` where nobody could look that up, or connect to its port."""
+    try:
+        parts = parse.urlsplit(endpoint)
+        host = parts.hostname or ""
+        host.encode("idna")  # as look-ups do: a part of a name has 1 to 63 characters
+        _ = parts.port  # which is read here
+    except ValueError:
+        raise _malformed(endpoint) from None
+    return host
+
+
+def _malformed(endpoint: str) -> exception.InvalidError:
+    return exception.InvalidError(f"the endpoint {endpoint[:80]!r} of a bucket is no address")
 
 
 def refusal(endpoint: str, what: str) -> exception.PermissionDeniedError:

@@ -83,6 +83,8 @@ class Connection(web_protocol.RequestHandler):
         message, payload = self._messages[0]
         if len(self._messages) > 1 or payload is not streams.EMPTY_PAYLOAD or self._upgraded:
             return False
+        if self.writing_paused:  # its client does not read: the edge waits until it does before it takes another
+            return False
         if isinstance(message, web_protocol._ErrInfo) or not express.suits(message) or self._close:
             return False
         self._begun = self._way.begin(self, message, payload)

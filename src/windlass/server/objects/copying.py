@@ -66,9 +66,13 @@ def copy(source: BinaryIO, target: BinaryIO, size: int, copying: Copying, thread
 
     def lane() -> None:
         buffer = memoryview(bytearray(_STEP))
-        for number in numbers:
-            piece = min(digests.PIECE, size - starts[number])
-            found[number] = _piece(source.fileno(), target.fileno(), starts[number], piece, copying, buffer)
+        try:
+            for number in numbers:
+                piece = min(digests.PIECE, size - starts[number])
+                found[number] = _piece(source.fileno(), target.fileno(), starts[number], piece, copying, buffer)
+        except BaseException:  # such as a full disk: what the others would still copy is of no use
+            copying.over.set()
+            raise
 
     lanes = [threads.submit(lane) for _ in range(LANES)]
     concurrent.futures.wait(lanes)  # before ``target`` is closed

@@ -315,28 +315,39 @@ class Execs:
         """Go on with what commands an earlier worker had under way."""
         for earlier in starters:
             try:
-                found = list(earlier.take())
+                found = earlier.take()
             except OSError as exc:
                 _log.warning("commands of an earlier worker are lost: %s", exc)
                 earlier.close()
                 continue
-            known = {kept.name: self._again(kept, earlier) for kept in found}
-            ends = {name: functools.partial(self._ended, one) for name, one in known.items()}
-            earlier.listen(ends)
-            if not found:
-                earlier.close()
+            running: dict[str, Callable[[int], None]] = {}
+            over: list[Callable[[], None]] = []
             for kept in found:
-                if kept.code is not None:
-                    ends[kept.name](kept.code)
+                try:
+                    ended = functools.partial(self._ended, self._again(kept, earlier))
+                except OSError as exc:
+                    _log.warning("command %s of an earlier worker is lost: %s", kept.name, exc)
+                    kept.close()
+                    earlier.forget(kept.name)
+                    continue
+                if kept.code is None:
+                    running[kept.name] = ended
+                else:
+                    over.append(functools.partial(ended, kept.code))
+            earlier.listen(running)
+            for end in over:
+                end()
 
     def _again(self, kept: custody.Kept, earlier: custody.Earlier) -> Exec:
-        one = self._known[kept.name] = Exec(kept.note["container_id"])
+        """Raises ``OSError``; its descriptors are as they were then."""
+        one = Exec(kept.note["container_id"])
         one.input = kept.input if kept.input >= 0 else None
         one.terminal = one.input if kept.note["pty"] else None
         one.taken_over = True
         ends = zip(kept.outputs[::2], kept.outputs[1::2], strict=True)
         for (source, keep), (pipe, file) in zip(kept.note["sources"].items(), ends, strict=True):
             one.spools[source] = Spool(file, pipe, keep=keep)
+        self._known[kept.name] = one
         acts = (earlier.kill, earlier.forget, earlier.end_input)
         one.stop, one.drop, one.shut = (functools.partial(act, kept.name) for act in acts)
         deadline = kept.note["deadline"]

@@ -236,6 +236,8 @@ class Starter:
         if act == "names":
             kept = [one.name for one in self._children.values() if one.kept]
             _say(talk, {"id": name, "names": [*kept, *self._finished]})
+        elif child is None and act == "take":
+            _say(talk, {"id": name, "gone": True})
         elif child is None:
             return  # it has ended, and nobody will ask for it
         elif act == "take":

@@ -191,3 +191,14 @@ def test_of_a_running_command_that_nobody_may_take_over_any_more_the_end_is_told
         await until(lambda: kept.heard()[-1:] == [None])
 
     play(scene)
+
+
+def test_the_starter_hears_that_a_stream_is_all_in_its_file(kept, streams):
+    async def scene(all_of_them: execs.Execs) -> None:
+        kept.says({"id": "names", "names": ["a"]})
+        kept.says(taken("a"), *streams)
+        all_of_them.take_over([kept.earlier])
+        heard: list[dict[str, Any] | None] = []
+        await until(lambda: heard.extend(kept.heard()) or {"op": "emptied", "id": "a", "stream": 0} in heard)
+
+    play(scene)

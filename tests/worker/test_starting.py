@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from windlass.worker.sandboxes import starter, starting
+from windlass.worker.sandboxes import execs, starter, starting
 
 
 def starters(folder: Path) -> list[int]:
@@ -136,3 +136,38 @@ def test_the_starter_takes_as_many_descriptors_as_it_may_have(tmp_path: Path) ->
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (min(65536, hard), hard)
         finally:
             process.kill()
+
+
+def test_a_stream_that_has_ended_costs_no_pipe_and_is_taken_over_as_ended(own, tmp_path: Path) -> None:
+    one, _ = own
+    theirs, given = os.pipe()
+    output, writing = os.pipe()
+    file = os.open(tmp_path, os.O_TMPFILE | os.O_RDWR)
+    os.write(file, b"all of it")
+    child = starter._Child("x", 1, None)
+    child.keep([given, output, file], {})
+    one._finished["x"] = child, 0
+    ours, talk = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, talk:
+        one._act(talk, {"op": "emptied", "id": "x", "stream": 0}, [])
+        os.close(output)
+        with pytest.raises(BrokenPipeError):
+            os.write(writing, b"nobody has the other end any more")
+        one._act(talk, {"op": "take", "id": "x"}, [])
+        data, (first, source, kept), _, _ = socket.recv_fds(ours, 4096, 8)
+        assert json.loads(data)["code"] == 0
+        os.write(first, b"i")
+        assert os.read(theirs, 9) == b"i", "its input is what it was"
+        one._act(talk, {"op": "forget", "id": "x"}, [])
+        one._act(talk, {"op": "take", "id": "x"}, [])
+        assert json.loads(ours.recv(4096)) == {"id": "x", "gone": True}
+
+    async def read() -> None:
+        spool = execs.Spool(kept, source, keep=True)
+        await spool.fill()
+        assert await spool.read(0, 100, 0) == (b"all of it", True)
+        spool.close()
+
+    asyncio.run(asyncio.wait_for(read(), 10))
+    for descriptor in (theirs, given, first, writing, file):
+        os.close(descriptor)

@@ -118,6 +118,9 @@ class Earlier:
     def end_input(self, name: str) -> None:
         self._say({"op": "eof", "id": name})
 
+    def emptied(self, name: str, stream: int) -> None:
+        self._say({"op": "emptied", "id": name, "stream": stream})
+
     def forget(self, name: str) -> None:
         """Let nobody take it over any more. Of one that runs, the end is told all the same."""
         self._say({"op": "forget", "id": name})

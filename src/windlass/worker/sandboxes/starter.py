@@ -121,6 +121,13 @@ class _Child:
             os.close(self.kept.pop(0))
             self.has_input = False
 
+    def empty(self, stream: int, null: int) -> None:
+        """All of a stream is in its file: what is kept of its pipe from now on is only that it has ended. Pipes are
+        large, and their user may have few of that size."""
+        place = int(self.has_input) + 2 * stream
+        if place < len(self.kept):
+            os.dup2(null, self.kept[place], inheritable=False)
+
     def release(self) -> None:
         """Give up custody."""
         for descriptor in self.kept:
@@ -144,6 +151,7 @@ class Starter:
         self._connected = False
         self._reducing = entering.reducing()
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> None:
@@ -220,6 +228,9 @@ class Starter:
                 raise
         elif request["op"] in ("names", "take", "forget"):
             self._custody(talk, name, request["op"])
+        elif request["op"] == "emptied":
+            if (kept := self._keeps(name)[0]) is not None:
+                kept.empty(request["stream"], self._null)
         elif (known := self._children.get(name)) is not None:
             if request["op"] == "kill":
                 _kill_group(known)
@@ -231,8 +242,11 @@ class Starter:
             elif request["op"] == "resize" and known.terminal >= 0:
                 entering.resize(known.terminal, request["rows"], request["cols"])
 
+    def _keeps(self, name: str) -> tuple[_Child | None, int | None]:
+        return self._finished.get(name) or (self._children.get(name), None)
+
     def _custody(self, talk: socket.socket, name: str, act: str) -> None:
-        child, code = self._finished.get(name) or (self._children.get(name), None)
+        child, code = self._keeps(name)
         if act == "names":
             kept = [one.name for one in self._children.values() if one.kept]
             _say(talk, {"id": name, "names": [*kept, *self._finished]})

@@ -44,6 +44,8 @@ def main() -> None:
     programs.look_everywhere()
     # Secrets pass through its memory, and that of containers, which inherit the limit and may raise it again.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    # A command has some descriptors here; a container's limits are in its specification.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     try:
         if options.runtime != "process" and not options.inside:
             _enter(home, options.runtime)

@@ -15,7 +15,6 @@ import fcntl
 import hashlib
 import json
 import os
-import select
 import shutil
 import signal
 import sys
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception, paths
-from windlass.worker import cgroups, folder, pause, sources, uplink
+from windlass.worker import cgroups, folder, linux, pause, sources, uplink
 
 _LIVING = ("oci", "c", "exits", "names", "starters", "runtimes.json")
 """What the worker keeps in the run folder for as long as there are processes inside."""
@@ -247,7 +246,7 @@ def _end(node: Node) -> None:
         return
     try:
         signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-        select.select([descriptor], [], [], 30)
+        linux.readable(descriptor, 30)
     finally:
         os.close(descriptor)
 

@@ -13,7 +13,6 @@ folder, though a folder above it may be closed to them:
 from __future__ import annotations
 
 import os
-import select
 import signal
 import subprocess
 from collections.abc import Callable
@@ -67,8 +66,7 @@ def create(home: Path, *, map_ids: Callable[[int], None], network: bool) -> int:
 
 def _expect(said: int, *, end: bool = False) -> str:
     """The next word of the children. The pipe ends when process 1 has become ``sleep``; "!" starts a complaint."""
-    ready, _, _ = select.select([said], [], [], _START)
-    if not ready:
+    if not linux.readable(said, _START):
         raise exception.ExecutionError("the node namespace was not there in time")
     text = os.read(said, 4096).decode()
     _, complaint, reason = text.partition("!")

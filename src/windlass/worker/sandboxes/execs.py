@@ -75,6 +75,8 @@ class Spool:
         self.over = False
         self.failed: Callable[[], None] = lambda: None
         """Lets nobody else hold its source open: whoever writes there shall hear that nobody reads."""
+        self.emptied: Callable[[], None] = lambda: None
+        """Is told that all is in the file."""
 
     async def fill(self) -> None:
         """Until the other end is closed. Its descriptor is closed with it."""
@@ -97,6 +99,7 @@ class Spool:
                 if not count:
                     break
                 self._tell()
+            self.emptied()
         finally:
             self.over = True
             os.close(self.source)
@@ -193,6 +196,8 @@ class Exec:
         """Lets nobody take it over."""
         self.shut: Callable[[], None] = lambda: None
         """Lets nobody else hold its input open."""
+        self.emptied: Callable[[int], None] = lambda stream: None
+        """Lets nobody else hold the pipe of one of its streams, which has ended."""
         self.resized: Callable[[int, int], None] = lambda rows, cols: None
         self.late = False
         """Its time was over."""
@@ -308,6 +313,7 @@ class Execs:
             await starter.execute(identity, inside, ends, ended)
             return
         one.drop, one.shut = (functools.partial(act, identity) for act in (starter.forget, starter.close_input))
+        one.emptied = functools.partial(starter.emptied, identity)
         kept, note = _custody(one, request, self._time.now())
         await starter.execute(identity, inside, ends, ended, kept, note)
 
@@ -315,37 +321,49 @@ class Execs:
         """Go on with what commands an earlier worker had under way."""
         for earlier in starters:
             try:
-                found = list(earlier.take())
+                found = earlier.take()
             except OSError as exc:
                 _log.warning("commands of an earlier worker are lost: %s", exc)
                 earlier.close()
                 continue
-            known = {kept.name: self._again(kept, earlier) for kept in found}
-            ends = {name: functools.partial(self._ended, one) for name, one in known.items()}
-            earlier.listen(ends)
-            if not found:
-                earlier.close()
+            running: dict[str, Callable[[int], None]] = {}
+            over: list[Callable[[], None]] = []
             for kept in found:
-                if kept.code is not None:
-                    ends[kept.name](kept.code)
+                try:
+                    ended = functools.partial(self._ended, self._again(kept, earlier))
+                except OSError as exc:
+                    _log.warning("command %s of an earlier worker is lost: %s", kept.name, exc)
+                    kept.close()
+                    earlier.forget(kept.name)
+                    continue
+                if kept.code is None:
+                    running[kept.name] = ended
+                else:
+                    over.append(functools.partial(ended, kept.code))
+            earlier.listen(running)
+            for end in over:
+                end()
 
     def _again(self, kept: custody.Kept, earlier: custody.Earlier) -> Exec:
-        one = self._known[kept.name] = Exec(kept.note["container_id"])
+        """Raises ``OSError``; its descriptors are as they were then."""
+        one = Exec(kept.note["container_id"])
         one.input = kept.input if kept.input >= 0 else None
         one.terminal = one.input if kept.note["pty"] else None
         one.taken_over = True
         ends = zip(kept.outputs[::2], kept.outputs[1::2], strict=True)
         for (source, keep), (pipe, file) in zip(kept.note["sources"].items(), ends, strict=True):
             one.spools[source] = Spool(file, pipe, keep=keep)
+        self._known[kept.name] = one
         acts = (earlier.kill, earlier.forget, earlier.end_input)
         one.stop, one.drop, one.shut = (functools.partial(act, kept.name) for act in acts)
+        one.emptied = functools.partial(earlier.emptied, kept.name)
         deadline = kept.note["deadline"]
         self._look_after(kept.name, one, max(_SOON, deadline - self._time.now()) if deadline else 0.0)
         return one
 
     def _look_after(self, identity: str, one: Exec, timeout: float) -> None:
-        for source, spool in one.spools.items():
-            spool.failed = one.drop
+        for stream, (source, spool) in enumerate(one.spools.items()):
+            spool.failed, spool.emptied = one.drop, functools.partial(one.emptied, stream)
             one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
         self._owner.start(self._follow(identity, one, timeout), f"life of {identity}")
         self._changed(one.container_id)

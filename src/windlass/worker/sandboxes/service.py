@@ -61,7 +61,7 @@ class Service:
 
     async def take_over(self) -> None:
         """Go on with what an earlier worker had under way, before anybody asks for it."""
-        with contextlib.suppress(exception.Error):  # without a starter there are no sandboxes here
+        with contextlib.suppress(exception.Error, OSError):  # without a starter there are no sandboxes here
             await self._runtime.starter.ready()
             self.execs.take_over(self._runtime.starter.earlier())
 

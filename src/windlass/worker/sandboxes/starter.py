@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import gc
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +37,7 @@ from windlass.worker.snapshots import filter as filters
 
 _PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 8, 65536
 _IDS = 65535
+_OPEN_FILES = 65536  # at most: whoever leaves us for a sandbox closes as many (``entering``, ``cell``)
 _TYPED, _END = 1024, b"\x04"
 _READY = 2  # user namespaces that wait to be used
 _BACKLOG = 64
@@ -101,11 +105,28 @@ class _Child:
                 os.close(descriptor)
 
 
+    def keep(self, descriptors: Sequence[int], note: object) -> None:
+        """Take these into custody. Raises ``OSError``, and has none of them then."""
+        try:
+            for descriptor in descriptors:
+                self.kept.append(os.dup(descriptor))
+        except OSError:
+            self.release()
+            raise
+        self.note, self.has_input = note, bool(self.kept)
+
     def end_input(self) -> None:
         """Of a command in custody."""
         if self.has_input:
             os.close(self.kept.pop(0))
             self.has_input = False
+
+    def empty(self, stream: int, null: int) -> None:
+        """All of a stream is in its file: what is kept of its pipe from now on is only that it has ended. Pipes are
+        large, and their user may have few of that size."""
+        place = int(self.has_input) + 2 * stream
+        if place < len(self.kept):
+            os.dup2(null, self.kept[place], inheritable=False)
 
     def release(self) -> None:
         """Give up custody."""
@@ -124,20 +145,23 @@ class Starter:
         self._finished: dict[str, tuple[_Child, int]] = {}
         """Commands in custody, with their exit codes."""
         self._places: list[_Place] = []
+        self._short = False
+        """No place could be made: the next attempt is that of a sandbox, which hears why."""
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
         self._connected = False
         self._reducing = entering.reducing()
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+        self._null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def run(self) -> None:
         while not self._connected or self._talks or self._is_needed():
-            stocked = len(self._places) >= _READY
+            stocked = self._short or len(self._places) >= _READY
             ready = self._selector.select(_PATIENCE if not self._connected else None if stocked else _CALM)
             if not ready and not self._connected:
                 return  # whoever wanted us is gone
             if not ready:
-                self._places.append(_Place())  # what the next sandbox needs, made while nobody waits
+                self._stock()
             for key, _ in ready:
                 if self._selector.get_map().get(key.fd) is key:
                     key.data()
@@ -145,10 +169,21 @@ class Starter:
     def _is_needed(self) -> bool:
         return bool(self._finished) or any(one.talk is None or one.kept for one in self._children.values())
 
+    def _stock(self) -> None:
+        """Make what the next sandbox needs, while nobody waits."""
+        try:
+            self._places.append(_Place())
+        except OSError:
+            self._short = True
+
     # -- conversations ---------------------------------------------------------------------------------------
 
     def _accept(self) -> None:
-        talk, _ = self._listener.accept()
+        try:
+            talk, _ = self._listener.accept()
+        except OSError:  # too many descriptors: whoever knocks waits, and those who are in are heard
+            time.sleep(_CALM)
+            return
         self._connected = True
         self._talks.add(talk)
         self._selector.register(talk, selectors.EVENT_READ, lambda: self._asked(talk))
@@ -156,16 +191,20 @@ class Starter:
     def _asked(self, talk: socket.socket) -> None:
         descriptors: list[int] = []
         try:
-            data, descriptors, _, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS, _CLOSE_ON_EXEC)
+            data, descriptors, flags, _ = socket.recv_fds(talk, _PACKET, _DESCRIPTORS, _CLOSE_ON_EXEC)
             if not data:
                 raise OSError
             request = json.loads(data)
         except (OSError, ValueError):
+            for descriptor in descriptors:
+                os.close(descriptor)
             self._selector.unregister(talk)
             self._talks.discard(talk)
             talk.close()
             return
         try:
+            if flags & socket.MSG_CTRUNC:  # there was no room for all that came along
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             self._act(talk, request, descriptors)
         except OSError as exc:
             _say(talk, {"id": request["id"], "failed": exc.strerror or str(exc), "errno": exc.errno or 0})
@@ -181,11 +220,17 @@ class Starter:
             self._start(talk, name, request["inside"])
         elif request["op"] == "exec":
             child, ends = _Child(name, request["inside"]["first"], talk), request["ends"]
-            self._begin(talk, child, request["inside"], descriptors[:ends])
-            child.kept, child.note = [os.dup(descriptor) for descriptor in descriptors[ends:]], request["note"]
-            child.has_input = bool(child.kept)
+            child.keep(descriptors[ends:], request["note"])  # first: a command that runs has all that it needs
+            try:
+                self._begin(talk, child, request["inside"], descriptors[:ends])
+            except OSError:
+                child.release()
+                raise
         elif request["op"] in ("names", "take", "forget"):
             self._custody(talk, name, request["op"])
+        elif request["op"] == "emptied":
+            if (kept := self._keeps(name)[0]) is not None:
+                kept.empty(request["stream"], self._null)
         elif (known := self._children.get(name)) is not None:
             if request["op"] == "kill":
                 _kill_group(known)
@@ -197,11 +242,16 @@ class Starter:
             elif request["op"] == "resize" and known.terminal >= 0:
                 entering.resize(known.terminal, request["rows"], request["cols"])
 
+    def _keeps(self, name: str) -> tuple[_Child | None, int | None]:
+        return self._finished.get(name) or (self._children.get(name), None)
+
     def _custody(self, talk: socket.socket, name: str, act: str) -> None:
-        child, code = self._finished.get(name) or (self._children.get(name), None)
+        child, code = self._keeps(name)
         if act == "names":
             kept = [one.name for one in self._children.values() if one.kept]
             _say(talk, {"id": name, "names": [*kept, *self._finished]})
+        elif child is None and act == "take":
+            _say(talk, {"id": name, "gone": True})
         elif child is None:
             return  # it has ended, and nobody will ask for it
         elif act == "take":
@@ -215,7 +265,12 @@ class Starter:
 
     def _cell(self, talk: socket.socket, name: str, plan: cell.Plan) -> None:
         place = self._places.pop() if self._places else _Place()
-        ours, theirs = keeper._pair()
+        self._short = False
+        try:
+            ours, theirs = keeper._pair()
+        except OSError:
+            place.close()
+            raise
         try:
             with theirs:
                 place.maker.make(plan, theirs)
@@ -236,16 +291,17 @@ class Starter:
     def _start(self, talk: socket.socket, name: str, inside: entering.Inside) -> None:
         """The command of a sandbox."""
         child = _Child(name, inside["first"], None)
-        child.input = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
-        source = os.open(inside["stdin"], os.O_RDONLY | os.O_CLOEXEC)
-        theirs = [source]
+        theirs: list[int] = []
         try:
+            child.input = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
+            theirs.append(source := os.open(inside["stdin"], os.O_RDONLY | os.O_CLOEXEC))
             if inside.get("pty"):
                 theirs = child.on_terminal(source)
             else:
-                output, errors = os.pipe(), os.pipe()
-                child.pipes = {output[0]: b"stdout", errors[0]: b"stderr"}
-                theirs += [output[1], errors[1]]
+                for stream in (b"stdout", b"stderr"):
+                    ours, end = os.pipe()
+                    child.pipes[ours] = stream
+                    theirs.append(end)
             child.log = keeper.Fork("", 0, [])
             child.log.become(name, inside["log"])
             self._begin(talk, child, inside, theirs)
@@ -279,7 +335,11 @@ class Starter:
         it on its way, and others must not wait for that."""
         doors: list[int] = []
         home = os.pidfd_open(child.first)
-        say, heard = os.pipe()
+        try:
+            say, heard = os.pipe()
+        except OSError:
+            os.close(home)
+            raise
         try:
             for door in inside["doors"]:
                 doors.append(os.open(door, os.O_WRONLY | os.O_CLOEXEC))
@@ -303,6 +363,12 @@ class Starter:
         trouble = os.read(say, 4096)  # it is empty once the command has begun
         self._selector.unregister(say)
         os.close(say)
+        if not trouble:
+            try:
+                child.handle = os.pidfd_open(child.pid)
+            except OSError as exc:  # nobody would hear of its end
+                _kill_group(child)
+                trouble = f"{exc.errno} its handle: {exc.strerror}".encode()
         if trouble:
             os.waitpid(child.pid, 0)
             del self._children[child.name]
@@ -310,7 +376,6 @@ class Starter:
             number, _, text = trouble.decode(errors="replace").partition(" ")
             _say(talk, {"id": child.name, "failed": text, "errno": int(number)})
             return
-        child.handle = os.pidfd_open(child.pid)
         self._selector.register(child.handle, selectors.EVENT_READ, lambda: self._ended(child))
         for pipe in child.pipes:
             self._selector.register(pipe, selectors.EVENT_READ, lambda pipe=pipe: self._copy(child, pipe))
@@ -387,8 +452,10 @@ def _kill_group(child: _Child) -> None:
 
 def _user_namespace() -> int:
     """A descriptor of a new user namespace with the ids of containers."""
-    said, heard = os.pipe(), os.pipe()
-    owner = os.fork()
+    with contextlib.ExitStack() as undo:
+        said, heard = _pipe(undo), _pipe(undo)
+        owner = os.fork()
+        undo.pop_all()
     if owner == 0:
         with contextlib.suppress(BaseException):
             linux.unshare(linux.NEWUSER)
@@ -412,6 +479,13 @@ def _user_namespace() -> int:
         os.waitpid(owner, 0)
 
 
+def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        undo.callback(os.close, end)
+    return ends
+
+
 def _say(talk: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     with contextlib.suppress(OSError):
         socket.send_fds(talk, [json.dumps(body).encode()], list(descriptors))
@@ -419,6 +493,9 @@ def _say(talk: socket.socket, body: dict[str, Any], descriptors: Sequence[int] =
 
 def main() -> int:
     os.umask(0o022)
+    # It keeps some of each command; what it starts is given limits of its own (``entering``).
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     path, exits = sys.argv[1], Path(sys.argv[2])

@@ -91,6 +91,10 @@ class Starting:
         """We have closed the input of a command: nobody else shall hold it open."""
         self._say({"op": "eof", "id": name})
 
+    def emptied(self, name: str, stream: int) -> None:
+        """All that a command has written to one of its streams is in its file."""
+        self._say({"op": "emptied", "id": name, "stream": stream})
+
     def forget(self, name: str) -> None:
         """Nobody will ask for it any more."""
         self._say({"op": "forget", "id": name})

@@ -123,5 +123,41 @@ async def conversation() -> None:
         talk.say({})
 
 
+@pytest.mark.parametrize("odd", [b"[]", b"no JSON", b'"' + b"x" * 10, b"[" * 100_000, b"\xff"])
+def test_what_is_no_packet_ends_a_conversation(odd):
+    asyncio.run(ended_by(odd))
+
+
+async def ended_by(odd: bytes) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    over: list[str] = []
+    talk = packets.Conversation(ours, told=lambda _: False, over=lambda: over.append("over"))
+    theirs.send(b'{"id": ["odd"]}')
+    theirs.send(odd)
+    talk._heard()
+    assert over == ["over"] and not talk.open
+
+
+def test_a_flood_of_packets_leaves_others_their_turn():
+    asyncio.run(flood())
+
+
+async def flood() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    heard: list[object] = []
+
+    def again(_: dict[str, object]) -> bool:
+        heard.append(1)
+        if len(heard) < 10_000:
+            theirs.send(b"{}")
+        return True
+
+    talk = packets.Conversation(ours, told=again, over=lambda: None)
+    theirs.send(b"{}")
+    talk._heard()
+    assert 0 < len(heard) < 1000
+    talk.close()
+
+
 def test_what_is_refused_has_a_number():
     assert starting.Refused("x").number == 0

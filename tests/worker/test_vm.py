@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import socket
 import stat
 import struct
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pytest
 from windlass import exception
 from windlass.worker import spec
 from windlass.worker.sandboxes import levels
-from windlass.worker.sandboxes.vm import frames, parts, plan, ramdisk, room
+from windlass.worker.sandboxes.vm import frames, machine, parts, plan, ramdisk, room
 
 PVH = struct.pack("<III", 4, 8, 18) + b"Xen\0"
 NEEDED = {
@@ -314,6 +316,92 @@ def test_what_is_no_frame_breaks_the_line():
     other.close()
 
 
+def frame(message: bytes, channel: int = 0) -> bytes:
+    return struct.pack("<BBxxII", 1, 0, channel, len(message)) + message
+
+
+def test_a_turn_within_a_turn_hears_nothing_twice():
+    one, other = socket.socketpair()
+    heard: list[int] = []
+
+    def said(channel: int, _: dict[str, Any]) -> None:
+        heard.append(channel)
+        if channel == 1:
+            other.send(frame(b"{}", 3))
+            line.turn(5)
+
+    line = frames.Line(one.detach(), said)
+    other.send(frame(b"{}", 1) + frame(b"{}", 2))
+    line.turn(5)
+    assert heard == [1, 2, 3]
+
+
+def test_a_message_of_endless_depth_breaks_the_line():
+    one, other = socket.socketpair()
+    line = frames.Line(one.detach(), lambda *_: None)
+    other.send(frame(b"[" * 100_000))
+    with pytest.raises(frames.Broken):
+        while True:
+            line.turn(5)
+
+
+def test_who_asks_without_end_and_takes_no_answers_is_ended():
+    one, other = socket.socketpair()
+    line = frames.Line(one.detach(), lambda *_: None)
+    unasked = struct.pack("<BBxxII", 2, 0, 1, 0) * 1000  # data for nobody, which is answered
+    with pytest.raises(frames.Broken, match="not taken"):
+        for _ in range(1000):
+            other.send(unasked)
+            line.turn(5)
+    assert len(line._out) < 5_000_000
+
+
+def test_a_machine_begins_once(monkeypatch):
+    one, other = socket.socketpair()
+    listener, (console, _) = socket.socketpair()[0], os.pipe()
+    made = machine.Machine({"begin": {}, "entry": {}}, listener, one.detach(), console)
+    begun: list[str] = []
+    monkeypatch.setattr(made, "_begin_entry", lambda: begun.append("entry"))
+    made._said(0, {"op": "here"})
+    made._said(0, {"op": "ready"})
+    for again in ("here", "ready"):
+        with pytest.raises(frames.Broken, match="out of turn"):
+            made._said(0, {"op": again})
+    assert begun == ["entry"] and other.recv(65536).count(b'"begin"') == 1
+
+
+@pytest.mark.parametrize("fails", [machine._DROP, machine._NO_NEW_PRIVILEGES, machine._CAPSET])
+def test_a_machine_that_keeps_its_rights_does_not_begin(fails, tmp_path, monkeypatch):
+    class Kernel:
+        def prctl(self, what: int, *_: object) -> int:
+            return -(what == fails)
+
+        syscall = prctl
+
+    monkeypatch.setattr(machine, "_libc", Kernel())
+    monkeypatch.setattr(machine, "BUNDLE", str(tmp_path))
+    with pytest.raises(OSError):
+        machine._confine()
+    assert (tmp_path / "state").read_text().startswith("failed ")
+
+
+def test_a_program_of_a_machine_that_accepts_nobody_holds_up_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "bundle_of", lambda _: tmp_path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "sock"))
+    listener.listen(0)
+    first = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    first.connect(str(tmp_path / "sock"))
+    home: Any = types.SimpleNamespace(folder=types.SimpleNamespace(container_id="sb-1"))
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits"))
+    signal.alarm(10)
+    try:
+        with pytest.raises(OSError):
+            room.Machines()._talk(home)
+    finally:
+        signal.alarm(0)
+
+
 def test_what_the_machine_says_of_ends_is_not_believed_to_be_well_made():
     told: list[int] = []
     known = {"ex-1": told.append}
@@ -328,5 +416,7 @@ def test_a_link_in_the_machines_folder_leads_nowhere(tmp_path):
     (tmp_path / "state").symlink_to(tmp_path / "secret")
     with pytest.raises(OSError):
         room._read(tmp_path / "state")
+    (tmp_path / "odd").write_bytes(b"up\xff")
+    assert room._read(tmp_path / "odd") == "up\ufffd"
     (tmp_path / "real").write_text(json.dumps("up"))
     assert room._read(tmp_path / "real") == '"up"'

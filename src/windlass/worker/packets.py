@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 PACKET = 256 * 1024
+_AT_ONCE = 64  # packets; then others have their turn, however many more there are
 
 
 class Conversation:
@@ -63,18 +64,29 @@ class Conversation:
                 answer.exception()  # waited for or not, it is not an error of the loop
 
     def _heard(self) -> None:
-        while self._talk is not None:
+        for _ in range(_AT_ONCE):
+            if self._talk is None:
+                return
             try:
                 data = self._talk.recv(PACKET)
             except BlockingIOError:
                 return
             except OSError:
                 data = b""
-            if not data:
+            body = _parsed(data)
+            if body is None:
                 self.close()
                 self._over()
                 return
-            body = json.loads(data)
-            answer = None if self._told(body) else self._asked.get(body.get("id", ""))
+            answer = None if self._told(body) else self._asked.get(str(body.get("id")))
             if answer is not None and not answer.done():
                 answer.set_result(body)
+
+
+def _parsed(data: bytes) -> dict[str, Any] | None:
+    """None for the end, and for what is no packet of ours: whoever sent it is not to be spoken with."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return body if isinstance(body, dict) else None

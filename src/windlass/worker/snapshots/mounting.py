@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
+import posixpath
 import stat
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +21,11 @@ from windlass.worker import linux
 _SYMLINK, _MKDIR, _CHDIR, _MKNOD, _CAPSET, _PIVOT_ROOT, _PRCTL, _MOUNT, _UMOUNT, _MOVE_MOUNT = (
     88, 83, 80, 133, 126, 155, 157, 165, 166, 429,
 )  # fmt: skip
-_HERE, _EMPTY_PATH = -100, 0x4
+_CLOSE, _MKNODAT, _OPENAT2 = 3, 259, 437
+_HERE, _EMPTY_PATH, _ONTO_EMPTY_PATH = -100, 0x4, 0x40
+_NO_LINKS = struct.pack("=QQQ", os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, 0, 0x02 | 0x04)  # RESOLVE_NO_(MAGIC|SYM)LINKS
+_PLACE = 0
+"""The descriptor that an opened place gets: closed before, it is the lowest that is free."""
 _NO_NEW_PRIVILEGES, _CAP_VERSION = 38, 0x20080522
 _STRICT_ATIME, _RELATIVE_ATIME = 0x1000000, 0x200000
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -93,12 +99,11 @@ def calls(
         where = mount["destination"]
         if "rbind" in mount["options"]:
             if where in files:
-                made = (root + where, stat.S_IFREG | 0o644, 0)
-                yield Call(f"mknod {where}", _MKNOD, made, (errno.EEXIST, errno.EROFS))
-            yield Call(f"move_mount {where}", _MOVE_MOUNT, (next(left), "", _HERE, root + where, _EMPTY_PATH))
-            yield _mount("none", root + where, flags=linux.MS_BIND | linux.MS_REMOUNT | kept[where] | _flags(mount))
+                yield from _file(root + where)
+            yield from _hung(next(left), root + where, kept[where] | _flags(mount))
         else:
             yield from _file_system(root + where, mount)
+    yield _closed()
     yield from _devices(f"{root}/dev")
     for name, target in _LINKS.items():
         yield Call(f"symlink {name}", _SYMLINK, (target, f"{root}/dev/{name}"))
@@ -109,6 +114,37 @@ def calls(
         yield from _masked(name)
     yield Call("capset", _CAPSET, (struct.pack("=Ii", _CAP_VERSION, 0), bytes(24)))
     yield Call("prctl", _PRCTL, (_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+
+
+def _hung(tree: int, target: str, flags: int) -> Iterator[Call]:
+    """Hang a tree at ``target``. A volume above it may hold a link on the way, which would lead the mount out of the
+    files of a sandbox, over the programs of its cell. It may change meanwhile, too, so that ``target`` is resolved
+    once."""
+    where = target.removeprefix(CELL)
+    yield from _opened(target)
+    onto = (tree, "", _PLACE, "", _EMPTY_PATH | _ONTO_EMPTY_PATH)
+    yield Call(f"move_mount {where}", _MOVE_MOUNT, onto)
+    flags |= linux.MS_BIND | linux.MS_REMOUNT
+    yield _mount("none", f"/proc/self/fd/{tree}", flags=flags)  # of the mount itself, wherever it hangs
+
+
+def _file(target: str) -> Iterator[Call]:
+    """What a file covers, made where it is missing."""
+    folder, name = posixpath.split(target)
+    yield from _opened(folder)
+    made = (_PLACE, name, stat.S_IFREG | 0o644, 0)
+    yield Call(f"mknod {target.removeprefix(CELL)}", _MKNODAT, made, (errno.EEXIST, errno.EROFS))
+
+
+def _opened(path: str) -> Iterator[Call]:
+    """Have ``path`` as ``_PLACE``. With a link on the way it fails: paths are real ones."""
+    yield _closed()
+    what = f"no link may lead to {path.removeprefix(CELL)}"
+    yield Call(what, _OPENAT2, (_HERE, path, _NO_LINKS, len(_NO_LINKS)))
+
+
+def _closed() -> Call:
+    return Call("close", _CLOSE, (_PLACE,), (errno.EBADF,))
 
 
 def _mount(

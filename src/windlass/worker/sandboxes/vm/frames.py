@@ -23,6 +23,7 @@ _SAY, _DATA, _END, _TAKEN, _DROP = range(1, 6)
 _WINDOW = 256 * 1024
 _PIECE = 32 * 1024
 _MUCH = 512 * 1024  # bytes that wait for the line; then sources are not read
+_MOST = 4 * 1024 * 1024  # that wait: who asks without end for answers, and takes none, is ended
 _LARGEST = 1024 * 1024
 IN, OUT, ERR = 0, 1, 2
 
@@ -263,25 +264,24 @@ class Line:
             self._parse()
 
     def _parse(self) -> None:
-        start = 0
-        while len(self._in) - start >= _HEADER.size:
-            kind, stream, channel, size = _HEADER.unpack_from(self._in, start)
+        while len(self._in) >= _HEADER.size:
+            kind, stream, channel, size = _HEADER.unpack_from(self._in)
             if size > _LARGEST:
                 raise Broken("what came is no frame")
-            if len(self._in) - start < _HEADER.size + size:
+            if len(self._in) < _HEADER.size + size:
                 break
-            start += _HEADER.size
-            body = bytes(self._in[start : start + size])
-            start += size
+            body = bytes(self._in[_HEADER.size : _HEADER.size + size])
+            del self._in[: _HEADER.size + size]  # before it is told: who hears it may turn the line
             self._came(kind, channel, stream, body)
-        del self._in[:start]
+            if len(self._out) > _MOST:
+                raise Broken("answers are not taken")
 
     def _came(self, kind: int, channel: int, stream: int, body: bytes) -> None:
         key = (channel, stream)
         if kind == _SAY:
             try:
                 message = json.loads(body)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise Broken("what came is no message") from None
             if not isinstance(message, dict):
                 raise Broken("what came is no message")

@@ -59,6 +59,7 @@ class Machine:
         self._asked: dict[int, _Asked] = {}
         self._next = _ENTRY
         self._up = False
+        self._steps = ["here", "ready"]
         self._waiting: list[tuple[socket.socket, str]] = []
         self.console = b""
         os.set_blocking(console, False)
@@ -110,10 +111,8 @@ class Machine:
         """Nothing that comes from inside is believed to be well made."""
         op = message.get("op")
         if channel == 0:
-            if op == "here":
-                self._line.say(0, op="begin", time=time.time(), **self._words["begin"])
-            elif op == "ready":
-                self._begin_entry()
+            if op in ("here", "ready"):
+                self._came_up(op)
             elif op == "failed":
                 self._end(1, f"its machine could not be furnished: {str(message.get('text'))[:500]}")
             return
@@ -128,6 +127,15 @@ class Machine:
             self._refused(channel, one, str(message.get("text", ""))[:1000], number)
         elif op == "exit" and one.begun:
             self._over(channel, one, number & 0xFF, hungry=message.get("oom") is True)
+
+    def _came_up(self, op: str) -> None:
+        if self._steps[:1] != [op]:
+            raise frames.Broken(f"it says {op} out of turn")
+        del self._steps[0]
+        if op == "here":
+            self._line.say(0, op="begin", time=time.time(), **self._words["begin"])
+        else:
+            self._begin_entry()
 
     def _begun(self, channel: int, one: _Asked, pid: int) -> None:
         one.begun = True
@@ -258,9 +266,16 @@ def _confine() -> None:
     """From now on neither we nor what we start may do more than any user. (Nobody here is the machine's root.)"""
     last = int(open("/proc/sys/kernel/cap_last_cap").read())  # noqa: PTH123
     for number in range(last + 1):
-        _libc.prctl(_DROP, number, 0, 0, 0)
-    _libc.syscall(_CAPSET, struct.pack("=Ii", _CAP_VERSION, 0), bytes(24))
-    _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        _check(_libc.prctl(_DROP, number, 0, 0, 0))
+    _check(_libc.syscall(_CAPSET, struct.pack("=Ii", _CAP_VERSION, 0), bytes(24)))
+    _check(_libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0))
+
+
+def _check(result: int) -> None:
+    if result < 0:
+        code = ctypes.get_errno()
+        _note(f"failed its machine's program could not give up its rights: {os.strerror(code)}")
+        raise OSError(code, "rights could not be given up")
 
 
 def main() -> None:

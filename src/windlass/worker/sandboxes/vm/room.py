@@ -93,7 +93,7 @@ def _itself(path: Path, kind: Callable[[int], bool]) -> Any:
 
 
 def _read(path: Path) -> str:
-    with _itself(path, stat.S_ISREG) as name, open(name) as file:  # noqa: PTH123
+    with _itself(path, stat.S_ISREG) as name, open(name, encoding="utf-8", errors="replace") as file:  # noqa: PTH123
         return file.read(4096)
 
 
@@ -134,6 +134,7 @@ class Machines:
         if (known := self._talks.get(name)) is not None:
             return known
         made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        made.setblocking(False)  # where nobody accepts it is an error, and no wait of the whole worker
         try:
             with _itself(bundle_of(home.folder) / "sock", stat.S_ISSOCK) as path:
                 made.connect(path)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import json
 import os
+import resource
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -14,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from windlass import exception
 from windlass.kit import clock, tasks
-from windlass.worker.sandboxes import custody, execs
+from windlass.worker.sandboxes import custody, execs, starting
 
 NOTE = {"container_id": "sb-1", "sources": {"stdout": True}, "pty": False, "deadline": 0.0}
 
@@ -202,3 +205,32 @@ def test_the_starter_hears_that_a_stream_is_all_in_its_file(kept, streams):
         await until(lambda: heard.extend(kept.heard()) or {"op": "emptied", "id": "a", "stream": 0} in heard)
 
     play(scene)
+
+
+@pytest.mark.parametrize("room", range(8))
+def test_a_command_for_which_there_are_too_few_descriptors_leaves_none_behind(tmp_path, monkeypatch, room):
+    class Home:
+        record: dict[str, Any] = {"pid": 0}
+
+        class folder:
+            container_id, path = "sb-1", tmp_path
+
+    async def scene(all_of_them: execs.Execs) -> None:
+        before = descriptors()
+        free = os.dup(0)
+        os.close(free)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free + room, hard))
+        try:
+            with pytest.raises(OSError, match="Too many open files"):
+                await all_of_them.begin(Home(), None, {"exec_id": "a", "command": ["true"]})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert descriptors() == before and not all_of_them.running("sb-1")
+
+    play(scene)
+
+
+def test_too_many_descriptors_are_the_machines_fault_and_not_the_commands():
+    refused = starting.Refused("Too many open files", errno.EMFILE)
+    assert isinstance(execs._refusal(refused, {"command": ["true"]}), exception.ResourceExhaustedError)

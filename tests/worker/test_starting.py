@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import resource
+import selectors
 import socket
 import subprocess
 import sys
@@ -171,3 +172,24 @@ def test_a_stream_that_has_ended_costs_no_pipe_and_is_taken_over_as_ended(own, t
     asyncio.run(asyncio.wait_for(read(), 10))
     for descriptor in (theirs, given, first, writing, file):
         os.close(descriptor)
+
+
+def test_a_command_whose_end_nobody_would_hear_of_is_killed_and_refused(own, monkeypatch) -> None:
+    one, _ = own
+    child = starter._Child("x", 1, None)
+    child.pid = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
+    one._children["x"] = child
+    say, heard = os.pipe()
+    os.close(heard)  # it has begun
+    one._selector.register(say, selectors.EVENT_READ, None)
+
+    def none_left(pid: int) -> int:
+        raise OSError(errno.ENFILE, "none is left")
+
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    ours, talk = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, talk:
+        one._begun(talk, child, say)
+        said = json.loads(ours.recv(4096))
+    assert said["errno"] == errno.ENFILE and "none is left" in said["failed"] and not one._children
+    assert not Path(f"/proc/{child.pid}").exists()

@@ -284,7 +284,7 @@ class Execs:
         one = self._known[identity] = Exec(home.folder.container_id)
         ends: list[int] = []
         try:
-            ends = _ends(one, home, request)
+            _open(one, home, request, ends)
             inside = home.inside(request["command"])
             inside["env"] = {**inside["env"], **({"TERM": "xterm-256color"} if request.get("pty") else {})}
             inside["env"].update(request.get("env", {}))
@@ -415,26 +415,34 @@ async def _let_go(one: Exec) -> None:
         one.close()
 
 
-def _ends(one: Exec, home: box.Home, request: messages.SandboxExec) -> list[int]:
-    """The command's descriptors; ours are noted in ``one``."""
+def _open(one: Exec, home: box.Home, request: messages.SandboxExec, ends: list[int]) -> None:
+    """Note the command's descriptors in ``ends`` and ours in ``one``, also of an attempt that fails."""
     folder, unread = home.folder.path, request.get("discard", [])
     if request.get("pty"):
         master, slave = entering.terminal(home.record["pid"])
+        ends.append(slave)
         one.terminal = one.input = master
         one.resize(request.get("rows", entering.ROWS), request.get("cols", entering.COLS))
         os.set_blocking(master, False)
-        one.spools["stdout"] = Spool(folder, os.dup(master), keep="stdout" not in unread)
-        return [slave]
+        one.spools["stdout"] = _spool(folder, os.dup(master), keep="stdout" not in unread)
+        return
     theirs, one.input = os.pipe()
-    ends = [theirs]
+    ends.append(theirs)
     os.set_blocking(one.input, False)
     for source in ("stdout", "stderr"):
         reading, writing = os.pipe()
         with contextlib.suppress(OSError):  # as many as the user may have: else it is slower
             fcntl.fcntl(reading, _SET_PIPE_SIZE, _SPLICED)
         ends.append(writing)
-        one.spools[source] = Spool(folder, reading, keep=source not in unread)
-    return ends
+        one.spools[source] = _spool(folder, reading, keep=source not in unread)
+
+
+def _spool(folder: Path, source: int, *, keep: bool) -> Spool:
+    try:
+        return Spool(folder, source, keep=keep)
+    except OSError:
+        os.close(source)
+        raise
 
 
 def _custody(one: Exec, request: messages.SandboxExec, now: float) -> tuple[list[int], custody.Note]:
@@ -453,6 +461,8 @@ def _refusal(exc: starting.Refused, request: Any) -> exception.Error:
     name = str(request["command"][0])[:200]
     if exc.number == errno.ESRCH:
         return exception.ConflictError("the sandbox has finished")
+    if exc.number in (errno.EMFILE, errno.ENFILE):
+        return exception.ResourceExhaustedError(f"the machine of this sandbox can start no more commands now: {exc}")
     if exc.number in _NOT_FOUND:
         where = request.get("workdir")
         return exception.InvalidError(

@@ -21,6 +21,9 @@ def failed(number, *args):
     print("held" if result < 0 else "ESCAPED", errno.errorcode.get(code))
 """
 
+NEEDS = {"a fork bomb ends at the limit": "the number of processes of containers is not limited"}
+"""Attempts that are not made where the platform says that the machine gives it no such wall: they would harm it."""
+
 ATTEMPTS = {
     "mount a file system": "failed(165, b'none', b'/mnt', b'tmpfs', 0, None)",
     "mount proc anew": "failed(165, b'proc', b'/mnt', b'proc', 0, None)",

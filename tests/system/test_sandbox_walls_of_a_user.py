@@ -15,9 +15,6 @@ import leftovers
 import ordinary
 from stage import Stage
 
-_UNLIMITED = {"a fork bomb ends at the limit": "the number of processes of containers is not limited"}
-"""Attempts that are held by what the machine may not give to its users; the platform says so."""
-
 
 @pytest.fixture(scope="module")
 def told(stage: Stage) -> Any:
@@ -38,6 +35,6 @@ def told(stage: Stage) -> Any:
 @pytest.mark.parametrize("who", ["root", "user"])
 def test_nobody_inside_gets_out_of_a_platform_of_an_ordinary_user(told, who):
     said = told["said"][who]
-    assert said.keys() == escapes.ATTEMPTS.keys()
-    gaps = {name for name, words in _UNLIMITED.items() if any(gap.startswith(words) for gap in told["gaps"])}
-    assert not {name: what for name, what in said.items() if name not in gaps and not escapes.held(what)}
+    assert said.keys() == escapes.ATTEMPTS.keys() - set(told["left_out"])
+    assert set(told["left_out"]) <= escapes.NEEDS.keys()
+    assert not {name: what for name, what in said.items() if not escapes.held(what)}

@@ -45,6 +45,12 @@ def lent(stage) -> dict[str, str]:
     return {gpu["gpu_id"]: gpu["held_by"] for gpu in node["gpus"]}
 
 
+def running(stage, app_id) -> set[str]:
+    """Containers of this app; that of the test before may still be on its way out."""
+    found = stage.json("container", "list", "--app-id", app_id)
+    return {one["container_id"] for one in found if one["start_time"] != "Pending"}
+
+
 def test_a_container_has_its_gpu_and_the_driver_and_nobody_else_has(stage):
     with app.run():
         assert h100.remote(0) == (
@@ -67,7 +73,7 @@ def test_idle_containers_give_their_gpus_to_who_waits(stage):
 def test_a_lent_gpu_stays_lent_while_the_server_is_killed(stage):
     with app.run():
         call = h100.spawn(12)
-        holder = until(lambda: lent(stage)["GPU-2"])
+        holder = until(lambda: running(stage, app.app_id) & {lent(stage)["GPU-2"]}).pop()
         stage.kill("server")
         second = other.spawn(0)
         until(lambda: stage.json("node", "list"), what="the worker is back")
@@ -115,7 +121,7 @@ def test_steps_of_images_see_the_gpus_that_they_ask_for_and_wait_for_them(stage)
 
     with app.run():
         call = h100.spawn(3)
-        until(lambda: lent(stage)["GPU-2"])
+        until(lambda: running(stage, app.app_id) & {lent(stage)["GPU-2"]})
         with building.run():
             assert copied.remote() == ("GPU-2 3", False)
         assert call.get(timeout=30)[0] == "GPU-2"

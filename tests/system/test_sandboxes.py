@@ -180,15 +180,16 @@ def test_the_death_of_their_starter_ends_sandboxes_and_commands_at_once_and_othe
 
 
 def _starter(stage: Stage) -> int:
-    """The process that starts what is started now: the last one. Those that it has forked have its words, too."""
+    """The process that starts what is started now: the youngest. Those that it has forked have its words, too."""
     own, found = os.fsencode(paths.run(stage.home) / "starters") + b"/", {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 line = (entry / "cmdline").read_bytes().split(b"\0")
                 if b"windlass.worker.sandboxes.starter" in line and any(word.startswith(own) for word in line):
-                    found[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    return max(pid for pid, parent in found.items() if parent not in found)
+                    words = (entry / "stat").read_text().rpartition(")")[2].split()
+                    found[int(entry.name)] = int(words[1]), int(words[19])  # its parent, and when it began
+    return max((began, pid) for pid, (parent, began) in found.items() if parent not in found)[1]
 
 
 def test_the_terminal_of_its_own_command_has_the_size_that_it_is_given(app):

@@ -81,7 +81,7 @@ def check_owner(root: Path) -> None:
     """Refuse a home that is there and somebody else's, unless they made it for us. Root may use any."""
     try:
         owner = root.stat().st_uid
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
         raise of_somebody_else(root) from None

@@ -25,26 +25,23 @@ def free(core: Core, worker: machines.Worker) -> list[decisions.Gpu]:
 
 def builds_for(core: Core, worker: machines.Worker) -> list[str]:
     """Ids of the builds that this machine may make. A step that needs GPUs is lent them now, if they are free."""
-    found = []
-    for build in core.world.builds.values():
-        if (wanted := build.recipe.get("gpus")) and not build.node:
-            devices = decisions.choose(free(core, worker), wanted)
-            if devices is not None:
-                build.gpus, build.node = devices, worker.node
-        if not wanted or build.node == worker.node:
-            found.append(build.id)
-    return found
+    _lend(core, worker)
+    return [b.id for b in core.world.builds.values() if not b.recipe.get("gpus") or b.node == worker.node]
 
 
 def lend(core: Core) -> list[str]:
     """Give builds that wait for GPUs those that are free; the machines where one got some."""
-    nodes = []
-    for node, worker in core.world.workers.items():
-        before = sum(build.node == node for build in core.world.builds.values())
-        builds_for(core, worker)
-        if sum(build.node == node for build in core.world.builds.values()) > before:
-            nodes.append(node)
-    return nodes
+    return [node for node, worker in core.world.workers.items() if _lend(core, worker)]
+
+
+def _lend(core: Core, worker: machines.Worker) -> bool:
+    lent = False
+    for build in core.world.builds.values():
+        if (wanted := build.recipe.get("gpus")) and not build.node:
+            devices = decisions.choose(free(core, worker), wanted)
+            if devices is not None:
+                build.gpus, build.node, lent = devices, worker.node, True
+    return lent
 
 
 def waiting(core: Core) -> list[decisions.Wanted]:

@@ -19,12 +19,12 @@ import socket
 import sys
 import time
 import weakref
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from windlass import exception
-from windlass.kit import clock, files, ids, tasks
+from windlass.kit import clock, descriptors, files, ids, tasks
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import images as image_messages
 from windlass.worker import cgroups, gpus, library, lookup, mounts, network, overlay, release, seccomp, spec, step
@@ -57,6 +57,7 @@ _Ground = tuple[cache.Record, list[Path], Path]
 """Of an image: its record, the layers of a container, and the library."""
 
 _PIDS = 4096
+_DEATH = 5.0  # seconds after which what is killed is no longer waited for
 _MIB = 1024 * 1024
 _TEMPLATE_CPU = 1.0  # its share at least: all forks wait for it, and the more of them have begun the less it would get
 OWNER = 1  # root of a container, as the node numbers it
@@ -204,7 +205,7 @@ class Containers:
                 else:
                     planned = _cell(walls) if runsc is None else self._inner_cell(walls, folder, runsc, plan)
                 first = await parts.starter.cell(name, planned)
-                held.enter_context(_killed(first))
+                await held.enter_async_context(_killed(first))
                 if not plan["block_network"]:
                     await parts.network.link(name, Path(f"/proc/{first}/ns/net"))
             doors = [str(door) for door in group.doors]
@@ -395,7 +396,7 @@ class Containers:
             walls = self._box(plan, image, folder=folder, shared=shared, limit=limit)
             group = held.enter_context(self._limited(plan, limit, name))
             first = await family.furnish(name, _cell(walls))
-            held.enter_context(_killed(first))
+            await held.enter_async_context(_killed(first))
             link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
             _, process = await asyncio.gather(link, family.fork(name, group.doors))
             return families.Cell(name, folder, first, process, net, group, held.pop_all())
@@ -661,20 +662,23 @@ def _cell(box: spec.Box) -> cell.Plan:
     }  # fmt: skip
 
 
-@contextlib.contextmanager
-def _killed(process: int) -> Iterator[None]:
-    """Let it live until the end of the block."""
-    known = os.pidfd_open(process)
+@contextlib.asynccontextmanager
+async def _killed(first: int) -> AsyncIterator[None]:
+    """Let the first process of a cell live until the end of the block, which waits until all that lived there is gone:
+    what it used, its control group before all, cannot be given back before."""
+    known = os.pidfd_open(first)
     try:
-        with release.on_end(lambda: _kill(known)):
+        async with release.on_end_async(lambda: _kill(known)):
             yield
     finally:
         os.close(known)
 
 
-def _kill(known: int) -> None:
+async def _kill(known: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(known, signal.SIGKILL)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(descriptors.ready(known), _DEATH)
 
 
 def _note(folder: folders.Folder, text: str) -> None:

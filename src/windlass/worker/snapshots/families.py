@@ -414,9 +414,10 @@ class Families:
             async with self._launcher.template(template_plan(plan, family.id), family) as ended:
                 family.listen()
                 launcher = self._launcher
-                self._tasks.start(self._fill(family, plan, launcher), f"cells of {family.id}")
+                cells = self._tasks.start(self._fill(family, plan, launcher), f"cells of {family.id}")
                 await asyncio.shield(ended)
                 family.close()
+                await cells  # they lie in the template's folder, which goes now
         except (exception.Error, OSError) as exc:
             _log.warning("template %s: %s", family.id, exc)
             _reject(family.reached, Cold(f"making it failed: {exc}"))

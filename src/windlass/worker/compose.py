@@ -10,7 +10,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from windlass import exception, paths
-from windlass.worker import cgroups, container, gpus, library, mounts, network, node, outside, seccomp, step
+from windlass.worker import (
+    cgroups,
+    container,
+    gpus,
+    library,
+    mounts,
+    network,
+    node,
+    outside,
+    seccomp,
+    site,
+    spec,
+    step,
+    upper,
+)
 from windlass.worker import folder as folders
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import build, configured, holds, relay, store
@@ -79,7 +93,7 @@ async def isolated(
         groups.retain(living)
         starter = await held.enter_async_context(starting.Starting(run, exits.path))
         offered = await held.enter_async_context(trying.Offer(place.inside, starter))
-        parts = container.Parts(
+        parts = site.Parts(
             root=place.inside, server=server, runtime=runtime, exits=exits, network=pool, cgroups=groups,
             mounts=trees, library=shared, steps=steps, memory=memory, builder=builder,
             store=images, families=templates, volumes=kept, buckets=alien, starter=starter, gpus=devices,
@@ -87,7 +101,7 @@ async def isolated(
         )  # fmt: skip
         exits.retain(living)
         isolated_runtime = container.Containers(parts, gaps=[*place.gaps, *_gaps()])
-        templates.serve(isolated_runtime, isolated_runtime.adopt_family)
+        templates.serve(isolated_runtime.forks, isolated_runtime.forks.adopt)
         yield isolated_runtime
 
 
@@ -102,7 +116,7 @@ def _reachable(home: Path) -> Path:
 
     Returns the folder of containers.
     """
-    os.chown(home, -1, container.OWNER)
+    os.chown(home, -1, spec.OWNER)
     home.chmod(home.stat().st_mode & 0o700 | 0o010)
     for name in ("containers", families.KIND, folders.STEPS, "layers", "mounts", "lib", "steps"):
         (home / name).mkdir(exist_ok=True)
@@ -118,5 +132,5 @@ def _names(place: node.Node) -> Path:
     lines = [f"nameserver {address}\n" for address in place.uplink.resolvers]
     (layer / "etc/resolv.conf").write_text("".join(lines))
     (layer / "etc/hosts").write_text(Path("/etc/hosts").read_text())
-    container.give(layer)
+    upper.give(layer)
     return layer

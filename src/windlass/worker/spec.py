@@ -17,7 +17,8 @@ SERVER = "/__windlass/run"
 PLAN = "/__windlass/plan.json"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-IDS = 65535  # ids of a container; its 0 is the node's 1
+IDS = 65535  # ids of a container
+OWNER = 1  # its root, as the node numbers it
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")
 _SHARED_MEMORY_LEAST = 64 * 1024 * 1024
 _OPEN_FILES = 65536
@@ -82,8 +83,8 @@ def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: floa
 def document(box: Box) -> dict[str, Any]:
     """The ``config.json`` of the bundle."""
     linux: dict[str, Any] = {
-        "uidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
-        "gidMappings": [{"containerID": 0, "hostID": 1, "size": IDS}],
+        "uidMappings": [{"containerID": 0, "hostID": OWNER, "size": IDS}],
+        "gidMappings": [{"containerID": 0, "hostID": OWNER, "size": IDS}],
         "namespaces": [{"type": kind} for kind in ("pid", "mount", "ipc", "uts", "user")],
         "maskedPaths": list(MASKED),
         "readonlyPaths": list(READ_ONLY),

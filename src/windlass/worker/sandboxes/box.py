@@ -10,7 +10,7 @@ from typing import NamedTuple, TypedDict
 from windlass import exception
 from windlass.wire.messages import containers
 from windlass.worker import folder as folders
-from windlass.worker import network, spec
+from windlass.worker import network, spec, upper
 from windlass.worker.images import cache, rooted, slim
 from windlass.worker.sandboxes import entering
 
@@ -112,28 +112,9 @@ def level_of(folder: folders.Folder) -> str:
 
 def fill(folder: folders.Folder, net: network.Network) -> None:
     """The folder, and what of the private layer is ours: names. Nothing of the platform is inside."""
-    folder.path.mkdir(mode=0o711, parents=True)
-    for path in (folder.bundle, folder.rootfs, folder.work):
-        path.mkdir()
-    upper, name = os.fspath(folder.upper), folder.container_id[:63]
-    for part in ("", "/etc"):
-        os.mkdir(upper + part)  # noqa: PTH102
-        _own(upper + part, 0o755)
-    hosts = f"{net.hosts}{net.address or '127.0.0.1'} {name}\n"
-    for part, text in {"/etc/resolv.conf": net.resolv_conf, "/etc/hostname": f"{name}\n", "/etc/hosts": hosts}.items():
-        descriptor = os.open(upper + part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
-        _own(upper + part, 0o644)
+    upper.begin(folder, [], {"/etc/resolv.conf": net.resolv_conf, **upper.names(folder.container_id, net)})
     os.mkfifo(folder.path / STDIN, 0o600)
     folder.log.touch(0o600)
-
-
-def _own(path: str, mode: int) -> None:
-    os.chown(path, OWNER, OWNER)
-    os.chmod(path, mode)  # noqa: PTH101
 
 
 def targets(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:

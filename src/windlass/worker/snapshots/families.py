@@ -55,7 +55,7 @@ class Cold(Exception):
 
 
 class Launcher(Protocol):
-    """Starts the container of a template (``container.Containers``)."""
+    """Starts the container of a template (``forks.Forks``)."""
 
     def template(
         self, plan: containers.ContainerPlan, family: Family

@@ -3,6 +3,7 @@
     containers ── node ── this machine ══ veth ══ a namespace with two servers
 
 Each server answers with the address that it saw: TCP on port 80, UDP on ports 53 and 443, TLS on ports 443 and 8443.
+On port 8000 HTTP is sent on to the gateway of all containers, which no container may reach.
 Only root can make one.
 """
 
@@ -109,6 +110,16 @@ def _tcp(port: int, context: ssl.SSLContext | None) -> None:
             threading.Thread(target=_answer, args=(server.accept()[0], context), daemon=True).start()
 
 
+def _redirects(port: int) -> None:
+    there = f"http://198.19.0.1:{port}/elsewhere"
+    with socket.create_server(("0.0.0.0", port)) as server:
+        while True:
+            s = server.accept()[0]
+            with contextlib.suppress(OSError), s:
+                s.recv(4000)
+                s.sendall(f"HTTP/1.1 307 x\r\nLocation: {there}\r\nContent-Length: 0\r\n\r\n".encode())
+
+
 def _udp(port: int) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
         s.setsockopt(socket.IPPROTO_IP, 8, 1)  # IP_PKTINFO: an answer leaves from the address that was asked
@@ -125,7 +136,7 @@ def main() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(Path(sys.argv[1]) / "cert.pem")
     for function, arguments in ((_tcp, (80, None)), (_tcp, (443, context)), (_tcp, (8443, context)),
-                                (_udp, (53,)), (_udp, (443,))):  # fmt: skip
+                                (_udp, (53,)), (_udp, (443,)), (_redirects, (8000,))):  # fmt: skip
         threading.Thread(target=function, args=arguments, daemon=True).start()
     print("ready", flush=True)
     sys.stdin.read()

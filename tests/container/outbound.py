@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fenced
+
 from windlass.worker import network, node
 
 SERVER, OTHER = sys.argv[2:4]
@@ -95,6 +97,7 @@ async def lists(place: node.Node) -> dict[str, Any]:
                 await asyncio.sleep(_GATHERED)
                 found["all"] = await tried(two, f"tls({server.format(443)}, 'other.test')", f"tcp({server.format(80)})")
     found.update(await again(place))
+    found["fenced"] = await fenced.attempts(place, SERVER, OTHER)
     return found
 
 

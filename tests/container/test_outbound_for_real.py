@@ -81,3 +81,18 @@ def test_lists_hold_while_no_worker_runs_and_for_the_next_one(found: dict[str, A
     assert reached(found["between"]) == [False, False], "without the relay nothing passes"
     assert reached(found["after"]) == [True, False]
     assert not found["left"], "the rules go with the container"
+
+
+def test_a_redirect_leads_the_program_of_a_members_bucket_nowhere_behind_the_machine(found: dict[str, Any]) -> None:
+    seen = found["fenced"]
+    assert seen["owner"], "the owner's follows it, so the attempt is a real one"
+    assert seen["member"] == 0 and seen["member outside"]
+    assert seen["alone"] == [True, False, False], "an endpoint that the setting allows, and nothing else"
+
+
+def test_what_the_setting_allows_of_loopback_is_all_that_is_passed_on_also_by_the_next_worker(
+    found: dict[str, Any],
+) -> None:
+    seen = found["fenced"]
+    assert seen["loopback"] == [True, False]
+    assert (seen["between"], seen["after"], seen["left over"]) == (False, True, [])

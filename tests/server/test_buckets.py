@@ -60,7 +60,8 @@ def test_only_the_plan_for_the_worker_holds_the_keys_and_the_runner_gets_none(pl
         info = await client.request("function.bind", function_id=base, overrides={"buckets": [mount]})
         await client.run(info["function_id"], [1])
         plan = worker.plans[0]
-        assert plan["buckets"] == [{**mount, "keys": {"AWS_ACCESS_KEY_ID": "the-key"}}]
+        notes = {"public": False, "alone": False}  # it is the owner's
+        assert plan["buckets"] == [{**mount, **notes, "keys": {"AWS_ACCESS_KEY_ID": "the-key"}}]
         assert plan["env"] == {} and "the-key" not in str(plan["runner"])
 
     play(scene)
@@ -109,13 +110,14 @@ def test_members_and_containers_mount_what_lies_outside_and_the_owner_what_they_
             return platform.core.world.functions[function].spec["buckets"][0]
 
         inside, outside, named = "http://127.0.0.1:9000", "https://s3.example.org", "http://nas.local:9000"
-        assert "public" not in await create(owner, inside)
+        assert (await create(owner, inside))["public"] is False
         for where in (inside, "http://169.254.169.254"):
             with pytest.raises(exception.PermissionDeniedError) as caught:
                 await create(mia, where)
             assert "WINDLASS_SERVER_BUCKET_ENDPOINTS" in caught.value.hint
         assert (await create(mia, outside))["public"], "the worker looks what the name means"
-        assert "public" not in await create(mia, named)
+        noted = await create(mia, named)
+        assert (noted["public"], noted["alone"]) == (False, True), "and the worker lets nothing else be reached"
         # Neither by other options of a function, nor by a new version of an app.
         base = await mia.app()
         with pytest.raises(exception.PermissionDeniedError):

@@ -8,7 +8,9 @@ import gc
 import json
 import os
 import resource
+import select
 import socket
+import termios
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ import pytest
 
 from windlass import exception
 from windlass.kit import clock, tasks
-from windlass.worker.sandboxes import custody, execs, starting
+from windlass.worker.sandboxes import custody, execs, service, starting
 
 NOTE = {"container_id": "sb-1", "sources": {"stdout": True}, "pty": False, "deadline": 0.0}
 
@@ -234,3 +236,97 @@ def test_a_command_for_which_there_are_too_few_descriptors_leaves_none_behind(tm
 def test_too_many_descriptors_are_the_machines_fault_and_not_the_commands():
     refused = starting.Refused("Too many open files", errno.EMFILE)
     assert isinstance(execs._refusal(refused, {"command": ["true"]}), exception.ResourceExhaustedError)
+
+
+def test_a_piece_of_input_that_is_sent_again_to_the_next_worker_is_not_written_again(kept, streams):
+    async def scene(all_of_them: execs.Execs) -> None:
+        given, _, file = streams
+        first = execs.Exec("sb-1")
+        first.input, first.spools["stdout"] = given, execs.Spool(os.dup(file), -1, keep=True)
+        await first.write(b"one ", 0)
+        await first.write(b"two ", 4)  # it is killed before anybody is answered
+        kept.says({"id": "names", "names": ["a"]})
+        kept.says(taken("a"), *streams)
+        all_of_them.take_over([kept.earlier])
+        one = all_of_them.find("a")
+        await one.write(b"two three", 4)
+        with pytest.raises(exception.InvalidError, match="continues at 13"):
+            await one.write(b"x", 14)
+        with open(f"/proc/self/fd/{streams[0]}", "rb", buffering=0) as pipe:
+            assert pipe.read(100) == b"one two three"
+        first.spools["stdout"].close()
+
+    play(scene)
+
+
+def test_what_nobody_noted_is_believed_of_who_writes(kept, streams):
+    async def scene(all_of_them: execs.Execs) -> None:
+        kept.says({"id": "names", "names": ["a"]})
+        kept.says(taken("a"), *streams)  # of a release that noted nothing
+        all_of_them.take_over([kept.earlier])
+        one = all_of_them.find("a")
+        await one.write(b"more", 1000)
+        assert one.fed.written == 1004
+
+    play(scene)
+
+
+def typed(terminal: int, size: int) -> bytes:
+    """The next bytes of it, which arrive a moment after they were written."""
+    found = b""
+    while len(found) < size:
+        assert select.select([terminal], [], [], 10)[0]
+        found += os.read(terminal, 100)
+    return found
+
+
+def test_the_end_of_a_terminals_input_is_typed_once_and_moves_nothing():
+    async def scene() -> None:
+        ours, theirs = os.openpty()
+        attributes = termios.tcgetattr(theirs)
+        attributes[3] &= ~(termios.ICANON | termios.ECHO)
+        termios.tcsetattr(theirs, termios.TCSANOW, attributes)
+        one, file = execs.Exec("sb-1"), os.memfd_create("stdout")
+        one.input = one.terminal = ours
+        one.spools["stdout"] = execs.Spool(file, -1, keep=True)
+        await one.write(b"a", 0)
+        for _ in range(2):
+            await one.end_input(1)  # again: nobody was answered
+        await one.write(b"b", 1)
+        assert typed(theirs, 3) == b"a\x04b"
+        again = execs.Exec("sb-1")  # the next worker
+        again.input, again.terminal, again.spools = one.input, one.terminal, one.spools
+        again.fed.take_over(file)
+        await again.end_input(1)
+        await again.write(b"bc", 1)
+        assert typed(theirs, 1) == b"c"
+        os.close(theirs)
+        await one.end_input(3)  # nobody reads any more
+        await one.write(b"x", 2)
+        os.close(ours)
+        os.close(file)
+
+    asyncio.run(asyncio.wait_for(scene(), 20))
+
+
+def test_the_input_of_a_sandboxs_own_command_goes_on_where_it_was(tmp_path):
+    class Home:
+        class folder:
+            path = tmp_path
+
+    async def scene() -> None:
+        os.mkfifo(tmp_path / "stdin")
+        reading = os.open(tmp_path / "stdin", os.O_RDONLY | os.O_NONBLOCK)
+        first = service._Input(Home())
+        await first.write(b"one ", 0)
+        await first.write(b"two ", 4)
+        after = service._Input(Home())
+        await after.write(b"two three", 4)
+        with pytest.raises(exception.InvalidError):
+            await after.write(b"x", 99)
+        for one in (first, after):
+            one.close()
+        assert os.read(reading, 100) == b"one two three"
+        os.close(reading)
+
+    asyncio.run(asyncio.wait_for(scene(), 20))

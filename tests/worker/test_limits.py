@@ -24,6 +24,13 @@ def test_a_list_never_opens_what_is_closed_to_all() -> None:
     assert not egress.closed("203.0.113.8", ["203.0.113.7"])
 
 
+def test_a_network_for_one_endpoint_reaches_that_and_nothing_else_be_it_closed_to_containers() -> None:
+    rules = limits.opened(5, {"endpoints": ["10.0.0.7 . 9000", "10.0.0.8 . 9000"]})
+    assert "ip daddr . tcp dport { 10.0.0.7 . 9000, 10.0.0.8 . 9000 }" in rules
+    assert rules.count("accept") == 1 and "limit5 goto refuse" in rules
+    assert "accept" not in limits.opened(5, {"endpoints": []})
+
+
 def test_all_that_a_plan_adds_goes_with_the_container() -> None:
     plan: limits.Plan = {"cidrs": ["203.0.113.0/24"], "domains": ["*"], "source": "198.18.0.5"}
     opened, closed = limits.opened(300, plan), limits.closed(300, plan)

@@ -17,7 +17,7 @@ def request(method: str, body: Any) -> Any:
     where = address.of_process()
     if where.socket:
         try:
-            return direct.request(where.socket, where.hello, method, body)
+            return direct.request(where.socket, where.hello, method, body, home=where.home)
         except exception.ThrottledError:
             pass
         except exception.Error:  # an answer; some, as TimeoutError, are OSErrors, too

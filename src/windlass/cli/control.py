@@ -37,13 +37,22 @@ def version() -> str:
 
 
 def ask_server(root: Path, method: str = "") -> dict[str, Any] | None:
-    """What the server answers to ``hello``, or to ``method`` after it; None where nobody listens."""
+    """What the server answers to ``hello``, or to ``method`` after it; None where nobody listens, or answers in time.
+
+    Raises:
+        Error: that is its answer.
+        PermissionDeniedError: somebody else listens there.
+    """
     path = str(paths.server_socket(root))
     hello: common.HelloRequest = {
         "role": "user", "protocol": PROTOCOL, "version": version(), "client_id": "control",
     }  # fmt: skip
     try:
-        return dict(direct.request(path, hello, method, {}, timeout=_ANSWER) if method else direct.greet(path, hello))
+        if not method:
+            return dict(direct.greet(path, hello, home=root))
+        return dict(direct.request(path, hello, method, {}, timeout=_ANSWER, home=root))
+    except exception.Error:  # an answer; some, as TimeoutError, are OSErrors, too
+        raise
     except OSError:
         return None
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,7 @@ def is_running(root: Path) -> bool:
 
 def check_owner(root: Path) -> None:
     """Refuse a home that is there and somebody else's, unless they made it for us. Root may use any."""
+    _check_stand_in(root)
     try:
         owner = root.stat().st_uid
     except (FileNotFoundError, NotADirectoryError):
@@ -87,6 +89,24 @@ def check_owner(root: Path) -> None:
         raise of_somebody_else(root) from None
     if os.geteuid() not in (0, owner) and not os.access(root, os.R_OK | os.W_OK | os.X_OK):
         raise of_somebody_else(root)
+
+
+def _check_stand_in(root: Path) -> None:
+    """Refuse a folder below /tmp that another user has made: they could tell us to end any process."""
+    from windlass import exception
+
+    run = paths.run(root)
+    if run == root / "run":
+        return
+    try:
+        found = run.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise exception.PermissionDeniedError(
+            f"the folder {run}, where what runs for {root} is noted, belongs to another user",
+            hint="Have that folder removed, or set WINDLASS_HOME to a shorter path, which needs no such folder.",
+        )
 
 
 def of_somebody_else(root: Path) -> exception.Error:

@@ -15,6 +15,7 @@ from windlass.kit import ids
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
     from typing import Any
 
     from windlass.client.remote import place
@@ -29,12 +30,13 @@ class Settings(Protocol):
 
 class Address(NamedTuple):
     """Where to connect and as whom. ``autostart``: may the platform be started from here? ``remote``: where it is on
-    another machine."""
+    another machine. ``home``: whose platform must answer, where the socket was not named by the user."""
 
     socket: str
     hello: common.HelloRequest
     autostart: bool
     remote: place.Place | None = None
+    home: Path | None = None
 
     @property
     def shown(self) -> str:
@@ -63,7 +65,8 @@ def of_process(settings: Settings = config.config) -> Address:
     show_token(hello, settings)
     if url := settings["server_url"]:
         return elsewhere(url, hello, settings)
-    return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
+    home = paths.home()
+    return Address(str(paths.server_socket(home)), hello, autostart=True, home=home)
 
 
 def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Address:

@@ -13,12 +13,13 @@ import contextlib
 import socket
 
 from windlass import wire
-from windlass.client import diary
+from windlass.client import diary, listener
 from windlass.wire import codec, status, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
     from typing import Any
 
     from windlass.wire.messages import common
@@ -26,26 +27,32 @@ if TYPE_CHECKING:
 _GREETED = 5.0  # seconds that a server may take to say who it is
 
 
-def greet(path: str, hello: common.HelloRequest) -> common.HelloReply:
-    """Who answers there.
+def greet(path: str, hello: common.HelloRequest, *, home: Path | None = None) -> common.HelloReply:
+    """Who answers there. ``home``: whose platform it must be.
 
     Raises:
         OSError: nobody does.
+        PermissionDeniedError: somebody else does.
     """
-    with _connection(path) as connection:
+    with _connection(path, home) as connection:
         return _greeted(connection, hello)
 
 
-def request(path: str, hello: common.HelloRequest, method: str, body: Any, *, timeout: float | None = None) -> Any:
+def request(
+    path: str, hello: common.HelloRequest, method: str, body: Any, *, timeout: float | None = None,
+    home: Path | None = None,
+) -> Any:  # fmt: skip
     """The answer's body. Without ``timeout`` it is waited for as long as the connection holds, as sessions do.
+    ``home``: whose platform it must be.
 
     Raises:
         OSError: nobody is there, or has gone before the answer came.
+        PermissionDeniedError: somebody else is there.
         VersionError: who answers is of a release that this one does not understand.
         Error: what was answered.
     """
     diary.note(diary.DEBUG, "asking %s", method)
-    with _connection(path) as connection:
+    with _connection(path, home) as connection:
         answer = _greeted(connection, hello)
         if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:
             raise versions.refused((answer["version"], answer["protocol"]), (hello["version"], wire.PROTOCOL))
@@ -80,12 +87,14 @@ class _Connection:
 
 
 @contextlib.contextmanager
-def _connection(path: str) -> Iterator[_Connection]:
+def _connection(path: str, home: Path | None) -> Iterator[_Connection]:
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets")
     with socket.socket(socket.AF_UNIX) as end:
         end.settimeout(_GREETED)
         end.connect(path)
+        if home is not None:
+            listener.check(end, path, home)
         yield _Connection(end)
 
 

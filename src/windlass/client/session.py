@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import windlass
 from windlass import config, exception, wire
-from windlass.client import address, diary, numbers, output
+from windlass.client import address, diary, listener, numbers, output
 from windlass.kit import tasks
 from windlass.wire import codec, peer, versions
 from windlass.wire.messages import common
@@ -177,7 +177,12 @@ class Session:
 
             return await keeper.connect(self._address.remote, self.tasks, lambda text: output.current().status(text))
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+        transport, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+        if self._address.home is not None:
+            with contextlib.ExitStack() as refused:
+                refused.callback(transport.abort)
+                listener.check(transport.get_extra_info("socket"), self._address.socket, self._address.home)
+                refused.pop_all()
         return link
 
     async def _greet(self, link: peer.Peer) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from windlass import exception, paths
 from windlass.kit import clock as clock_module
-from windlass.kit import ids, tasks, tracing
+from windlass.kit import ids, sockets, tasks, tracing
 from windlass.server import settings as settings_module
 from windlass.server.api import apps as _apps
 from windlass.server.api import billing as _billing
@@ -218,11 +218,11 @@ def _sockets(home: Path) -> list[tuple[Path, frozenset[str], int]]:
 
 @contextlib.asynccontextmanager
 async def _listen(path: Path, mode: int, entrance: door.Door) -> AsyncIterator[None]:
-    """Accept connections at ``path`` until the block is left. A socket that nobody listens on is replaced."""
+    """Accept connections at ``path`` until the block is left. A socket that is there is replaced, nothing else is."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if mode != 0o600:
         path.parent.chmod(0o755)  # whatever the umask: users of containers pass through
-    path.unlink(missing_ok=True)
+    sockets.vacate(path)
     before = os.umask(0o177)
     try:
         listener = await asyncio.get_running_loop().create_unix_server(entrance.connection, str(path), backlog=1024)
@@ -237,4 +237,4 @@ async def _listen(path: Path, mode: int, entrance: door.Door) -> AsyncIterator[N
         yield
     finally:
         listener.close()
-        path.unlink(missing_ok=True)
+        sockets.leave(path)

@@ -78,7 +78,7 @@ async def isolated(
             relays=relays, own=home / configured.FILE, mounted=kept.steps.mounted, devices=devices,
             held=images.held,
         )  # fmt: skip
-        alien = bucket_service.Buckets(place.view, relays)
+        alien = bucket_service.Buckets(place.view, relays, pool)
         await asyncio.to_thread(kept.layers.sweep)
         await asyncio.to_thread(kept.nfs.sweep)
         await steps.sweep()

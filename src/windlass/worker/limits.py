@@ -23,9 +23,12 @@ _TOLD = "limit rate 20/minute burst 10 packets log group {group} prefix {link}"
 
 
 class Plan(network.NetworkPlan, total=False):
-    """As the worker has it: ``source`` is an address of the uplink here. ``mark``: the number of its group."""
+    """As the worker has it: ``source`` is an address of the uplink here. ``mark``: the number of its group.
+    ``endpoints``: pairs of an address and a port, also closed ones, which are all that a program of the worker's may
+    reach from a network of its own; no container ever has them."""
 
     mark: int
+    endpoints: list[str]
 
 
 def opened(slot: int, plan: Plan) -> str:
@@ -72,10 +75,14 @@ def closed(slot: int, plan: Plan) -> str:
 
 
 def _listed(plan: Plan) -> bool:
-    return "cidrs" in plan or "domains" in plan
+    return "cidrs" in plan or "domains" in plan or "endpoints" in plan
 
 
 def _forward(link: str, plan: Plan, cidrs: list[str]) -> list[str]:
+    if "endpoints" in plan:
+        pairs = ", ".join(plan["endpoints"])
+        opened = [f'ip daddr . tcp dport {{ {pairs} }} oifname "{uplink.NAME}" accept'] if pairs else []
+        return ["jump resolvers", *opened, "goto refuse"]
     names = ["jump resolvers"] if plan.get("cidrs") or plan.get("domains") else []
     told = _TOLD.format(group=LOG_GROUP, link=link)
     return [*names, *_allowed(cidrs, f'oifname "{uplink.NAME}" accept'), told, "goto refuse"]

@@ -12,11 +12,13 @@ import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from windlass import exception
 from windlass.kit import files
 from windlass.worker import egress, linux, netlink
 
+T = TypeVar("T")
 _INDEX = 1000  # of the node's end of slot 0; lower ones are the node's own interfaces
 _LOOPBACK, _ETH0 = 1, 2
 _HARMLESS = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
@@ -75,11 +77,7 @@ class Maker:
         _apart(lambda: self._link(file, slot, namespace))
 
     def _link(self, file: Path, slot: int | None, namespace: Path) -> None:
-        descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            linux.setns(descriptor, linux.NEWNET)
-        finally:
-            os.close(descriptor)
+        _enter(namespace)
         self._furnish(slot)
         linux.bind("/proc/thread-self/ns/net", file)
 
@@ -104,6 +102,26 @@ class Maker:
         self._outside.do([netlink.up(outer), netlink.neighbour(outer, own, source=egress.GATEWAY)])
 
 
+def within(file: Path, work: Callable[[], T]) -> T:
+    """What ``work`` returns in the namespace that is kept in ``file``: a socket stays there."""
+    made: list[T] = []
+
+    def enter() -> None:
+        _enter(file)
+        made.append(work())
+
+    _apart(enter)
+    return made[0]
+
+
+def _enter(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        linux.setns(descriptor, linux.NEWNET)
+    finally:
+        os.close(descriptor)
+
+
 def _apart(work: Callable[[], None]) -> None:
     """In a thread that goes into another namespace and ends there: not everybody may go back."""
     failed: list[BaseException] = []
@@ -125,11 +143,7 @@ def _apart(work: Callable[[], None]) -> None:
 
 
 def _privately_inside(file: Path, own: str) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        linux.setns(descriptor, linux.NEWNET)
-    finally:
-        os.close(descriptor)
+    _enter(file)
     _use_ipv6("eth0")
     with netlink.Socket() as inside:
         inside.do([

@@ -36,6 +36,7 @@ _RETRY = 1.0  # seconds after a failed attempt to fill up
 _HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _PRIVATE_NAME = "i6pn.modal.local"  # as programs look their own address up
 _RESOLV_CONF = Path("/etc/resolv.conf")
+_PART = "+"  # in the name of an owner, after the container's
 
 
 class Network(NamedTuple):
@@ -156,8 +157,9 @@ class NetworkPool:
 
     def retain(self, living: Iterable[str]) -> None:
         """Give back the networks of all containers but ``living``."""
-        for container_id in self._owned.keys() - set(living):
-            self._give_back(container_id)
+        known = set(living)
+        for name in [name for name in self._owned if name.partition(_PART)[0] not in known]:
+            self._give_back(name)
 
     async def _take(self, container_id: str, *, block_network: bool) -> Path:
         if block_network or not self._size:
@@ -334,6 +336,11 @@ class NetworkPool:
 
     async def _run(self, function: Callable[[], None]) -> None:
         await asyncio.wrap_future(self._thread.submit(function))
+
+
+def of_part(container_id: str, number: int) -> str:
+    """The owner of a network that belongs to something that a container has, and goes with the container."""
+    return f"{container_id}{_PART}{number}"
 
 
 def _owner(file: Path) -> Path:

@@ -56,3 +56,14 @@ def test_an_address_that_is_none_or_may_be_read_as_another_is_refused(endpoint):
 def test_where_the_setting_says_none_there_are_no_buckets_for_others(endpoint):
     with pytest.raises(exception.PermissionDeniedError, match="may mount no buckets"):
         endpoints.is_public(endpoint, "none")
+
+
+def test_a_record_without_a_note_of_who_made_it_gives_what_anybody_may_have():
+    def noted(endpoint, allowed="", **notes):
+        return endpoints.noted({"endpoint": endpoint, **notes}, allowed)
+
+    assert noted("http://127.0.0.1:9000", public=False) == {"public": False, "alone": False}, "the owner's"
+    assert noted("http://127.0.0.1:9000") == {"public": True, "alone": False}, "so its container does not start"
+    assert noted("http://127.0.0.1:9000", "127.0.0.1") == {"public": False, "alone": True}
+    assert noted("https://s3.example.org") == {"public": True, "alone": False}
+    assert noted("https://s3.example.org", "none") == {"public": True, "alone": False}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
 
 from windlass import exception
+from windlass.worker import folder as folders
 from windlass.worker import programs
 from windlass.worker.buckets import service
 from windlass.worker.images import relay
@@ -36,6 +38,15 @@ def test_what_no_living_container_has_is_cleared_and_no_file_is_ever_removed(tmp
     for name in ("ta-dead-0", "ta-alive-0", "ta-stuck-0"):
         (root / name).mkdir(parents=True)
     (root / "ta-stuck-0" / "object").touch()  # as if it were still mounted
-    service.Buckets(tmp_path, relay.Relays(lambda family: None, needed=False)).retain(["ta-alive"])
+    service.Buckets(tmp_path, relay.Relays(lambda family: None, needed=False), None).retain(["ta-alive"])
     assert sorted(os.listdir(root)) == ["ta-alive-0", "ta-stuck-0"]
     assert (root / "ta-stuck-0" / "object").exists()
+
+
+def test_what_an_older_worker_noted_of_a_bucket_is_read(tmp_path):
+    folder = folders.Folder(tmp_path, "ta-1")
+    folder.path.mkdir(parents=True)
+    old = {"pid": 1, "started": 2, "endpoint": "http://127.0.0.1:9000"}
+    (folder.path / "buckets.json").write_text(json.dumps([old]))
+    [one] = service._kept(folder)
+    assert one["fence"] == {"name": "", "blocked": False, "places": [("127.0.0.1", 9000)]}

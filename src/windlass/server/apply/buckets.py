@@ -13,17 +13,23 @@ Core = core_module.Core
 
 def mounts(core: Core, wanted: list[messages.BucketMount]) -> list[messages.BucketPlan]:
     """With the keys, for a container that starts now."""
-    return [
-        {**one, "keys": secrets.environment_of(core, [one["secret"]] if one["secret"] else [])} for one in wanted
-    ]
+    plans: list[messages.BucketPlan] = []
+    for one in wanted:
+        keys = secrets.environment_of(core, [one["secret"]] if one["secret"] else [])
+        plans.append({**one, **endpoints.noted(one, core.settings.bucket_endpoints), "keys": keys})
+    return plans
 
 
 def bound(core: Core, wanted: list[messages.BucketMount], *, is_owner: bool) -> None:
-    """Note in each whether it must lead out. Raises ``PermissionDeniedError`` for what leads elsewhere by its words."""
+    """Note in each what may be reached for it. Raises ``PermissionDeniedError`` for what leads elsewhere by its
+    words."""
     for one in wanted:
-        one.pop("public", None)
-        if not is_owner and endpoints.is_public(one["endpoint"], core.settings.bucket_endpoints) and one["endpoint"]:
-            one["public"] = True
+        one.pop("alone", None)
+        if is_owner:
+            one["public"] = False  # said, not left out: without a word it is not known who asked
+        else:
+            notes = endpoints.notes(one["endpoint"], core.settings.bucket_endpoints)
+            one["public"], one["alone"] = notes["public"], notes["alone"]
 
 
 def check(core: Core, wanted: list[messages.BucketMount], taken: list[str]) -> None:

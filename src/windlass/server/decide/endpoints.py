@@ -1,8 +1,8 @@
 """Which endpoints of buckets others may name: this machine reaches them, and so what is behind its own fences.
 
 The owner of the platform's socket mounts what they like. A member's token, or a container's, gets addresses of the
-public internet alone, and what ``bucket_endpoints`` names. What a name means is looked at where it is mounted. Against
-mistakes and simple misuse: a public endpoint can redirect rclone to wherever it likes.
+public internet alone, and what ``bucket_endpoints`` names. The worker holds the mount to that by rules of its network,
+whatever a name means later and wherever a server redirects.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from urllib import parse
 
 from windlass import exception
 from windlass.kit import addresses
+from windlass.wire.messages import buckets as messages
 
 _NAME = re.compile(r"[a-z0-9._-]+\Z")
 _INSIDE = ("localhost", "local", "internal", "lan", "home", "corp", "intranet", "private")
@@ -42,6 +43,23 @@ def is_public(endpoint: str, allowed: str) -> bool:
     if not host or (address is None and _is_inside(host)) or (address is not None and not addresses.leads_out(address)):
         raise refusal(endpoint, host)
     return True
+
+
+def notes(endpoint: str, allowed: str) -> messages.Notes:
+    """What the worker must hold the mount of somebody to who is not the owner. Raises as ``is_public``."""
+    public = is_public(endpoint, allowed)
+    return {"public": public, "alone": not public}
+
+
+def noted(mount: messages.BucketMount, allowed: str) -> messages.Notes:
+    """What is noted in a function's record; where an older version noted nothing, what anybody may have. What nobody
+    may have keeps its container from starting, with what to do."""
+    if "public" in mount:
+        return {"public": mount["public"], "alone": mount.get("alone", False)}
+    try:
+        return notes(mount["endpoint"], allowed)
+    except exception.Error:
+        return {"public": True, "alone": False}
 
 
 def named(endpoint: str) -> str:

@@ -16,7 +16,7 @@ from aiohttp import http_exceptions, streams, web_protocol
 from aiohttp import web as http
 
 from windlass import exception
-from windlass.kit import tasks
+from windlass.kit import sockets, tasks
 from windlass.server.apply import core as core_module
 from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
@@ -305,7 +305,7 @@ class Secure:
 @contextlib.asynccontextmanager
 async def _runners(core: core_module.Core, table: exchanges.Table, folder: Path) -> AsyncIterator[None]:
     path = folder / web.SOCKET
-    path.unlink(missing_ok=True)
+    sockets.vacate(path)
     before = os.umask(0o177)
     try:
         listener = await asyncio.get_running_loop().create_unix_server(
@@ -318,4 +318,4 @@ async def _runners(core: core_module.Core, table: exchanges.Table, folder: Path)
         yield
     finally:
         listener.close()
-        path.unlink(missing_ok=True)
+        sockets.leave(path)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from aiohttp import web as http
 
 from windlass import exception
+from windlass.kit import sockets
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ async def serve(pages: Pages, socket: Path, address: str) -> AsyncIterator[list[
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(server.shutdown, 1.0)
         stack.callback((await _unix(server, socket)).close)
-        stack.callback(socket.unlink, missing_ok=True)
+        stack.callback(sockets.leave, socket)
         ports = []
         if address:
             listener = await _tcp(server, address)
@@ -66,7 +67,7 @@ async def serve(pages: Pages, socket: Path, address: str) -> AsyncIterator[list[
 
 
 async def _unix(server: http.Server, socket: Path) -> asyncio.AbstractServer:
-    socket.unlink(missing_ok=True)
+    sockets.vacate(socket)
     before = os.umask(0o177)
     try:
         return await asyncio.get_running_loop().create_unix_server(server, str(socket))

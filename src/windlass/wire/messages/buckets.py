@@ -4,13 +4,16 @@ from __future__ import annotations
 from typing import TypedDict
 
 
-class _Limits(TypedDict, total=False):
-    """``public``: noted by the server where somebody asks who may not have this machine reach what is behind it."""
+class Notes(TypedDict, total=False):
+    """Noted by the server. ``public``: somebody asks who may not have this machine reach what is behind it; False for
+    its owner, and missing in records of versions that did not note it. ``alone``: they may name this endpoint, and
+    nothing else is to be reached."""
 
     public: bool
+    alone: bool
 
 
-class BucketMount(_Limits):
+class BucketMount(Notes):
     """``endpoint`` "": S3 itself. ``prefix`` "": all of it, otherwise it ends with "/". ``secret``: its id, or "" for a
     bucket that everybody may see."""
 

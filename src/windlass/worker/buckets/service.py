@@ -5,8 +5,9 @@
     containers/<id>/buckets.json         the processes, for the next worker: they outlive this one, as containers do
     containers/<id>/bucket-<n>.log       what it complained of
 
-rclone lives in the node's network, not in the container's: it reaches what the machine reaches. What listens on the
-machine's loopback is passed on by relays, as for build steps.
+rclone lives in the node's network, not in the container's: it reaches what the machine reaches, unless somebody else
+than the owner named the bucket (``fence.py``). What listens on the machine's loopback is passed on by relays, as for
+build steps.
 """
 from __future__ import annotations
 
@@ -16,18 +17,17 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import TypedDict
-from urllib import parse
 
 from windlass import exception
-from windlass.kit import addresses, descriptors, tasks
+from windlass.kit import descriptors, tasks
 from windlass.wire.messages import buckets, containers
 from windlass.worker import folder as folders
-from windlass.worker import linux, programs, release, spec, userns
+from windlass.worker import linux, network, programs, release, spec, userns
+from windlass.worker.buckets import fence as fences
 from windlass.worker.buckets import rclone
 from windlass.worker.images import relay
 
@@ -42,19 +42,19 @@ _log = logging.getLogger(__name__)
 
 
 class _Process(TypedDict):
-    """``endpoint``: for the relay that it needs."""
+    """``fence``: what it stands behind, for the next worker."""
 
     pid: int
     started: int
-    endpoint: str
+    fence: fences.Fence
 
 
 class Buckets:
     """``view``: the node's own tree in memory (``pause.view``)."""
 
-    def __init__(self, view: Path, relays: relay.Relays) -> None:
+    def __init__(self, view: Path, relays: relay.Relays, pool: network.NetworkPool) -> None:
         self._root = view / "buckets"
-        self._relays = relays
+        self._fences = fences.Fences(pool, relays, _log.warning)
 
     def retain(self, living: Sequence[str]) -> None:
         """Unmount what belongs to no container."""
@@ -74,20 +74,20 @@ class Buckets:
             yield []
             return
         check()
-        for one in wanted:
-            if one.get("public"):
-                await _check_outside(one["endpoint"])
         processes: list[_Process] = []
         async with contextlib.AsyncExitStack() as held:
-            await self._reach(held, [one["endpoint"] for one in wanted])
-            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
+            lines: list[tuple[fences.Fence, list[str]]] = []
             for number, one in enumerate(wanted):
+                fence = fences.of(one, network.of_part(folder.container_id, number))
+                lines.append((fence, await held.enter_async_context(self._fences.up(fence, one))))
+            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
+            for number, (one, (fence, line)) in enumerate(zip(wanted, lines, strict=True)):
                 place = self._place(folder.container_id, number)
                 log = folder.path / f"bucket-{number}.log"
-                process = _started(one, place, log)
+                process = _started([*line, *rclone.mounting(one, place)], one, fence, log)
                 processes.append(process)
                 _keep(folder, processes)
-                await _mounted(one, place, process, log)
+                await _mounted(one, place, process, line=line, log=log)
             yield [
                 spec.Bind(self._root / f"{folder.container_id}-{number}", one["path"], writable=not one["read_only"])
                 for number, one in enumerate(wanted)
@@ -98,12 +98,10 @@ class Buckets:
         """Go on with those of a container of an earlier worker."""
         processes = _kept(folder)
         async with contextlib.AsyncExitStack() as held:
-            await self._reach(held, [one["endpoint"] for one in processes])
+            for one in processes:
+                await held.enter_async_context(self._fences.up(one["fence"], None))
             await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
             yield
-
-    async def _reach(self, held: contextlib.AsyncExitStack, endpoints: list[str]) -> None:
-        await held.enter_async_context(self._relays.open(relay.places(endpoints), lambda text: _log.warning(text)))
 
     async def _close(self, container_id: str, processes: list[_Process]) -> None:
         for place in self._places():
@@ -137,40 +135,22 @@ def check() -> None:
         )
 
 
-async def _check_outside(endpoint: str) -> None:
-    """Refuse a name that means an address behind this machine, of those who may not have it reached.
-
-    rclone looks the name up again: who changes its meaning between the two gets through, so what must be safe from
-    members belongs behind rules of its own.
-    """
-    parts = parse.urlsplit(endpoint)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)
-    except OSError:
-        return  # it is not reached at all, which is told where it is mounted
-    for *_, place in found:
-        address = addresses.read(str(place[0]))
-        if address is None or not addresses.leads_out(address):
-            raise exception.PermissionDeniedError(
-                f"the endpoint {endpoint[:80]!r} of a bucket leads to {place[0]}, which lies behind this machine",
-                hint="The platform's owner allows its name with WINDLASS_SERVER_BUCKET_ENDPOINTS in server.env.",
-            )
-
-
-def _started(plan: buckets.BucketPlan, place: Path, log: Path) -> _Process:
+def _started(line: Sequence[str], plan: buckets.BucketPlan, fence: fences.Fence, log: Path) -> _Process:
     """A child that outlives the worker. Its secrets are in its environment, which only its user can read."""
     with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as said:
         child = subprocess.Popen(
-            rclone.mounting(plan, place), env=rclone.environment(plan), cwd="/", stdin=subprocess.DEVNULL,
-            stdout=said, stderr=said, start_new_session=True,
+            line, env=rclone.environment(plan), cwd="/", stdin=subprocess.DEVNULL, stdout=said, stderr=said,
+            start_new_session=True,
         )  # fmt: skip
-    return {"pid": child.pid, "started": folders.start_time(child.pid), "endpoint": plan["endpoint"]}
+    return {"pid": child.pid, "started": folders.start_time(child.pid), "fence": fence}
 
 
-async def _mounted(plan: buckets.BucketPlan, place: Path, process: _Process, log: Path) -> None:
+async def _mounted(
+    plan: buckets.BucketPlan, place: Path, process: _Process, *, line: Sequence[str], log: Path
+) -> None:  # fmt: skip
     """Wait until it is there, and the bucket has answered."""
     async with tasks.Tasks(lambda name, exc: None) as both:
-        looking = both.start(_looked(plan), "listing of a bucket")
+        looking = both.start(_looked(plan, line), "listing of a bucket")
         deadline = asyncio.get_running_loop().time() + _START
         while not _is_mounted(place):
             late = asyncio.get_running_loop().time() > deadline
@@ -181,13 +161,13 @@ async def _mounted(plan: buckets.BucketPlan, place: Path, process: _Process, log
         await looking
 
 
-async def _looked(plan: buckets.BucketPlan) -> None:
+async def _looked(plan: buckets.BucketPlan, line: Sequence[str]) -> None:
     """Raise ``ExecutionError`` where it cannot be listed."""
     said: list[str] = []
     try:
         code = await userns.supervise(
-            rclone.listing(plan), env=rclone.environment(plan), timeout=_ANSWER,
-            log=lambda line: said.append(line) if len(said) < _LINES else None,
+            [*line, *rclone.listing(plan)], env=rclone.environment(plan), timeout=_ANSWER,
+            log=lambda text: said.append(text) if len(said) < _LINES else None,
         )  # fmt: skip
     except exception.TimeoutError:
         return  # a service that does not answer fails sooner: it is there, but large
@@ -250,7 +230,10 @@ def _keep(folder: folders.Folder, processes: list[_Process]) -> None:
 
 def _kept(folder: folders.Folder) -> list[_Process]:
     try:
-        found: list[_Process] = json.loads((folder.path / _FILE).read_text())
+        found = json.loads((folder.path / _FILE).read_text())
     except (FileNotFoundError, ValueError):
         return []
-    return found
+    for one in found:
+        if "endpoint" in one:  # an older version's, which had no fences
+            one["fence"] = fences.none(one.pop("endpoint"))
+    return list(found)

@@ -12,11 +12,12 @@ import ipaddress
 import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from windlass.kit import tasks
-from windlass.worker import splicing
+from windlass.worker import netns, splicing
 
 _PORTS = {"http": 80, "https": 443, "socks4": 1080, "socks5": 1080, "socks5h": 1080}
 _ADDRESS = re.compile(r"[A-Za-z0-9+.-]+://[^\s\"';,]+")
@@ -70,25 +71,27 @@ class Relays:
     def __init__(self, make: Callable[[int], socket.socket], *, needed: bool = True) -> None:
         self._make = make
         self._needed = needed
-        self._open: dict[Place, _Relay] = {}
+        self._open: dict[tuple[Place, Path | None], _Relay] = {}
 
     @contextlib.asynccontextmanager
-    async def open(self, wanted: Iterable[Place], log: Callable[[str], None]) -> AsyncIterator[None]:
-        """Inside the block ``wanted`` can be reached from the node. Where one cannot, ``log`` is told: it may not be
-        needed."""
+    async def open(
+        self, wanted: Iterable[Place], log: Callable[[str], None], *, inside: Path | None = None
+    ) -> AsyncIterator[None]:
+        """Inside the block ``wanted`` can be reached from the node, or from the network namespace ``inside``. Where one
+        cannot, ``log`` is told: it may not be needed."""
         async with contextlib.AsyncExitStack() as held:
-            for place in sorted(wanted) if self._needed else ():
+            for place in sorted(wanted) if self._needed or inside is not None else ():
                 try:
-                    await held.enter_async_context(self._one(place))
+                    await held.enter_async_context(self._one(place, inside))
                 except OSError as exc:
                     log(f"{place.host}:{place.port} of this machine cannot be passed on to this step: {exc}\n")
             yield
 
     @contextlib.asynccontextmanager
-    async def _one(self, place: Place) -> AsyncIterator[None]:
-        relay = self._open.get(place)
+    async def _one(self, place: Place, inside: Path | None) -> AsyncIterator[None]:
+        relay = self._open.get((place, inside))
         if relay is None:
-            relay = self._open[place] = _Relay(place, self._make)
+            relay = self._open[place, inside] = _Relay(place, self._make, inside)
         relay.users += 1
         try:
             await relay.opened()
@@ -96,15 +99,16 @@ class Relays:
         finally:
             relay.users -= 1
             if not relay.users:
-                del self._open[place]
+                del self._open[place, inside]
                 await relay.close()
 
 
 class _Relay:
     """One place: a listener in the node, and what goes through it."""
 
-    def __init__(self, place: Place, make: Callable[[int], socket.socket]) -> None:
+    def __init__(self, place: Place, make: Callable[[int], socket.socket], inside: Path | None) -> None:
         self._place = place
+        self._inside = inside
         self._make = make
         self._family = socket.AF_INET6 if ":" in place.host else socket.AF_INET
         self._server: asyncio.Server | None = None
@@ -115,7 +119,13 @@ class _Relay:
     async def opened(self) -> None:
         async with self._opening:
             if self._server is None:
-                self._server = await asyncio.start_server(self._serve, *self._place)
+                self._server = await asyncio.start_server(self._serve, sock=await asyncio.to_thread(self._listener))
+
+    def _listener(self) -> socket.socket:
+        def made() -> socket.socket:
+            return socket.create_server(tuple(self._place), family=self._family)
+
+        return made() if self._inside is None else netns.within(self._inside, made)
 
     async def close(self) -> None:
         if self._server is not None:

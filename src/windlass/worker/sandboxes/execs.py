@@ -25,19 +25,21 @@ from typing import Any, Protocol
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker.sandboxes import box, custody, entering, starting
+from windlass.worker.sandboxes import box, custody, entering, progress, starting
 
 _log = logging.getLogger(__name__)
 KEPT = 600.0  # seconds that the output of a finished command can be read
 _UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
 _BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader may ask again
 _ROUND = _UNREAD + _BEHIND  # size of the file, which is written around and around; behind it stands how often
+_FED = _ROUND + 8  # and then, in the first stream's file, how much of the input was written
 _PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
 _SOON = 0.01
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
 _MOST_KEPT = 4096  # finished ones of all sandboxes whose output waits for readers
 _SET_PIPE_SIZE = 1031
+_END = b"\x04"  # typed at a terminal
 _TIMED_OUT, _NOT_FOUND = -1, (2, 20)
 
 
@@ -186,9 +188,7 @@ class Exec:
         self.forgotten = asyncio.Event()
         self.feeding = asyncio.Lock()
         self.input: int | None = None
-        self.written = 0
-        self.taken_over = False
-        """Nobody here knows how much was written: whoever writes next does."""
+        self.fed = progress.Progress(_FED)
         self.terminal: int | None = None
         self.stop: Callable[[], None] = lambda: None
         """Kills it, once it is under way."""
@@ -209,32 +209,41 @@ class Exec:
 
     async def write(self, data: bytes, offset: int) -> None:
         """Write what is new of ``data``; waits while the command does not read."""
-        if self.taken_over:
-            self.written, self.taken_over = offset, False
-        if offset > self.written:
-            raise exception.InvalidError(f"input continues at {self.written}, not at {offset}")
-        data = data[self.written - offset :]
-        while data and self.input is not None and not self.ended.is_set():
+        left = self.fed.missing(data, offset)
+        if left is None:
+            raise exception.InvalidError(f"input continues at {self.fed.written}, not at {offset}")
+        while left and (count := await self._put(left)):
+            self.fed.wrote(count, self._note)
+            left = left[count:]
+
+    @property
+    def _note(self) -> int:
+        """The file in which is noted what was written; -1 where all output is over and was empty."""
+        return next(iter(self.spools.values())).file
+
+    async def _put(self, data: bytes) -> int:
+        """How much of it was written; 0 where nobody will ever read."""
+        while self.input is not None and not self.ended.is_set():
             try:
-                count = os.write(self.input, data)
+                return os.write(self.input, data)
             except BlockingIOError:
                 await self._writable()
-            except OSError:  # nobody will ever read
-                return
-            else:
-                data, self.written = data[count:], self.written + count
+            except OSError:
+                break
+        return 0
 
     async def _writable(self) -> None:
         assert self.input is not None
         with contextlib.suppress(asyncio.TimeoutError):  # a command that has ended reads no more
             await asyncio.wait_for(descriptors.ready(self.input, writing=True), _GRACE)
 
-    async def end_input(self) -> None:
+    async def end_input(self, offset: int) -> None:
+        """After ``offset`` bytes. A terminal is told, and goes on."""
         if self.input is None:
             return
         if self.terminal is not None:
-            await self.write(b"\x04", self.written)
-            self.written -= 1
+            if self.fed.ends(offset, self._note):
+                await self._put(_END)
             return
         os.close(self.input)
         self.input = None
@@ -349,10 +358,10 @@ class Execs:
         one = Exec(kept.note["container_id"])
         one.input = kept.input if kept.input >= 0 else None
         one.terminal = one.input if kept.note["pty"] else None
-        one.taken_over = True
         ends = zip(kept.outputs[::2], kept.outputs[1::2], strict=True)
         for (source, keep), (pipe, file) in zip(kept.note["sources"].items(), ends, strict=True):
             one.spools[source] = Spool(file, pipe, keep=keep)
+        one.fed.take_over(one._note)
         self._known[kept.name] = one
         acts = (earlier.kill, earlier.forget, earlier.end_input)
         one.stop, one.drop, one.shut = (functools.partial(act, kept.name) for act in acts)

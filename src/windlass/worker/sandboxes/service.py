@@ -14,7 +14,7 @@ from windlass.wire.messages import sandboxes as messages
 from windlass.wire.messages import workers
 from windlass.worker.images import build, cache
 from windlass.worker.runtime import base
-from windlass.worker.sandboxes import box, execs, files, overlaid, probing, snapshots, starting, visiting
+from windlass.worker.sandboxes import box, execs, files, overlaid, probing, progress, snapshots, starting, visiting
 
 _LONGEST_WAIT = 60.0
 _WATCH_STEP = 1.0
@@ -131,7 +131,7 @@ class Service:
             if incoming.attachments:
                 await one.write(incoming.attachments[0], request.get("offset", 0))
             if request.get("eof"):
-                await one.end_input()
+                await one.end_input(request.get("offset", one.fed.written))
         incoming.reply({})
 
     async def _exec_kill(self, incoming: peers.Incoming) -> None:
@@ -280,28 +280,31 @@ class _Input:
     def __init__(self, home: box.Home) -> None:
         self._path = home.folder.path / box.STDIN
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._note = os.open(f"{self._path}.fed", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self.lock = asyncio.Lock()
         self.over = False
-        self._written = 0
+        self._fed = progress.Progress()
+        self._fed.take_over(self._note)
 
     async def write(self, data: bytes, offset: int) -> None:
         if self.over:
             raise exception.ConflictError("the input of this sandbox has been closed")
-        if offset > self._written and self._written:
-            raise exception.InvalidError(f"input continues at {self._written}, not at {offset}")
-        self._written = max(self._written, offset)  # a new worker believes what it is told
-        data = data[self._written - offset :]
-        while data:
+        left = self._fed.missing(data, offset)
+        if left is None:
+            raise exception.InvalidError(f"input continues at {self._fed.written}, not at {offset}")
+        while left:
             try:
-                count = os.write(self._descriptor, data)
+                count = os.write(self._descriptor, left)
             except BlockingIOError:
                 await descriptors.ready(self._descriptor, writing=True)
                 continue
             except BrokenPipeError:
                 raise exception.ConflictError("nobody reads the input of this sandbox any more") from None
-            data, self._written = data[count:], self._written + count
+            self._fed.wrote(count, self._note)
+            left = left[count:]
 
     def close(self) -> None:
         if not self.over:
             self.over = True
             os.close(self._descriptor)
+            os.close(self._note)

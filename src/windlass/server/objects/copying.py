@@ -58,8 +58,8 @@ def opened(process: int, body: messages.VolumeCopy) -> BinaryIO:
 def copy(source: BinaryIO, target: BinaryIO, size: int, copying: Copying, threads: concurrent.futures.Executor) -> str:
     """Copy ``size`` bytes; their digest, "" where there are fewer, or nobody waits for it any more.
 
-    ``threads`` share pieces. What is hashed is what is written, while the processor has it near. The kernel could copy by
-    itself (``copy_file_range``), but half as fast: it moves single pages, and what it moved would be read again.
+    ``threads`` share pieces. What is hashed is what is written, while the processor has it near. The kernel could copy
+    by itself (``copy_file_range``), but half as fast: it moves single pages, and what it moved would be read again.
     """
     given = target if _shared(source, target, size) else source
     starts = range(0, size, digests.PIECE)

@@ -71,6 +71,11 @@ def test_misuse_of_a_queue_is_an_invalid_error(wrong) -> None:
         wrong(windlass.Queue.from_name("q"))
 
 
+def test_a_dict_is_not_iterated_by_asking_for_keys_that_are_numbers() -> None:
+    with pytest.raises(TypeError, match="not iterable"):
+        list(windlass.Dict.from_name("d"))  # type: ignore[call-overload]
+
+
 def test_values_go_in_as_few_steps_as_partitions_and_messages_allow() -> None:
     assert line._pieces([]) == []
     assert [len(piece) for piece in line._pieces([b"x"] * 12_000)] == [5000, 5000, 2000]

@@ -51,6 +51,8 @@ def test_options_of_a_mount_stack_and_do_not_mix_with_the_older_form():
     assert vol._sub_path is None and vol._read_only is None
     with pytest.raises(exception.InvalidError, match="leads out"):
         vol.with_mount_options(sub_path="a/../../b")
+    with pytest.raises(exception.InvalidError, match="3 is no path"):
+        vol.with_mount_options(sub_path=3)  # type: ignore[arg-type]
     with pytest.raises(exception.InvalidError):
         vol.read_only().with_mount_options(sub_path="x")
     with pytest.raises(exception.InvalidError):
@@ -77,6 +79,8 @@ def test_a_batch_refuses_what_is_no_file_and_what_leads_out():
             batch.put_file(io.BytesIO(), remote)
     with pytest.raises(exception.InvalidError):
         batch.put_file(5, "x")  # type: ignore[arg-type]
+    with pytest.raises(exception.InvalidError, match="not text"):
+        batch.put_file(io.StringIO("text"), "x")  # type: ignore[arg-type]
 
 
 def test_entries_compare_by_what_they_say():

@@ -222,6 +222,8 @@ class Dict(collection.Collection):
         """Whether there is an entry ``key``."""
         return self._has(payload.key(key))
 
+    __iter__ = None  # else Python would ask for the keys 0, 1, …; keys() goes through them
+
     @faces.opened
     def put(self, key: Any, value: Any, *, skip_if_exists: bool = False) -> Any:
         """Write an entry. Returns whether it was written.

@@ -314,11 +314,16 @@ class Queue(collection.Collection):
     async def _get(
         self, count: int, block: bool, timeout: float | None, partition: str, form: Callable[[Iterable[Any]], Any]
     ) -> Callable[[], Any]:
+        import queue
+
         from windlass.client import line
 
         wait = _wait(block, timeout)
         body = {"id": await self._ready(), "partition": partition, "count": count, "wait": wait != 0}
-        return line.Taken(await line.get(body, wait), lambda data: form(self._values(data)))
+        got = await line.get(body, wait)
+        if got is None and block:
+            raise queue.Empty
+        return line.Taken(got, lambda data: form(self._values(data)))
 
 
 def _first(values: Iterable[Any]) -> Any:

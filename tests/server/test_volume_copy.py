@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 from concurrent import futures
@@ -61,15 +62,18 @@ def test_an_open_file_becomes_an_upload_of_its_digest_wherever_its_reader_stands
     play(scene)
 
 
-def test_where_the_kernel_does_not_copy_between_two_files_the_server_does(play, file, monkeypatch):
-    def refused(*arguments) -> int:
-        raise OSError(errno.EXDEV, "Invalid cross-device link")
+def test_where_the_file_system_shares_bytes_between_files_they_are_only_hashed(play, file, monkeypatch):
+    def cloned(target: int, request: int, source: int) -> int:  # this machine's cannot
+        os.pwrite(target, os.pread(source, SIZE, 0), 0)
+        return 0
 
     async def scene(platform):
-        monkeypatch.setattr(os, "copy_file_range", refused)
-        whole = os.pread(file.fileno(), SIZE, 0)
-        assert await copied(await platform.client(), asked(file)) == (SIZE, digest(whole))
+        client, whole = await platform.client(), os.pread(file.fileno(), SIZE, 0)
+        monkeypatch.setattr(fcntl, "ioctl", cloned)
+        assert await copied(client, asked(file)) == (SIZE, digest(whole))
         assert kept(platform, digest(whole)) == whole
+        assert await copied(client, asked(file, size=5)) == (5, digest(whole[:5]))  # it grew since it was looked at
+        assert kept(platform, digest(whole[:5])) == whole[:5]
 
     play(scene)
 
@@ -112,12 +116,14 @@ def test_a_copy_that_nobody_waits_for_ends_and_leaves_no_file(play, file):
 
 
 def test_where_one_piece_fails_the_others_are_not_copied(file, tmp_path, monkeypatch):
-    def full(source, target, size, at, to) -> int:
-        if to == 0:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return os.pwrite(target, os.pread(source, size, at), to)
+    written = os.pwrite
 
-    monkeypatch.setattr(os, "copy_file_range", full)
+    def full(target, data, at) -> int:
+        if at == 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return written(target, data, at)
+
+    monkeypatch.setattr(os, "pwrite", full)
     how_far = copying.Copying()
     with (
         futures.ThreadPoolExecutor(1) as threads,  # which copies one lane after the other

@@ -89,6 +89,9 @@ def test_waiting_gets_end_in_time_and_a_full_queue_says_so(stage):
     with windlass.Queue.ephemeral() as q:
         with pytest.raises(queue.Empty):
             q.get(timeout=0.1)
+        for look in (q.get, lambda timeout: q.get_many(3, timeout=timeout)):
+            with pytest.raises(queue.Empty):
+                look(timeout=0)
         assert q.get(block=False) is None and q.get_many(3, block=False) == []
         q.put_many(range(5000))
         with pytest.raises(queue.Full):

@@ -71,7 +71,9 @@ def test_the_command_line_stores_lists_and_deletes_without_showing_values(stage,
     (tmp_path / "wrong.json").write_text(f'{{"A": 1, "{value}": }}')
     stage.cli("secret", "update", "test-cli", "--from-dotenv", str(tmp_path / "env"), check=0)
     windlass.Secret.from_name("test-cli", required_keys=["A", "B", "C"]).hydrate()
-    for wrong in ([], ["A"], ["=x"], ["--from-json", str(tmp_path / "wrong.json")], ["--from-dotenv", "/none"]):
+    for wrong in (
+        [], ["A"], ["=x"], ["A B=1"], ["--from-json", str(tmp_path / "wrong.json")], ["--from-dotenv", "/none"],
+    ):  # fmt: skip
         ran = stage.cli("secret", "create", "test-other", *wrong, check=2)
         assert value not in ran.text
     (tmp_path / "right.json").write_text('{"D": "1"}')

@@ -119,6 +119,10 @@ def _variables(keyvalues: tuple[str, ...], from_dotenv: Path | None, from_json: 
     for key, value in found.items():
         if not isinstance(value, str):
             raise click.UsageError(f"The value of {key!r} must be a string, not {type(value).__name__}.")
+    try:
+        _secret().from_dict(found)
+    except exception.InvalidError as exc:
+        raise click.UsageError(f"{exc}.") from None
     return found
 
 

@@ -17,7 +17,7 @@ async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None 
     """Path, kind, time and size of what lies at ``path``. Raises ``FileNotFoundError``."""
     if path.endswith("*"):
         raise exception.InvalidError(
-            f"the path {path!r} ends in a wildcard, which is not supported", hint="Use recursive=True for all below."
+            f"the path {path!r} ends in a wildcard, which is not supported", hint="Name the folder itself."
         )
     body: messages.VolumeRead = {"volume_id": volume_id, "recursive": recursive}
     if at is not None:

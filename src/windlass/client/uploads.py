@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -48,6 +49,8 @@ class Upload:
         source: Path | BinaryIO
         if isinstance(local_file, (str, os.PathLike)):
             source = Path(local_file)
+        elif isinstance(local_file, io.TextIOBase):
+            raise exception.InvalidError("put_file() takes bytes, not text", hint='Open the file with mode "rb".')
         elif hasattr(local_file, "read"):
             source = local_file
         else:

@@ -29,7 +29,7 @@ def method(identity: str, verb: str) -> str:
 
 def inside(path: str | os.PathLike[str]) -> str:
     """A path in a volume, without what it may begin and end with. Raises ``InvalidError`` for one that leads out."""
-    text = os.fspath(path)
+    text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or "\0" in text:
         raise exception.InvalidError(f"{path!r} is no path")
     parts = PurePosixPath(text).parts

@@ -39,6 +39,23 @@ def test_a_snapshot_holds_what_was_written_and_not_what_was_removed(app, shared)
     copy.terminate()
 
 
+def test_local_files_are_in_snapshots_and_forks_as_the_sandbox_changed_them(app, tmp_path):
+    for name in ("changed", "removed", "kept"):
+        (tmp_path / name).write_text("ours\n")
+    sandbox = windlass.Sandbox.create(app=app, image=windlass.Image.debian_slim().add_local_dir(tmp_path, "/repo"))
+    sandbox.exec("sh", "-c", "cd /repo; echo new > changed; rm removed; echo new > made").wait()
+    look = ("sh", "-c", "cd /repo; grep '' *")
+    [fork] = sandbox.fork()
+    image = sandbox.snapshot_filesystem()
+    images = (image, windlass.Image.from_id(image.object_id))
+    of_image, of_id = (windlass.Sandbox.create(app=app, image=one) for one in images)
+    sandbox.terminate()
+    of_fork = of_image.fork()[0]  # what was fitted once is found again
+    for copy in (fork, of_image, of_id, of_fork):
+        assert copy.exec(*look).stdout.read() == "changed:new\nkept:ours\nmade:new\n"
+        copy.terminate()
+
+
 def test_a_snapshot_is_an_image_like_any_other(app, shared, stage, program):
     shared.exec("sh", "-c", "echo for functions > /note").wait()
     image = shared.snapshot_filesystem()

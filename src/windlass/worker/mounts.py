@@ -38,7 +38,7 @@ class Mounts:
 
     async def tree(self, digest: str) -> Path:
         """The folder with the files of manifest ``digest``; made now if it is not here yet."""
-        target = self._root / "mounts" / _hex(digest)
+        target = place(self._root, digest)
         if not target.exists():
             async with self._locks.setdefault(digest, asyncio.Lock()):
                 if not target.exists():
@@ -98,6 +98,11 @@ class Mounts:
         if self._owner:
             os.chown(path, _OWNER, _OWNER)
         path.chmod(mode)
+
+
+def place(root: Path, digest: str) -> Path:
+    """Where the files of manifest ``digest`` are, once somebody needed them."""
+    return root / "mounts" / _hex(digest)
 
 
 def check(path: str) -> tuple[str, ...]:

@@ -302,7 +302,7 @@ class SnapshotRequest(TypedDict, total=False):
 
 
 class SnapshotReply(TypedDict):
-    """``mounts``: what lay over the image as in ``FunctionSpec``; a folder's snapshot has none."""
+    """``mounts``: none; what local files lay over the image is in the snapshot."""
 
     image_id: str
     python: str
@@ -317,9 +317,11 @@ class _SnapshotPlan(TypedDict):
 
 
 class SnapshotPlan(_SnapshotPlan, total=False):
-    """What the worker is asked for: the layer ``image_id``, on ``parent`` unless ``path`` names a folder.
-    ``memory``: the sandbox's memory beside it; the sandbox ends with that."""
+    """What the worker is asked for: the layer ``image_id``, on ``parent`` unless ``path`` names a folder. ``mounts``:
+    digests of the local files between the two. ``memory``: the sandbox's memory beside it; the sandbox ends with
+    that."""
 
+    mounts: list[str]
     memory: bool
 
 

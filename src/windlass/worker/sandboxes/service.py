@@ -210,14 +210,16 @@ class Service:
     async def _snapshot(self, incoming: peers.Incoming) -> None:
         request: messages.SnapshotPlan = incoming.body
         home = self._runtime.sandbox(request["sandbox_id"])
-        layers = cache.Layers(self._runtime.store.home)
+        store, parent = self._runtime.store, request["parent"]
         await self._runtime.settle(home)
-        with self._runtime.store.held.of(request["parent"]):
-            async with contextlib.AsyncExitStack() as held:
-                memory = await held.enter_async_context(self._memory(home)) if request.get("memory") else None
-                record = await snapshots.publish(
-                    home, layers, request["image_id"], parent=request["parent"], path=request["path"], memory=memory
-                )
+        async with contextlib.AsyncExitStack() as held:
+            mounts = request.get("mounts", [])
+            below = await held.enter_async_context(snapshots.ground(store.home, store.held, parent, mounts))
+            memory = await held.enter_async_context(self._memory(home)) if request.get("memory") else None
+            record = await snapshots.publish(
+                home, cache.Layers(store.home), request["image_id"], parent=parent, below=below,
+                path=request["path"], memory=memory,
+            )  # fmt: skip
         incoming.reply({"meta": build._meta(record)})
 
     @contextlib.asynccontextmanager

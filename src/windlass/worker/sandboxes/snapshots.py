@@ -1,5 +1,8 @@
 """A layer of what is in a sandbox just now: of all that it changed, or of one folder.
 
+What was changed lies above the image and the local files that were mounted over it. So below the layer of a snapshot
+each mount becomes a layer, too: shared by all snapshots of sandboxes of that image, its files linked.
+
 The tree is copied by descriptors, folder by folder, while the sandbox runs: what is replaced by a link meanwhile is not
 followed. Files share their blocks with the original where the file system can do that.
 """
@@ -8,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import stat
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from windlass import exception
-from windlass.worker.images import cache, rooted
+from windlass.worker import mounts as trees
+from windlass.worker.images import cache, holds, rooted, stack
 from windlass.worker.sandboxes import box, memories
 
 _OURS = ("etc/resolv.conf", "etc/hostname", "etc/hosts")
@@ -23,11 +29,39 @@ _DEPTH = 500
 _ATTRIBUTES = "user."
 
 
+@contextlib.asynccontextmanager
+async def ground(root: Path, held: holds.Holds, parent: str, mounts: Sequence[str]) -> AsyncIterator[list[str]]:
+    """The layers that a sandbox stands on, bottom first: of its image ``parent``, and one for each of its ``mounts``,
+    made where it is missing. They stay until the block is left."""
+    layers = cache.Layers(root)
+    below = {_name(parent, digest): trees.place(root, digest) for digest in mounts}
+    with held.of(parent, *below):
+        found = layers.read(parent)["layers"]
+        files = [layers.files(layer) for layer in found]
+        for name, tree in below.items():
+            if layers.shared(name) is None:
+                await _mounted(layers, name, files, tree)
+        yield [*found, *below]
+
+
+def _name(parent: str, digest: str) -> str:
+    """Of the layer of a mount: it is fitted to its image, so it belongs to both."""
+    return cache.SHARED + hashlib.sha256(f"mount {digest} on {parent}".encode()).hexdigest()
+
+
+async def _mounted(layers: cache.Layers, name: str, files: Sequence[Path], tree: Path) -> None:
+    async with layers.draft() as draft:
+        await asyncio.to_thread(stack.graft, files, tree, draft.tree())
+        record: cache.Shared = {"opaque": False}
+        await layers.publish(name, draft, record)
+
+
 async def publish(
-    home: box.Home, layers: cache.Layers, image_id: str, *, parent: str, path: str, memory: Path | None = None
-) -> cache.Record:
-    """Make the layer ``image_id``: of the folder ``path``, or on ``parent`` of all that was changed. ``memory``: a
-    folder that is kept beside it."""
+    home: box.Home, layers: cache.Layers, image_id: str, *, parent: str, below: Sequence[str], path: str,
+    memory: Path | None = None,
+) -> cache.Record:  # fmt: skip
+    """Make the layer ``image_id``: of the folder ``path``, or of all that was changed, on the layers ``below`` and with
+    the settings of the image ``parent``. ``memory``: a folder that is kept beside it."""
     async with layers.draft() as draft:
         if memory is not None:
             memories.keep(memory, draft.folder)
@@ -37,8 +71,7 @@ async def publish(
                 "layers": [image_id], "env": {}, "workdir": "", "entrypoint": [], "python": "", "size": 0,
             }  # fmt: skip
         else:
-            below = layers.read(parent)
-            record = {**below, "layers": [*below["layers"], image_id]}
+            record = {**layers.read(parent), "layers": [*below, image_id]}
         return await layers.publish(image_id, draft, record)
 
 

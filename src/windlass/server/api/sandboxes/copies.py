@@ -34,7 +34,8 @@ async def _snapshot(core: Core, body: messages.SnapshotRequest, incoming: peer.I
     assert one is not None
     path, image_id, parent = body.get("path", ""), ids.new("im"), one.spec["image_id"]
     plan: messages.SnapshotPlan = {
-        "sandbox_id": container_id, "path": path, "image_id": image_id, "parent": parent
+        "sandbox_id": container_id, "path": path, "image_id": image_id, "parent": parent,
+        "mounts": [] if path else one.spec["mounts"],
     }  # fmt: skip
     taken = where.peer.request("sandbox.snapshot", plan)
     reply = await asyncio.wait_for(taken, body.get("seconds", waiting.LONGEST))
@@ -49,7 +50,7 @@ async def _snapshot(core: Core, body: messages.SnapshotRequest, incoming: peer.I
     sandboxes.add_snapshot(core.db, image_id, None if ttl is None else now + ttl)
     where.images.add(image_id)
     await waiting.committed(core)
-    return {"image_id": image_id, "python": meta["python"], "mounts": [] if path else one.spec["mounts"]}
+    return {"image_id": image_id, "python": meta["python"], "mounts": []}
 
 
 def snapshot_recipe(core: Core, one: state.Sandbox, *what: str) -> Any:
@@ -73,7 +74,7 @@ async def _fork(core: Core, body: messages.SandboxFork, incoming: peer.Incoming)
         one = core.world.sandboxes.get(body["sandbox_id"])
         if one is None:
             raise exception.ConflictError(f"sandbox {body['sandbox_id']} has finished")
-        spec: messages.SandboxSpec = {**one.spec, "image_id": made["image_id"], "mounts": made["mounts"]}
+        spec: messages.SandboxSpec = {**one.spec, "image_id": made["image_id"], "mounts": []}
         fresh = [identity for identity in wanted if sandboxes.by_id(core.db, identity) is None]
         actions.check_room(core, one.app, len(fresh))  # all of them or none
         core.turn.begin()

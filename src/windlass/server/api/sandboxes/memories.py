@@ -39,13 +39,14 @@ async def _keep(core: Core, body: messages.MemoryKeep) -> messages.MemoryInfo:
     assert one is not None
     image_id, parent, now = ids.new("im"), one.spec["image_id"], core.clock.now()
     plan: messages.SnapshotPlan = {
-        "sandbox_id": container_id, "path": "", "image_id": image_id, "parent": parent, "memory": True
+        "sandbox_id": container_id, "path": "", "image_id": image_id, "parent": parent,
+        "mounts": one.spec["mounts"], "memory": True,
     }  # fmt: skip
     taken = where.peer.request("sandbox.snapshot", plan)
     reply = await asyncio.wait_for(taken, min(body.get("seconds", _LONGEST), _LONGEST))
     expires_at = one.spec.get("memory_expires", now + decisions.MEMORY_KEPT)
     spec: messages.SandboxSpec = {
-        **one.spec, "image_id": image_id, "restore": True, "memory_expires": expires_at
+        **one.spec, "image_id": image_id, "mounts": [], "restore": True, "memory_expires": expires_at
     }  # fmt: skip
     row = sandboxes.Memory(body["snapshot_id"], image_id, one.app.id, one.name, dict(one.tags), spec, now, expires_at)
     core.turn.begin()

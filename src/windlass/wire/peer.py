@@ -234,11 +234,14 @@ class Peer(asyncio.Protocol):
         if self._transport is None:
             return
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._flush_later()
         self._out.extend(codec.pack(header, attachments, self._encode))
 
     def forget(self, exchange: int) -> None:
         self._incoming.pop(exchange, None)
+
+    def _flush_later(self) -> None:
+        self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         out, self._out = self._out, []

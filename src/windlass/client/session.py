@@ -17,7 +17,7 @@ import windlass
 from windlass import config, exception, wire
 from windlass.client import address, diary, numbers, output
 from windlass.kit import tasks
-from windlass.wire import codec, peer, versions
+from windlass.wire import buffered, codec, peer, versions
 from windlass.wire.messages import common
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ class Session:
 
             return await keeper.connect(self._address.remote, self.tasks, lambda text: output.current().status(text))
         loop = asyncio.get_running_loop()
-        _, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+        _, link = await loop.create_unix_connection(_Beside, self._address.socket)
         return link
 
     async def _greet(self, link: peer.Peer) -> None:
@@ -194,6 +194,10 @@ class Session:
         self._started = True
         output.current().status("Starting the local platform")
         await asyncio.get_running_loop().run_in_executor(None, start_platform)
+
+
+class _Beside(peer.Peer, buffered.Buffered):
+    """The end of a connection to the platform of this machine."""
 
 
 class Patience:

@@ -92,7 +92,3 @@ class Link(peer.Peer):
             super()._flush_later()
         else:
             _gathered.append(self)
-
-    def flush(self) -> None:
-        """Hand what was sent to the transport now, so that ``writable`` knows of it."""
-        self._flush()

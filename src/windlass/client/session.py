@@ -85,8 +85,13 @@ class Session:
 
     async def link(self) -> peer.Peer:
         """The connection, made if need be."""
+        return self.at_hand or await self.connect()
+
+    @property
+    def at_hand(self) -> peer.Peer | None:
+        """The connection, if there is one now."""
         link = self._peer
-        return link if link is not None and link.connected else await self.connect()
+        return link if link is not None and link.connected else None
 
     def post(self, coro: Coroutine[Any, Any, object], name: str) -> None:
         """Run something beside the user's calls, without waiting for it."""

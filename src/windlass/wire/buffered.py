@@ -1,5 +1,5 @@
-"""Reading into a buffer that stays: otherwise asyncio asks for a new one of 256 KiB for each read, however little comes,
-and the memory allocator gets and gives that back by system calls and page faults. (uvloop has a buffer of its own.)
+"""Reading into a buffer that stays: asyncio's transports make a new one of 256 KiB for each read, however little comes,
+which the memory allocator gets and gives back by system calls and page faults. (uvloop has a buffer of its own.)
 """
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
 
 
 def _known(core: Core, call_id: str) -> work.Call | None:
-    """The call if it is there already. Raises an error if another one has the same inputs' ids: made up, or by chance."""
+    """The call if it is there already. Raises an error if the inputs of another one have the same ids."""
     part = work.call_part(call_id)
     call, taken = core.world.calls.get(part), True
     if call is None:

@@ -8,7 +8,7 @@ from windlass.client import object as objects
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
     from typing import Any, Generic, ParamSpec, TypeVar
 
     from windlass import about, autoscaler, options
@@ -165,7 +165,7 @@ class Function(_Base[P, R, O]):
     # -- calling it -----------------------------------------------------------------------------------
 
     @faces.opened
-    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], R]]:
+    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Awaitable[Callable[[], R]]:
         """Run it in a container and return what it returns, or raise what it raises.
 
         Raises:
@@ -174,7 +174,7 @@ class Function(_Base[P, R, O]):
         from windlass.client import invoke
 
         self._expect(generator=False)
-        return invoke.remote(self, invoke.pack(args, kwargs))
+        return invoke.Remote(self, invoke.pack(args, kwargs))
 
     @faces.stream
     def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Callable[[], Any], None]:

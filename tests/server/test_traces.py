@@ -162,7 +162,7 @@ def test_a_client_has_spans_of_its_own_and_belongs_to_those_of_its_program(tmp_p
 
     async def call() -> object:
         try:
-            return (await invoke.remote(function, pickle.dumps(((1,), {}))))()
+            return (await invoke.Remote(function, pickle.dumps(((1,), {}))))()
         finally:
             await session.current().close()
 

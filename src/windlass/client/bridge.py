@@ -6,7 +6,7 @@
 
 ``run`` blocks a thread, ``hop`` is awaited from any event loop; ``faces`` makes public methods of both. Context
 variables of the caller are seen by the coroutine. An interrupt in the waiting thread (Ctrl-C, or the runner
-cancelling an input) cancels the coroutine.
+cancelling an input) cancels the coroutine. What is asked often is a ``Prompt``: callbacks instead of a coroutine.
 
 No import of asyncio, typing or threading here: containers import this module even if they never call out.
 """
@@ -26,7 +26,7 @@ from windlass import exception
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
     from typing import Any, TypeVar
 
     R = TypeVar("R")
@@ -42,11 +42,14 @@ class Door:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = weakref.ref(loop)  # a user's loop may go; whoever waits for a call keeps it
-        self._waiting: deque[Callable[[], object]] = deque()
+        self._waiting: deque[Callable[[], Callable[[], object] | None]] = deque()
         self._knocked = False
 
-    def call(self, what: Callable[[], object]) -> None:
-        """``what`` must not raise. Raises ``RuntimeError`` where the loop is closed."""
+    def call(self, what: Callable[[], Callable[[], object] | None]) -> None:
+        """``what`` must not raise. It may return something to be called when all that waits here has been called.
+
+        Raises ``RuntimeError`` where the loop is closed.
+        """
         self._waiting.append(what)
         if not self._knocked:
             self._knock()
@@ -59,10 +62,14 @@ class Door:
 
     def _answer(self) -> None:
         self._knocked = False  # first: who finds it set has put his call where it is seen below
+        then: dict[Callable[[], object], None] = {}
         try:
             for _ in range(len(self._waiting)):
-                self._waiting.popleft()()
+                if (more := self._waiting.popleft()()) is not None:
+                    then[more] = None
         finally:
+            for last in then:
+                last()
             if self._waiting and not self._knocked:  # Ctrl-C in the midst of it
                 self._knock()
 
@@ -157,10 +164,37 @@ def _forked() -> None:
 # -- handing a coroutine over ---------------------------------------------------------------------------
 
 
-class _Outcome:
-    """A coroutine on the library's loop and where its result goes."""
+class Prompt:
+    """Something to be asked that needs no task on the library's loop as long as all goes well.
 
-    __slots__ = ("_context", "_coro", "_done", "_given_up", "_library", "_started", "_task", "error", "value")
+    All but ``__init__`` is called on the loop.
+    """
+
+    def begin(self, outcome: Outcome) -> Callable[[], object] | None:
+        """Ask. Later, and once: ``outcome.settle``, or ``outcome.go_on`` with a coroutine for what is left to do.
+
+        Returned: what brings out what was asked, together with what others ask in this turn.
+        """
+        raise NotImplementedError
+
+    def cancel(self) -> None:
+        """Nobody waits any more. Called before it has settled, at most once; it settles now."""
+        raise NotImplementedError
+
+    async def patiently(self) -> Any:
+        """The same as a coroutine."""
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.patiently().__await__()
+
+
+class Outcome:
+    """A coroutine, or a ``Prompt``, on the library's loop, and where its result goes."""
+
+    __slots__ = (
+        "_context", "_coro", "_done", "_given_up", "_library", "_over", "_started", "_task", "error", "value",
+    )  # fmt: skip
 
     def __init__(self, library: Library, coro: Awaitable[Any], done: Callable[[], object]) -> None:
         self._library = library
@@ -169,13 +203,27 @@ class _Outcome:
         self._context = contextvars.copy_context()
         self._started = False
         self._given_up = False
+        self._over = False
         self._task: asyncio.Task[None] | None = None
         self.value: Any = None
         self.error: BaseException | None = None
         library.door.call(self._begin)
 
-    def _begin(self) -> None:
-        self._context.run(self._start)
+    def _begin(self) -> Callable[[], object] | None:
+        if not isinstance(self._coro, Prompt):
+            self._context.run(self._start)
+            return None
+        self._started = True
+        try:
+            return self._context.run(self._coro.begin, self)
+        except BaseException as exc:  # noqa: BLE001 - every error belongs to the caller
+            self.settle(None, exc)
+            return None
+
+    def go_on(self, coro: Coroutine[Any, Any, Any]) -> None:
+        """A prompt could not do it by itself."""
+        self._coro, self._started = coro, False
+        self._library.loop.call_soon(self._start, context=self._context)
 
     def _start(self) -> None:
         # Owner of this task is the thread or loop that waits for the outcome; it cancels it when it leaves.
@@ -184,9 +232,15 @@ class _Outcome:
     async def _settle(self) -> None:
         self._started = True
         try:
-            self.value = await self._coro
+            value = await self._coro
         except BaseException as exc:  # noqa: BLE001 - every error belongs to the caller, also KeyboardInterrupt
-            self.error = exc
+            self.settle(None, exc)
+        else:
+            self.settle(value)
+
+    def settle(self, value: Any, error: BaseException | None = None) -> None:
+        """The one and only end."""
+        self.value, self.error, self._over = value, error, True
         if self._given_up:  # ``asyncio.wait_for`` may have swallowed that, before Python 3.12
             self._drop()
         self._done()
@@ -196,12 +250,16 @@ class _Outcome:
         self._library.loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
-        if not self._started:  # cancelling a task before its first step would skip ``_settle`` altogether
+        if self._over:
+            self._drop()
+        elif not self._started:  # cancelling a task before its first step would skip ``_settle`` altogether
             self._library.loop.call_soon(self._cancel)
+        elif isinstance(self._coro, Prompt):
+            self._given_up = True
+            self._coro.cancel()
         elif self._task is not None:
             self._given_up = True
-            if not self._task.cancel():
-                self._drop()
+            self._task.cancel()
 
     def _drop(self) -> None:
         """There is a result that nobody waits for any more; some want to know that."""
@@ -222,7 +280,7 @@ EXIT_PATIENCE = 1.0
 """Seconds that the end of Python waits for what still runs."""
 
 
-def wait(coro: Awaitable[object]) -> _Outcome:
+def wait(coro: Awaitable[object]) -> Outcome:
     home = _open(coro)
     if _thread.get_ident() == home.ident:
         _dispose(coro)
@@ -231,7 +289,7 @@ def wait(coro: Awaitable[object]) -> _Outcome:
         )
     lock = _thread.allocate_lock()
     lock.acquire()
-    outcome = _Outcome(home, coro, lock.release)
+    outcome = Outcome(home, coro, lock.release)
     try:
         lock.acquire()
     except BaseException:
@@ -271,7 +329,7 @@ async def hop(coro: Awaitable[R]) -> R:
         except RuntimeError:  # the user's loop was closed meanwhile: nobody waits
             pass
 
-    outcome = _Outcome(home, coro, done)
+    outcome = Outcome(home, coro, done)
     try:
         await future
     except asyncio.CancelledError:
@@ -289,7 +347,7 @@ def start(coro: Coroutine[Any, Any, object]) -> None:
     if home.closed:
         _dispose(coro)
     else:
-        _Outcome(home, coro, lambda: None)
+        Outcome(home, coro, lambda: None)
 
 
 def _open(coro: Awaitable[object]) -> Library:

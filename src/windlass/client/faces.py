@@ -19,7 +19,7 @@ from windlass.client import bridge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
     from contextlib import AbstractAsyncContextManager
     from types import TracebackType
     from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
@@ -196,7 +196,7 @@ class opened(_Typed3[S, P, R], _Descriptor):
 
     if TYPE_CHECKING:
 
-        def __init__(self, function: Callable[Concatenate[S, P], Coroutine[Any, Any, Callable[[], R]]]) -> None: ...
+        def __init__(self, function: Callable[Concatenate[S, P], Awaitable[Callable[[], R]]]) -> None: ...
 
         @overload
         def __get__(self, obj: None, owner: type[S]) -> BoundOpened[Concatenate[S, P], R]: ...
@@ -205,7 +205,7 @@ class opened(_Typed3[S, P, R], _Descriptor):
         def __get__(self, obj: Any, owner: Any) -> Any: ...
 
 
-def opened_function(function: Callable[P, Coroutine[Any, Any, Callable[[], R]]]) -> BoundOpened[P, R]:
+def opened_function(function: Callable[P, Awaitable[Callable[[], R]]]) -> BoundOpened[P, R]:
     """``opened`` for what is no method."""
     return BoundOpened(function)
 

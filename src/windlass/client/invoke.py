@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, here, outputs, session, tracing
+from windlass.client import blobs, bridge, here, outputs, session, tracing
 from windlass.kit import ids
-from windlass.wire import codec, payload
-from windlass.wire.messages import calls
+from windlass.wire import codec, payload, peer
+from windlass.wire.messages import calls, common
 
 if TYPE_CHECKING:
     from windlass.function import Function
@@ -39,13 +39,19 @@ async def describe(
         function_id = await function._ready()
         function._expect(generator=kind == "gen")
     attachments: list[codec.Bytes] = []
-    item: calls.InputItem = {"index": 0, "payload": await blobs.pack(home, data, attachments)}
+    where = await blobs.pack(home, data, attachments)
+    return _described(function, function_id, kind, where, span), attachments
+
+
+def _described(
+    function: Function[..., Any, Any], function_id: str, kind: str, where: common.Payload, span: tracing.Call | None
+) -> calls.CallCreate:
     create: calls.CallCreate = {
         "call_id": ids.new("fc"),
         "function_id": function_id,
         "kind": kind,
         "parent_input_id": here.input_id.get(),
-        "inputs": [item],
+        "inputs": [{"index": 0, "payload": where}],
         "closed": True,
     }
     if function._method:
@@ -54,24 +60,86 @@ async def describe(
         create["traceparent"] = span.text
     elif ambient := tracing.ambient():
         create["traceparent"] = ambient
-    return create, attachments
+    return create
 
 
-async def remote(function: Function[..., Any, Any], data: bytes) -> Callable[[], Any]:
-    """Run one input and wait for its output."""
-    home = session.current()
-    span = tracing.begin(f"{function._tag}.remote")
-    create, attachments = await describe(home, function, "remote", data, span)
-    try:
-        arrived = await outputs.first(home, create, attachments)
-        if span is not None:
-            span.end("" if arrived.output["status"] == "success" else arrived.output["status"])
+class Remote(bridge.Prompt):
+    """Run one input and wait for its output. ``data``: its pickled arguments."""
+
+    _outcome: bridge.Outcome | None = None
+    _link: peer.Peer
+    _exchange: int
+    _create: calls.CallCreate
+
+    def __init__(self, function: Function[..., Any, Any], data: bytes) -> None:
+        self._function = function
+        self._data = data
+
+    def begin(self, outcome: bridge.Outcome) -> Callable[[], object] | None:
+        self._home = home = session.current()
+        function, data, link = self._function, self._data, home.at_hand
+        function_id = function._known_id
+        if link is None or function_id is None or len(data) > payload.INLINE_LIMIT:
+            outcome.go_on(self.patiently())
+            return None
+        self._span = span = tracing.begin(f"{function._tag}.remote")
+        self._create = _described(function, function_id, "remote", {"at": 0, "size": len(data)}, span)
+        self._exchange = link.begin(codec.STREAM, "call.run", self._create, [data], self)
+        self._outcome, self._link = outcome, link
+        return link.flush
+
+    def item(self, reply: peer.Reply) -> None:
+        outcome = self._outcome
+        if outcome is None or not reply.body["outputs"]:
+            return
+        self._outcome = None
+        if not reply.body["done"]:
+            self._link.leave(self._exchange)
+        output = reply.body["outputs"][0]
+        arrived = outputs.at_hand(output, reply.attachments)
+        if arrived is None:
+            outcome.go_on(self._watched(outputs.unpack(self._home, output, reply.attachments)))
+        else:
+            outcome.settle(self._opener(arrived))
+
+    def over(self, reply: peer.Reply, error: exception.Error | None) -> None:
+        outcome, self._outcome = self._outcome, None
+        if outcome is None:
+            return
+        if error is None or isinstance(error, outputs.TROUBLE):
+            outcome.go_on(self._watched(outputs.first_again(self._home, self._create, [self._data])))
+        else:
+            outcome.settle(None, error)
+
+    def cancel(self) -> None:
+        outcome, self._outcome = self._outcome, None
+        assert outcome is not None
+        self._link.leave(self._exchange)
+        self._give_up()
+        outcome.settle(None, asyncio.CancelledError())
+
+    async def patiently(self) -> Callable[[], Any]:
+        self._home = home = session.current()
+        self._span = tracing.begin(f"{self._function._tag}.remote")
+        self._create, attachments = await describe(home, self._function, "remote", self._data, self._span)
+        return await self._watched(outputs.first(home, self._create, attachments))
+
+    async def _watched(self, arriving: Coroutine[Any, Any, outputs.Arrived]) -> Callable[[], Any]:
+        try:
+            return self._opener(await arriving)
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _opener(self, arrived: outputs.Arrived) -> Callable[[], Any]:
+        if self._span is not None:
+            self._span.end("" if arrived.output["status"] == "success" else arrived.output["status"])
         return arrived.open
-    except asyncio.CancelledError:
-        running = None if function._app is None else function._app._running
+
+    def _give_up(self) -> None:
+        running = None if self._function._app is None else self._function._app._running
         if running is None or not running.detached:  # in a detached app a call outlives whoever made it
-            home.post_request("call.cancel", {"call_id": create["call_id"]})
-        raise
+            self._home.post_request("call.cancel", {"call_id": self._create["call_id"]})
 
 
 async def spawn(function: Function[..., Any, Any], data: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from windlass import exception
 from windlass.client import blobs, failure, session, unpickle
 from windlass.wire import codec
-from windlass.wire.messages import calls
+from windlass.wire.messages import calls, common
 
 
 class Arrived(NamedTuple):
@@ -29,6 +29,9 @@ class Arrived(NamedTuple):
             return self.open()
         return failure.rebuild(self.output, self.data)
 
+
+TROUBLE = (exception.ServiceError, exception.ThrottledError)
+"""Of the connection, or because it came too fast: asking again helps."""
 
 _GOOD = frozenset({"success", "item"})
 
@@ -74,8 +77,16 @@ async def first(home: session.Session, create: calls.CallCreate, attachments: li
             async for reply in replies:
                 for output in reply.body["outputs"]:
                     return await unpack(home, output, reply.attachments)
-    except (exception.ServiceError, exception.ThrottledError):
-        await home.request("call.create", create, attachments)
+    except TROUBLE:
+        pass
+    return await first_again(home, create, attachments)
+
+
+async def first_again(
+    home: session.Session, create: calls.CallCreate, attachments: list[codec.Bytes]
+) -> Arrived:
+    """The same when nobody knows whether it was created."""
+    await home.request("call.create", create, attachments)
     query: calls.OutputQuery = {"call_id": create["call_id"], "after": 0}
     async with contextlib.aclosing(follow(home, query)) as batches:
         async for batch, received in batches:
@@ -94,7 +105,19 @@ def _advance(query: calls.OutputQuery, batch: calls.OutputBatch) -> None:
 
 async def unpack(home: session.Session, output: calls.Output, attachments: list[bytes]) -> Arrived:
     """Fetch the bytes of an output."""
-    value = output.get("value")
-    if value is None:
-        value = (output.get("failure") or {}).get("error")
+    value = _payload(output)
     return Arrived(output, None if value is None else await blobs.unpack(home, value, attachments))
+
+
+def _payload(output: calls.Output) -> common.Payload | None:
+    value = output.get("value")
+    return (output.get("failure") or {}).get("error") if value is None else value
+
+
+def at_hand(output: calls.Output, attachments: list[bytes]) -> Arrived | None:
+    """An output whose bytes, if it has any, came with it."""
+    value = _payload(output)
+    if value is None:
+        return Arrived(output, None)
+    at = value.get("at")
+    return None if at is None else Arrived(output, attachments[at])

@@ -17,7 +17,7 @@ import windlass
 from windlass import config, exception, wire
 from windlass.client import address, diary, listener, numbers, output
 from windlass.kit import tasks
-from windlass.wire import codec, peer, versions
+from windlass.wire import buffered, codec, peer, versions
 from windlass.wire.messages import common
 
 if TYPE_CHECKING:
@@ -85,8 +85,13 @@ class Session:
 
     async def link(self) -> peer.Peer:
         """The connection, made if need be."""
+        return self.at_hand or await self.connect()
+
+    @property
+    def at_hand(self) -> peer.Peer | None:
+        """The connection, if there is one now."""
         link = self._peer
-        return link if link is not None and link.connected else await self.connect()
+        return link if link is not None and link.connected else None
 
     def post(self, coro: Coroutine[Any, Any, object], name: str) -> None:
         """Run something beside the user's calls, without waiting for it."""
@@ -177,7 +182,7 @@ class Session:
 
             return await keeper.connect(self._address.remote, self.tasks, lambda text: output.current().status(text))
         loop = asyncio.get_running_loop()
-        transport, link = await loop.create_unix_connection(peer.Peer, self._address.socket)
+        transport, link = await loop.create_unix_connection(_Beside, self._address.socket)
         if self._address.home is not None:
             with contextlib.ExitStack() as refused:
                 refused.callback(transport.abort)
@@ -199,6 +204,10 @@ class Session:
         self._started = True
         output.current().status("Starting the local platform")
         await asyncio.get_running_loop().run_in_executor(None, start_platform)
+
+
+class _Beside(peer.Peer, buffered.Buffered):
+    """The end of a connection to the platform of this machine."""
 
 
 class Patience:

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         ) -> None: ...  # fmt: skip
         def wait(self, done: Callable[[], object], deadline: float = float("inf")) -> bool: ...
 
-_READ = 256 * 1024
+_READ = 120 * 1024  # malloc has so much in its heap: larger ones the system maps and unmaps, for each read
 _PATIENCE = 10.0  # seconds for the server to answer hello
 _DELAY_LEAST, _DELAY_MOST = 0.02, 1.0  # seconds between attempts to connect
 _REFUSALS = (

@@ -19,7 +19,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 from windlass import exception
 from windlass.wire import codec, status
@@ -35,6 +35,9 @@ _FORCED, _USUAL = 32, socket.SO_SNDBUF  # SO_SNDBUFFORCE, for which one must be 
 class Reply(NamedTuple):
     body: Any
     attachments: list[bytes]
+
+
+_NOTHING = Reply(None, [])
 
 
 class Incoming:
@@ -85,18 +88,54 @@ class Incoming:
             self.on_cancel()
 
 
+class Asking(Protocol):
+    """Whoever began an exchange here. Both are called as soon as something arrives, and must not raise."""
+
+    def item(self, reply: Reply) -> None:
+        """One of a stream."""
+
+    def over(self, reply: Reply, error: exception.Error | None) -> None:
+        """The end of the exchange, once: the answer to a request, the end of a stream, or why there is none."""
+
+
+class _Request:
+    __slots__ = ("answer",)
+
+    def __init__(self, answer: asyncio.Future[Reply]) -> None:
+        self.answer = answer
+
+    def item(self, reply: Reply) -> None:
+        """A request has but one answer."""
+
+    def over(self, reply: Reply, error: exception.Error | None) -> None:
+        if self.answer.done():
+            return
+        if error is None:
+            self.answer.set_result(reply)
+        else:
+            self.answer.set_exception(error)
+
+
 class _Stream:
     """Receiving side of a stream: what has arrived and who waits for it."""
 
-    __slots__ = ("error", "items", "over", "waiter")
+    __slots__ = ("ended", "error", "items", "waiter")
 
     def __init__(self) -> None:
         self.items: deque[Reply] = deque()
-        self.over = False
+        self.ended = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
 
-    def wake(self) -> None:
+    def item(self, reply: Reply) -> None:
+        self.items.append(reply)
+        self._wake()
+
+    def over(self, reply: Reply, error: exception.Error | None) -> None:
+        self.ended, self.error = True, error
+        self._wake()
+
+    def _wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
@@ -123,8 +162,7 @@ class Peer(asyncio.Protocol):
         self._encode = encode
         self._decoder = codec.Decoder(decode) if decode is not None else codec.Decoder()
         self._ids = itertools.count(1)
-        self._requests: dict[int, asyncio.Future[Reply]] = {}
-        self._streams: dict[int, _Stream] = {}
+        self._begun: dict[int, Asking] = {}
         self._incoming: dict[int, Incoming] = {}
         self._out: list[codec.Bytes] = []
         self._transport: asyncio.Transport | None = None
@@ -161,15 +199,10 @@ class Peer(asyncio.Protocol):
         self._transport = None
         self._writable.set()
         error = self._refusal or exception.ServiceError("the connection to the other end was lost")
-        for future in self._requests.values():
-            if not future.done():
-                future.set_exception(error)
-        for stream in self._streams.values():
-            stream.error, stream.over = error, True
-            stream.wake()
+        begun, self._begun = self._begun, {}
         incoming, self._incoming = self._incoming, {}
-        self._requests.clear()
-        self._streams.clear()
+        for asking in begun.values():
+            asking.over(_NOTHING, error)
         for exchange in incoming.values():
             exchange.cancelled()
         if self._lost is not None:
@@ -183,35 +216,42 @@ class Peer(asyncio.Protocol):
 
     async def request(self, method: str, body: Body, attachments: Attachments = ()) -> Reply:
         """Ask and wait for the one answer. Raises what the other end answered, or ``ServiceError``."""
-        exchange = next(self._ids)
-        future: asyncio.Future[Reply] = self._loop_or_fail().create_future()
-        self._requests[exchange] = future
+        answer: asyncio.Future[Reply] = self._loop_or_fail().create_future()
+        exchange = self.begin(codec.REQUEST, method, body, attachments, _Request(answer))
         try:
-            self.send({"k": codec.REQUEST, "i": exchange, "m": method, "b": body}, attachments)
-            return await future
+            return await answer
         finally:
-            if self._requests.pop(exchange, None) is not None and future.cancelled() and self.connected:
-                self.send({"k": codec.CANCEL, "i": exchange})
+            self.leave(exchange)
 
     async def stream(self, method: str, body: Body, attachments: Attachments = ()) -> AsyncGenerator[Reply, None]:
         """Ask and iterate over the items. Leaving the loop early cancels the exchange; close the generator."""
-        self._loop_or_fail()
-        exchange = next(self._ids)
-        stream = self._streams[exchange] = _Stream()
+        stream = _Stream()
+        exchange = self.begin(codec.STREAM, method, body, attachments, stream)
         try:
-            self.send({"k": codec.STREAM, "i": exchange, "m": method, "b": body}, attachments)
             while True:
                 while stream.items:
                     yield stream.items.popleft()
-                if stream.over:
+                if stream.ended:
                     break
                 stream.waiter = self._loop.create_future()
                 await stream.waiter
             if stream.error is not None:
                 raise stream.error
         finally:
-            if self._streams.pop(exchange, None) is not None and not stream.over and self.connected:
-                self.send({"k": codec.CANCEL, "i": exchange})
+            self.leave(exchange)
+
+    def begin(self, kind: str, method: str, body: Body, attachments: Attachments, asking: Asking) -> int:
+        """Begin a request or a stream; ``asking`` hears of it. Returns what ``leave`` wants to know."""
+        self._loop_or_fail()
+        exchange = next(self._ids)
+        self.send({"k": kind, "i": exchange, "m": method, "b": body}, attachments)
+        self._begun[exchange] = asking
+        return exchange
+
+    def leave(self, exchange: int) -> None:
+        """Whoever began it is not interested any more. Nothing, when it is over."""
+        if self._begun.pop(exchange, None) is not None and self.connected:
+            self.send({"k": codec.CANCEL, "i": exchange})
 
     def notify(self, method: str, body: Body, attachments: Attachments = ()) -> None:
         """Tell; no answer, no guarantee."""
@@ -225,8 +265,17 @@ class Peer(asyncio.Protocol):
     def close(self) -> None:
         """Send what is written, then close."""
         if self._transport is not None:
-            self._flush()
+            self.flush()
             self._transport.close()
+
+    def flush(self) -> None:
+        """Hand what was sent to the transport now, and not at the end of this turn of the loop."""
+        out, self._out = self._out, []
+        if out and self._transport is not None:
+            if len(out) > 1 and max(map(len, out)) >= _LARGE and all(type(piece) is bytes for piece in out):
+                self._transport.writelines(out)  # what is large, and cannot change any more, need not be copied
+            else:
+                self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     # -- inside -------------------------------------------------------------------------------------
 
@@ -234,19 +283,14 @@ class Peer(asyncio.Protocol):
         if self._transport is None:
             return
         if not self._out:
-            self._loop.call_soon(self._flush)
+            self._flush_later()
         self._out.extend(codec.pack(header, attachments, self._encode))
 
     def forget(self, exchange: int) -> None:
         self._incoming.pop(exchange, None)
 
-    def _flush(self) -> None:
-        out, self._out = self._out, []
-        if out and self._transport is not None:
-            if len(out) > 1 and max(map(len, out)) >= _LARGE and all(type(piece) is bytes for piece in out):
-                self._transport.writelines(out)  # what is large, and cannot change any more, need not be copied
-            else:
-                self._transport.write(out[0] if len(out) == 1 else b"".join(out))
+    def _flush_later(self) -> None:
+        self._loop.call_soon(self.flush)
 
     def _loop_or_fail(self) -> asyncio.AbstractEventLoop:
         if self._transport is None:
@@ -262,7 +306,7 @@ class Peer(asyncio.Protocol):
         if self._transport is None:
             return
         self.send({"k": codec.ERROR, "i": 0, "e": status.to_wire(exc)})
-        self._flush()
+        self.flush()
         if self._transport.get_write_buffer_size() and self._transport.get_extra_info("socket") is not None:
             self._transport.abort()  # who does not read is not waited for
         else:
@@ -274,9 +318,8 @@ class Peer(asyncio.Protocol):
         if kind in (codec.REQUEST, codec.STREAM, codec.NOTICE):
             self._begin(kind, exchange, header, frame.attachments)
         elif kind == codec.ITEM:
-            if (stream := self._streams.get(exchange)) is not None:
-                stream.items.append(Reply(header.get("b"), frame.attachments))
-                stream.wake()
+            if (asking := self._begun.get(exchange)) is not None:
+                asking.item(Reply(header.get("b"), frame.attachments))
         elif kind == codec.CANCEL:
             if (incoming := self._incoming.pop(exchange, None)) is not None:
                 incoming.cancelled()
@@ -302,16 +345,8 @@ class Peer(asyncio.Protocol):
             error = status.from_wire(cast("common.ErrorBody", body if isinstance(body, dict) else {}))
         if exchange == 0:
             self._refusal = error
-        if (future := self._requests.get(exchange)) is not None:
-            if future.done():
-                return
-            if error is not None:
-                future.set_exception(error)
-            else:
-                future.set_result(Reply(header.get("b"), attachments))
-        elif (stream := self._streams.get(exchange)) is not None:
-            stream.error, stream.over = error, True
-            stream.wake()
+        if (asking := self._begun.pop(exchange, None)) is not None:
+            asking.over(Reply(header.get("b"), attachments), error)
 
 
 def _widen(transport: asyncio.BaseTransport) -> None:

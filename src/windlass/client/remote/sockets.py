@@ -5,7 +5,7 @@ import asyncio
 
 from windlass import exception
 from windlass.client.remote import dial, place, replies
-from windlass.wire import carriers, tether, websocket
+from windlass.wire import buffered, carriers, tether, websocket
 
 _LARGEST_BODY = 64 * 1024
 
@@ -49,6 +49,10 @@ class _Handshake(asyncio.Protocol):
             self._whole.exception()  # perhaps nobody waits for it
 
 
+class _Socket(carriers.Socket, buffered.Buffered):
+    pass
+
+
 class Made:
     """A WebSocket that carries ``line``. ``ended`` is set when it is gone."""
 
@@ -79,7 +83,7 @@ class Made:
         except BaseException:
             transport.abort()
             raise
-        self._socket = carriers.Socket(
+        self._socket = _Socket(
             self._line, sent=int(got), is_client=True, lost=lambda exc: self.ended.set()
         )
         transport.set_protocol(self._socket)

@@ -80,7 +80,7 @@ def release(core: Core, call: work.Call) -> None:
 
 def create(core: Core, request: call_messages.CallCreate, attachments: list[bytes], client: str | None) -> work.Call:
     """Record a call with its first inputs, or nothing at all. Repeating it changes nothing."""
-    call = find(core, request["call_id"])
+    call = _known(core, request["call_id"])
     known = call is not None
     if call is None:
         call = _described(core, request)
@@ -97,6 +97,18 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
             traces.begin(core, call, request)
     call.client = client
     _add(core, call, fresh, closed=request.get("closed", False))
+    return call
+
+
+def _known(core: Core, call_id: str) -> work.Call | None:
+    """The call if it is there already. Raises an error if the inputs of another one have the same ids."""
+    part = work.call_part(call_id)
+    call, taken = core.world.calls.get(part), True
+    if call is None:
+        row = calls.by_part(core.db, part)
+        call, taken = (None, False) if row is None else (_load(core, row), True)
+    if taken and (call is None or call.id != call_id):
+        raise exception.AlreadyExistsError(f"another call has an id like {call_id[:60]}")
     return call
 
 
@@ -127,8 +139,6 @@ def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
     call_id = request["call_id"]
     if not ids.is_id(call_id, "fc"):
         raise exception.InvalidError(f"not a call id: {call_id[:60]!r}")
-    if work.call_part(call_id) in core.world.calls or calls.by_part(core.db, work.call_part(call_id)) is not None:
-        raise exception.AlreadyExistsError(f"another call has an id like {call_id}")
     kind = KINDS.get(request.get("kind", "remote"))
     if kind is None:
         raise exception.InvalidError(f"unknown kind of call: {request.get('kind')!r}")

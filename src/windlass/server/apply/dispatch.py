@@ -50,7 +50,7 @@ def lease_to(core: Core, container: machines.Container, item: work.Input) -> Non
 
 def _next(function: machines.Function) -> machines.Container:
     """The warmest of the free ones; while a new version comes up, the warmest that has it."""
-    return next(reversed(_preferred(function)))
+    return _preferred(function)[-1] if function.rolling else next(reversed(function.free.values()))
 
 
 def _preferred(function: machines.Function) -> list[machines.Container]:

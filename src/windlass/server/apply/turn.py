@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from windlass import exception
+from windlass.server.bus import link
 from windlass.server.state import machines, measures, moves, records, work
 from windlass.server.store import calls, database, inputs
 from windlass.server.store import records as record_rows
@@ -122,6 +123,10 @@ class Turn:
         except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
             self._fail(exc)
             return
+        with link.at_once():
+            self._tell()
+
+    def _tell(self) -> None:
         fresh, leases, answers, after = self.fresh, self.leases, self.answers, self.after
         self._open = self._begun = False
         self._reset()

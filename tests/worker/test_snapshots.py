@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import importlib
 import json
 import os
@@ -213,21 +214,23 @@ def test_only_what_a_kernel_may_lack_is_allowed_to_fail():
 
 @pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
 def test_a_held_process_closes_what_it_was_given_at_once_or_one_by_one():
-    reading, writing = os.pipe()
+    (reading, writing), (told, telling) = os.pipe(), os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(writing)
+        waiting, ready = (fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (reading, telling))
+        os.closerange(50, 63)
         for number in (50, 51, 52, 60, 62):
-            os.dup2(0, number)
-        os.read(reading, 1)
+            os.dup2(waiting, number)
+        os.write(ready, b"x")  # the numbers may have been in use before: to see that they are open tells nothing
+        os.read(waiting, 1)
         os._exit(sum(os.path.exists(f"/proc/self/fd/{number}") for number in (50, 51, 52, 60, 62)))
-    time_is_up = time.monotonic() + 5
-    while not os.path.exists(f"/proc/{child}/fd/62") and time.monotonic() < time_is_up:
-        pass
+    assert os.read(told, 1) == b"x"
     with transplant._held(child) as held:
         held.close([50, 51, 52])
         held.close([60, 62])
     os.write(writing, b"x")
+    for end in (reading, writing, told, telling):
+        os.close(end)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

@@ -631,6 +631,38 @@ class Function(_Base[P, R, O]):
                 image._entered()
 
 
+def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> Function[..., Any, Any]:
+    """What ``@app.function`` makes of a function, not yet registered.
+
+    Raises ``InvalidError``, or ``TypeError`` where a class was decorated.
+    """
+    from windlass.client import names, partial, source
+
+    raw_f, marks = partial.taken(decorated)
+    source.check(raw_f, serialized=asked["serialized"], name=asked["name"])
+    origin = source.Source(raw_f, serialized=asked["serialized"], is_generator=asked["is_generator"])
+    if origin.is_generator and "batching" in marks:
+        raise exception.InvalidError(f"{origin.qualname!r} is a generator function: it cannot be batched")
+    chosen = app._options_of(asked, is_generator=origin.is_generator)
+    if chosen.schedule is not None:
+        source.check_callable_alone(raw_f, "schedule=")
+    if "web" in marks:
+        from windlass.client import web
+
+        web.check(raw_f, marks["web"])
+        web.check_options(retries=chosen.retries, marks=marks)
+    if asked["name"] is not None:
+        names.check_object(asked["name"], "the function's name")
+    tag = asked["name"] or origin.qualname
+    if "cluster" in marks:
+        from windlass.client import clusters
+
+        clusters.settle(tag, marks, chosen)
+    function = Function._describing(app, tag, origin, chosen)
+    function._asked = marks
+    return function
+
+
 def _warn_of_mounts(function: Function[..., Any, Any], bound: binding.Binding | None) -> None:
     """For ``local()`` outside of containers. ``function``: has the options; ``bound``: what a variant overrides."""
     from windlass.client import here

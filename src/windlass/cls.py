@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from windlass import exception, function
 from windlass.client import anatomy, binding, faces, handle, local, partial, source
+from windlass.function import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class Method(_Function):
     def local(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it in this process, on the object's one local instance, whose enter hooks ran before."""
         raw_f = self.get_raw_f()
-        function._warn_of_mounts(self._obj._cls._service, self._binding)
+        calling.warn_of_mounts(self._obj._cls._service, self._binding)
         return self._obj._local().call(raw_f, args, kwargs)
 
     async def _ready(self) -> str:

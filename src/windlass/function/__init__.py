@@ -1,39 +1,31 @@
-"""``Function``: the handle that ``@app.function`` puts in the place of a Python function."""
+"""``Function``: the handle that ``@app.function`` puts in the place of a Python function.
+
+``calling`` runs it; ``handle`` is what both share; here is how one gets it, its variants, and how one looks after it.
+"""
 from __future__ import annotations
 
 from windlass import exception
 from windlass.client import faces
-from windlass.client import object as objects
+from windlass.function import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-    from typing import Any, Generic, ParamSpec, TypeVar
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from windlass import about, autoscaler, options
     from windlass.app import App
-    from windlass.client import anatomy, binding, figures, inputs, logs, metrics, resolver, results, source
-    from windlass.function_call import FunctionCall
+    from windlass.client import binding, figures, logs, metrics, source
+    from windlass.function.handle import O, P, R
     from windlass.retries import Retries
     from windlass.secret import Secret
     from windlass.wire.messages import functions
-
-    P = ParamSpec("P")
-    R = TypeVar("R", covariant=True)
-    O = TypeVar("O", covariant=True)  # noqa: E741 - what the original function returns: R, or an awaitable of it
-
-    class _Base(objects.Object, Generic[P, R, O]): ...
-
 else:
     P = R = O = None  # noqa: E741
 
-    class _Base(objects.Object):
-        def __class_getitem__(cls, _: object) -> type:
-            return cls
 
-
-class Function(_Base[P, R, O]):
+class Function(calling.Calling[P, R, O]):
     """A function that runs in containers. Made by ``@app.function()``, or looked up with ``Function.from_name``.
 
     Example:
@@ -45,30 +37,7 @@ class Function(_Base[P, R, O]):
         (9, [0, 1, 4, 9])
     """
 
-    _prefix = "fu"
-    _tag: str = ""
-    _app: App | None = None
-    _source: source.Source | None = None
-    _options: options.Options | None = None
-    _spec: functions.FunctionSpec | None = None
-    _lookup: functions.FunctionGet | None = None
-    _is_generator: bool | None = False
-    """None until it is known: before a looked-up function is hydrated."""
-    _app_id: str | None = None
-    _binding: binding.Binding | None = None
-    """Of a variant: which one. Its id is known when it is ready."""
-    _method: str = ""
-    """Of a method: its name. Then the function is the class's."""
-    _asked: dict[str, Any] = {}
-    """Fields of its spec that other decorators ask for."""
-    _web_urls: dict[str, str] = {}
-    """Where it answers requests, once it is hydrated."""
-    _anatomy: anatomy.Anatomy | None = None
-    """Of a class that is defined here."""
-    _class_info: dict[str, Any] | None = None
-    """Of a class that is defined here or hydrated: its name, methods and parameters."""
-
-    # -- making one -----------------------------------------------------------------------------------
+    # -- making one -------------------------------------------------------------------------------------
 
     @staticmethod
     def from_name(
@@ -117,7 +86,7 @@ class Function(_Base[P, R, O]):
         function._is_generator = source.is_generator
         return function
 
-    # -- what it is -----------------------------------------------------------------------------------
+    # -- what it is -------------------------------------------------------------------------------------
 
     @property
     def app(self) -> App:
@@ -141,19 +110,6 @@ class Function(_Base[P, R, O]):
         """The Python function itself."""
         return self.get_raw_f()
 
-    def get_raw_f(self) -> Callable[P, O]:
-        """The Python function itself.
-
-        Raises:
-            ExecutionError: the function was looked up, so its code is not here.
-        """
-        if self._source is None:
-            raise exception.ExecutionError(
-                f"{self._describe()} was looked up, so its code is not here", hint="Use .remote()."
-            )
-        raw_f: Callable[P, O] = self._source.raw_f
-        return raw_f
-
     if not TYPE_CHECKING:
 
         def __call__(self, *args, **kwargs):
@@ -162,185 +118,10 @@ class Function(_Base[P, R, O]):
                 hint=f"Use {self._shown}.remote(...) for a container, or {self._shown}.local(...) for this process.",
             )
 
-    # -- calling it -----------------------------------------------------------------------------------
+    def __reduce__(self) -> Any:
+        return super().__reduce__() if self._binding is None else (_bound, (self._binding, self._is_generator))
 
-    @faces.opened
-    def remote(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], R]]:
-        """Run it in a container and return what it returns, or raise what it raises.
-
-        Raises:
-            InvalidError: it is a generator function.
-        """
-        from windlass.client import invoke
-
-        self._expect(generator=False)
-        return invoke.remote(self, invoke.pack(args, kwargs))
-
-    @faces.stream
-    def remote_gen(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[Callable[[], Any], None]:
-        """Run a generator function in a container; yields its values in order, as they come.
-
-        Raises:
-            InvalidError: it is no generator function.
-        """
-        from windlass.client import generate, invoke
-
-        self._expect(generator=True)
-        return generate.generate(self, invoke.pack(args, kwargs))
-
-    def local(self, /, *args: P.args, **kwargs: P.kwargs) -> O:
-        """Call the Python function in this process. A warning says which of its mounts are not there."""
-        raw_f = self.get_raw_f()
-        _warn_of_mounts(self, self._binding)
-        return raw_f(*args, **kwargs)
-
-    @faces.opened
-    def spawn(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, Callable[[], FunctionCall[R]]]:
-        """Enqueue one input and return at once. It runs even if the caller goes away.
-
-        Example:
-            >>> call = f.spawn(1)
-            >>> call.get()
-        """
-        from windlass import function_call
-        from windlass.client import invoke
-
-        self._expect(generator=False, verb="spawned")
-        return function_call.spawned(invoke.spawn(self, invoke.pack(args, kwargs)))
-
-    # -- maps -----------------------------------------------------------------------------------------
-
-    @faces.results
-    def map(
-        self,
-        *input_iterators: Any,
-        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-        wrap_returned_exceptions: bool | None = None,
-    ) -> results.Results[R]:
-        """Run it for each item of the iterables, side by side in many containers; yields the results.
-
-        Args:
-            input_iterators: one iterable for each positional parameter; the shortest ends the map. They are read
-                lazily, so they may be endless.
-            kwargs: keyword arguments of every call.
-            order_outputs: False yields results as they come.
-            return_exceptions: True yields exceptions in the place of results, instead of raising the first.
-            wrap_returned_exceptions: has no effect.
-
-        Example:
-            >>> for result in f.map(range(100)):
-            ...     print(result)
-        """
-        from windlass.client import inputs
-
-        _warn_wrapping(wrap_returned_exceptions)
-        source = inputs.Zipped(input_iterators, kwargs)
-        return self._mapped(source, ordered=order_outputs, return_exceptions=return_exceptions)
-
-    @faces.results
-    def starmap(
-        self,
-        input_iterator: Any,
-        *,
-        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-        order_outputs: bool = True,
-        return_exceptions: bool = False,
-        wrap_returned_exceptions: bool | None = None,
-    ) -> results.Results[R]:
-        """Like ``map``, but each item is unpacked into the positional arguments.
-
-        Example:
-            >>> list(add.starmap([(1, 2), (3, 4)]))
-            [3, 7]
-        """
-        from windlass.client import inputs
-
-        _warn_wrapping(wrap_returned_exceptions)
-        source = inputs.Starred(input_iterator, kwargs)
-        return self._mapped(source, ordered=order_outputs, return_exceptions=return_exceptions)
-
-    @faces.effect
-    def for_each(
-        self,
-        *input_iterators: Any,
-        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-        ignore_exceptions: bool = False,
-    ) -> results.Effect[None]:
-        """Like ``map`` without results: waits until all have ended."""
-        from windlass.client import inputs, results
-
-        source = inputs.Zipped(input_iterators, kwargs)
-        mapped = self._mapped(source, ordered=False, return_exceptions=ignore_exceptions)
-        return results.Effect(mapped.exhaust, mapped.aexhaust)
-
-    @faces.effect
-    def spawn_map(
-        self,
-        *input_iterators: Any,
-        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> results.Effect[None]:
-        """Enqueue one input for each item and return when all are with the server. They run without the caller."""
-        from windlass.client import inputs, results
-
-        mapped = self._mapped(inputs.Zipped(input_iterators, kwargs), kind="spawn")
-
-        def blocking() -> None:
-            mapped.submit()
-
-        async def asynchronous() -> None:
-            await mapped.asubmit()
-
-        return results.Effect(blocking, asynchronous)
-
-    @faces.effect
-    def experimental_spawn_map(
-        self,
-        *input_iterators: Any,
-        kwargs: dict[str, Any] = {},  # noqa: B006 - never changed
-    ) -> results.Effect[FunctionCall[R]]:
-        """Like ``spawn_map``, and returns one call that holds all the inputs."""
-        from windlass import function_call
-        from windlass.client import inputs, results
-
-        mapped = self._mapped(inputs.Zipped(input_iterators, kwargs), kind="spawn")
-
-        def blocking() -> FunctionCall[R]:
-            return function_call.of_inputs(mapped.submit())
-
-        async def asynchronous() -> FunctionCall[R]:
-            return function_call.of_inputs(await mapped.asubmit())
-
-        return results.Effect(blocking, asynchronous)
-
-    def _mapped(self, source: inputs.Zipped | inputs.Starred, **how: Any) -> results.Results[Any]:
-        from windlass.client import results
-
-        self._expect(generator=False, verb="mapped")
-        return results.Results(ready=self._ready_to_map, name=self._tag, method=self._method, source=source, **how)
-
-    async def _ready_to_map(self) -> str:
-        function_id = await self._ready()
-        self._expect(generator=False, verb="mapped")
-        return function_id
-
-    def _expect(self, *, generator: bool, verb: str = "") -> None:
-        """Refuse to call it in the wrong way, as soon as it is known what it is."""
-        if self._answers_requests:
-            raise exception.InvalidError(
-                f"{self._describe()} is a web function: it answers HTTP requests, and cannot be {verb or 'called'}",
-                hint=f"Ask {self._shown}.get_web_url(), or use {self._shown}.local(...).",
-            )
-        if self._is_generator is None or self._is_generator == generator:
-            return
-        if verb:
-            raise exception.InvalidError(f"{self._describe()} is a generator function: it cannot be {verb}")
-        if generator:
-            raise exception.InvalidError(f"{self._describe()} is no generator function", hint="Use .remote().")
-        raise exception.InvalidError(f"{self._describe()} is a generator function", hint="Use .remote_gen().")
-
-    # -- variants -------------------------------------------------------------------------------------
+    # -- variants ---------------------------------------------------------------------------------------
 
     def with_options(
         self,
@@ -406,7 +187,7 @@ class Function(_Base[P, R, O]):
         variant._binding = binding.Binding(base, {}, options.stacked(before, overrides))
         return variant
 
-    # -- looking after it -----------------------------------------------------------------------------
+    # -- looking after it -------------------------------------------------------------------------------
 
     @faces.method
     async def get_current_stats(self) -> about.FunctionStats:
@@ -512,7 +293,7 @@ class Function(_Base[P, R, O]):
         urls: dict[str, str] = reply.body.get("web_urls", {})
         return urls.get(self._method)
 
-    # -- removed --------------------------------------------------------------------------------------
+    # -- removed ----------------------------------------------------------------------------------------
 
     @faces.method
     async def keep_warm(self, warm_pool_size: int) -> None:
@@ -544,91 +325,6 @@ class Function(_Base[P, R, O]):
     def web_url(self) -> str:
         """Removed: use ``get_web_url()``."""
         raise exception.DeprecationError("web_url was removed; use get_web_url()")
-
-    # -- inside ---------------------------------------------------------------------------------------
-
-    @property
-    def _shown(self) -> str:
-        """In code that hints write."""
-        return self._tag
-
-    @property
-    def _answers_requests(self) -> bool:
-        """Whether it is known to be a web function."""
-        if self._method:
-            return "web" in self._info.get("methods", {}).get(self._method, {})
-        return "web" in self._asked or "" in self._web_urls
-
-    def _describe(self) -> str:
-        return f"Class {self._class_name!r}" if self._tag.endswith(".*") else f"Function {self._tag!r}"
-
-    def _metadata(self) -> dict[str, Any]:
-        common = {"tag": self._tag, "app_id": self._app_id, "is_generator": self._is_generator}
-        return {**common, **self._info, "web_urls": self._web_urls}
-
-    def _apply_metadata(self, metadata: dict[str, Any]) -> None:
-        self._tag, self._app_id = metadata["tag"], metadata["app_id"]
-        self._is_generator = metadata["is_generator"]
-        self._web_urls = metadata.get("web_urls", {})
-        if metadata.get("class_name"):
-            self._class_info = {name: metadata[name] for name in ("class_name", "methods", "parameters")}
-
-    def _hydrate_from(self, info: functions.FunctionInfo) -> None:
-        self._hydrate(info["function_id"], {**info})
-
-    @property
-    def _info(self) -> dict[str, Any]:
-        """Of a class, as soon as it is known: ``class_name``, ``methods`` and ``parameters`` of its spec."""
-        return self._class_info or {}
-
-    @property
-    def _class_name(self) -> str:
-        return self._tag.removesuffix(".*")
-
-    async def _ready(self) -> str:
-        if self._binding is None:
-            return await super()._ready()
-        self._object_id = await self._binding.ready()
-        if self._is_generator is None and not self._method:
-            self._is_generator = self._binding.base._is_generator
-        return self._object_id
-
-    @property
-    def _known_id(self) -> str | None:
-        """Its id where nobody needs to be asked: that of a variant may be of an earlier run of the app."""
-        return self._object_id if self._binding is None else None
-
-    def __reduce__(self) -> Any:
-        return super().__reduce__() if self._binding is None else (_bound, (self._binding, self._is_generator))
-
-    def _deps(self) -> Sequence[objects.Object]:
-        if self._options is None or self._app is None:
-            return ()
-        volumes = [*self._app._volumes.values(), *self._options.volumes.values()]
-        needed: list[objects.Object] = [self._app._image_for(self), *self._app._secrets, *self._options.secrets]
-        needed += self._options.network_file_systems.values()
-        if self._options.proxy is not None:
-            needed.append(self._options.proxy)
-        if volumes:
-            from windlass.client import buckets
-
-            needed += buckets.needs(volumes)
-        return needed
-
-    async def _load(self, context: resolver.Context) -> None:
-        if self._lookup is not None:
-            self._hydrate_from((await context.session.request("function.get", self._lookup)).body)
-            return
-        from windlass.client import create
-
-        await create.function(self, context)
-
-    def _entered(self) -> None:
-        """Called by the runner when the module is imported: errors of the image's ``imports()`` count now."""
-        if self._app is not None:
-            image = self._app._chosen_image(self)
-            if image is not None:
-                image._entered()
 
 
 def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> Function[..., Any, Any]:
@@ -663,22 +359,6 @@ def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> Function[..
     return function
 
 
-def _warn_of_mounts(function: Function[..., Any, Any], bound: binding.Binding | None) -> None:
-    """For ``local()`` outside of containers. ``function``: has the options; ``bound``: what a variant overrides."""
-    from windlass.client import here
-
-    if function._options is None or function._app is None or here.in_container():
-        return
-    volumes = (bound.overrides.get("volumes") if bound is not None else None) or {
-        **function._app._volumes, **function._options.volumes,
-    }  # fmt: skip
-    if paths := sorted({*volumes, *function._options.network_file_systems}):
-        import warnings
-
-        text = f"{function._describe()} runs in this process, where nothing is mounted at {', '.join(paths)}"
-        warnings.warn(text, stacklevel=3)
-
-
 def _deployed(app_name: str, tag: str, version: int | None, environment_name: str | None) -> Function[..., Any, Any]:
     """Of a deployed app."""
     if version is not None and (isinstance(version, bool) or not isinstance(version, int) or version < 1):
@@ -707,14 +387,3 @@ def _bound(binding: binding.Binding, is_generator: bool | None) -> Function[...,
     function._binding, function._tag, function._app_id = binding, binding.base._tag, binding.base._app_id
     function._is_generator = is_generator
     return function
-
-
-def _warn_wrapping(wrap: bool | None) -> None:
-    if wrap is not None:
-        import warnings
-
-        warnings.warn(
-            "wrap_returned_exceptions has no effect: exceptions are returned as they are",
-            exception.DeprecationError,
-            stacklevel=4,
-        )

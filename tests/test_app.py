@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import pytest
 
 import windlass
@@ -266,3 +268,29 @@ def test_importing_windlass_imports_next_to_nothing():
 def test_what_shall_not_be_preempted_cannot_have_a_gpu():
     with pytest.raises(windlass.exception.InvalidError, match="nonpreemptible"):
         windlass.App().function(nonpreemptible=True, gpu="T4")(at_top)
+
+
+def test_a_warning_names_the_line_where_the_decorator_stands():
+    app = windlass.App("warned")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        app.function(max_inputs=1, serialized=True)(lambda: 1)
+        app.cls(max_inputs=1, serialized=True)(type("Counter", (), {}))
+        app.function(name="f", serialized=True)(lambda: 1)
+        app.function(name="f", serialized=True)(lambda: 2)
+    assert {(one.filename, str(one.message).split(":")[0].split(";")[0]) for one in said} == {
+        (__file__, "max_inputs=1 is deprecated"), (__file__, "two functions of App('warned') are named 'f'"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        (lambda: windlass.App("a").function(nonsense=1), "App.function"),
+        (lambda: windlass.Image.debian_slim(nonsense=1), "Image.debian_slim"),
+        (lambda: windlass.Sandbox.create(nonsense=1), "Sandbox.create"),
+    ],
+)
+def test_an_argument_that_is_not_there_is_refused_by_the_name_that_users_know(call, name):
+    with pytest.raises(TypeError, match=rf"^{name}\(\)"):
+        call()

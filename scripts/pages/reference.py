@@ -60,7 +60,7 @@ def public(name: str) -> Iterator[tuple[str, Any]]:
         if one.startswith("_"):
             continue
         value = getattr(found, one)
-        own = getattr(getattr(value, "__wrapped__", value), "__module__", "") == found.__name__
+        own = f'{getattr(getattr(value, "__wrapped__", value), "__module__", "")}.'.startswith(f"{found.__name__}.")
         if one in home or (own and (inspect.isclass(value) or (name in _FUNCTIONS and callable(value)))):
             yield one, value
 
@@ -75,7 +75,8 @@ def module(name: str) -> str:
 
 
 def _class(name: str, value: type) -> str:
-    parts = [signature(name, value)] if "__init__" in vars(value) and not _bare(value) else []
+    own = [base for base in value.__mro__ if base is value or base.__module__.startswith(f"{value.__module__}.")]
+    parts = [signature(name, value)] if any("__init__" in vars(base) for base in own) and not _bare(value) else []
     parts.append(prose(inspect.getdoc(value) if value.__doc__ else ""))
     for member in sorted(_members(value)):
         found = inspect.getattr_static(value, member)

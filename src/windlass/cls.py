@@ -7,13 +7,15 @@ On the server a class is one function, which serves all methods; each set of par
 from __future__ import annotations
 
 from windlass import exception, function
-from windlass.client import anatomy, binding, faces, handle, local, partial
+from windlass.client import anatomy, binding, faces, handle, local, partial, source
+from windlass.function import calling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from windlass.app import App
     from windlass.retries import Retries
     from windlass.secret import Secret
     from windlass.wire.messages import functions
@@ -92,7 +94,7 @@ class Method(_Function):
     def local(self, /, *args: Any, **kwargs: Any) -> Any:
         """Call it in this process, on the object's one local instance, whose enter hooks ran before."""
         raw_f = self.get_raw_f()
-        function._warn_of_mounts(self._obj._cls._service, self._binding)
+        calling.warn_of_mounts(self._obj._cls._service, self._binding)
         return self._obj._local().call(raw_f, args, kwargs)
 
     async def _ready(self) -> str:
@@ -351,6 +353,37 @@ class Cls(handle.Handle):
 
     def __reduce__(self) -> Any:
         return _travelled, (self._service, self._overrides)
+
+
+def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> tuple[Cls, _Function]:
+    """What ``@app.cls`` makes of a class, and the function that serves it, not yet registered.
+
+    Raises ``InvalidError``, or ``TypeError`` where no class was decorated.
+    """
+    if isinstance(decorated, Cls):
+        raise exception.InvalidError("@app.cls must be the outermost decorator, and there only once")
+    user_cls, marks = partial.taken(decorated)
+    source.check_class(user_cls, serialized=asked["serialized"])
+    found, name = anatomy.read(user_cls), user_cls.__name__
+    if found.snap_enter and not asked["enable_memory_snapshot"]:
+        raise exception.InvalidError(
+            f"class {name!r} has hooks with snap=True, but no memory snapshot",
+            hint="Write @app.cls(enable_memory_snapshot=True).",
+        )
+    chosen, wanted = app._options_of(asked), {**marks, **found.asked}
+    if any("web" in method.asked for method in found.methods.values()):
+        from windlass.client import web
+
+        web.check_options(retries=chosen.retries, marks=found.asked)
+    if "cluster" in wanted:
+        from windlass.client import clusters
+
+        clusters.settle(name, wanted, chosen, found.methods)
+    origin = source.Source(user_cls, serialized=asked["serialized"], is_generator=False)
+    service = function.Function._describing(app, f"{name}.*", origin, chosen)
+    service._anatomy, service._asked = found, wanted
+    service._class_info = {"class_name": name, "methods": found.method_specs(), "parameters": found.parameters}
+    return describing(service, user_cls), service
 
 
 def describing(service: function.Function[..., Any, Any], user_cls: type) -> Cls:

@@ -238,7 +238,7 @@ def described(app: App, decorated: Any, asked: Mapping[str, Any]) -> tuple[Serve
         )
     found = _checked(anatomy.read(user_cls), user_cls.__name__, snapshot=asked["enable_memory_snapshot"])
     tag = asked["name"] if asked["name"] is not None else user_cls.__name__
-    chosen = _options(asked)
+    chosen = _options(app, asked)
     origin = source.Source(user_cls, serialized=asked["serialized"], is_generator=False)
     service = function.Function._describing(app, tag, origin, chosen)
     service._anatomy = found
@@ -269,13 +269,13 @@ def _checked(found: anatomy.Anatomy, name: str, *, snapshot: bool) -> anatomy.An
     return found
 
 
-def _options(asked: Mapping[str, Any]) -> options.Options:
+def _options(app: App, asked: Mapping[str, Any]) -> options.Options:
     if asked["h2_enabled"]:
         raise exception.UnimplementedError(
             "h2_enabled=: programs are asked by HTTP/1.1", hint="Put Caddy or nginx in front for HTTP/2 to clients."
         )
     plain = {**asked, "region": asked["compute_region"], "timeout": options.MAX_TIMEOUT}
-    chosen = options.Options(plain, is_generator=False)
+    chosen = app._options_of(plain)
     chosen.autoscaler["target_concurrency"] = _concurrency(asked)["target_inputs"]
     window = asked["scaleup_window"]
     chosen.autoscaler["scaleup_window"] = 0.0 if window is None else _seconds("scaleup_window", window)

@@ -4,7 +4,7 @@ One object instead of forty arguments; its fields have the names of ``wire.messa
 """
 from __future__ import annotations
 
-from windlass import exception, retries
+from windlass import exception
 from windlass.client import gpus, reach
 
 TYPE_CHECKING = False
@@ -361,6 +361,8 @@ def _retries(given: Any, is_generator: bool) -> functions.RetrySpec | None:
         return None
     if is_generator:
         raise exception.InvalidError("retries= cannot be used with generator functions")
+    from windlass import retries
+
     if isinstance(given, retries.Retries):
         return given._spec()
     if isinstance(given, bool) or not isinstance(given, int):
@@ -388,5 +390,5 @@ def _max_inputs(given: Any) -> bool:
     import warnings
 
     text = "max_inputs=1 is deprecated; use single_use_containers=True"
-    warnings.warn(text, exception.DeprecationError, stacklevel=5)
+    warnings.warn(text, exception.DeprecationError, stacklevel=6)  # where the decorator stands
     return True

@@ -24,13 +24,11 @@ def spec(size: Any, rdma: Any) -> functions.ClusterSpec:
 
 
 def settle(name: str, marks: Mapping[str, Any], chosen: options.Options, methods: Collection[str] = ()) -> None:
-    """Refuse what cannot be clustered; give the others the network by which they reach each other.
+    """Refuse what is marked and cannot be clustered; give the others the network by which they reach each other.
 
     Raises:
         InvalidError: it takes several inputs at once, answers requests, has more than one method or no network.
     """
-    if "cluster" not in marks:
-        return
     for other in ("concurrency", "batching", "web"):
         if other in marks:
             raise exception.InvalidError(f"{name!r} is clustered: it takes one call at a time, and no web requests")

@@ -94,6 +94,15 @@ class _Descriptor:
             return self._face(self._function, () if obj is None else (obj,))
 
 
+def known_as(public: str, part: type) -> None:
+    """Name the functions of ``part``, a base of the class ``public``, as users know them: errors say these names."""
+    for name, value in vars(part).items():
+        inner = getattr(value, "__func__", value)
+        inner = getattr(inner, "_function", inner)
+        if hasattr(inner, "__code__"):
+            inner.__qualname__ = f"{public}.{name}"
+
+
 class BoundMethod(_Typed2[P, R], _Face):
     """A blocking method; ``.aio`` is its asynchronous twin."""
 

@@ -101,10 +101,8 @@ def check(raw_f: Callable[..., Any], web: functions.WebSpec, *, own: int = 0) ->
         )
 
 
-def check_options(web: bool, *, retries: object, marks: dict[str, Any]) -> None:
+def check_options(*, retries: object, marks: dict[str, Any]) -> None:
     """Options that web functions do not have."""
-    if not web:
-        return
     if retries is not None and retries != 0:
         raise exception.InvalidError("web functions have no retries=", hint="The client sees the error and may retry.")
     if "batching" in marks:

@@ -55,6 +55,7 @@ class Chain(objects.Object):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        faces.known_as("Image", cls)
         for name, value in list(vars(cls).items()):
             if not name.startswith("_") and isinstance(value, (type(forced), faces._Descriptor)):
                 setattr(cls, name, _OfImages(value))

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
+from windlass.client import faces
 from windlass.client import object as handles
 
 TYPE_CHECKING = False
@@ -26,9 +27,7 @@ class Handle(handles.Object):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        for name, value in vars(cls).items():
-            if (function := getattr(getattr(value, "__func__", value), "_function", None)) is not None:
-                function.__qualname__ = f"Sandbox.{name}"  # as users know it: warnings say it
+        faces.known_as("Sandbox", cls)
 
     def _usable(self) -> str:
         if self._detached:

@@ -11,9 +11,11 @@ from windlass.wire import payload
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
     from contextlib import AbstractAsyncContextManager
     from typing import Any
+
+    from windlass.client import line as line_module
 
     _Queues = list["Queue"]
 
@@ -303,27 +305,45 @@ class Queue(collection.Collection):
         for one in data:
             yield unpickle.loads(one, f"value from {self._describe()}")
 
-    async def _put(
+    def _put(
         self, values: list[bytes], block: bool, timeout: float | None, partition: str, ttl: float
+    ) -> Awaitable[Callable[[], None]]:
+        from windlass.client import line
+
+        wait = _wait(block, timeout)
+        if self._object_id is None or wait is not None or not line.is_one_step(values):
+            return self._put_in_steps(values, wait, partition, ttl)
+        return line.Put({"id": self._object_id, "partition": partition, "ttl": ttl}, values)
+
+    async def _put_in_steps(
+        self, values: list[bytes], wait: float | None, partition: str, ttl: float
     ) -> Callable[[], None]:
         from windlass.client import line
 
-        await line.put({"id": await self._ready(), "partition": partition, "ttl": ttl}, values, _wait(block, timeout))
+        await line.put({"id": await self._ready(), "partition": partition, "ttl": ttl}, values, wait)
         return lambda: None
 
-    async def _get(
+    def _get(
         self, count: int, block: bool, timeout: float | None, partition: str, form: Callable[[Iterable[Any]], Any]
-    ) -> Callable[[], Any]:
+    ) -> Awaitable[Callable[[], Any]]:
         import queue
 
         from windlass.client import line
 
         wait = _wait(block, timeout)
-        body = {"id": await self._ready(), "partition": partition, "count": count, "wait": wait != 0}
-        got = await line.get(body, wait)
-        if got is None and block:
-            raise queue.Empty
-        return line.Taken(got, lambda data: form(self._values(data)))
+        body = {"id": self._object_id, "partition": partition, "count": count, "wait": wait != 0}
+
+        def shaped(data: list[bytes]) -> Any:
+            if block and not data:
+                raise queue.Empty
+            return form(self._values(data))
+
+        getting = line.Get(body, wait, shaped)
+        return getting if self._object_id is not None else self._get_when_ready(getting, body)
+
+    async def _get_when_ready(self, getting: line_module.Get, body: dict[str, Any]) -> Callable[[], Any]:
+        body["id"] = await self._ready()
+        return await getting.patiently()
 
 
 def _first(values: Iterable[Any]) -> Any:

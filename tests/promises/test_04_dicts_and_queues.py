@@ -4,12 +4,13 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import types
 
 import pytest
 
 import windlass
 from windlass import paths, wire
-from windlass.client import address, line, numbers, session
+from windlass.client import address, bridge, line, numbers, session
 from windlass.kit import ids
 
 KILLS = 2
@@ -66,6 +67,19 @@ def connected(monkeypatch):
     monkeypatch.setattr(session, "_current", None)
 
 
+async def prompted(prompt: bridge.Prompt):
+    """As the library's thread does it for a program."""
+    loop = asyncio.get_running_loop()
+    done, library = asyncio.Event(), types.SimpleNamespace(loop=loop, door=bridge.Door(loop))
+    outcome = bridge.Outcome(library, prompt, done.set)
+    try:
+        await done.wait()
+    except asyncio.CancelledError:
+        outcome.cancel()
+        raise
+    return outcome.result()
+
+
 async def opened(home, kind: str) -> str:
     body = {"id": ids.new("qu" if kind == "queue" else "di"), "create": "missing", "name": "n"}
     return (await home.request(f"{kind}.open", body)).body["id"]
@@ -80,7 +94,8 @@ async def killing(server, progress) -> None:
         await server.restart()
 
 
-def test_each_item_that_was_put_is_got_once_whatever_is_killed_and_cut(act, connected):
+@pytest.mark.parametrize("how", ["as coroutines", "by callbacks"])
+def test_each_item_that_was_put_is_got_once_whatever_is_killed_and_cut(act, connected, how):
     async def scene(server):
         async with Relay(server) as relay:
             await _scene(server, connected(relay))
@@ -94,14 +109,21 @@ def test_each_item_that_was_put_is_got_once_whatever_is_killed_and_cut(act, conn
             i = 0
             while not over.is_set():
                 value = b"%d %d" % (n, i)
-                await line.put({"id": queue, "partition": "", "ttl": 600.0}, [value], None)
+                body = {"id": queue, "partition": "", "ttl": 600.0}
+                if how == "by callbacks":
+                    await prompted(line.Put(body, [value]))
+                else:
+                    await line.put(body, [value], None)
                 put.append(value)
                 i += 1
 
         async def getting(count: int) -> None:
             while True:
-                found = await line.get({"id": queue, "partition": "", "count": count, "wait": True}, None)
-                got.extend(found.values)
+                body = {"id": queue, "partition": "", "count": count, "wait": True}
+                if how == "by callbacks":
+                    got.extend((await prompted(line.Get(body, None, list)))())
+                else:
+                    got.extend((await line.get(body, None)).values)
 
         getters = [asyncio.ensure_future(getting(1 + n)) for n in range(3)]
         putters = [asyncio.ensure_future(putting(n)) for n in range(3)]

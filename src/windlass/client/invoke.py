@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import blobs, bridge, here, outputs, session, tracing
+from windlass.client import asking, blobs, bridge, here, outputs, session, tracing
 from windlass.kit import ids
 from windlass.wire import codec, payload, peer
 from windlass.wire.messages import calls, common
@@ -106,7 +106,7 @@ class Remote(bridge.Prompt):
         outcome, self._outcome = self._outcome, None
         if outcome is None:
             return
-        if error is None or isinstance(error, outputs.TROUBLE):
+        if error is None or isinstance(error, asking.TROUBLE):
             outcome.go_on(self._watched(outputs.first_again(self._home, self._create, [self._data])))
         else:
             outcome.settle(None, error)

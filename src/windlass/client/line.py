@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 from windlass import exception
-from windlass.client import numbers, session
-from windlass.wire import peer
+from windlass.client import asking, bridge, numbers, session
+from windlass.wire import codec, peer
 
 _MOST_ITEMS = 5_000
 _MOST_BYTES = 32 * 1024 * 1024
@@ -46,6 +46,31 @@ async def put(body: dict[str, Any], values: list[bytes], wait: float | None) -> 
                 raise queue.Full
             if await _put_with_room(home, body, piece, deadline):
                 break
+
+
+class Put(asking.Request):
+    """Append what one message and one partition take (``is_one_step``); wait for room as long as it takes."""
+
+    def __init__(self, body: dict[str, Any], values: list[bytes]) -> None:
+        super().__init__("queue.put", body, values, form=lambda reply: _nothing, once=True)
+        self._values = values
+
+    def rest(self, reply: peer.Reply) -> Coroutine[Any, Any, Callable[[], None]] | None:
+        return None if reply.body["done"] else self._when_there_is_room()
+
+    async def _when_there_is_room(self) -> Callable[[], None]:
+        if not await _put_with_room(self._home, self._body, self._values, _Deadline(None)):
+            await put(self._body, self._values, None)
+        return _nothing
+
+
+def _nothing() -> None:
+    """The result of a put."""
+
+
+def is_one_step(values: list[bytes]) -> bool:
+    """Whether they are put by one message, as nearly all are."""
+    return len(_pieces(values)) == 1
 
 
 async def _put(home: session.Session, body: dict[str, Any], values: list[bytes], deadline: _Deadline) -> bool:
@@ -126,6 +151,135 @@ class Taken:
             self._got.back_later()
 
 
+class Get(bridge.Prompt):
+    """``get``, with callbacks instead of a task: an item that comes is confirmed at once."""
+
+    _outcome: bridge.Outcome | None = None
+    _home: session.Session
+    _link: peer.Peer
+    _exchange: int
+    _timer: asyncio.TimerHandle | None = None
+    _got: Got | None = None
+    _confirming: dict[str, Any]
+
+    def __init__(self, body: dict[str, Any], wait: float | None, form: Callable[[list[bytes]], Any]) -> None:
+        self._body = body
+        self._wait = wait
+        self._form = form
+
+    def begin(self, outcome: bridge.Outcome) -> Callable[[], object] | None:
+        self._home = home = session.current()
+        self._deadline, link = _Deadline(self._wait or None), home.at_hand
+        if link is None:
+            outcome.go_on(self._insist())
+            return None
+        self._exchange = link.begin(codec.STREAM, "queue.get", self._body, (), self)
+        if self._wait:
+            self._timer = asyncio.get_running_loop().call_later(self._wait, self._late)
+        self._outcome, self._link = outcome, link
+        return link.flush
+
+    def item(self, reply: peer.Reply) -> None:
+        if self._outcome is None or self._got is not None:
+            return
+        self._stop_timer()
+        self._got = Got(self._home, self._body, reply)
+        self._confirming = {"id": self._body["id"], "hand": reply.body["hand"], **self._home.numbers.open()}
+        self._link.begin(codec.REQUEST, "queue.take", self._confirming, (), _Confirmation(self))
+        self._link.flush()
+
+    def over(self, reply: peer.Reply, error: exception.Error | None) -> None:
+        """Of the waiting. When something has come before, the answer to its confirmation decides."""
+        if self._got is not None or (outcome := self._settling()) is None:
+            return
+        if error is None:
+            outcome.settle(Taken(None, self._form))
+        elif isinstance(error, asking.TROUBLE):
+            outcome.go_on(self._insist())
+        else:
+            outcome.settle(None, error)
+
+    def confirmed(self, reply: peer.Reply, error: exception.Error | None) -> None:
+        got, outcome = self._got, self._settling()
+        if got is None or outcome is None:
+            return
+        if isinstance(error, asking.TROUBLE):
+            outcome.go_on(self._confirm_again(got))
+            return
+        self._home.numbers.close(self._confirming)
+        if error is not None:
+            outcome.settle(None, error)
+        elif reply.body["done"]:
+            outcome.settle(Taken(got, self._form))
+        else:  # it has gone back
+            self._link.leave(self._exchange)
+            outcome.go_on(self._insist())
+
+    def cancel(self) -> None:
+        got, outcome = self._got, self._settling()
+        assert outcome is not None
+        self._link.leave(self._exchange)
+        if got is None:
+            outcome.settle(None, asyncio.CancelledError())
+        else:
+            outcome.go_on(self._undo(got))
+
+    async def patiently(self) -> Taken:
+        return Taken(await get(self._body, self._wait), self._form)
+
+    async def _insist(self) -> Taken:
+        """With what is left of the time."""
+        left = self._deadline.left
+        if left == 0:
+            raise queue.Empty
+        return Taken(await get(self._body, self._wait if left is None else left), self._form)
+
+    async def _confirm_again(self, got: Got) -> Taken:
+        try:
+            if await _confirm(self._home, got, self._confirming):
+                return Taken(got, self._form)
+        finally:
+            self._home.numbers.close(self._confirming)
+        return await self._insist()
+
+    async def _undo(self, got: Got) -> None:
+        try:
+            await _put_back(self._home, self._confirming, got)
+        finally:
+            self._home.numbers.close(self._confirming)
+        raise asyncio.CancelledError
+
+    def _late(self) -> None:
+        if (outcome := self._settling()) is not None:
+            self._link.leave(self._exchange)
+            outcome.settle(None, queue.Empty())
+
+    def _settling(self) -> bridge.Outcome | None:
+        outcome, self._outcome = self._outcome, None
+        self._stop_timer()
+        return outcome
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+class _Confirmation:
+    """Hears the answer to ``queue.take``."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Get) -> None:
+        self._of = of
+
+    def item(self, reply: peer.Reply) -> None:
+        """A request has but one answer."""
+
+    def over(self, reply: peer.Reply, error: exception.Error | None) -> None:
+        self._of.confirmed(reply, error)
+
+
 async def get(body: dict[str, Any], wait: float | None) -> Got | None:
     """Take what is next; None where there is nothing and ``wait`` is 0.
 
@@ -156,14 +310,21 @@ async def get(body: dict[str, Any], wait: float | None) -> Got | None:
 async def _take(home: session.Session, got: Got, hand: str) -> bool:
     """Whether it is ours now. Interrupted, it is not: then it is put back as soon as that is known."""
     with home.numbers.one() as fields:
-        body = {"id": got.query["id"], "hand": hand, **fields}
-        try:
-            return bool((await home.request("queue.take", body)).body["done"])
-        except asyncio.CancelledError:
-            returned = home.tasks.start(_return(home, body, got), "return")
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
-            raise
+        return await _confirm(home, got, {"id": got.query["id"], "hand": hand, **fields})
+
+
+async def _confirm(home: session.Session, got: Got, body: dict[str, Any]) -> bool:
+    try:
+        return bool((await home.request("queue.take", body)).body["done"])
+    except asyncio.CancelledError:
+        await _put_back(home, body, got)
+        raise
+
+
+async def _put_back(home: session.Session, body: dict[str, Any], got: Got) -> None:
+    returned = home.tasks.start(_return(home, body, got), "return")
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
 
 
 async def _return(home: session.Session, body: dict[str, Any], got: Got) -> None:

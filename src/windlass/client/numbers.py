@@ -24,12 +24,20 @@ class Numbers:
     @contextlib.contextmanager
     def one(self) -> Iterator[dict[str, int]]:
         """The fields ``op`` and ``low`` of a message; its answer is not needed any more when the block is left."""
+        fields = self.open()
+        try:
+            yield fields
+        finally:
+            self.close(fields)
+
+    def open(self) -> dict[str, int]:
+        """The same, until ``close``."""
         self._last = number = self._last + 1
         self._open[number] = None
-        try:
-            yield {"op": number, "low": next(iter(self._open))}
-        finally:
-            del self._open[number]
+        return {"op": number, "low": next(iter(self._open))}
+
+    def close(self, fields: dict[str, int]) -> None:
+        del self._open[fields["op"]]
 
 
 async def change(

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
 
 from windlass import exception
-from windlass.client import blobs, failure, session, unpickle
+from windlass.client import asking, blobs, failure, session, unpickle
 from windlass.wire import codec
 from windlass.wire.messages import calls, common
 
@@ -29,9 +29,6 @@ class Arrived(NamedTuple):
             return self.open()
         return failure.rebuild(self.output, self.data)
 
-
-TROUBLE = (exception.ServiceError, exception.ThrottledError)
-"""Of the connection, or because it came too fast: asking again helps."""
 
 _GOOD = frozenset({"success", "item"})
 
@@ -77,7 +74,7 @@ async def first(home: session.Session, create: calls.CallCreate, attachments: li
             async for reply in replies:
                 for output in reply.body["outputs"]:
                     return await unpack(home, output, reply.attachments)
-    except TROUBLE:
+    except asking.TROUBLE:
         pass
     return await first_again(home, create, attachments)
 

@@ -228,8 +228,7 @@ class Containers:
             folder.write(record)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             if plan.get("volumes"):
-                # The gofer of a sentry holds mounts of its own, and virtiofsd folders; nobody can exchange them.
-                following = parts.volumes.following(name, folder, first, live=not level)
+                following = parts.volumes.following(name, folder, first)
                 await held.enter_async_context(following)
             hungry = functools.partial(vm_room.hungry, folder) if machine is not None else None
             yield _Contained(running, group, hungry)
@@ -473,8 +472,7 @@ class Containers:
             await held.enter_async_context(lease)
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
-            live = not box.level_of(folder)
-            await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=live))
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
             hungry = functools.partial(vm_room.hungry, folder) if box.level_of(folder) == vm_parts.LEVEL else None
             yield _Contained(running, group, hungry)
 

@@ -170,6 +170,15 @@ def test_a_machine_without_a_network_has_no_device_for_one(walls, made):
     assert "secret" not in " ".join(linked["qemu"] + linked["virtiofsd"])
 
 
+def test_a_virtiofsd_that_tells_of_mounts_is_told_not_to_and_others_do_not_know_the_word(walls, made):
+    asked = plan.Asked(256 << 20, 1, 100, "")
+    entry: Any = {"argv": ["true"]}
+    word = "--no-announce-submounts"
+    for modern, tells in ((False, False), (True, False), (True, True)):
+        said = plan.words(walls, made._replace(modern=modern, tells=tells), asked, entry)["virtiofsd"]
+        assert (word in said) == tells
+
+
 def test_emulation_differs_in_the_processor_alone(walls, made):
     asked = plan.Asked(256 << 20, 1, 100, "")
     entry: Any = {"argv": ["true"]}

@@ -42,8 +42,9 @@ _making = threading.Lock()
 
 
 class Parts(NamedTuple):
-    """``modern``: virtiofsd is the one in Rust. ``modules``: of the kernel, as files. ``key``: changes with whatever
-    what is made of them depends on; as they were found, so that an upgrade meanwhile takes nothing away."""
+    """``modern``: virtiofsd is the one in Rust; ``tells``: of mounts, unless it is told not to. ``modules``: of the
+    kernel, as files. ``key``: changes with whatever what is made of them depends on; as they were found, so that an
+    upgrade meanwhile takes nothing away."""
 
     qemu: Path
     virtiofsd: Path
@@ -52,6 +53,7 @@ class Parts(NamedTuple):
     modules: tuple[Path, ...]
     accel: str
     key: str = ""
+    tells: bool = False
 
 
 def _key(parts: Parts) -> str:
@@ -99,8 +101,9 @@ def find(environ: Mapping[str, str]) -> Parts:
         said = subprocess.run([daemon, "--help"], capture_output=True, env={"PATH": _PATH}, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise Missing(f"virtiofsd cannot be run: {exc}") from None
-    found = Parts(Path(qemu), daemon, b"--shared-dir" in said.stdout + said.stderr, kernel, modules, accel)
-    return found._replace(key=_key(found))
+    text = said.stdout + said.stderr
+    found = Parts(Path(qemu), daemon, b"--shared-dir" in text, kernel, modules, accel)
+    return found._replace(key=_key(found), tells=b"--no-announce-submounts" in text)
 
 
 def _look_at_kvm() -> None:

@@ -133,10 +133,12 @@ def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _virtiofsd(made: parts.Parts) -> list[str]:
-    """What others change is seen at once: nothing but the contents of files is kept inside."""
+    """What others change is seen at once: nothing but the contents of files is kept inside. Mounts are not told of: the
+    kernel inside would make mounts of its own of them, which stay when those here are taken away."""
     if made.modern:
+        silent = ["--no-announce-submounts"] if made.tells else []
         return [str(made.virtiofsd), "--fd={files}", "--shared-dir", ROOT, "--sandbox=chroot", "--cache=never",
-                "--allow-mmap", "--log-level=error", "--inode-file-handles=never"]  # fmt: skip
+                "--allow-mmap", "--log-level=error", "--inode-file-handles=never", *silent]  # fmt: skip
     return [str(made.virtiofsd), "--fd={files}", "--rlimit-nofile=0", "-o", f"source={ROOT}", "-o", "sandbox=chroot",
             "-o", "cache=auto", "-o", "timeout=0", "-o", "log_level=err", "-o", "flock"]  # fmt: skip
 

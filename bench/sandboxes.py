@@ -18,8 +18,9 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import main_job
 import sections
@@ -153,21 +154,9 @@ def idle() -> Iterator[Row]:
 
 def gvisor() -> Iterator[Row]:
     """What another kernel costs."""
-
-    def one() -> None:
-        sandbox = windlass.Sandbox.create(app=app, runtime="gvisor")
-        assert sandbox.exec("true").wait() == 0
-        sandbox.terminate()
-
-    try:
-        one()
-    except windlass.exception.UnimplementedError as exc:
-        yield "create with runtime=gvisor, first command answered", f"not here: {exc}"
+    sandbox = yield from _level("gvisor", "runtime=gvisor", 10, _experimental_enable_snapshot=True)
+    if sandbox is None:
         return
-    yield "create with runtime=gvisor, first command answered", quantiles(timed(one, 10))
-    sandbox = windlass.Sandbox.create(app=app, runtime="gvisor", _experimental_enable_snapshot=True)
-    sandbox.exec("true").wait()
-    yield "exec of true with runtime=gvisor", quantiles(timed(lambda: sandbox.exec("true").wait(), 20))
     began = time.perf_counter()
     kept = sandbox._experimental_snapshot()
     yield "memory snapshot", f"{(time.perf_counter() - began) * 1000:.0f} ms"
@@ -183,21 +172,30 @@ def gvisor() -> Iterator[Row]:
 def machine() -> Iterator[Row]:
     """What a machine of its own costs."""
     how = "emulated" if os.environ.get("WINDLASS_VM_ACCEL") == "tcg" else "KVM"
-
-    def one() -> None:
-        sandbox = windlass.Sandbox.create(app=app, runtime="vm", memory=512)
-        assert sandbox.exec("true").wait() == 0
+    sandbox = yield from _level("vm", f"runtime=vm ({how})", 5, memory=512)
+    if sandbox is not None:
         sandbox.terminate()
 
+
+def _level(level: str, shown: str, creates: int, **more: Any) -> Generator[Row, None, windlass.Sandbox | None]:
+    """The figures of a level, and a sandbox of it that runs; None where it is not here."""
+
+    def one(**more: Any) -> windlass.Sandbox:
+        sandbox = windlass.Sandbox.create(app=app, runtime=level, **more)
+        assert sandbox.exec("true").wait() == 0
+        return sandbox
+
+    plain = {name: value for name, value in more.items() if not name.startswith("_")}
     try:
-        one()
+        one(**plain).terminate()
     except windlass.exception.UnimplementedError as exc:
-        yield "create with runtime=vm, first command answered", f"not here: {exc}"
-        return
-    yield f"create with runtime=vm ({how}), first command answered", quantiles(timed(one, 5))
-    sandbox = windlass.Sandbox.create(app=app, runtime="vm", memory=512)
-    yield f"exec of true with runtime=vm ({how})", quantiles(timed(lambda: sandbox.exec("true").wait(), 20))
-    sandbox.terminate()
+        yield f"create with {shown}, first command answered", f"not here: {exc}"
+        return None
+    found = quantiles(timed(lambda: one(**plain).terminate(), creates))
+    yield f"create with {shown}, first command answered", found
+    sandbox = one(**more)
+    yield f"exec of true with {shown}", quantiles(timed(lambda: sandbox.exec("true").wait(), 20))
+    return sandbox
 
 
 def _available() -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import offered
 import windlass
 from stage import Stage, until
 from windlass import exception
@@ -37,15 +38,8 @@ def app(stage: Stage) -> windlass.App:
 
 @pytest.fixture(scope="module", params=LEVELS)
 def level(request: Any, app: windlass.App) -> str:
-    needed(app, request.param)
+    offered.needed(app, request.param)
     return str(request.param)
-
-
-def needed(app: windlass.App, level: str) -> None:
-    try:
-        windlass.Sandbox.create("true", app=app, runtime=level).wait()
-    except exception.UnimplementedError as exc:
-        pytest.skip(str(exc))
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +82,23 @@ def test_files_are_the_same_from_both_sides(sandbox):
     sandbox.exec("sh", "-c", "ln -s /etc/passwd /root/link; echo kept > /data/file").wait()
     assert "root:x:0:0" in sandbox.open("/root/link").read()
     assert sandbox.open("/data/file").read() == "kept\n"
+
+
+def test_what_it_writes_to_a_volume_is_committed_while_it_runs(sandbox, level):
+    sandbox.exec("sh", "-c", "echo early > /data/early").wait()
+    volume = windlass.Volume.from_name("levels-" + level)
+    until(lambda: "early" in [entry.path.strip("/") for entry in volume.iterdir("/")], seconds=30)
+    assert b"".join(volume.read_file("early")) == b"early\n"
+
+
+def test_files_of_its_own_kernel_are_not_written_from_outside(sandbox, level):
+    if level == "container":
+        assert "Linux" in sandbox.filesystem.read_text("/proc/version")
+        return
+    assert sandbox.filesystem.list_files("/dev") == []
+    for path in ("/proc/version", "/dev/shm/file", "/sys/file"):
+        with pytest.raises(exception.SandboxFilesystemError):
+            sandbox.filesystem.write_text("never seen", path)
 
 
 def test_what_runs_too_long_is_ended_and_leaves_nothing_behind(sandbox):
@@ -137,27 +148,39 @@ def test_a_snapshot_of_its_files_is_an_image(app, sandbox, level):
 
 
 def test_gvisor_is_another_kernel(app):
-    needed(app, "gvisor")
+    offered.needed(app, "gvisor")
     made = windlass.Sandbox.create("dmesg", app=app, runtime="gvisor")
     made.wait()
     assert "gVisor" in made.stdout.read()
 
 
 def test_a_virtual_machine_is_another_kernel_with_its_own_memory_and_processors(app):
-    needed(app, "vm")
+    offered.needed(app, "vm")
     made = windlass.Sandbox.create(app=app, runtime="vm", memory=(64, 256), cpu=(0.5, 1.0), timeout=600)
     kernel, processors, size = told(made, "sh", "-c", "uname -v; nproc; grep MemTotal /proc/meminfo").splitlines()
     assert kernel != os.uname().version and processors == "1"
     assert 128 * 1024 < int(size.split()[1]) <= 256 * 1024
-    image = made.snapshot_filesystem()
-    for act in (made.reload_volumes, lambda: made.mount_image("/mnt", image)):
-        with pytest.raises(exception.UnimplementedError):
-            act()
+    with pytest.raises(exception.UnimplementedError):
+        made.reload_volumes()
+    made.terminate(wait=True)
+
+
+def test_an_image_is_mounted_in_a_virtual_machine_that_runs_and_taken_away_again(app):
+    offered.needed(app, "vm")
+    made = windlass.Sandbox.create(app=app, runtime="vm", memory=256, timeout=600)
+    script = "mkdir -p /opt/tools /mnt/under; echo tool > /opt/tools/tool; echo below > /mnt/under/f; ls /mnt/under"
+    assert told(made, "sh", "-c", script) == "f\n"
+    made.mount_image("/mnt/under", made.snapshot_directory("/opt/tools"))
+    script = "cat /mnt/under/tool; echo more > /mnt/under/new; ls /mnt/under"
+    assert told(made, "sh", "-c", script) == "tool\nnew\ntool\n"
+    assert made.open("/mnt/under/new").read() == "more\n"
+    made.unmount_image("/mnt/under")
+    assert told(made, "sh", "-c", "ls /mnt/under; ls /opt/tools") == "f\ntool\n"
     made.terminate(wait=True)
 
 
 def test_a_virtual_machine_has_what_containers_have_over_their_files(app):
-    needed(app, "vm")
+    offered.needed(app, "vm")
     made = windlass.Sandbox.create(app=app, runtime="vm", memory=256, timeout=600)
     script = """
     ls -d /dev/null /dev/shm /dev/pts /proc/self /sys/kernel && echo x > /dev/shm/f && cat /dev/shm/f
@@ -173,7 +196,7 @@ def test_a_virtual_machine_has_what_containers_have_over_their_files(app):
 
 
 def test_a_terminal_in_a_virtual_machine_has_lines_a_size_and_signals(app):
-    needed(app, "vm")
+    offered.needed(app, "vm")
     made = windlass.Sandbox.create(app=app, runtime="vm", memory=256, timeout=600)
     script = "trap 'stty size; exit 7' INT; stty size; read word; echo got $word; while :; do sleep 0.2; done"
     process = made.exec("sh", "-c", script, pty=True)
@@ -191,7 +214,7 @@ def test_a_terminal_in_a_virtual_machine_has_lines_a_size_and_signals(app):
 
 
 def test_memory_goes_on_where_it_was(app):
-    needed(app, "gvisor")
+    offered.needed(app, "gvisor")
     first = windlass.Sandbox.create(
         "python3", "-c", COUNTS, app=app, timeout=600, name="counts", _experimental_enable_snapshot=True
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import os
 import signal
 import socket
@@ -22,7 +23,7 @@ import pytest
 from windlass import exception
 from windlass.worker import spec
 from windlass.worker.sandboxes import levels
-from windlass.worker.sandboxes.vm import frames, machine, parts, plan, ramdisk, room
+from windlass.worker.sandboxes.vm import frames, machine, parts, plan, ramdisk, room, unpacking
 
 PVH = struct.pack("<III", 4, 8, 18) + b"Xen\0"
 NEEDED = {
@@ -51,7 +52,9 @@ def modules(boot: Path, *, but: str = "", release: str = "6.1.0-test") -> None:
         place.mkdir(parents=True)
         for name in names:
             if name != but:
-                (place / f"{name.replace('_', '-')}.ko.xz").touch()
+                needs = "virtio-ring,virtio" if name == "virtio_pci" else ""
+                body = b"\x7fELF license=GPL\0depends=" + needs.encode() + b"\0"
+                (place / f"{name.replace('_', '-')}.ko.xz").write_bytes(lzma.compress(body))
 
 
 def test_modules_of_a_kernel_are_found_beside_it_whatever_they_are_packed_with(tmp_path):
@@ -59,6 +62,39 @@ def test_modules_of_a_kernel_are_found_beside_it_whatever_they_are_packed_with(t
     modules(found.parent)
     names = [path.name for path in parts.modules(found)]
     assert "virtio-console.ko.xz" in names and "virtiofs.ko.xz" in names
+
+
+def test_modules_come_with_what_they_name_unpacked(tmp_path):
+    found = kernel(tmp_path / "boot/vmlinuz-6.1.0-test")
+    modules(found.parent)
+    place = tmp_path / "lib/modules/6.1.0-test/kernel"
+    packed = lzma.compress(b"\x7fELF\0license=GPL\0depends=net-failover,built-in\0")
+    for name, body in {"net/virtio_net.ko.xz": packed, "core/net_failover.ko.gz": gzip.compress(b"\x7fELF")}.items():
+        (place / name).parent.mkdir()
+        (place / name).write_bytes(body)
+    taken = {path.name: parts.module(path) for path in parts.modules(found)}
+    assert taken["net_failover.ko.gz"] == b"\x7fELF" and taken["virtio_net.ko.xz"].startswith(b"\x7fELF")
+
+
+def test_a_module_that_cannot_be_unpacked_is_told_with_what_it_takes(tmp_path, monkeypatch):
+    found = kernel(tmp_path / "boot/vmlinuz-6.1.0-test")
+    modules(found.parent)
+    place = tmp_path / "lib/modules/6.1.0-test/kernel/fs/fuse"
+    monkeypatch.setattr(unpacking, "_PATH", str(tmp_path))
+    (place / "fuse.ko.xz").write_bytes(b"\x28\xb5\x2f\xfd packed by zstd")
+    with pytest.raises(parts.Missing, match=r"fuse.*packed with zstd, which is not installed"):
+        parts.modules(found)
+    for body in (b"text", b"\xfd7zXZ\0 cut off", b""):
+        (place / "fuse.ko.xz").write_bytes(body)
+        with pytest.raises(parts.Missing, match="fuse"):
+            parts.modules(found)
+
+
+def test_a_kernel_that_was_upgraded_meanwhile_is_no_defect(tmp_path, made):
+    with pytest.raises(exception.ExecutionError, match="cannot be made"):
+        parts.made(made._replace(key="new"), tmp_path)
+    (tmp_path / "lib/vm/kept").mkdir(parents=True)
+    assert parts.made(made._replace(key="kept"), tmp_path).name == "kept"  # made when it was there
 
 
 def test_a_kernel_that_lacks_a_module_is_refused_by_its_name_and_one_that_has_it_built_in_is_not(tmp_path):
@@ -134,6 +170,15 @@ def test_a_machine_without_a_network_has_no_device_for_one(walls, made):
     assert "secret" not in " ".join(linked["qemu"] + linked["virtiofsd"])
 
 
+def test_a_virtiofsd_that_tells_of_mounts_is_told_not_to_and_others_do_not_know_the_word(walls, made):
+    asked = plan.Asked(256 << 20, 1, 100, "")
+    entry: Any = {"argv": ["true"]}
+    word = "--no-announce-submounts"
+    for modern, tells in ((False, False), (True, False), (True, True)):
+        said = plan.words(walls, made._replace(modern=modern, tells=tells), asked, entry)["virtiofsd"]
+        assert (word in said) == tells
+
+
 def test_emulation_differs_in_the_processor_alone(walls, made):
     asked = plan.Asked(256 << 20, 1, 100, "")
     entry: Any = {"argv": ["true"]}
@@ -157,9 +202,8 @@ def test_the_first_process_imports_nothing_that_its_ram_disk_lacks(tmp_path):
         (folder / "__init__.py").touch()
     for path in parts._CODE:
         (package / path.name).write_bytes(path.read_bytes())
-    (tmp_path / "virtio.ko").write_bytes(b"module")
     root = tmp_path / "root"
-    unpack(b"".join(ramdisk.archive(code, [tmp_path / "virtio.ko"])), root)
+    unpack(b"".join(ramdisk.archive(code, {"virtio.ko": b"module"})), root)
     assert (root / "init").read_bytes() == ramdisk.INIT and (root / "modules/virtio.ko").read_bytes() == b"module"
     assert stat.S_IMODE((root / "init").stat().st_mode) == 0o755
     if os.geteuid():
@@ -368,6 +412,21 @@ def test_a_machine_begins_once(monkeypatch):
         with pytest.raises(frames.Broken, match="out of turn"):
             made._said(0, {"op": again})
     assert begun == ["entry"] and other.recv(65536).count(b'"begin"') == 1
+
+
+def test_commands_of_a_worker_that_ended_end_and_the_sandboxes_own_goes_on():
+    one, other = socket.socketpair()
+    (listener, _), (console, _) = kept = socket.socketpair(), os.pipe()
+    made = machine.Machine({"begin": {}, "entry": {}}, listener, one.detach(), console)
+    talk, worker = socket.socketpair()
+    made._asked = {
+        1: machine._Asked(None, "", [], kind="exec"), 2: machine._Asked(talk, "ex-1", [], kind="exec"),
+        3: machine._Asked(worker, "ex-2", [], kind="exec"),
+    }  # fmt: skip
+    made._line.selector.register(talk, 1, lambda _: made._heard(talk))
+    worker.shutdown(socket.SHUT_WR)
+    made._line.turn(5)
+    assert other.recv(65536) == frame(b'{"op": "kill"}', 2) and kept
 
 
 @pytest.mark.parametrize("fails", [machine._DROP, machine._NO_NEW_PRIVILEGES, machine._CAPSET])

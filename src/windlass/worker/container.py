@@ -102,7 +102,7 @@ class Containers:
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             pid = record["pid"] if folders.alive(record["pid"], record["pid_start"]) else 0
             level = box.level_of(folder)
-            await held.enter_async_context(parts.volumes.following(container_id, folder, pid, live=not level))
+            await held.enter_async_context(parts.volumes.following(container_id, folder, pid))
             yield contained.Contained(running, group, *ways.hungry(folder, level))
 
     def known(self) -> list[str]:

@@ -17,6 +17,8 @@ from windlass.worker.sandboxes import entering
 STDIN = "stdin"
 _INSIDE = "inside.json"
 OWNER = 1  # root of a container, as the node numbers it
+KERNELS_OWN = ("proc", "dev", "sys")
+"""Folders in all of them that a kernel shows itself in."""
 _NOTHING = "the sandbox has no command, and neither has its image"
 
 
@@ -58,6 +60,11 @@ class Home(NamedTuple):
     @property
     def root(self) -> Path:
         return Path(f"/proc/{self.record['pid']}/root{self.asked.get('inner', '')}")
+
+    @property
+    def inner(self) -> str:
+        """Where its files are in its cell."""
+        return self.asked.get("inner", "/")
 
     @property
     def loopback(self) -> str:
@@ -139,6 +146,13 @@ def files(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
     real = [one._replace(target=f"{one.target}/{os.path.basename(bind.target)}")  # noqa: PTH119
             for one, bind in zip(targets(root, folders_of), alien, strict=True)]  # fmt: skip
     return [*real, *(bind for bind in binds if bind.target.startswith("/dev/"))]
+
+
+def covers(empty: Path, inner: str) -> list[spec.Bind]:
+    """Over folders that a kernel of the sandbox's own covers with its file systems: what is put there from outside no
+    command would ever see, so it is refused. ``empty``: a folder with empty ones of their names; ``inner``: where the
+    sandbox's files are in its cell."""
+    return [spec.Bind(empty / name, f"{inner}/{name}") for name in KERNELS_OWN]
 
 
 def workplace(root: Path, cwd: str) -> None:

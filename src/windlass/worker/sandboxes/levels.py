@@ -140,6 +140,8 @@ async def _try(root: Path, runsc: sentry.Runsc, starter: starting.Starting) -> i
         folder.bundle.mkdir(parents=True)
         scratch.chmod(0o755)
         binds = await asyncio.to_thread(probe._host, folder.rootfs)
+        for part in box.KERNELS_OWN:
+            (folder.rootfs / part).mkdir(exist_ok=True)
         return await _ran(root, folder, list(binds), runsc, starter)
     finally:
         await asyncio.to_thread(shutil.rmtree, scratch, True)

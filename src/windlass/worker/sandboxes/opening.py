@@ -66,6 +66,5 @@ async def opened(
         folder.write(record)
         running = held.enter_context(handle.Handle(folder, ended).watch(record))
         if plan.get("volumes"):
-            # The gofer of a sentry holds mounts of its own, and virtiofsd folders; nobody can exchange them.
-            await held.enter_async_context(parts.volumes.following(name, folder, first, live=not home.level))
+            await held.enter_async_context(parts.volumes.following(name, folder, first))
         yield contained.Contained(running, group, *ways.hungry(folder, home.level))

@@ -2,7 +2,8 @@
 
 The stack of an image gets a private layer of its own, so it can be written to; what was at the place is hidden until it
 is taken away. Paths are resolved with the sandbox's root as the root, and a mount is found again by its own device
-number: the sandbox can rename what it likes meanwhile, but it cannot mount (``volumes.swap``).
+number: the sandbox can rename what it likes meanwhile, but it cannot mount (``volumes.swap``). A virtual machine sees
+it, too: its virtiofsd opens files in that mount namespace, one name after the other.
 """
 from __future__ import annotations
 
@@ -40,7 +41,7 @@ def mount(home: box.Home, root: Path, image_id: str, path: str) -> None:
         device = (part / "rootfs").stat().st_dev
         tree = linux.open_tree(part / "rootfs")
         try:
-            swap.inside(home.record["pid"], lambda: _hang(tree, where))
+            swap.inside(home.record["pid"], lambda: _hang(tree, where, home.inner))
         finally:
             os.close(tree)
     except BaseException:
@@ -57,7 +58,7 @@ def unmount(home: box.Home, path: str) -> None:
     if where not in known:
         raise exception.NotFoundError(f"no image is mounted at {where}")
     device, part = known.pop(where)
-    swap.inside(home.record["pid"], lambda: _take(where, device))
+    swap.inside(home.record["pid"], lambda: _take(where, device, home.inner))
     _remember(home, known, "")
     shutil.rmtree(part, ignore_errors=True)
 
@@ -70,8 +71,8 @@ def _place(path: str) -> str:
     return where
 
 
-def _hang(tree: int, where: str) -> None:
-    with rooted.at(Path("/")) as inside:
+def _hang(tree: int, where: str, root: str) -> None:
+    with rooted.at(Path(root)) as inside:
         for made in inside.make(where):
             with inside.opened(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:
                 os.fchown(descriptor, box.OWNER, box.OWNER)
@@ -84,9 +85,9 @@ def _hang(tree: int, where: str) -> None:
             raise exception.SandboxFilesystemNotADirectoryError(f"{where} is no directory") from None
 
 
-def _take(where: str, device: int) -> None:
+def _take(where: str, device: int, root: str) -> None:
     above, name = posixpath.split(where)
-    with rooted.at(Path("/")) as inside, inside.opened(above, os.O_PATH | os.O_DIRECTORY) as parent:
+    with rooted.at(Path(root)) as inside, inside.opened(above, os.O_PATH | os.O_DIRECTORY) as parent:
         if os.stat(name, dir_fd=parent, follow_symlinks=False).st_dev != device:
             raise exception.ConflictError(f"the image at {where} is not where it was")
         os.fchdir(parent)

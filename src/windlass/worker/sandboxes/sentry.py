@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from windlass.worker import spec
-from windlass.worker.sandboxes import entering
+from windlass.worker.sandboxes import box, entering
 from windlass.worker.snapshots import cell
 
 LEVEL = "gvisor"
@@ -85,7 +85,7 @@ def plan(walls: spec.Box, runsc: Runsc, root: Path, bundle: Path, memory: Path |
     binds = [
         spec.Bind(runsc.binary.resolve(), PROGRAM), spec.Bind(bundle, BUNDLE, writable=True),
         spec.Bind(walls.rootfs, ROOT, writable=True),
-        *([spec.Bind(memory, f"/{MEMORY}")] if memory else []),
+        *([spec.Bind(memory, f"/{MEMORY}")] if memory else []), *box.covers(root, ROOT),
         *(bind._replace(target=ROOT + bind.target) for bind in walls.binds),
     ]  # fmt: skip
     return {

@@ -82,11 +82,9 @@ class Volumes:
 
     @contextlib.asynccontextmanager
     async def following(
-        self, container_id: str, folder: folders.Folder, pid: int, *, live: bool = True
+        self, container_id: str, folder: folders.Folder, pid: int
     ) -> AsyncIterator[list[exception.Error | OSError]]:
         """Commit in the background while the block runs, and finally when it is left; not when the worker ends.
-
-        ``live``: False where the mounts cannot be exchanged, because others hold copies of them: then only finally.
 
         What it yields is filled then: the reasons why something was not committed.
         """
@@ -102,7 +100,6 @@ class Volumes:
                 running = [
                     background.start(self._committing(container_id, mount, over), f"commits of {container_id}")
                     for mount in writable
-                    if live
                 ]
                 async with release.on_end_async(lambda: self._finish(container_id, over, running, lost)):
                     yield lost

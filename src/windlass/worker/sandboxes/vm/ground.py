@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _RDONLY, _NOSUID, _NODEV, _NOEXEC, _REMOUNT, _BIND, _MOVE, _REC = 1, 2, 4, 8, 32, 4096, 8192, 16384
-_FINIT_MODULE, _COMPRESSED = 313, 4
+_FINIT_MODULE = 313
 _ROOT, _TAG = "/box", "box"
 _USED = ("/modules", "/python", "/code")
 _DEVICES = {"null": 3, "zero": 5, "full": 7, "random": 8, "urandom": 9}
@@ -76,8 +76,7 @@ def _remove(folder: str) -> None:
 def _load(name: str) -> int:
     """The number of the error, or 0."""
     descriptor = os.open(f"/modules/{name}", os.O_RDONLY | os.O_CLOEXEC)
-    flags = 0 if name.endswith(".ko") else _COMPRESSED
-    failed = _libc.syscall(_FINIT_MODULE, descriptor, b"", flags) < 0 and ctypes.get_errno() != errno.EEXIST
+    failed = _libc.syscall(_FINIT_MODULE, descriptor, b"", 0) < 0 and ctypes.get_errno() != errno.EEXIST
     code = ctypes.get_errno() if failed else 0
     os.close(descriptor)
     return code

@@ -83,7 +83,9 @@ class Machine:
 
     def _last_words(self) -> str:
         lines = [line for line in self.console.decode(errors="replace").splitlines() if line.strip()]
+        ours = [line for line in lines if line.startswith("windlass: ")]  # what the first process lacked
         found = next((line for line in lines if "panic" in line), lines[-1] if lines else "it said nothing")
+        found = ours[0] if ours else found
         return f"the virtual machine ended: {found.strip()[-200:]}"
 
     def _end(self, code: int, why: str = "") -> NoReturn:
@@ -191,11 +193,18 @@ class Machine:
         except (OSError, ValueError):
             self._line.selector.unregister(talk)
             self._waiting = [one for one in self._waiting if one[0] is not talk]
+            self._end_commands_of(talk)
             talk.close()
             return
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
         self._act(talk, request, descriptors)
+
+    def _end_commands_of(self, talk: socket.socket) -> None:
+        """Of a worker that has ended: the next one knows nothing of them, nor of when they shall end."""
+        for channel, one in self._asked.items():
+            if one.talk is talk and one.kind == "exec":
+                self._line.say(channel, op="kill")
 
     def _act(self, talk: socket.socket, request: dict[str, Any], ends: list[int]) -> None:
         name, op = request["id"], request["op"]

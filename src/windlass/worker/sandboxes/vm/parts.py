@@ -5,22 +5,21 @@ qemu emulate the processor where there is no usable ``/dev/kvm``: the same in al
 """
 from __future__ import annotations
 
-import bz2
 import hashlib
-import lzma
 import os
 import platform
+import re
 import shutil
 import struct
 import subprocess
 import sys
 import threading
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from windlass.worker.sandboxes.vm import ramdisk
+from windlass import exception
+from windlass.worker.sandboxes.vm import ramdisk, unpacking
 
 LEVEL = "vm"
 KVM, TCG = "kvm", "tcg"
@@ -35,24 +34,17 @@ _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _QEMU, _NO_QEMU = "qemu-system-x86_64", "qemu is not installed"
 _DAEMONS = ("/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd", "/usr/lib/virtiofsd", "/usr/bin/virtiofsd")
 _NEEDED = ("virtio", "virtio_ring", "virtio_pci", "virtio_console", "fuse", "virtiofs")
-_USEFUL = ("virtio_pci_legacy_dev", "virtio_pci_modern_dev", "failover", "net_failover", "virtio_net", "virtio_rng",
-           "virtio_balloon")  # fmt: skip
-_PLACES = ("drivers/virtio", "drivers/char", "drivers/net", "fs/fuse", "net/core")
+_USEFUL = ("virtio_net", "virtio_rng", "virtio_balloon")
+_DEPENDS = re.compile(rb"(?:^|\0)depends=([^\0]*)\0")
 _SETUP_SECTORS, _MAGIC, _VERSION, _PAYLOAD, _SECTOR, _LONGEST_VERSION = 0x1F1, 0x202, 0x20E, 0x248, 512, 256
 _PVH = tuple(struct.pack("<III", 4, size, 18) + b"Xen\0" for size in (4, 8))
-_UNPACKED: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": lambda data: zlib.decompressobj(31).decompress(data),
-    b"\xfd7zXZ": lambda data: lzma.LZMADecompressor().decompress(data),
-    b"BZh": lambda data: bz2.BZ2Decompressor().decompress(data),
-    b"\x02\x21\x4c\x18": lambda data: _piped(["lz4", "-d", "-c"], data),
-    b"\x28\xb5\x2f\xfd": lambda data: _piped(["zstd", "-d", "-c"], data),
-}
-_ELF = b"\x7fELF"
 _making = threading.Lock()
 
 
 class Parts(NamedTuple):
-    """``modern``: virtiofsd is the one in Rust. ``modules``: of the kernel, as files."""
+    """``modern``: virtiofsd is the one in Rust; ``tells``: of mounts, unless it is told not to. ``modules``: of the
+    kernel, as files. ``key``: changes with whatever what is made of them depends on; as they were found, so that an
+    upgrade meanwhile takes nothing away."""
 
     qemu: Path
     virtiofsd: Path
@@ -60,12 +52,14 @@ class Parts(NamedTuple):
     kernel: Path
     modules: tuple[Path, ...]
     accel: str
+    key: str = ""
+    tells: bool = False
 
-    def key(self) -> str:
-        """Changes with whatever what is made of them depends on."""
-        words = [self.accel, platform.release(), sys.version, sys.executable, *_stamps(self.modules)]
-        words += _stamps([self.qemu, self.virtiofsd, self.kernel, *_CODE])
-        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+def _key(parts: Parts) -> str:
+    words = [parts.accel, platform.release(), sys.version, sys.executable, *_stamps(parts.modules)]
+    words += _stamps([parts.qemu, parts.virtiofsd, parts.kernel, *_CODE])
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
 
 def kernel_name(parts: Parts) -> str:
@@ -107,7 +101,9 @@ def find(environ: Mapping[str, str]) -> Parts:
         said = subprocess.run([daemon, "--help"], capture_output=True, env={"PATH": _PATH}, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
         raise Missing(f"virtiofsd cannot be run: {exc}") from None
-    return Parts(Path(qemu), daemon, b"--shared-dir" in said.stdout + said.stderr, kernel, modules, accel)
+    text = said.stdout + said.stderr
+    found = Parts(Path(qemu), daemon, b"--shared-dir" in text, kernel, modules, accel)
+    return found._replace(key=_key(found), tells=b"--no-announce-submounts" in text)
 
 
 def _look_at_kvm() -> None:
@@ -141,20 +137,48 @@ def modules(kernel: Path) -> tuple[Path, ...]:
     """The modules that a kernel needs for the devices of its machine. Raises ``Missing``."""
     release = _release(kernel)
     beside = kernel.parent.parent / "lib/modules"
-    places = [folder / release for folder in (beside, Path("/lib/modules"), Path("/usr/lib/modules"))]
+    usual = (beside, kernel.parent.parent / "usr/lib/modules", Path("/lib/modules"), Path("/usr/lib/modules"))
+    places = [folder / release for folder in usual]
     home = next((place for place in places if (place / "kernel").is_dir()), None)
     if home is None:
         raise Missing(f"the modules of the kernel {release} are not installed")
-    files: dict[str, Path] = {}
-    for place in _PLACES:
-        for path in (home / "kernel" / place).rglob("*.ko*"):
-            files.setdefault(path.name.split(".ko")[0].replace("-", "_"), path)
+    there = {_plain(path.name): path for path in (home / "kernel").rglob("*.ko*")}
     built = (home / "modules.builtin").read_text() if (home / "modules.builtin").exists() else ""
-    inside = {Path(line).name.split(".ko")[0].replace("-", "_") for line in built.split()}
-    lacking = [name for name in _NEEDED if name not in files and name not in inside]
+    inside = {_plain(Path(line).name) for line in built.split()}
+    lacking = [name for name in _NEEDED if name not in there and name not in inside]
     if lacking:
         raise Missing(f"the kernel {release} has no {' and no '.join(lacking)}")
-    return tuple(files[name] for name in (*_NEEDED, *_USEFUL) if name in files)
+    wanted = [name for name in (*_NEEDED, *_USEFUL) if name in there]
+    return tuple(there[name] for name in _with_what_they_need(wanted, there))
+
+
+def _plain(file: str) -> str:
+    return file.split(".ko")[0].replace("-", "_")
+
+
+def _with_what_they_need(wanted: list[str], there: Mapping[str, Path]) -> list[str]:
+    """Modules, and those that they name. What is no module is built in. Raises ``Missing``."""
+    found = list(wanted)
+    for name in found:
+        found += [other for other in needs(module(there[name])) if other in there and other not in found]
+    return found
+
+
+def needs(body: bytes) -> Iterator[str]:
+    """The modules that a module names."""
+    if (said := _DEPENDS.search(body)) is not None:
+        yield from (_plain(name) for name in said[1].decode(errors="replace").split(",") if name)
+
+
+def module(path: Path) -> bytes:
+    """What a kernel can load. Raises ``Missing``."""
+    try:
+        body = unpacking.unpacked(path.read_bytes())
+    except (OSError, unpacking.Packed) as exc:
+        raise Missing(f"the module {path} cannot be had: {exc}") from None
+    if not body.startswith(unpacking.ELF):
+        raise Missing(f"the module {path} is none, or damaged")
+    return body
 
 
 def _release(kernel: Path) -> str:
@@ -177,30 +201,25 @@ def unpacked(kernel: bytes) -> bytes:
     offset, size = struct.unpack_from("<II", kernel, _PAYLOAD)
     start = ((kernel[_SETUP_SECTORS] or 4) + 1) * _SECTOR + offset
     payload = kernel[start : start + size]
-    for magic, unpack in _UNPACKED.items():
-        if payload.startswith(magic):
-            try:
-                made = unpack(payload)
-            except (OSError, ValueError, EOFError, zlib.error, lzma.LZMAError):
-                return kernel
-            return made if made.startswith(_ELF) and any(note in made for note in _PVH) else kernel
-    return kernel
-
-
-def _piped(line: list[str], data: bytes) -> bytes:
-    done = subprocess.run(line, input=data, capture_output=True, env={"PATH": _PATH}, timeout=60, check=False)
-    return done.stdout  # what follows the data is an error to them
+    try:
+        bare = unpacking.unpacked(payload)
+    except unpacking.Packed:
+        return kernel
+    return bare if bare.startswith(unpacking.ELF) and any(note in bare for note in _PVH) else kernel
 
 
 def made(parts: Parts, home: Path) -> Path:
-    """The folder with what machines begin with, made where it is not there. Blocks.
+    """The folder with what machines begin with, made where it is not there. Blocks. Raises ``ExecutionError``.
 
     ``kernel``, ``ram``, and ``code``: the package as the machine and its first process import it.
     """
-    place = home / "lib" / LEVEL / parts.key()
+    place = home / "lib" / LEVEL / parts.key
     with _making:
         if not place.is_dir():
-            _make(parts, place)
+            try:
+                _make(parts, place)
+            except (Missing, FileNotFoundError) as exc:
+                raise exception.ExecutionError(f"what virtual machines begin with cannot be made: {exc}") from None
     return place
 
 
@@ -217,7 +236,8 @@ def _make(parts: Parts, place: Path) -> None:
         shutil.copyfile(path, package / path.name)
     (draft / "kernel").write_bytes(unpacked(parts.kernel.read_bytes()))
     with (draft / "ram").open("wb") as file:
-        for piece in ramdisk.archive(draft / "code", parts.modules):
+        bodies = {f"{_plain(path.name)}.ko": module(path) for path in parts.modules}
+        for piece in ramdisk.archive(draft / "code", bodies):
             file.write(piece)
     for path in [draft, *draft.rglob("*")]:
         path.chmod(0o755 if path.is_dir() else 0o644)

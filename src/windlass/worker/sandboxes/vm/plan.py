@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from windlass.worker import linux, spec
-from windlass.worker.sandboxes import entering
+from windlass.worker.sandboxes import box, entering
 from windlass.worker.sandboxes.vm import parts, ramdisk
 from windlass.worker.snapshots import cell
 
@@ -25,7 +25,7 @@ _USUAL = 2048 * _MIB  # of a sandbox that asked for no limit
 _OUTWARD = {"address": "169.254.78.15", "mask": "255.255.255.0", "gateway": "169.254.78.2"}
 """Addresses between the machine and qemu, whose sockets are in the sandbox's network."""
 _SAFE = ("nosuid", "noexec", "nodev")
-_KERNELS_OWN = ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
+_OVER = ("/proc", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue")
 _FLAGS = {"nosuid": linux.MS_NOSUID, "nodev": linux.MS_NODEV, "noexec": linux.MS_NOEXEC, "ro": linux.MS_RDONLY}
 _SELF = "import sys; sys.dont_write_bytecode = True; from windlass.worker.sandboxes.vm import machine; machine.main()"
 
@@ -77,6 +77,7 @@ def cell_of(walls: spec.Box, made: parts.Parts, staged: Path, root: Path, bundle
         *([spec.Bind(Path(_KVM), _KVM, writable=True, device=True)] if made.accel == parts.KVM else []),
         spec.Bind(staged, _STAGED), spec.Bind(bundle, BUNDLE, writable=True),
         spec.Bind(walls.rootfs, ROOT, writable=True),
+        *box.covers(root, ROOT),
         *(bind._replace(target=ROOT + bind.target) for bind in walls.binds),
     ]  # fmt: skip
     return {
@@ -110,7 +111,7 @@ def words(walls: spec.Box, made: parts.Parts, asked: Asked, entry: entering.Insi
 
 
 def _begin(walls: spec.Box, asked: Asked) -> dict[str, Any]:
-    own = [mount for mount in spec.mounts(walls) if mount["destination"] in _KERNELS_OWN]
+    own = [mount for mount in spec.mounts(walls) if mount["destination"] in _OVER]
     own.append({"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": [*_SAFE, "ro"]})
     kept = {linux.CAPABILITIES[name] for name in spec.CAPABILITIES}
     return {
@@ -132,10 +133,12 @@ def _mount(mount: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _virtiofsd(made: parts.Parts) -> list[str]:
-    """What others change is seen at once: nothing but the contents of files is kept inside."""
+    """What others change is seen at once: nothing but the contents of files is kept inside. Mounts are not told of: the
+    kernel inside would make mounts of its own of them, which stay when those here are taken away."""
     if made.modern:
+        silent = ["--no-announce-submounts"] if made.tells else []
         return [str(made.virtiofsd), "--fd={files}", "--shared-dir", ROOT, "--sandbox=chroot", "--cache=never",
-                "--allow-mmap", "--log-level=error", "--inode-file-handles=never"]  # fmt: skip
+                "--allow-mmap", "--log-level=error", "--inode-file-handles=never", *silent]  # fmt: skip
     return [str(made.virtiofsd), "--fd={files}", "--rlimit-nofile=0", "-o", f"source={ROOT}", "-o", "sandbox=chroot",
             "-o", "cache=auto", "-o", "timeout=0", "-o", "log_level=err", "-o", "flock"]  # fmt: skip
 

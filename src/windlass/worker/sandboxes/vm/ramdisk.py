@@ -12,7 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 _SAY = """
@@ -30,14 +30,14 @@ ENVIRONMENT = {"PYTHONHOME": "/python", "PYTHONPATH": "/code", "LD_LIBRARY_PATH"
 INIT = b"#!/bin/python -sSB\nfrom windlass.worker.sandboxes.vm import guest\nguest.main()\n"
 
 
-def archive(code: Path, modules: Sequence[Path]) -> Iterator[bytes]:
-    """``code``: the folder that holds the package; ``modules``: of the kernel."""
+def archive(code: Path, modules: Mapping[str, bytes]) -> Iterator[bytes]:
+    """``code``: the folder that holds the package; ``modules``: of the kernel, by the names of their files."""
     tree = dict(_python(code))
     tree["/init"] = (INIT, _PROGRAM)
     for path in code.rglob("*.py"):
         tree[f"/code/{path.relative_to(code)}"] = (path.read_bytes(), _FILE)
-    for module in modules:
-        tree[f"/modules/{module.name}"] = (module.read_bytes(), _FILE)
+    for name, body in modules.items():
+        tree[f"/modules/{name}"] = (body, _FILE)
     yield from _packed(tree)
 
 

@@ -39,7 +39,7 @@ async def tried(
         found = await asyncio.to_thread(parts.find, environ)
     except (parts.Missing, OSError) as exc:
         return None, str(exc)
-    memory, key = root / MEMORY, found.key()
+    memory, key = root / MEMORY, found.key
     why = _remembered(memory, key)
     if why is None and found.accel == parts.TCG and not patient:
         return found, ""
@@ -79,7 +79,7 @@ async def _ran(root: Path, found: parts.Parts, staged: Path, starter: starting.S
         folder.bundle.mkdir(parents=True)
         scratch.chmod(0o755)
         binds = list(await asyncio.to_thread(probe._host, folder.rootfs))
-        for name in ("proc", "dev", "sys"):
+        for name in box.KERNELS_OWN:
             (folder.rootfs / name).mkdir()
         walls = spec.Box(
             name="doctor", argv=[], env={}, cwd="/", rootfs=folder.rootfs, binds=binds, memory=_SIZE,

@@ -2,6 +2,7 @@
 
     python bench/web.py                 needs the platform of WINDLASS_HOME, wrk, caddy, fastapi and uvicorn;
                                         RAY_PYTHON: a Python that has ray[serve], for Ray Serve beside it
+    python bench/web.py --only streams,sockets      a part of it: full, paced, programs, streams, sockets, first
 
 The same app is served by both; wrk runs on loopback, so all of them share the processors of this machine.
 """
@@ -368,8 +369,27 @@ def moderate(port: int, host: str, chosen: argparse.Namespace) -> None:
                 print(f"| {what} | p50 {one['p50']:.2f}, p99 {one['p99']:.2f} ms (n={one['n']:,}) |")
 
 
+PARTS = ("full", "paced", "programs", "streams", "sockets", "first")
+
+
+def measure(part: str, port: int, host: str, chosen: argparse.Namespace) -> None:
+    if part == "full":
+        rates(port, host, chosen)
+    elif part == "paced":
+        moderate(port, host, chosen)
+    elif part == "programs":
+        programs(port)
+    elif part == "streams":
+        streams(port)
+    elif part == "sockets":
+        asyncio.run(sockets(port, chosen.sockets, 5))
+    else:
+        first_requests(port, 5)
+
+
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--only", default=",".join(PARTS), help="parts, by commas")
     options.add_argument("--seconds", type=int, default=8)
     options.add_argument("--connections", type=int, default=32)
     options.add_argument("--rates", type=float, nargs="+", default=[200, 500, 1000], help="of the open loop")
@@ -378,14 +398,10 @@ def main() -> None:
     with app.run():
         port = int(through_the_edge.get_web_url().rpartition(":")[2])
         ask(port, "bench-hello")
-        host = "local--bench-hello-dev.localhost"
-        print("| what | figure |\n|---|---|")
-        rates(port, host, chosen)
-        moderate(port, host, chosen)
-        programs(port)
-        streams(port)
-        asyncio.run(sockets(port, chosen.sockets, 5))
-        first_requests(port, 5)
+        print("| what | figure |\n|---|---|", flush=True)
+        for part in PARTS:
+            if part in chosen.only.split(","):
+                measure(part, port, "local--bench-hello-dev.localhost", chosen)
 
 
 if __name__ == "__main__":

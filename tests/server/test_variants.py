@@ -270,7 +270,11 @@ def test_a_lookup_of_a_deployed_class_leads_to_the_same_pools(play):
         again = await client.request("function.bind", function_id=found["function_id"], parameters=size("a"))
         assert again == known
         assert (await client.request("function.get", function_id=known["function_id"])) == known
-        with pytest.raises(exception.NotFoundError, match="no class 'N' in app 'dep'"):
+        with pytest.raises(exception.NotFoundError, match="no class 'N' in app 'dep'") as told:
             await client.request("function.get", app_name="dep", tag="N.*")
+        assert told.value.hint == "It has: M."
+        with pytest.raises(exception.NotFoundError, match="no function 'M'") as told:
+            await client.request("function.get", app_name="dep", tag="M")
+        assert "is a class" in told.value.hint
 
     play(scene)

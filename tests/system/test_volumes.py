@@ -184,14 +184,17 @@ def test_concurrent_commits_merge_by_file_with_deletions_and_renames(stage, volu
                 ("rmtree", "/data/d"),
                 ("write", "/data/d/mine", "m"),
                 ("rename", "/data/keep", "/data/kept"),
+                ("write", "/data/draft/checkpoint", "c"),
+                ("commit",),
+                ("rename", "/data/draft", "/data/done"),  # the kernel refuses it: the commit has taken it
             ]
         )
-        removing.get()
+        assert removing.get() == []
         seen = second.remote(
             [volume.object_id, ("write", "/data/d/theirs", "t"), ("write", "/data/d/two", "again"), ("commit",)]
         )
     assert seen == []
-    wanted = {"d", "d/mine", "d/theirs", "d/two", "kept"}
+    wanted = {"d", "d/mine", "d/theirs", "d/two", "kept", "done", "done/checkpoint"}
     until(lambda: {entry.path for entry in volume.iterdir("/")} == wanted, what="the last commits")
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,19 @@ def test_looking_leaves_no_home_behind_that_was_not_there(tmp_path: Path) -> Non
     with host._scratch(home) as folder:
         assert folder.parent == home
     assert not home.exists()
+
+
+def test_a_machine_is_looked_at_though_the_home_is_somebody_elses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = tempfile.mkdtemp
+
+    def refused(prefix: str, dir: Path | None = None) -> str:
+        if dir is not None:
+            raise PermissionError(13, "Permission denied", str(dir))
+        return made(prefix=prefix, dir=tmp_path)
+
+    monkeypatch.setattr(tempfile, "mkdtemp", refused)
+    with host._scratch(tmp_path / "home") as folder:
+        assert folder.is_dir() and folder.parent == tmp_path
+    assert not folder.exists()

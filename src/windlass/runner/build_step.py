@@ -25,12 +25,13 @@ def main(folder: str) -> int:
         boot.leave_process_1()
     boot.forget_script()
     from windlass.client import here
-    from windlass.runner import failure
+    from windlass.runner import failure, renaming
 
     sys.path.remove(library)
     boot.put_user_first(in_container=True)
     sys.path.append(library)
     here.building, here.pid = True, os.getpid()
+    renaming.install()
     sys.dont_write_bytecode = True  # nothing beside sources that are not of the image
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]

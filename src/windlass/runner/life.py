@@ -24,6 +24,10 @@ def main(plan_path: str) -> int:
     prepare.environment(plan)
     prepare.place(plan)
     _install_output(plan["spec"])
+    if plan["spec"].get("volumes"):
+        from windlass.runner import renaming
+
+        renaming.install()
     ready: served_module.Served | None = None
     if plan.get("template"):
         from windlass.runner import template

@@ -307,10 +307,14 @@ def _environ(pid: int) -> dict[str, str] | None:
 
 @contextlib.contextmanager
 def _scratch(home: Path) -> Iterator[Path]:
-    """A folder on the home's file system; a home that was not there is not there afterwards."""
+    """A folder on the home's file system, or elsewhere where this user may write nothing there; a home that was not
+    there is not there afterwards."""
     made = not home.exists()
-    home.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=home))
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=home))
+    except PermissionError:
+        folder = Path(tempfile.mkdtemp(prefix=".doctor-"))
     try:
         yield folder
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from windlass import exception
@@ -24,6 +25,7 @@ from windlass.wire.messages import functions as function_messages
 
 Core = door.Core
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+_NAMED = 10  # names in a hint
 
 
 def living(core: Core, app_id: str) -> machines.App:
@@ -246,11 +248,26 @@ def function_get(core: Core, who: door.Who, body: function_messages.FunctionGet,
     if app is None or (identity is None and body.get("version") is None):
         named = f"class {tag.removesuffix('.*')!r}" if tag.endswith(".*") else f"function {tag!r}"
         what = f"{named} in app {name!r}" if app is not None else f"deployed app {name!r}"
-        raise exception.NotFoundError(f"no {what} in environment {environment!r}", hint="Deploy it first.")
+        raise exception.NotFoundError(
+            f"no {what} in environment {environment!r}", hint=_instead({} if app is None else _layout(app), tag)
+        )
     if (version := body.get("version")) is not None:
         return actions.handle(core, deployments.pinned(core, living(core, app.id), tag, version))
     assert identity is not None
     return actions.handle(core, function_of(core, identity))
+
+
+def _instead(layout: Mapping[str, str], tag: str) -> str:
+    """The next step of whoever looks up a function or class that an app lacks."""
+    name = tag.removesuffix(".*")
+    if name != tag and name in layout:
+        return f"{name!r} is a function: look it up by Function.from_name."
+    if f"{name}.*" in layout:
+        return f"{name!r} is a class: look it up by Cls.from_name."
+    if not layout:
+        return "Deploy it first."
+    names = sorted({one.removesuffix(".*") for one in layout})
+    return f"It has: {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}."
 
 
 @door.handler("function.stats")

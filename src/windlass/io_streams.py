@@ -1,14 +1,12 @@
 """``StreamReader`` and ``StreamWriter``: the ends of a sandbox's commands."""
 from __future__ import annotations
 
-import functools
-
 from windlass import exception
-from windlass.client import faces
+from windlass.client import bridge, faces
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
     from typing import Any, Generic, Protocol, TypeVar
 
     T = TypeVar("T", str, bytes)
@@ -39,6 +37,7 @@ class StreamReader(_Reader["T"]):
         closed: str = "",
     ) -> None:  # fmt: skip
         import codecs
+        from collections import deque
 
         if by_line and not text:
             raise ValueError("output can be read line by line only as text")
@@ -50,10 +49,11 @@ class StreamReader(_Reader["T"]):
         self._closed = closed
         self._offset = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
-        self._line = ""
+        self._ready: deque[Any] = deque()  # items that came together: most need no trip to the library's loop
+        self._line: list[str] = []  # the beginning of a line, as it came
         self._over = False
         self._feed: AsyncGenerator[bytes, None] | None = None
-        self._iterator: Any = None
+        self._turn: Any = None
 
     @property
     def file_descriptor(self) -> int:
@@ -71,23 +71,38 @@ class StreamReader(_Reader["T"]):
         if self._whole:
             data = b"".join([piece async for piece in self._source.pieces(0)])
             return data.decode("utf-8") if self._text else data  # type: ignore[return-value]
-        pieces = [part async for part in self._parts()]
-        return ("" if self._text else b"").join(pieces)  # type: ignore[return-value]
+        while await self._fill():
+            pass
+        items = [*self._ready]
+        self._ready.clear()
+        return ("" if self._text else b"").join(items)  # type: ignore[return-value]
 
-    @faces.stream
-    def __iter__(self) -> AsyncGenerator[Callable[[], T], None]:
+    def __iter__(self) -> Iterator[T]:
+        bridge.check_blocking(StreamReader.__iter__)
         self._check()
-        return self._items()
+        return self
+
+    def __next__(self) -> T:
+        self._check()
+        while True:
+            try:
+                item: T = self._ready.popleft()
+            except IndexError:
+                if not bridge.run(self._fill()):
+                    raise StopIteration from None
+            else:
+                return item
 
     def __aiter__(self) -> AsyncIterator[T]:
         self._check()
-        self._iterator = faces.hop_stream(self._items())
         return self
 
     async def __anext__(self) -> T:
-        if self._iterator is None:
-            self._iterator = faces.hop_stream(self._items())
-        item: T = await self._iterator.__anext__()
+        self._check()
+        while not self._ready:
+            if not await bridge.hop(self._fill()):
+                raise StopAsyncIteration
+        item: T = self._ready.popleft()
         return item
 
     @faces.method
@@ -107,35 +122,40 @@ class StreamReader(_Reader["T"]):
         if self._closed:
             raise ValueError("this output is dropped, so it cannot be read")
 
-    async def _items(self) -> AsyncGenerator[Callable[[], T], None]:
-        async for part in self._parts():
-            yield functools.partial(_same, part)
+    async def _fill(self) -> bool:
+        """Have more items ready; False at the end. One at a time: all iterators share one position."""
+        import asyncio
 
-    async def _parts(self) -> AsyncGenerator[Any, None]:
-        """Pieces or lines, from the shared position on."""
-        while self._by_line and "\n" in self._line:
-            yield self._cut()
-        while (data := await self._piece()) is not None:
+        if self._turn is None:
+            self._turn = asyncio.Lock()
+        async with self._turn:
+            data = await self._piece()
+            if data is None:
+                return self._finish()
             if not self._text:
-                yield data
-                continue
-            text = self._decoder.decode(data)
-            if not self._by_line:
-                if text:
-                    yield text
-                continue
-            self._line += text
-            while "\n" in self._line:
-                yield self._cut()
-        if self._text:
-            self._line += self._decoder.decode(b"", True)
-        if self._line:
-            rest, self._line = self._line, ""
-            yield rest
+                self._ready.append(data)
+            elif (text := self._decoder.decode(data)) and not self._by_line:
+                self._ready.append(text)
+            else:
+                self._split(text)
+            return True
 
-    def _cut(self) -> str:
-        line, end, self._line = self._line.partition("\n")
-        return line + end
+    def _split(self, text: str) -> None:
+        first, *more = text.split("\n")
+        self._line.append(first)
+        if more:
+            self._ready.append("".join(self._line) + "\n")
+            self._ready.extend([f"{line}\n" for line in more[:-1]])
+            self._line = [more[-1]]
+
+    def _finish(self) -> bool:
+        """The last line needs no end; half a character is an error. Whether there was one."""
+        if self._text:
+            self._line.append(self._decoder.decode(b"", True))
+        rest, self._line = "".join(self._line), []
+        if rest:
+            self._ready.append(rest)
+        return bool(rest)
 
     async def _piece(self) -> bytes | None:
         if self._over:
@@ -158,10 +178,6 @@ class StreamReader(_Reader["T"]):
         if self._feed is not None:
             feed, self._feed = self._feed, None
             await feed.aclose()
-
-
-def _same(value: T) -> T:
-    return value
 
 
 class StreamWriter:

@@ -71,13 +71,12 @@ class EntryOutput:
             try:
                 async with contextlib.aclosing(session.current().stream("sandbox.output", self._body)) as replies:
                     async for reply in replies:
-                        for entry in reply.body["entries"]:
-                            data = entry["text"].encode("utf-8", "surrogatepass")
-                            fresh = data[max(0, offset - seen) :] if seen < offset else data
-                            seen += len(data)
-                            if fresh and seen > offset:
-                                offset = seen
-                                yield fresh
+                        text = "".join([entry["text"] for entry in reply.body["entries"]])
+                        data = text.encode("utf-8", "surrogatepass")
+                        known, seen = offset - seen, seen + len(data)
+                        if seen > offset:
+                            offset = seen
+                            yield data[max(0, known) :]
                 return
             except exception.ServiceError as exc:
                 await patience.wait(exc)

@@ -63,6 +63,7 @@ def of_process(settings: Settings = config.config) -> Address:
     show_token(hello, settings)
     if url := settings["server_url"]:
         return elsewhere(url, hello, settings)
+    paths.check_system()
     return Address(str(paths.server_socket(paths.home())), hello, autostart=True)
 
 

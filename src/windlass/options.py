@@ -389,5 +389,5 @@ def _max_inputs(given: Any) -> bool:
     import warnings
 
     text = "max_inputs=1 is deprecated; use single_use_containers=True"
-    warnings.warn(text, exception.DeprecationError, stacklevel=5)
+    warnings.warn(text, exception.DeprecationError, stacklevel=4)
     return True

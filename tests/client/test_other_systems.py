@@ -20,9 +20,9 @@ AS = "import click, cloudpickle, rich.console, sys; sys.platform = {system!r}\n"
 
 def on(system: str, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", AS.format(system=system) + code], text=True, capture_output=True, check=False, timeout=60,
+        [sys.executable, "-c", AS.format(system=system) + code], text=True, capture_output=True, check=False,
         env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"], **environment},
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL, timeout=60,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -34,3 +35,28 @@ def test_the_real_package_is_passed_over(tmp_path):
 def test_what_windlass_does_not_have_is_not_found():
     code = "compat.install()\ntry:\n  import modal.nonsense\nexcept ModuleNotFoundError as e: print(e.name)"
     assert run(f"exec({code!r})") == "modal.nonsense"
+
+
+def python(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"], "HOME": str(cwd)}
+    return subprocess.run(
+        [sys.executable, "-m", *words], cwd=cwd, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_plain_script_or_module_of_modals_runs_with_python(tmp_path):
+    (tmp_path / "mine.py").write_text("WORD = 'beside it'")
+    (tmp_path / "job.py").write_text(
+        "import sys, modal, mine\n"
+        "if __name__ == '__main__': print(modal.__name__, sys.argv, mine.WORD)\n"
+    )
+    said = python("windlass.compat", "job.py", "--n", "3", cwd=tmp_path)
+    assert said.stdout == "windlass ['job.py', '--n', '3'] beside it\n", said.stderr
+    said = python("windlass.compat", "-m", "job", "--n", cwd=tmp_path)
+    assert "windlass [" in said.stdout and "'--n'] beside it" in said.stdout, said.stderr
+    for wrong in ([], ["-x"], ["nofile.py"]):
+        assert python("windlass.compat", *wrong, cwd=tmp_path).returncode == 2
+
+
+def test_the_package_is_its_own_command(tmp_path):
+    assert python("windlass", "--version", cwd=tmp_path).stdout.startswith("windlass ")

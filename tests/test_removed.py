@@ -90,7 +90,8 @@ def test_what_is_deprecated_works_and_warns_of_its_replacement(old):
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         use()
-    assert any(issubclass(one.category, exception.DeprecationError) and new in str(one.message) for one in seen)
+    found = [one for one in seen if issubclass(one.category, exception.DeprecationError) and new in str(one.message)]
+    assert found and found[0].filename == __file__, "it names the user's line"
 
 
 @pytest.mark.parametrize("command", ["bootstrap", "cluster", "lookup"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 from windlass import exception
 from windlass.client import faces, names
 from windlass.client import object as handles
+from windlass.kit import slashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ class NetworkFileSystem(handles.Object):
         """
         import os
 
-        name = os.fspath(remote_path)
+        name = os.fspath(slashes.forward(remote_path))
         if name.endswith("/") and isinstance(getattr(fp, "name", None), str):
             name += _own_name(fp.name)
         return await self._put(progress_cb, lambda batch: batch.put_file(fp, name))
@@ -170,7 +171,7 @@ class NetworkFileSystem(handles.Object):
         """
         import os
 
-        name = "/" if remote_path is None else os.fspath(remote_path)
+        name = "/" if remote_path is None else os.fspath(slashes.forward(remote_path))
         if name.endswith("/"):
             name += _own_name(local_path)
         return await self._put(progress_cb, lambda batch: batch.put_file(local_path, name))

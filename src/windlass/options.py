@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from windlass import exception
 from windlass.client import gpus, reach
+from windlass.kit import slashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -286,7 +287,7 @@ def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict
         raise exception.InvalidError(f"{argument} must be a dict of paths and {names}, not {type(given).__name__}")
     checked: dict[str, Any] = {}
     for key, one in given.items():
-        path = str(key)
+        path = str(slashes.forward(key))
         if not isinstance(one, kinds):
             raise exception.InvalidError(f"{argument}: at {path!r} is no {names} but {one!r}")
         clean = posixpath.normpath(path)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 _SOCKET_LIMIT = 100  # bytes of a Unix socket path (108) less the longest name we use
@@ -17,6 +18,19 @@ def home() -> Path:
     return Path(data) / "windlass"
 
 
+def check_system() -> None:
+    """Refuse a machine on which no platform can be. Raises ``UnimplementedError``."""
+    if sys.platform == "linux":
+        return
+    from windlass import exception  # seldom needed
+
+    raise exception.UnimplementedError(
+        "a platform runs on Linux, so there is none on this machine",
+        hint="Use one from here: on its machine `windlass server start --listen 0.0.0.0:8643`, then "
+        "`windlass token create NAME`, which prints what to paste here.",
+    )
+
+
 def run(root: Path) -> Path:
     """The folder for sockets, locks and pids below ``root``, or a short stand-in where paths would get too long."""
     folder = root / "run"
@@ -25,7 +39,8 @@ def run(root: Path) -> Path:
     import hashlib  # costly, and seldom needed
 
     tag = hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
-    return Path(f"/tmp/windlass-{os.geteuid()}-{tag}")
+    owner = os.geteuid() if hasattr(os, "geteuid") else "user"
+    return Path(f"/tmp/windlass-{owner}-{tag}")
 
 
 def server_socket(root: Path) -> Path:

@@ -6,6 +6,7 @@ import enum
 from windlass import exception
 from windlass.client import faces, here, names
 from windlass.client import object as handles
+from windlass.kit import slashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -538,7 +539,7 @@ def _text(path: object) -> str:
 
     if not isinstance(path, (str, os.PathLike)):
         raise exception.InvalidError(f"a path must be a string, not {type(path).__name__}")
-    return str(path)
+    return str(slashes.forward(path))
 
 
 def _time(seconds: float) -> Any:

@@ -21,7 +21,8 @@ from windlass.kit import ids
 
 HIDE = """
 # What Windows has not. asyncio comes before: on each system it brings what it needs.
-import asyncio, importlib.abc, multiprocessing, os, subprocess, sys, tempfile
+import asyncio, importlib.abc, multiprocessing, os, socket, ssl, subprocess, sys, tempfile
+import click, cloudpickle, rich.console  # they, too, look at the system's name when they are imported
 
 HIDDEN = {"fcntl", "termios", "tty", "pty", "resource", "pwd", "grp", "curses", "readline"}
 
@@ -33,12 +34,20 @@ class Hide(importlib.abc.MetaPathFinder):
 for name in HIDDEN & set(sys.modules):
     del sys.modules[name]
 sys.meta_path.insert(0, Hide())
-for name in ("fork", "register_at_fork", "geteuid", "getuid", "mkfifo", "setsid", "getpgid", "killpg", "sysconf"):
+for name in (
+    "fork", "register_at_fork", "geteuid", "getuid", "mkfifo", "setsid", "getpgid", "killpg", "sysconf", "fchmod",
+    "uname", "chown", "O_CLOEXEC", "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK",
+):
     delattr(os, name)
+pair, unix = socket.socketpair, socket.AF_UNIX
+socket.socketpair = lambda *_: pair(unix)
+del socket.AF_UNIX, socket.SCM_RIGHTS, socket.MSG_NOSIGNAL
+ssl.enum_certificates = lambda store: []  # Windows keeps them
 del asyncio.open_unix_connection
 import signal
 for name in ("SIGHUP", "SIGWINCH", "SIGALRM", "SIGCHLD", "SIGKILL", "SIGUSR1", "SIGUSR2", "SIGQUIT", "setitimer"):
     delattr(signal, name)
+sys.platform = os.environ["WINDLASS_TEST_SYSTEM"]
 if __name__ == "__main__":
     from windlass.cli import __main__
     sys.argv[0] = "windlass"
@@ -47,14 +56,14 @@ if __name__ == "__main__":
 
 PROGRAM = """
 import hashlib, io, os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 import modal
 
 volume = modal.Volume.from_name("from-afar", create_if_missing=True)
-image = modal.Image.debian_slim().add_local_file("{note}", "/note.txt")
+image = modal.Image.debian_slim().add_local_file("{note}", PureWindowsPath("/note.txt"))
 app = modal.App("test-remote", image=image)
 
-@app.function(volumes={{"/data": volume}})
+@app.function(volumes={{PureWindowsPath("/data"): volume}})
 def work(x):
     print("worked on", x)
     return x + len(Path("/note.txt").read_text()), hashlib.sha256(Path("/data/large").read_bytes()).hexdigest()
@@ -71,7 +80,7 @@ def main():
     with open("large", "wb") as file:
         file.write(data)
     with volume.batch_upload(force=True) as batch:
-        batch.put_file("large", "/large")
+        batch.put_file("large", PureWindowsPath("/large"))
     found = list(work.map(range(3)))
     print("FOUND", [n for n, _ in found], found[0][1] == hashlib.sha256(data).hexdigest())
 """
@@ -96,7 +105,8 @@ def served(stage: Stage) -> Iterator[dict[str, str]]:
 def afar(home: Path, about: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """A command there."""
     (home / "windlass_afar.py").write_text(HIDE)
-    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), **about}
+    environment = {"HOME": str(home), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"),
+                   "WINDLASS_TEST_SYSTEM": "win32", "USERNAME": "ada", **about}  # fmt: skip
     return subprocess.run(
         [sys.executable, str(home / "windlass_afar.py"), *arguments], cwd=home, env=environment, text=True,
         capture_output=True, timeout=120, stdin=subprocess.DEVNULL, check=False,
@@ -114,6 +124,8 @@ def test_a_program_runs_from_another_machine_that_has_none_of_what_only_unix_has
     assert not (tmp_path / ".local").exists(), "no platform was started there"
     listed = afar(tmp_path, served, "app", "list", "--json")
     assert "test-remote" in listed.stdout
+    shown = afar(tmp_path, served, "shell", "--cmd", "cat /etc/os-release")
+    assert "ID=debian" in shown.stdout, shown.stderr
     refused = afar(tmp_path, {**served, "WINDLASS_TOKEN_SECRET": "as-wrong"}, "app", "list")
     assert refused.returncode == 1
     assert "not valid" in refused.stderr

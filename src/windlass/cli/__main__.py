@@ -4,6 +4,7 @@
 """
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any, NamedTuple, NoReturn
@@ -140,6 +141,10 @@ def root(profile: str | None) -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    for stream in (sys.stdout, sys.stderr):
+        # What containers print may have characters that a console of Windows or an old locale has not.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(execute(sys.argv[1:] if argv is None else argv))
 
 

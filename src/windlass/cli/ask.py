@@ -69,6 +69,13 @@ def find_app(identifier: str, env: str | None) -> Any:
         return request("app.get", {**query, "any_state": True})
 
 
+def web_urls(app: Any) -> dict[str, str]:
+    """Where the functions of a found app answer requests, by their names."""
+    from windlass.client import create
+
+    return dict(pair for part in app["parts"].values() for pair in create.web_urls(part))
+
+
 def print_logs(
     query: dict[str, Any], *, timestamps: bool = False, prefix: Callable[[Any], str] | None = None
 ) -> None:

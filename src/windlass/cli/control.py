@@ -101,6 +101,7 @@ def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worke
     """
     if config.config["server_url"]:
         return
+    paths.check_system()
     answer = ask_server(root, "node.list")
     if answer is not None and (answer["nodes"] or not worker):
         return

@@ -6,7 +6,7 @@ import time
 import click
 
 from windlass import paths
-from windlass.cli import completion, control, lock, options, reference
+from windlass.cli import ask, completion, control, lock, options, reference
 
 
 @click.command(name="deploy")
@@ -53,6 +53,8 @@ def command(
             click.echo(f"{title} is unchanged: deployment skipped, version {deployed.version} stays.")
         else:
             click.echo(f"{title} deployed in {time.time() - began:.1f} s: version {deployed.version}.")
+        for function, url in ask.web_urls(ask.find_app(deployed.app_id, env)).items():
+            click.echo(f"{function} => {url}")  # to stdout: scripts read where their app answers
         if not app._functions:
             click.echo("It has no functions: none was defined or imported by this module.", err=True)
         if stream_logs:

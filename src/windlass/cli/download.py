@@ -60,9 +60,10 @@ def _whole(file: str) -> Iterator[BinaryIO]:
         with os.fdopen(descriptor, "wb") as sink:
             yield sink
             sink.flush()
-            os.fchmod(descriptor, 0o666 & ~_mask())
+            if hasattr(os, "fchmod"):  # not on Windows
+                os.fchmod(descriptor, 0o666 & ~_mask())
             os.fsync(descriptor)
-        Path(draft).rename(path)
+        Path(draft).replace(path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             Path(draft).unlink()

@@ -40,7 +40,7 @@ def command(ref: str, is_module: bool, quiet: bool, as_json: bool) -> None:
             control.ensure(paths.home(), shown.status)
             locked = bridge.run(_build(found, recorder))
     text = lock.dump(locked)
-    before = path.read_text() if path.exists() else ""
+    before = path.read_text("utf-8") if path.exists() else ""
     if text != before:
         _replace(path, text)
     _report(path, locked, changed=text != before, as_json=as_json)
@@ -83,7 +83,7 @@ async def _build(found: list[Any], recorder: Any) -> Any:
 
 def _replace(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.new")
-    draft.write_text(text)
+    draft.write_text(text, "utf-8", newline="\n")
     draft.replace(path)
 
 

@@ -79,7 +79,11 @@ def is_running(root: Path) -> bool:
 
 
 def check_owner(root: Path) -> None:
-    """Refuse a home that is there and somebody else's, unless they made it for us. Root may use any."""
+    """Refuse a home that is there and somebody else's, unless they made it for us. Root may use any.
+
+    Raises ``UnimplementedError`` on a system that can have no platform at all.
+    """
+    paths.check_system()
     _check_stand_in(root)
     try:
         owner = root.stat().st_uid

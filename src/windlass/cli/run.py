@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import completion, control, failure, lock, reference, signals, signature
+from windlass.cli import completion, control, failure, lock, reference, signals, signature, terminal
 
 if TYPE_CHECKING:
     from windlass import app as apps
@@ -59,6 +59,8 @@ def command(
     """
     if interactive and quiet:
         raise exception.InvalidError("--interactive and --quiet cannot be combined.")
+    if interactive:
+        terminal.check_lendable()
     _check_writable(write_result)
     wanted = reference.parse(ref, is_module=is_module)
     from windlass import compat
@@ -172,7 +174,7 @@ def _check_writable(path: str | None) -> None:
 
 def _write(result: Any, path: str) -> None:
     if isinstance(result, str):
-        Path(path).write_text(result)
+        Path(path).write_text(result, "utf-8", newline="\n")
     elif isinstance(result, bytes):
         Path(path).write_bytes(result)
     else:

@@ -160,7 +160,7 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8-sig"))
 
 
 def _dotenv(path: Path) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from windlass import exception
+
 if TYPE_CHECKING:
     from windlass.client import output
     from windlass.wire.messages import terminals
@@ -40,12 +42,15 @@ def about() -> terminals.TerminalAttach:
 @contextlib.contextmanager
 def raw() -> Iterator[None]:
     """Our terminal, if we have one, hands every key on inside the block."""
-    if not os.isatty(0) or os.name == "nt":
+    if not os.isatty(0):
         yield
         return
-    import termios
-    import tty
-
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows: its console hands whole lines on
+        yield
+        return
     before = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSADRAIN)  # by default it would throw away what was typed already
     try:
@@ -59,6 +64,15 @@ def write(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def check_lendable() -> None:
+    """Raise ``UnimplementedError`` where a keyboard cannot be watched while something else is waited for, too."""
+    if sys.platform == "win32":
+        raise exception.UnimplementedError(
+            "a terminal of Windows cannot be lent to containers",
+            hint="Run this in WSL, or use `windlass shell` and `windlass container exec`, which work here.",
+        )
 
 
 class Lent:

@@ -120,6 +120,7 @@ def check(unit: str) -> list[str]:
 @click.option("--user", is_flag=True, help="As a service of your user.")
 @click.option("--print", "only_print", is_flag=True, help="Show the unit and change nothing.")
 def install(user: bool, only_print: bool) -> None:
+    paths.check_system()
     home = paths.home()
     unit = text(home, user=user)
     if only_print:

@@ -106,11 +106,12 @@ def info(app_identifier: str, env: str | None, as_json: bool) -> None:
         "containers": app["containers"],
         "tags": app["tags"],
         "functions": app["functions"],
+        "web_urls": ask.web_urls(app),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    functions, tags = facts.pop("functions"), facts.pop("tags")
+    functions, tags, urls = facts.pop("functions"), facts.pop("tags"), facts.pop("web_urls")
     for key, value in facts.items():
         if value is not None:
             click.echo(f"{key.replace('_', ' ').capitalize() + ':':<13}{value}")
@@ -118,3 +119,5 @@ def info(app_identifier: str, env: str | None, as_json: bool) -> None:
         click.echo(f"{'Tags:':<13}{', '.join(f'{key}={value}' for key, value in tags.items())}")
     for tag, identity in functions.items():
         click.echo(f"{'Function:':<13}{tag} ({identity})")
+    for tag, url in urls.items():
+        click.echo(f"{'Web URL:':<13}{tag} => {url}")

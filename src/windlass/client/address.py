@@ -65,6 +65,7 @@ def of_process(settings: Settings = config.config) -> Address:
     show_token(hello, settings)
     if url := settings["server_url"]:
         return elsewhere(url, hello, settings)
+    paths.check_system()
     home = paths.home()
     return Address(str(paths.server_socket(home)), hello, autostart=True, home=home)
 

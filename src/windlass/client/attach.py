@@ -70,9 +70,12 @@ async def _follow_window(sizes: asyncio.Queue[tuple[int, int]]) -> None:
 
 @contextlib.contextmanager
 def _raw() -> Iterator[None]:
-    import termios
-    import tty
-
+    try:
+        import termios
+        import tty
+    except ImportError:  # Windows: its console hands whole lines on
+        yield
+        return
     before = termios.tcgetattr(0)
     tty.setraw(0, termios.TCSADRAIN)  # by default it would throw away what was typed already
     try:

@@ -273,6 +273,9 @@ class Outcome:
         return self.value
 
 
+_LOOK = 0.2 if sys.platform == "win32" else -1
+"""Seconds between two looks whether Ctrl-C came: on Windows nothing wakes a thread that waits. -1: no limit."""
+
 CANCEL_PATIENCE = 5.0
 """Seconds that an interrupted thread waits for its coroutine to clean up."""
 
@@ -291,7 +294,8 @@ def wait(coro: Awaitable[object]) -> Outcome:
     lock.acquire()
     outcome = Outcome(home, coro, lock.release)
     try:
-        lock.acquire()
+        while not lock.acquire(True, _LOOK):
+            continue
     except BaseException:
         outcome.cancel()
         lock.acquire(True, CANCEL_PATIENCE)

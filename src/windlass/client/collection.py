@@ -221,7 +221,7 @@ def by() -> str:
         return here.plan["container_id"]
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (ImportError, OSError, KeyError):  # Windows, before Python 3.13, has no ``pwd``
         return ""
 
 

@@ -36,8 +36,8 @@ async def function(handle: Function[..., Any, Any], context: resolver.Context) -
 
 def say_urls(info: functions.FunctionInfo, show: output.Output) -> None:
     """Where a function answers requests."""
-    for method, url in info.get("web_urls", {}).items():
-        show.web_created(f"{info['class_name']}.{method}" if method else info["tag"], url)
+    for name, url in web_urls(info):
+        show.web_created(name, url)
 
 
 async def _spec(handle: Function[..., Any, Any], context: resolver.Context) -> functions.FunctionSpec:
@@ -125,3 +125,9 @@ def _check_python(handle: Function[..., Any, Any], remote: str, local: str) -> N
             f"{handle._describe()} is serialized with Python {local}, but its image has Python {remote}",
             hint=f"Pickled code needs the same version: use Image.debian_slim(python_version={local!r}).",
         )
+
+
+def web_urls(info: functions.FunctionInfo) -> list[tuple[str, str]]:
+    """Names and URLs of what answers requests: the function itself, or methods of the class."""
+    of_methods = info.get("web_urls", {}).items()
+    return [(f"{info['class_name']}.{method}" if method else info["tag"], url) for method, url in of_methods]

@@ -205,7 +205,7 @@ def facts(tag: str = "", found: deployments.Commit | None = None) -> deployments
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):
+    except (ImportError, OSError, KeyError):  # Windows, before Python 3.13, has no ``pwd``
         return ""
 
 

@@ -268,7 +268,7 @@ def load(path: Path) -> list[Image]:
     """Read a lock. Raises ``NotFoundError`` and ``InvalidError``, each with the next step."""
     again = "Make it: `windlass image lock` and the program's file."
     try:
-        whole = json.loads(path.read_text())
+        whole = json.loads(path.read_text("utf-8"))
         if whole["format"] != _FORMAT:
             raise exception.InvalidError(f"{path} has format {whole['format']}, not {_FORMAT}", hint=again)
         return [[*_read(image["steps"])] for image in whole["images"]]

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from windlass import exception
+from windlass.kit import slashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def remote_folder(remote_path: object) -> str:
     """A folder's place relative to the container's root."""
     import posixpath
 
-    remote = str(remote_path)
+    remote = str(slashes.forward(remote_path))
     if not remote.startswith("/"):
         raise exception.InvalidError(f"remote_path must be absolute, not {remote!r}", hint="Begin it with a slash.")
     return posixpath.normpath(remote).lstrip("/")

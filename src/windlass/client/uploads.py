@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from windlass import exception
 from windlass.client import sending, session, volumes
-from windlass.kit import ids
+from windlass.kit import ids, slashes
 from windlass.wire.messages import volumes as messages
 
 _ATTEMPTS = 3
@@ -43,7 +43,7 @@ class Upload:
         Raises:
             ValueError: ``remote_path`` names a folder: it ends with a slash.
         """
-        remote = os.fspath(remote_path)
+        remote = os.fspath(slashes.forward(remote_path))
         if remote.endswith("/"):
             raise ValueError(f"remote_path {remote!r} must be the name of a file: it ends with a slash")
         source: Path | BinaryIO

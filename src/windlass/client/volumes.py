@@ -15,7 +15,7 @@ from typing import Any
 from windlass import exception
 from windlass.client import object as handles
 from windlass.client import session
-from windlass.kit import ids, tasks
+from windlass.kit import ids, slashes, tasks
 from windlass.wire.messages import nfs
 from windlass.wire.messages import volumes as messages
 
@@ -29,7 +29,9 @@ def method(identity: str, verb: str) -> str:
 
 def inside(path: str | os.PathLike[str]) -> str:
     """A path in a volume, without what it may begin and end with. Raises ``InvalidError`` for one that leads out."""
-    text = os.fspath(path) if isinstance(path, os.PathLike) else path
+    text = slashes.forward(path)
+    if isinstance(text, os.PathLike):
+        text = os.fspath(text)
     if not isinstance(text, str) or "\0" in text:
         raise exception.InvalidError(f"{path!r} is no path")
     parts = PurePosixPath(text).parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 from windlass import exception
 from windlass.client import recipes
 from windlass.image import chain
+from windlass.kit import slashes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Commands(chain.Chain):
         """The working folder of later steps and of containers."""
         if not str(path):
             raise exception.InvalidError("workdir() takes a path")
-        return self._step({"op": "workdir", "path": str(path)})
+        return self._step({"op": "workdir", "path": str(slashes.forward(path))})
 
     def entrypoint(self, entrypoint_commands: list[str]) -> Self:
         """A program that starts containers; it must run its arguments (``exec "$@"``) in the end."""

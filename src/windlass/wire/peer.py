@@ -351,7 +351,7 @@ class Peer(asyncio.Protocol):
 
 def _widen(transport: asyncio.BaseTransport) -> None:
     end = transport.get_extra_info("socket")
-    if end is None or end.family != socket.AF_UNIX:
+    if end is None or end.family != getattr(socket, "AF_UNIX", None):  # Windows has none
         return
     with contextlib.suppress(OSError), socket.socket(fileno=os.dup(end.fileno())) as own:
         try:

@@ -21,6 +21,8 @@ LIMITS = {
     "modal.clustered": "all containers on one node; `rdma=True` is refused",
     "modal.experimental.clustered": "as `modal.clustered`; `broadcast=False` is refused",
     "modal.Cluster.container_ips": "`family=\"ipv4\"` is refused: containers reach each other by IPv6",
+    "modal.Server.metrics": "`current()` and `fetch()`",
+    "modal.Server.sessions": "`UnimplementedError`: `Modal-Session-ID` keeps a client at one container",
     "modal.sessioned": "`UnimplementedError`: `Modal-Session-ID` keeps a client at one container",
     # clients
     "modal.Client.from_oauth_credentials": "`UnimplementedError`: your own platform gives tokens itself",

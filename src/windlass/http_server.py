@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from windlass import autoscaler
+    from windlass import about, autoscaler
     from windlass.app import App
-    from windlass.client import figures, logs
+    from windlass.client import figures, logs, metrics
     from windlass.wire.messages import functions, records
 
 MANY = 1000
@@ -189,13 +189,20 @@ class Server(handle.Handle):
         )  # fmt: skip
 
     @property
-    def metrics(self) -> Any:
-        """Not available here.
+    def metrics(self) -> metrics.Metrics:
+        """Its figures: ``current`` for the requests and containers that it has now, ``fetch`` for how requests fared
+        in a span of time.
 
-        Raises:
-            UnimplementedError: always.
+        Example:
+            >>> Files.metrics.current().num_total_runners
+            1
         """
-        raise exception.UnimplementedError("Server.metrics is not available", hint="Use stats() and logs.")
+        from windlass.client import metrics
+
+        return metrics.Metrics(self._current, self.stats.aio)
+
+    async def _current(self) -> about.FunctionStats:
+        return await function.Function.from_id(await self._ready()).get_current_stats.aio()
 
     @property
     def sessions(self) -> Any:

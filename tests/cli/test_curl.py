@@ -31,3 +31,23 @@ def test_the_port_may_be_left_out(argument, told):
 )
 def test_other_arguments_are_curls_own(argument):
     assert curl._resolving((argument,)) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        (("shop.site",), ("http://there",)),
+        (("-X", "POST", "shop.site/a?b=c"), ("-X", "POST", "http://there/a?b=c")),
+        (("shop.site?b=c", "-i"), ("http://there?b=c", "-i")),
+        (("shop.site", "example.com"), ("http://there", "example.com")),
+    ],
+)
+def test_a_function_may_be_named_in_the_place_of_its_url(monkeypatch, given, becomes):
+    monkeypatch.setattr(curl, "_url", {"shop.site": "http://there"}.get)
+    assert curl._addressed(given) == becomes
+
+
+@pytest.mark.parametrize("given", [("example.com/x",), ("-o", "shop.site", "http://x.localhost"), ("http://a.b",)])
+def test_hosts_files_and_urls_are_left_to_curl(monkeypatch, given):
+    monkeypatch.setattr(curl, "_url", {"shop.site": "http://there"}.get)
+    assert curl._addressed(given) == given

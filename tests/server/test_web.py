@@ -371,6 +371,37 @@ def test_two_deployed_apps_cannot_have_one_label_and_two_functions_neither(play)
     play(scene, web_port=0)
 
 
+def test_what_waits_for_a_deployed_function_whose_containers_cannot_start_gets_502(play):
+    """Else it would be asked to come back again and again. Once a container can start, the same function answers."""
+
+    async def scene(platform):
+        site = sites.Site()
+        site.worker = await platform.worker(site.work)
+        site.worker.fail_start = {"reason": "exited", "exit_code": 1}
+        client = await platform.client()
+        await client.deploy(ids.new("ap"), "shop", f=(ids.new("fu"), {"web": sites.ASGI}))
+        asking = b"GET / HTTP/1.1\r\nHost: local--here.localhost\r\nConnection: close\r\n\r\n"
+        answer = await sent(platform, asking, seconds=20)
+        assert status(answer) == 502 and b"cannot start" in answer
+        assert len(site.worker.started) == 2
+        site.worker.fail_start = None
+        assert status(await sent(platform, asking, seconds=20)) == 200
+
+    play(scene, web_port=0, start_failures=2)
+
+
+def test_the_edge_answers_at_both_addresses_of_loopback(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        reader, writer = await asyncio.open_connection("::1", platform.core.web.port)
+        writer.write(request())
+        assert status(await asyncio.wait_for(reader.read(), 8)) == 200
+        writer.close()
+        assert ["x-forwarded-for", "::1"] in site.heads[0]["headers"]
+
+    play(scene, web_port=0)
+
+
 def test_a_call_of_a_web_function_is_refused(play):
     async def scene(platform):
         client = await platform.client()

@@ -70,6 +70,8 @@ def test_it_can_be_looked_at_and_its_target_changed():
     now = served.Served.update_autoscaler(target_concurrency=2, scaleup_window=1)
     assert now["target_concurrency"] == 2 and now["scaleup_window"] == 1
     assert served.app.info().servers.keys() == {"Served", "guarded"}
+    assert served.Served.metrics.current().num_total_runners >= 1
+    assert served.Served.metrics.fetch().inputs >= 1
     found = windlass.Server.from_id(served.Served.object_id)
     assert found.get_url() == served.Served.get_url()
 

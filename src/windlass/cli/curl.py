@@ -12,11 +12,16 @@ from windlass import exception, paths
 
 _OURS = re.compile(r"(?:(https?)://)?([a-z0-9.-]+\.localhost)(?::([0-9]{1,5}))?(?:[/?#]|\Z)", re.IGNORECASE)
 
+_NAMED = re.compile(r"([A-Za-z_][\w-]*\.[\w.-]*\w)((?:[/?].*)?)\Z")
+
 
 @click.command(
     name="curl",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    help="Run curl on the URL of a web function. The port may be left out; options of curl may follow.",
+    help=(
+        "Run curl on the URL of a web function, or on APP.FUNCTION, which a path may follow (shop.site/items?n=1). "
+        "The port of a URL may be left out. Options of curl may be given, too."
+    ),
 )
 @click.argument("arguments", metavar="[OPTIONS] URL", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> None:
@@ -24,7 +29,28 @@ def command(arguments: tuple[str, ...]) -> None:
     if program is None:
         raise exception.NotFoundError("there is no curl on this machine", hint="apt-get install curl")
     quiet = [] if sys.stdout.isatty() else ["--silent", "--show-error"]  # a meter of progress is not for scripts
+    arguments = _addressed(arguments)
     os.execv(program, [program, *quiet, *_resolving(arguments), *arguments])
+
+
+def _addressed(arguments: tuple[str, ...]) -> tuple[str, ...]:
+    """With the URL in the place of a function's name, which is the first argument or the last one. What no app has is
+    a host's name, and curl's own matter."""
+    for at in dict.fromkeys((0, len(arguments) - 1)):
+        if (named := _NAMED.match(arguments[at])) is not None and (url := _url(named[1])) is not None:
+            return (*arguments[:at], url + named[2], *arguments[at + 1 :])
+    return arguments
+
+
+def _url(name: str) -> str | None:
+    from windlass.cli import ask, function
+
+    try:
+        identity = function.find(name, None, None)
+    except exception.NotFoundError:
+        return None
+    urls: dict[str, str] = ask.request("function.get", {"function_id": identity}).get("web_urls", {})
+    return urls.get("") or urls.get(name.rpartition(".")[2])
 
 
 def _resolving(arguments: tuple[str, ...]) -> list[str]:

@@ -64,7 +64,7 @@ def _keep_to_itself() -> None:
 
 
 def _settle_memory() -> None:
-    """What was imported and loaded stays: a look of the collector at all of it stops every request for 70 ms."""
+    """What was imported and loaded stays: looking at all of it would stop every request for tens of milliseconds."""
     gc.collect()
     gc.freeze()
 

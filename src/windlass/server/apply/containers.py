@@ -14,6 +14,7 @@ from windlass.server.apply import logs as log_actions
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts
 from windlass.server.decide import sandboxes as decisions
+from windlass.server.decide import web as web_decisions
 from windlass.server.state import clusters, machines, moves, sandboxes, work
 from windlass.server.state import records as record_state
 from windlass.server.store import containers, logs
@@ -257,14 +258,22 @@ def _crash_story(item: work.Input, exit: messages.ContainerExit) -> str:
 
 
 def start_failed(core: Core, container: machines.Container, exit: messages.ContainerExit) -> None:
-    """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed)."""
+    """Count a failure before the first input; too many end what waits (ephemeral) or make starts wait (deployed).
+
+    Requests are ended there, too: whoever asked is at the other end, and nobody can answer.
+    """
     function = container.function
     if container.outdated or container.sandbox is not None:
         return
     function.failures += 1
     function.last_failure = container.failed or (_start_failure(core, container, exit), work.NO_DATA)
     if function.app.state == moves.AppState.DEPLOYED or any(serves_old(c) for c in function.containers.values()):
-        function.not_before = core.clock.now() + attempts.start_backoff(function.failures)
+        web = bool(web_decisions.webs(function.spec))
+        function.not_before = core.clock.now() + attempts.start_backoff(function.failures, web=web)
+        ready = any(c.state == moves.ContainerState.READY for c in function.containers.values())
+        if web and function.failures >= core.settings.start_failures and not ready:
+            body, data = function.last_failure
+            pending.end_requests(core, function, machines.Ending(moves.Status.INIT_FAILURE, body, data))
     elif function.failures >= core.settings.start_failures:
         fail_pending(core, function)
 

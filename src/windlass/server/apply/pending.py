@@ -73,6 +73,21 @@ def end_function(core: Core, function: machines.Function, ending: machines.Endin
     return len(rows) < CHUNK_OF_CALLS
 
 
+def end_requests(core: Core, function: machines.Function, ending: machines.Ending) -> None:
+    """End the requests that wait at a function; what has rows goes on waiting."""
+    mine = [item for item in function.ready if item.call.transient]
+    if not mine:
+        return
+    core.turn.begin()
+    others = [item for item in function.ready if not item.call.transient]
+    function.ready.clear()
+    function.ready.extend(others)
+    for item in mine:
+        work_actions.finish(core, item, ending.status, ending.body, ending.data)
+    core.turn.flush()
+    dispatch.recount(core, function)
+
+
 def empty(core: Core, function: machines.Function, ending: machines.Ending) -> None:
     """End all that waits at a function, now or over the next turns."""
     if end_function(core, function, ending):

@@ -45,9 +45,10 @@ def retry_delay(policy: functions.RetrySpec | None, retries: int) -> float | Non
     return min(max(delay, 1.0), max(policy["max_delay"], 1.0))
 
 
-def start_backoff(failures: int) -> float:
-    """Seconds before a deployed function's next container after so many consecutive start failures."""
-    return min(300.0, 2.0 ** max(0, failures - 1)) if failures else 0.0
+def start_backoff(failures: int, *, web: bool = False) -> float:
+    """Seconds before a deployed function's next container after so many consecutive start failures. Where somebody
+    may wait for the answer of a web function, they are few."""
+    return min(15.0 if web else 300.0, 2.0 ** min(failures - 1, 16)) if failures else 0.0
 
 
 CRASHES = frozenset({"exited", "signal", "oom"})

@@ -189,6 +189,7 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
     )  # fmt: skip
     async with _runners(core, table, folder):
         listener = await _listen(core, server)
+        beside = await _beside(core, server, core.web.port)
         secure = Secure(core, server)
         core.web.trust = secure.trust
         await secure.open()
@@ -199,7 +200,9 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
             yield
         finally:
             core.web.tunnels.close_all()
-            listener.close()
+            for one in (listener, beside):
+                if one is not None:
+                    one.close()
             secure.close()
             server.way.leave_all()
             await server.shutdown(1.0)
@@ -222,6 +225,20 @@ async def _listen(core: core_module.Core, server: Server) -> asyncio.AbstractSer
     raise exception.ConflictError(f"no port of {core.settings.web_host} can be listened at")
 
 
+async def _beside(
+    core: core_module.Core, server: Server, port: int, context: ssl.SSLContext | None = None
+) -> asyncio.AbstractServer | None:
+    """The same at loopback's other address: programs that find ``::1`` for "localhost" would be refused, and some try
+    no other. None where this machine has no IPv6, or somebody else listens there."""
+    if core.settings.web_host not in ("127.0.0.1", "0.0.0.0"):
+        return None
+    try:
+        return await asyncio.get_running_loop().create_server(server, "::1", port, ssl=context, backlog=1024)
+    except OSError as exc:
+        _log.info("not answering at [::1]:%d: %s", port, exc)
+        return None
+
+
 def _wanted(asked: int, remembered: Path) -> list[int]:
     """Ports to try. That of last time comes first as long as the same is asked for."""
     last = remembered.read_text().split() if remembered.exists() else []
@@ -238,6 +255,7 @@ class Secure:
         self._server = server
         self._authority = authority.Authority(core.settings.home / "tls")
         self._listener: asyncio.AbstractServer | None = None
+        self._beside: asyncio.AbstractServer | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     async def open(self) -> None:
@@ -260,6 +278,7 @@ class Secure:
                 continue
             self._core.web.tls_port = self._listener.sockets[0].getsockname()[1]
             remembered.write_text(f"{self._core.web.tls_port}\n")
+            self._beside = await _beside(self._core, self._server, self._core.web.tls_port, context)
             _log.info("answering HTTPS at 127.0.0.1:%d", self._core.web.tls_port)
             return
 
@@ -298,8 +317,9 @@ class Secure:
         return None
 
     def close(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+        for one in (self._listener, self._beside):
+            if one is not None:
+                one.close()
 
 
 @contextlib.asynccontextmanager

@@ -290,7 +290,10 @@ def page():
 def test_a_label_of_another_deployed_app_is_refused_with_both_names(port, stage, tmp_path):
     arguments = 'label="shared-label"'
     first = _deployed(stage, tmp_path, "one", _NAMED.format(app="web-one", arguments=arguments, version=1))
-    assert first.code == 0 and "http://local--shared-label.localhost:" in first.text
+    assert first.code == 0
+    url = f"http://local--shared-label.localhost:{port}"
+    assert f"page => {url}\n" in first.out, "a script that reads stdout learns where the app answers"
+    assert stage.json("app", "info", "web-one")["web_urls"] == {"page": url}
     second = _deployed(stage, tmp_path, "two", _NAMED.format(app="web-two", arguments=arguments, version=2))
     assert second.code == 1 and "web-one" in second.text and "web-two" in second.text
     assert ask(port, "shared-label") == (200, b"version 1")

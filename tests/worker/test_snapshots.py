@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import errno
 import fcntl
 import importlib
 import json
+import mmap
 import os
 import random
 import signal
@@ -70,9 +73,19 @@ def test_only_with_the_whole_key_may_namespaces_be_entered():
             ],
         }
     ]
-    others = [[rule for rule in known["syscalls"] if rule["names"] != ["setns"]] for known in (plain, keyed)]
-    others[0][1] = {**others[0][1], "names": [name for name in seccomp.REFUSED if name != "setns"]}
+    own = (["setns"], ["unshare"])
+    others = [[rule for rule in known["syscalls"] if rule["names"] not in own] for known in (plain, keyed)]
+    others[0][1] = {**others[0][1], "names": [name for name in seccomp.REFUSED if [name] not in own]}
     assert others[0] == others[1]
+
+
+def test_a_template_may_have_descriptors_of_its_own_and_no_new_namespace():
+    keyed = seccomp.profile("x86_64", key=[1, 2, 3, 4])
+    assert keyed is not None
+    allowed, refused = [rule for rule in keyed["syscalls"] if "unshare" in rule["names"]]
+    assert allowed["args"] == [{"index": 0, "value": transplant.ALONE, "op": "SCMP_CMP_EQ"}]
+    assert refused["errnoRet"] == errno.EPERM and refused["args"][0]["op"] == "SCMP_CMP_NE"
+    assert not transplant.ALONE & seccomp._NEW_NAMESPACES
 
 
 @pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
@@ -174,6 +187,31 @@ def test_no_call_is_made_but_the_one_that_was_asked_for():
         held._saved.rip -= 1  # other instructions than expected
         held.call(39)
     assert os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.mark.skipif(not transplant.possible(), reason="the calls of other processors are not known")
+def test_a_process_whose_memory_another_one_has_is_never_told_the_key():
+    """The other one could let the family look at registers again, as soon as they are closed."""
+    said, say = os.pipe()
+    child = os.fork()
+    if child == 0:
+        page = mmap.mmap(-1, 65536, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        page.write(bytes.fromhex("b8220000000f05ebf7"))  # pause, for ever
+        place = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        clone = ctypes.CDLL(None).clone
+        clone.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+        os.write(say, str(clone(place, place + 60_000, 0x100 | signal.SIGCHLD, None)).encode())
+        time.sleep(30)
+        os._exit(0)
+    helper = int(os.read(said, 20))
+    try:
+        with pytest.raises(OSError, match="shares its memory"):
+            transplant.move(child, deliver=lambda: pytest.fail("reached"), socket=0, key=[1, 2, 3, 4], capabilities=0)
+        assert os.WIFSIGNALED(os.waitpid(child, 0)[1]), "and it ends"
+    finally:
+        os.kill(helper, signal.SIGKILL)
+        os.close(said)
+        os.close(say)
 
 
 def _calls() -> list[mounting.Call]:

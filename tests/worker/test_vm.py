@@ -23,7 +23,7 @@ import pytest
 from windlass import exception
 from windlass.worker import spec
 from windlass.worker.sandboxes import levels
-from windlass.worker.sandboxes.vm import frames, machine, parts, plan, ramdisk, room, unpacking
+from windlass.worker.sandboxes.vm import frames, guest, machine, parts, plan, ramdisk, room, unpacking
 
 PVH = struct.pack("<III", 4, 8, 18) + b"Xen\0"
 NEEDED = {
@@ -479,3 +479,18 @@ def test_a_link_in_the_machines_folder_leads_nowhere(tmp_path):
     assert room._read(tmp_path / "odd") == "up\ufffd"
     (tmp_path / "real").write_text(json.dumps("up"))
     assert room._read(tmp_path / "real") == '"up"'
+
+
+@pytest.mark.parametrize(
+    ("refused", "what"), [(guest._HELD, "capability 3"), (guest._NO_NEW_PRIVILEGES, "new privileges")]
+)
+def test_no_command_runs_in_a_machine_without_one_of_its_walls(monkeypatch, refused, what):
+    class Kernel:
+        def prctl(self, option: int, *_: object) -> int:
+            return {guest._HELD: 1, guest._NO_NEW_PRIVILEGES: -1}[option] if option == refused else 0
+
+    monkeypatch.setattr(guest, "_libc", Kernel())
+    for call in ("setgroups", "setresgid", "setresuid"):
+        monkeypatch.setattr(os, call, lambda *_: None)
+    with pytest.raises(OSError, match=what):
+        guest._reduce({"drops": [3], "filter": ""}, {"groups": [], "gid": 0, "uid": 0})

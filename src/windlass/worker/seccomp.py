@@ -60,14 +60,16 @@ userfaultfd ustat vhangup
 
 _NEW_NAMESPACES = 0x7E020000  # the CLONE_NEW* bits
 _AF_VSOCK = 40  # talks to the hypervisor beneath the host
+_ALONE = 0x700  # memory, folders and descriptors of one's own (``transplant.ALONE``)
+_NOT_PERMITTED: dict[str, Any] = {"action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM}
 _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 
 
 def profile(machine: str = "", *, key: Sequence[int] = ()) -> dict[str, Any] | None:
     """The OCI ``linux.seccomp`` object for this kind of processor, or None where there is no list for it.
 
-    ``key``: ``setns`` is let through for whoever passes these words as its third to sixth argument
-    (``snapshots.transplant``).
+    ``key``: of a template. ``setns`` is let through for whoever passes these words as its third to sixth argument, and
+    ``unshare`` for what gives no new namespace (``snapshots.transplant``).
     """
     architecture = _ARCHITECTURES.get(machine or platform.machine())
     if architecture is None:
@@ -77,7 +79,7 @@ def profile(machine: str = "", *, key: Sequence[int] = ()) -> dict[str, Any] | N
     not_the_hypervisor = {"index": 0, "value": _AF_VSOCK, "op": "SCMP_CMP_NE"}
     rules: list[dict[str, Any]] = [
         {"names": ALLOWED, "action": allow},
-        {"names": REFUSED, "action": "SCMP_ACT_ERRNO", "errnoRet": errno.EPERM},
+        {"names": REFUSED, **_NOT_PERMITTED},
         {"names": ["clone"], "action": allow, "args": [only_new_processes]},
         {"names": ["socket"], "action": allow, "args": [not_the_hypervisor]},
     ]
@@ -86,8 +88,11 @@ def profile(machine: str = "", *, key: Sequence[int] = ()) -> dict[str, Any] | N
         rules.append({"names": ["personality"], "action": allow, "args": [one]})
     if key:
         words = [{"index": 2 + n, "value": word, "op": "SCMP_CMP_EQ"} for n, word in enumerate(key)]
-        rules[1] = {**rules[1], "names": [name for name in REFUSED if name != "setns"]}
+        rules[1] = {**rules[1], "names": [name for name in REFUSED if name not in ("setns", "unshare")]}
         rules.append({"names": ["setns"], "action": allow, "args": words})
+        for op, other in (("SCMP_CMP_EQ", {"action": allow}), ("SCMP_CMP_NE", _NOT_PERMITTED)):
+            alone = {"index": 0, "value": _ALONE, "op": op}
+            rules.append({"names": ["unshare"], **other, "args": [alone]})
     # clone3 hides its flags in memory, where a filter cannot look: absent, so that libc falls back to clone.
     return {
         "defaultAction": "SCMP_ACT_ERRNO",

@@ -3,6 +3,8 @@
 What the move needs (entering namespaces) user code must never be able to do. So the right to it is in no capability
 of the container: its filter lets ``setns`` pass only with 256 secret bits in the registers that ``setns`` does not
 use. Only the keeper knows them, and puts them there while the process stands still and nobody of its family may look.
+Whether others may look is a property of memory: a process that shares its own with another one, which could open it to
+looks again meanwhile, is not moved. The kernel itself says whether it does (``ALONE``).
 The process holds all capabilities of its cell for a few calls, but none of its own instructions runs meanwhile.
 
 x86-64 only. All calls block, and must be made by the main thread.
@@ -26,10 +28,13 @@ _GETREGS, _SETREGS, _SYSCALL, _DETACH, _SEIZE, _INTERRUPT = 12, 13, 24, 17, 0x42
 _SYSGOOD, _EXITKILL = 0x1, 0x100000
 _ALL = 0x40000000  # __WALL
 _SYSCALL_STOP = signal.SIGTRAP | 0x80
-_WRITE, _RECVMSG, _CAPSET, _PRCTL, _SETNS, _CLOSE_RANGE = 1, 47, 126, 157, 308, 436
+_WRITE, _RECVMSG, _CAPSET, _PRCTL, _UNSHARE, _SETNS, _CLOSE_RANGE = 1, 47, 126, 157, 272, 308, 436
 _DONTWAIT, _CLOEXEC, _SCM_RIGHTS = 0x40, 0x40000000, 1
 _SET_DUMPABLE = 4
 _CAP_VERSION = 0x20080522
+ALONE = 0x100 | 0x200 | 0x400
+"""What ``unshare`` is asked for: memory of one's own, which it grants only to those who have it, and files and file
+system. Templates may ask for that, and for nothing else."""
 _CALL = b"\x0f\x05"
 _PATIENCE = 5.0
 _BELOW_STACK = 4096  # bytes below the stack pointer: nobody's, even of a leaf function
@@ -63,7 +68,9 @@ def move(
     descriptor to receive it from.
     """
     with _held(pid) as held:
-        # Nobody of the family may look at registers: with equal ids, only this stands between them.
+        # Nobody of the family may look at registers: with equal ids, only this stands between them. It holds as long
+        # as nobody else has this memory, and nobody can come to have it while its only process stands still.
+        held.be_alone()
         held.call(_PRCTL, _SET_DUMPABLE, 0)
         spaces, doors = deliver()
         received = held.receive(socket, spaces + doors)
@@ -159,6 +166,13 @@ class _Held:
         if result < 0:
             raise OSError(-result, f"system call {number} of the fork: {os.strerror(-result)}")
         return result
+
+    def be_alone(self) -> None:
+        """Have its descriptors and folders for itself. Raises ``OSError`` where others have its memory."""
+        try:
+            self.call(_UNSHARE, ALONE)
+        except OSError as exc:
+            raise OSError(exc.errno or 0, f"the fork shares its memory with another process: {exc}") from None
 
     def _about(self) -> tuple[int, ...]:
         """The system call that it has come to."""

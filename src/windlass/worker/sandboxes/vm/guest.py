@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_DROP, _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER, _INSTRUCTION = 24, 38, 22, 2, 8
+_HELD, _DROP, _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER, _INSTRUCTION = 23, 24, 38, 22, 2, 8
 _PORT = "/dev/vport0p1"
 _PORT_TIME, _GRACE, _CONNECT_TIME = 20.0, 2.0, 5.0
 
@@ -273,13 +273,17 @@ def _run(argv: list[str], env: dict[str, str]) -> NoReturn:
 
 
 def _reduce(begun: dict[str, Any], message: dict[str, Any]) -> None:
-    """Leave a process what commands of containers may do, and its user's rights."""
+    """Leave a process what commands of containers may do, and its user's rights. Raises ``OSError``: no command runs
+    without one of its walls."""
     for number in begun["drops"]:
-        _libc.prctl(_DROP, number, 0, 0, 0)
+        _libc.prctl(_DROP, number, 0, 0, 0)  # fails, too, for those that this kernel does not know
+        if _libc.prctl(_HELD, number, 0, 0, 0) == 1:
+            raise OSError(errno.EPERM, f"capability {number} could not be taken away")
     os.setgroups(message["groups"])
     os.setresgid(message["gid"], message["gid"], message["gid"])
     os.setresuid(message["uid"], message["uid"], message["uid"])
-    _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if _libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "new privileges could not be given up")
     if program := bytes.fromhex(begun["filter"]):
         code = ctypes.create_string_buffer(program, len(program))
         filled = struct.pack("=H6xQ", len(program) // _INSTRUCTION, ctypes.addressof(code))

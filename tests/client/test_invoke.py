@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import sys
 import threading
+import time
 import warnings
 
 import pytest
@@ -159,3 +160,47 @@ def test_a_forked_child_has_a_session_of_its_own(platform, handle):
             os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert handle.remote(3) == 4
+
+
+def test_a_call_whose_connection_is_lost_goes_on_with_the_next_one_and_is_made_once(platform, handle):
+    served = platform(lambda x: x + 1)
+    assert handle.remote(1) == 2
+    answered = served.on_call_run
+
+    def lost(incoming, body):
+        served._put(incoming, body)
+        served.drop()
+
+    served.on_call_run = lost
+    assert handle.remote(2) == 3
+    served.on_call_run = answered
+    assert handle.remote(3) == 4
+    assert served.methods().count("call.run") == 3 and served.methods().count("call.create") == 1
+    assert len(served.calls) == 3
+
+
+def test_an_interrupted_wait_leaves_the_exchange_and_cancels_the_call(platform, handle):
+    served = platform(lambda x: x)
+    assert handle.remote(1) == 1
+    came, left = threading.Event(), threading.Event()
+
+    def silent(incoming, body):
+        incoming.on_cancel = left.set
+        came.set()
+
+    served.on_call_run = silent
+
+    async def main():
+        waiting = asyncio.ensure_future(handle.remote.aio(2))
+        await asyncio.to_thread(came.wait, 5)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.to_thread(left.wait, 5)
+
+    asyncio.run(main())
+    assert left.is_set()
+    deadline = time.monotonic() + 5
+    while "call.cancel" not in served.methods() and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert served.methods().count("call.cancel") == 1

@@ -252,12 +252,15 @@ async def watched(
         if timeout <= 0:
             raise exception.InvalidError(f"timeout must be positive, not {timeout!r}")
         body["seconds"] = float(timeout)
-    async for reply in session.current().stream("sandbox.watch", body):
-        if not reply.body["kind"]:
-            continue  # it has begun
-        kind = file_io.FileWatchEventType(reply.body["kind"])
-        if filter is None or kind in filter:
-            yield file_io.FileWatchEvent(paths=reply.body["paths"], type=kind)
+    try:
+        async for reply in session.current().stream("sandbox.watch", body):
+            if not reply.body["kind"]:
+                continue  # it has begun
+            kind = file_io.FileWatchEventType(reply.body["kind"])
+            if filter is None or kind in filter:
+                yield file_io.FileWatchEvent(paths=reply.body["paths"], type=kind)
+    except exception.ConflictError as exc:
+        raise exception.NotFoundError(str(exc)) from None
 
 
 def _info(entry: Any) -> FileInfo:

@@ -84,6 +84,8 @@ def test_a_terminated_sandbox_ends_with_137_and_terminating_again_is_harmless(ap
         sandbox.exec("true")
     with pytest.raises(exception.NotFoundError):
         sandbox.filesystem.read_bytes("/etc/hosts")
+    with pytest.raises(exception.NotFoundError):
+        list(sandbox.filesystem.watch("/etc", timeout=1))
 
 
 def test_an_idle_sandbox_ends_but_not_while_a_command_runs(app):
@@ -271,8 +273,9 @@ def test_without_a_probe_nobody_waits_for_readiness(shared):
 def test_a_detached_handle_is_not_used_any_more(app):
     sandbox = windlass.Sandbox.create("true", app=app)
     sandbox.detach()
-    with pytest.raises(exception.ClientClosed):
-        sandbox.exec("true")
+    for act in (lambda: sandbox.exec("true"), sandbox.poll, sandbox.terminate):
+        with pytest.raises(exception.ClientClosed):
+            act()
     sandbox.wait()
     assert sandbox.returncode == 0
 

@@ -72,6 +72,8 @@ def execute(pty: bool | None, workdir: str | None, sandbox_id: str, command: tup
     from windlass.cli import attached
 
     options.check_id(sandbox_id, "sb", "sandbox")
+    if workdir is not None and not workdir.startswith("/"):
+        raise click.BadParameter(f"{workdir!r} is no absolute path.", param_hint="--workdir")
     use_pty = sys.stdout.isatty() if pty is None else pty
     words = list(command[command[0] == "--" :])
     raise SystemExit(attached.run(sandbox_id, words, pty=use_pty, workdir=workdir))

@@ -41,7 +41,7 @@ class Life(handle.Handle):
         from windlass.client import sandboxes
 
         if self._code is None:
-            self._code = (await sandboxes.about(self.object_id))["code"]
+            self._code = (await sandboxes.about(self._usable()))["code"]
         return self._code
 
     @property
@@ -58,7 +58,7 @@ class Life(handle.Handle):
         """
         from windlass.client import sandboxes
 
-        await handle.request("sandbox.terminate", {"sandbox_id": self.object_id})
+        await handle.request("sandbox.terminate", {"sandbox_id": self._usable()})
         if wait:
             self._code = (await sandboxes.ended(self.object_id))["code"]
             return self._code
@@ -66,7 +66,8 @@ class Life(handle.Handle):
 
     @faces.method
     async def detach(self) -> None:
-        """This handle is not used any more; the sandbox goes on. Only ``wait`` and ``returncode`` are left."""
+        """This handle is not used any more; the sandbox goes on. Only ``wait``, ``returncode`` and
+        what its command printed are left; all else raises ``ClientClosed``."""
         self._detached = True
 
     @faces.method

@@ -44,6 +44,12 @@ def test_how_a_sandbox_ended_is_told(why, exit, code, told):
     assert sandboxes.ending(why, exit)[:2] == (code, told)
 
 
+def test_what_a_command_had_printed_is_not_why_somebody_ended_it():
+    exit = {"reason": "signal", "exit_code": 137, "message": "the end of its output"}
+    assert sandboxes.ending("terminated", exit)[2] == ""
+    assert sandboxes.ending("", exit)[2] == "the end of its output"
+
+
 @pytest.mark.parametrize(
     "change", [{"timeout": 0.0}, {"timeout": 86401.0}, {"idle_timeout": -1.0}, {"command": ["x" * 65537]}]
 )

@@ -133,9 +133,10 @@ def _at(ordered: Sequence[float], share: float) -> float | None:
 
 
 def ending(why: str, exit: containers.ContainerExit) -> tuple[int, str, str]:
-    """Exit code, reason and story of an end. ``why``: that of whoever ended it, if somebody did."""
+    """Exit code, reason and story of an end. ``why``: that of whoever ended it, if somebody did; what its command had
+    printed until then tells nothing of that."""
     if why:
-        return (TIMED_OUT if why == "timeout" else KILLED), why, exit.get("message", "")
+        return (TIMED_OUT if why == "timeout" else KILLED), why, ""
     reason = exit.get("reason", "lost")
     code = exit.get("exit_code")
     if reason == "oom":

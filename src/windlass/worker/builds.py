@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any
 
 from windlass import exception
-from windlass.kit import tasks
+from windlass.kit import lines, tasks
 from windlass.wire.messages import workers
 from windlass.worker.runtime import base
 
@@ -83,8 +83,8 @@ class _Log:
             await asyncio.wait_for(self._ended.wait(), _COALESCE)
         while self._text:
             text, self._text = "".join(self._text), []
-            for begin in range(0, len(text), _PIECE):
-                await self._call("build.log", {"build_id": self._build_id, "text": text[begin : begin + _PIECE]})
+            for part in lines.parts(text, _PIECE):
+                await self._call("build.log", {"build_id": self._build_id, "text": part})
 
     async def __aenter__(self) -> _Log:
         return self

@@ -7,9 +7,8 @@ Nobody is sent more than it takes: a slow reader is a position, not a queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from windlass import exception
+from windlass.kit import lines
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
 from windlass.server.decide import excerpt
@@ -39,7 +38,8 @@ def store(core: Core, build: machines.Build, text: str) -> None:
     """Some output has come."""
     core.turn.begin()
     now = core.clock.now()
-    pieces = [builds.Piece(core.counters.build_log + i, now, part) for i, part in enumerate(_parts(text))]
+    clean = text.encode("utf-8", "replace").decode()
+    pieces = [builds.Piece(core.counters.build_log + i, now, part) for i, part in enumerate(lines.parts(clean, _PIECE))]
     core.counters.build_log += len(pieces)
     builds.insert(core.db, build.image_id, pieces)
     dropped = [n for piece in pieces for n in build.kept.add(piece.n, len(piece.text.encode()))]
@@ -48,12 +48,6 @@ def store(core: Core, build: machines.Build, text: str) -> None:
         note = f"\n[{left_out:,} bytes of output are not kept]\n"
         builds.leave_out(core.db, build.image_id, pieces=dropped, gap=build.kept.gap, note=note, total=left_out)
     tell_later(core, build)
-
-
-def _parts(text: str) -> Iterator[str]:
-    clean = text.encode("utf-8", "replace").decode()
-    for start in range(0, len(clean), _PIECE):
-        yield clean[start : start + _PIECE]
 
 
 def finish(core: Core, build: machines.Build, error: str | None) -> None:

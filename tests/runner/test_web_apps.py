@@ -18,11 +18,11 @@ HEAD = {
 }  # fmt: skip
 
 
-def asked(make) -> list[tuple[int, bytes]]:
+def asked(make, carrier=None) -> list[tuple[int, bytes]]:
     """The frames of one request to what ``make(carrier)`` gives; how it failed is the last of them."""
+    carrier = carrier or edge_end.Carrier()
 
     async def scene() -> list[tuple[int, bytes]]:
-        carrier = edge_end.Carrier()
         try:
             await asyncio.wait_for(make(carrier)(json.dumps(HEAD).encode()), 5)
         except Exception as exc:
@@ -74,3 +74,55 @@ def test_an_app_that_raises_says_nothing_itself():
 def test_what_an_app_says_well_arrives_as_it_is():
     frames = asked(sending(START, {"type": "http.response.body", "body": b"x"}))
     assert [kind for kind, _ in frames] == [web.HEAD, web.BODY, web.END] and frames[1][1] == b"x"
+
+
+class Left(edge_end.Carrier):
+    """The client of each request is gone before the app says anything."""
+
+    def stream(self, number):
+        stream = super().stream(number)
+        stream.take(web.GONE, b"")
+        return stream
+
+
+class Lost(edge_end.Carrier):
+    """The connection to the edge is lost."""
+
+    def stream(self, number):
+        stream = super().stream(number)
+        stream.lost()
+        return stream
+
+
+class ClientDisconnect(Exception):
+    """As frameworks tell their routes."""
+
+
+async def _told(scope, receive, send):
+    try:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"x"})
+    except OSError:
+        raise ClientDisconnect from None
+
+
+async def _clumsy(scope, receive, send):
+    try:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"x"})
+    except OSError:
+        raise ValueError("no") from None
+
+
+def test_an_app_that_answers_nobody_has_not_failed_but_what_else_goes_wrong_is_told():
+    answer = sending(START, {"type": "http.response.body", "body": b"x"})
+    assert asked(answer, Left()) == []
+    assert asked(lambda carrier: asgi.App(_told, carrier), Left()) == []
+    assert asked(lambda carrier: asgi.App(_clumsy, carrier), Left()) == [(0, b"ValueError")]
+    assert asked(answer, Lost()) == [(0, b"Gone")]
+
+
+def test_a_wsgi_app_that_answers_nobody_has_not_failed():
+    answer = starting(("200 OK", []), body=(b"x",))
+    assert asked(answer, Left()) == []
+    assert asked(answer, Lost())[-1] == (0, b"Gone")

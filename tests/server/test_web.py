@@ -117,6 +117,19 @@ def test_a_websocket_that_is_asked_of_a_wsgi_app_is_refused_before_anything_runs
     play(scene, web_port=0)
 
 
+def test_an_offer_of_http2_is_declined_by_an_ordinary_answer(play):
+    async def scene(platform):
+        site, client = await standing(platform)
+        offer = b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+        post = b"POST / HTTP/1.1\r\n" + HOST + offer + b"Content-Length: 3\r\n\r\nabc"
+        assert (await sent(platform, post)).endswith(b"\r\n\r\nabc")
+        assert status(await sent(platform, b"GET / HTTP/1.1\r\n" + HOST + offer + b"\r\n")) == 200
+        passed = {name for head in site.heads for name, _ in head["headers"]}
+        assert len(site.heads) == 2 and not passed & {"upgrade", "connection", "http2-settings"}
+
+    play(scene, web_port=0)
+
+
 def test_a_connection_of_a_container_that_talks_nonsense_is_closed_and_the_request_gets_502(play):
     async def scene(platform):
         site, _ = await standing(platform)

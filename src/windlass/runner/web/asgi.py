@@ -69,6 +69,9 @@ class App:
         answer = Socket(stream) if request["kind"] == "websocket" else Exchange(stream, request, body)
         try:
             await answer.run(self._app, self._scope(request))
+        except Exception as exc:
+            if not stream.unheard(exc):
+                raise
         finally:
             stream.close(whole=answer.ended)
 

@@ -170,6 +170,8 @@ class Stream:
         self.number = number
         self.credit = web.WINDOW
         self.gone = False
+        self.left = False
+        """Whether it is gone because the client is, not the edge."""
         self.asked = False
         """Whether the edge was asked for the body."""
         self._arrived: collections.deque[tuple[int, bytes]] = collections.deque()
@@ -181,7 +183,7 @@ class Stream:
         if kind == web.CREDIT:
             self.credit += int.from_bytes(data, "big")
         elif kind == web.GONE:
-            self.gone = True
+            self.gone = self.left = True
         else:
             self._arrived.append((kind, data))
         self._wake()
@@ -216,6 +218,11 @@ class Stream:
         if data and not self.gone and kind != web.CLOSE:
             self._carrier.write(web.credit(self.number, len(data)))
         return kind, data
+
+    def unheard(self, exc: BaseException) -> bool:
+        """Whether all that went wrong is that the client left before it was answered; Starlette has a name of its own
+        for that. What an app raises while it cleans up is a failure like any other."""
+        return self.left and (isinstance(exc, Gone) or type(exc).__name__ == "ClientDisconnect")
 
     # -- what is sent -------------------------------------------------------------------------------------
 

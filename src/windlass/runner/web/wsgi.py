@@ -47,6 +47,9 @@ class App:
             except carriers.Broken:
                 await call.fault()
                 raise
+            except Exception as exc:
+                if not stream.unheard(exc):
+                    raise
             except asyncio.CancelledError:
                 self._abandon(work)
                 raise

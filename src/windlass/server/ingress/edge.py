@@ -96,7 +96,7 @@ class Edge:
             tokens.check(self.core, target.route, request)
         if (call_id := _result_of(target)) is not None:
             return await self._come_back(request, target, call_id)
-        if "upgrade" in request.headers.get("Connection", "").lower() and request.headers.get("Upgrade"):
+        if sockets.wanted(request):
             return await sockets.Upgraded(self, request, target).run()
         return await self._first(request, target)
 

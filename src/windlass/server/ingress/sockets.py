@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 _REASON = "Switching Protocols"
 
 
+def wanted(request: http.BaseRequest) -> bool:
+    """Whether it asks for another protocol. HTTP/2 is but an offer that some clients make beside each request (Java's
+    does, if it is not told otherwise), with a body, too: it is declined by an answer over HTTP/1.1."""
+    upgrade = request.headers.get("Upgrade", "").lower()
+    return upgrade not in ("", "h2c") and "upgrade" in request.headers.get("Connection", "").lower()
+
+
 class Upgraded:
     """One request that asks for another protocol."""
 

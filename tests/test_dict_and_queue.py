@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import types
 
 import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import bridge, line
-from windlass.wire import payload
+from windlass.client import bridge, line, numbers
+from windlass.kit import tasks
+from windlass.wire import payload, peer
 
 
 @pytest.mark.parametrize("noun", [windlass.Dict, windlass.Queue])
@@ -101,3 +104,34 @@ def test_a_result_that_nobody_waits_for_any_more_hears_of_it() -> None:
 
 async def _nothing() -> None:
     pass
+
+
+def test_the_number_of_a_value_on_its_way_back_stays_open_until_the_server_has_said_whose_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(line, "_PATIENCE", 0.01)
+    lows = []
+
+    async def scene() -> None:
+        asked, answered = asyncio.Semaphore(0), asyncio.Event()
+
+        async def request(method: str, body: object) -> peer.Reply:
+            asked.release()
+            await answered.wait()
+            return peer.Reply({"done": False}, [])
+
+        async with tasks.Tasks() as owner:
+            home = types.SimpleNamespace(numbers=numbers.Numbers(), request=request, tasks=owner)
+            got = types.SimpleNamespace(query={"id": "qu-1"})
+            getting = asyncio.ensure_future(line._take(home, got, "hand"))
+            await asyncio.wait_for(asked.acquire(), 5)
+            getting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await getting
+            with home.numbers.one() as next_one:
+                lows.append(next_one["low"])
+            answered.set()
+            while len(owner):
+                await asyncio.sleep(0)
+            lows.append(home.numbers.open()["low"])
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+    assert lows == [1, 3]

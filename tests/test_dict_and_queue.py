@@ -10,7 +10,7 @@ import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import bridge, line, numbers
+from windlass.client import bridge, line, numbers, session
 from windlass.kit import tasks
 from windlass.wire import payload, peer
 
@@ -135,3 +135,29 @@ def test_the_number_of_a_value_on_its_way_back_stays_open_until_the_server_has_s
 
     asyncio.run(asyncio.wait_for(scene(), 10))
     assert lows == [1, 3]
+
+
+def test_a_put_that_waits_for_room_keeps_no_number_open_for_which_the_server_would_keep_all_later_answers(
+    monkeypatch,
+) -> None:
+    link = types.SimpleNamespace(begin=lambda *args: 1, flush=lambda: None)
+    full = peer.Reply({"done": False}, [])
+    home = types.SimpleNamespace(numbers=numbers.Numbers(), at_hand=link, request=lambda *args: _given(full))
+    monkeypatch.setattr(session, "current", lambda: home)
+    waiting, lows = [], []
+
+    async def waits(put: line.Put) -> None:
+        with home.numbers.one() as following:
+            lows.append(following["op"] - following["low"])
+
+    monkeypatch.setattr(line.Put, "_when_there_is_room", waits)
+    put = line.Put({"id": "qu-1", "partition": ""}, [b"x"])
+    put.begin(types.SimpleNamespace(go_on=waiting.append))
+    put.over(full, None)
+    asyncio.run(waiting.pop())
+    asyncio.run(line.Put({"id": "qu-1", "partition": ""}, [b"x"]).patiently())
+    assert lows == [0, 0]
+
+
+async def _given(reply: peer.Reply) -> peer.Reply:
+    return reply

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import types
 
 import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import bridge, line
-from windlass.wire import payload
+from windlass.client import bridge, line, numbers, session
+from windlass.kit import tasks
+from windlass.wire import payload, peer
 
 
 @pytest.mark.parametrize("noun", [windlass.Dict, windlass.Queue])
@@ -101,3 +104,60 @@ def test_a_result_that_nobody_waits_for_any_more_hears_of_it() -> None:
 
 async def _nothing() -> None:
     pass
+
+
+def test_the_number_of_a_value_on_its_way_back_stays_open_until_the_server_has_said_whose_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(line, "_PATIENCE", 0.01)
+    lows = []
+
+    async def scene() -> None:
+        asked, answered = asyncio.Semaphore(0), asyncio.Event()
+
+        async def request(method: str, body: object) -> peer.Reply:
+            asked.release()
+            await answered.wait()
+            return peer.Reply({"done": False}, [])
+
+        async with tasks.Tasks() as owner:
+            home = types.SimpleNamespace(numbers=numbers.Numbers(), request=request, tasks=owner)
+            got = types.SimpleNamespace(query={"id": "qu-1"})
+            getting = asyncio.ensure_future(line._take(home, got, "hand"))
+            await asyncio.wait_for(asked.acquire(), 5)
+            getting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await getting
+            with home.numbers.one() as next_one:
+                lows.append(next_one["low"])
+            answered.set()
+            while len(owner):
+                await asyncio.sleep(0)
+            lows.append(home.numbers.open()["low"])
+
+    asyncio.run(asyncio.wait_for(scene(), 10))
+    assert lows == [1, 3]
+
+
+def test_a_put_that_waits_for_room_keeps_no_number_open_for_which_the_server_would_keep_all_later_answers(
+    monkeypatch,
+) -> None:
+    link = types.SimpleNamespace(begin=lambda *args: 1, flush=lambda: None)
+    full = peer.Reply({"done": False}, [])
+    home = types.SimpleNamespace(numbers=numbers.Numbers(), at_hand=link, request=lambda *args: _given(full))
+    monkeypatch.setattr(session, "current", lambda: home)
+    waiting, lows = [], []
+
+    async def waits(put: line.Put) -> None:
+        with home.numbers.one() as following:
+            lows.append(following["op"] - following["low"])
+
+    monkeypatch.setattr(line.Put, "_when_there_is_room", waits)
+    put = line.Put({"id": "qu-1", "partition": ""}, [b"x"])
+    put.begin(types.SimpleNamespace(go_on=waiting.append))
+    put.over(full, None)
+    asyncio.run(waiting.pop())
+    asyncio.run(line.Put({"id": "qu-1", "partition": ""}, [b"x"]).patiently())
+    assert lows == [0, 0]
+
+
+async def _given(reply: peer.Reply) -> peer.Reply:
+    return reply

@@ -47,7 +47,16 @@ def test_a_function_may_be_named_in_the_place_of_its_url(monkeypatch, given, bec
     assert curl._addressed(given) == becomes
 
 
-@pytest.mark.parametrize("given", [("example.com/x",), ("-o", "shop.site", "http://x.localhost"), ("http://a.b",)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("example.com/x",),
+        ("-o", "shop.site", "http://x.localhost"),
+        ("http://a.b",),
+        ("http://a.b", "-o", "shop.site"),
+        ("x.localhost/y", "-o", "shop.site"),
+    ],
+)
 def test_hosts_files_and_urls_are_left_to_curl(monkeypatch, given):
     monkeypatch.setattr(curl, "_url", {"shop.site": "http://there"}.get)
     assert curl._addressed(given) == given

@@ -50,3 +50,17 @@ def test_what_no_rename_would_do_is_refused_and_changes_nothing(rename, tmp_path
     with pytest.raises(OSError, match="cross-device"):
         os.rename(tmp_path / "here", tmp_path / "elsewhere")
     assert [(tmp_path / name / "file").read_text() for name in ("here", "there")] == ["here", "there"]
+
+
+def test_a_folder_that_goes_to_another_mount_of_the_same_device_is_left_to_shutil(rename, tmp_path, monkeypatch):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(renaming, "_mount", lambda path, flags=0: str(path)[: len(f"{tmp_path}/one")])
+    (tmp_path / "one" / "draft" / "empty").mkdir(parents=True)
+    (tmp_path / "one" / "draft" / "weights").write_text("w")
+    with pytest.raises(OSError, match="cross-device"):
+        os.rename(tmp_path / "one" / "draft", tmp_path / "other" / "done")
+    assert list((tmp_path / "other").iterdir()) == []
+    shutil.move(tmp_path / "one" / "draft", tmp_path / "other" / "done")
+    assert (tmp_path / "other" / "done" / "weights").read_text() == "w"
+    assert not (tmp_path / "one" / "draft").exists()

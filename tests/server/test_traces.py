@@ -13,8 +13,8 @@ import pytest
 
 import collector as collectors
 import pretend
-from windlass import paths
-from windlass.client import here, invoke, session
+from windlass import exception, paths
+from windlass.client import bridge, here, invoke, session
 from windlass.client import tracing as client_tracing
 from windlass.kit import ids, tracing
 from windlass.server import settings
@@ -187,3 +187,29 @@ def test_a_client_has_spans_of_its_own_and_belongs_to_those_of_its_program(tmp_p
         assert span["traceId"] == f"{0xC0FFEE:032x}" and span["parentSpanId"] == f"{0xBEEF:016x}"
         assert bodies()[-1]["traceparent"] == f"00-{span['traceId']}-{span['spanId']}-01"
         assert span["service"] == "windlass-client"
+
+
+def test_a_call_that_is_refused_or_left_has_its_span_too(tmp_path, collector, monkeypatch):
+    function = types.SimpleNamespace(_known_id="fu-1", _tag="f", _method="", _app=None, _expect=lambda generator: None)
+    monkeypatch.setattr(session, "_current", None)
+    monkeypatch.setattr(client_tracing, "_said", None)
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+    monkeypatch.setattr(here, "plan", None)
+    with pretend.Platform(tmp_path, lambda x: x) as platform:
+        platform.on_call_run = lambda incoming, body: incoming.fail(exception.NotFoundError("no such function"))
+        with pytest.raises(exception.NotFoundError):
+            bridge.run(invoke.Remote(function, pickle.dumps(((1,), {}))))
+        refused = collector.wait("f.remote")["f.remote"]
+        assert refused["status"]["message"] == "NotFoundError"
+        collector.spans.clear()
+        function._tag = "g"
+        platform.on_call_run = lambda incoming, body: None
+
+        async def leave() -> None:
+            await asyncio.wait_for(bridge.hop(invoke.Remote(function, pickle.dumps(((1,), {})))), 0.3)
+
+        with pytest.raises(asyncio.TimeoutError):
+            asyncio.run(leave())
+        assert collector.wait("g.remote")["g.remote"]["status"]["message"] == "cancelled"
+        bridge.run(session.current().close())

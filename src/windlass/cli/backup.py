@@ -26,7 +26,8 @@ def backup(target: Path, with_images: bool) -> None:
     if target == home or home in target.parents:
         raise exception.InvalidError("a backup inside of the state that it keeps is none", hint="Choose another disk.")
     made = _apart("make", home, target, *(["--with-images"] if with_images else []))
-    click.echo(f"{made['files']:,} files, {made['size'] / 2**20:,.1f} MiB, are kept in {target}.")
+    place = f"the folder {target}" if target.is_dir() else target
+    click.echo(f"{made['files']:,} files, {made['size'] / 2**20:,.1f} MiB, are kept in {place}.")
     click.echo("The key that secrets are encrypted with is among them: whoever reads the backup can read the secrets.")
     if (home / "blobs" / "kept").exists():
         click.echo("Blobs and layers of volumes that lie in a bucket are not: the backup only names them.")

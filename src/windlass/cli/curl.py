@@ -35,7 +35,9 @@ def command(arguments: tuple[str, ...]) -> None:
 
 def _addressed(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """With the URL in the place of a function's name, which is the first argument or the last one. What no app has is
-    a host's name, and curl's own matter."""
+    a host's name, and curl's own matter; so is what follows a URL, such as the name of a file."""
+    if "://" in arguments[0] or _OURS.match(arguments[0]):
+        return arguments
     for at in dict.fromkeys((0, len(arguments) - 1)):
         if (named := _NAMED.match(arguments[at])) is not None and (url := _url(named[1])) is not None:
             return (*arguments[:at], url + named[2], *arguments[at + 1 :])

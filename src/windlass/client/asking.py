@@ -34,7 +34,7 @@ class Request(bridge.Prompt):
         self._number: dict[str, int] = {}
 
     def rest(self, reply: peer.Reply) -> Coroutine[Any, Any, Any] | None:
-        """What is left to do for the result; None: nothing."""
+        """What is left to do for the result; None: nothing. It may take as long as it likes: the number is closed."""
         return None
 
     def begin(self, outcome: bridge.Outcome) -> Callable[[], object] | None:
@@ -62,11 +62,11 @@ class Request(bridge.Prompt):
         if isinstance(error, TROUBLE):
             outcome.go_on(self._insist())
             return
+        self._close()
         rest = None if error is not None else self.rest(reply)
         if rest is not None:
-            outcome.go_on(self._finish(rest))
+            outcome.go_on(rest)
             return
-        self._close()
         outcome.settle(self._form(reply) if error is None else None, error)
 
     def cancel(self) -> None:
@@ -84,16 +84,10 @@ class Request(bridge.Prompt):
         """Ask until there is an answer; the number is the same, so it is done once."""
         try:
             reply = await self._home.request(self._method, {**self._body, **self._number}, self._attachments)
-            rest = self.rest(reply)
-            return self._form(reply) if rest is None else await rest
         finally:
             self._close()
-
-    async def _finish(self, rest: Coroutine[Any, Any, Any]) -> Any:
-        try:
-            return await rest
-        finally:
-            self._close()
+        rest = self.rest(reply)
+        return self._form(reply) if rest is None else await rest
 
     def _open(self) -> None:
         self._home = session.current()

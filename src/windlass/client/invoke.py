@@ -109,6 +109,7 @@ class Remote(bridge.Prompt):
         if error is None or isinstance(error, asking.TROUBLE):
             outcome.go_on(self._watched(outputs.first_again(self._home, self._create, [self._data])))
         else:
+            self._ended(type(error).__name__)
             outcome.settle(None, error)
 
     def cancel(self) -> None:
@@ -130,13 +131,20 @@ class Remote(bridge.Prompt):
         except asyncio.CancelledError:
             self._give_up()
             raise
+        except exception.Error as exc:
+            self._ended(type(exc).__name__)
+            raise
 
     def _opener(self, arrived: outputs.Arrived) -> Callable[[], Any]:
-        if self._span is not None:
-            self._span.end("" if arrived.output["status"] == "success" else arrived.output["status"])
+        self._ended("" if arrived.output["status"] == "success" else arrived.output["status"])
         return arrived.open
 
+    def _ended(self, error: str) -> None:
+        if self._span is not None:
+            self._span.end(error)
+
     def _give_up(self) -> None:
+        self._ended("cancelled")
         running = None if self._function._app is None else self._function._app._running
         if running is None or not running.detached:  # in a detached app a call outlives whoever made it
             self._home.post_request("call.cancel", {"call_id": self._create["call_id"]})

@@ -322,15 +322,19 @@ async def _confirm(home: session.Session, got: Got, body: dict[str, Any]) -> boo
 
 
 async def _put_back(home: session.Session, body: dict[str, Any], got: Got) -> None:
+    home.numbers.hold(body)  # the answer is wanted for longer than anybody waits here
     returned = home.tasks.start(_return(home, body, got), "return")
     with contextlib.suppress(asyncio.TimeoutError):
         await asyncio.wait_for(asyncio.shield(returned), _PATIENCE)
 
 
 async def _return(home: session.Session, body: dict[str, Any], got: Got) -> None:
-    """Ask once more what became of it: the answer is the same."""
-    if (await home.request("queue.take", body)).body["done"]:
-        await got.back()
+    """Ask once more what became of it: the answer is the same, as long as the number is open."""
+    try:
+        if (await home.request("queue.take", body)).body["done"]:
+            await got.back()
+    finally:
+        home.numbers.close(body)
 
 
 async def _next(

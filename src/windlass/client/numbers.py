@@ -19,7 +19,7 @@ class Numbers:
 
     def __init__(self) -> None:
         self._last = 0
-        self._open: dict[int, None] = {}
+        self._open: dict[int, int] = {}  # how many want the answer still, with the lowest number first
 
     @contextlib.contextmanager
     def one(self) -> Iterator[dict[str, int]]:
@@ -33,11 +33,17 @@ class Numbers:
     def open(self) -> dict[str, int]:
         """The same, until ``close``."""
         self._last = number = self._last + 1
-        self._open[number] = None
+        self._open[number] = 1
         return {"op": number, "low": next(iter(self._open))}
 
+    def hold(self, fields: dict[str, int]) -> None:
+        """One more wants the answer of a number that is open, and will ``close`` it."""
+        self._open[fields["op"]] += 1
+
     def close(self, fields: dict[str, int]) -> None:
-        del self._open[fields["op"]]
+        self._open[fields["op"]] -= 1
+        if not self._open[fields["op"]]:
+            del self._open[fields["op"]]
 
 
 async def change(

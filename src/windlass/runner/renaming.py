@@ -47,9 +47,18 @@ def made(kernel: Callable[..., None]) -> Callable[..., None]:
 def _is_folder_of_one_mount(src: Any, dst: Any) -> bool:
     import stat
 
-    found = os.lstat(src)
-    beside = os.stat(os.path.dirname(os.path.abspath(dst)))  # noqa: PTH100, PTH116, PTH120 - as the caller wrote it
-    return stat.S_ISDIR(found.st_mode) and found.st_dev == beside.st_dev
+    beside = os.path.dirname(os.path.abspath(dst))  # noqa: PTH100, PTH120 - as the caller wrote it
+    return stat.S_ISDIR(os.lstat(src).st_mode) and _mount(src, os.O_NOFOLLOW) == _mount(beside)
+
+
+def _mount(path: Any, flags: int = 0) -> str:
+    """Which mount it is seen in. Several, of network file systems for example, may show one device."""
+    end = os.open(path, os.O_PATH | flags)
+    try:
+        with open(f"/proc/self/fdinfo/{end}") as lines:  # noqa: PTH123 - pathlib is costly to import
+            return next(line for line in lines if line.startswith("mnt_id:"))
+    finally:
+        os.close(end)
 
 
 def _move(src: Any, dst: Any, rename: Callable[[Any, Any], None]) -> None:

@@ -89,7 +89,7 @@ async def _launched(
     """Launch in a thread. When that fails, nothing of it may be left running."""
     try:
         return await asyncio.to_thread(runtime.launch, folder, enter=group.enter_argv(into(inside)), created=created)
-    except exception.Error:
+    except (exception.Error, OSError):
         folders.kill_by_files(folder.container_id, folder.pid_file, folder.monitor_file)
         raise
 

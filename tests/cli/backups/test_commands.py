@@ -69,3 +69,8 @@ def test_a_half_finished_restore_is_recognised_and_nothing_starts_until_it_is_fi
     assert done.exit_code == 0 and "is finished" in done.output
     assert (home / "db/key").read_text() == "restored" and not list(home.glob(".re*"))
     assert not paths.unfinished_restore(home).exists()
+
+
+def test_a_backup_says_when_it_is_a_folder_whatever_its_name_promises(home, tmp_path):
+    assert f"are kept in the folder {tmp_path / 'b.zip'}." in ran("backup", tmp_path / "b.zip").output
+    assert f"are kept in {tmp_path / 'b.tgz'}." in ran("backup", tmp_path / "b.tgz").output

@@ -145,7 +145,8 @@ def main(argv: list[str] | None = None) -> NoReturn:
         # What containers print may have characters that a console of Windows or an old locale has not.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-            if stream.write_through:  # PYTHONUNBUFFERED: a container's line would come between a line and its end
+            # PYTHONUNBUFFERED: a container's line would come between a line and its end, in a file for good.
+            if stream.write_through and not stream.isatty():
                 stream.reconfigure(write_through=False, line_buffering=True)
     sys.exit(execute(sys.argv[1:] if argv is None else argv))
 

@@ -127,13 +127,18 @@ class Family:
             "init": init, "door": str(self.door / "sock"), "key": self.key, "capabilities": mask, "exits": str(exits),
         }  # fmt: skip
         ours.settimeout(_KEEPER_TIME)
-        try:
-            ours.send(json.dumps(about).encode())
-            answer = json.loads(ours.recv(packets.PACKET) or b"{}")
-        except (OSError, ValueError) as exc:
-            raise exception.ExecutionError(f"the keeper of a memory snapshot did not start: {exc}") from None
-        if "ready" not in answer:
-            raise exception.ExecutionError(f"no memory snapshot: {answer.get('failed', 'its keeper ended')}")
+        with contextlib.ExitStack() as failed:
+            failed.callback(process.wait)
+            failed.callback(process.kill)
+            failed.callback(ours.close)
+            try:
+                ours.send(json.dumps(about).encode())
+                answer = json.loads(ours.recv(packets.PACKET) or b"{}")
+            except (OSError, ValueError) as exc:
+                raise exception.ExecutionError(f"the keeper of a memory snapshot did not start: {exc}") from None
+            if "ready" not in answer:
+                raise exception.ExecutionError(f"no memory snapshot: {answer.get('failed', 'its keeper ended')}")
+            failed.pop_all()
         self._talk = packets.Conversation(ours, told=self._take, over=self.close)
 
     def listen(self) -> None:
@@ -225,7 +230,7 @@ class Family:
             if ready is None:
                 try:
                     return await self._make()
-                except OSError as exc:
+                except (OSError, exception.Error) as exc:
                     raise Cold(f"it could not be forked: {exc}") from None
             self._cells.remove(ready)
             return ready

@@ -47,7 +47,7 @@ class Tunnel:
     @property
     def tls_socket(self) -> tuple[str, int]:
         """Host and port that speak TLS. Within this machine the certificate is one of the local authority, for
-        "localhost" (``windlass server trust``)."""
+        "localhost" and the addresses of loopback (``windlass server trust``)."""
         return self.host, self.port
 
     @property
@@ -135,12 +135,13 @@ async def _visit(ticket: str, port: int) -> None:
     plan = here.plan
     assert plan is not None
     path = plan["socket"].rpartition("/")[0] + "/" + web.SOCKET
+    outside = await asyncio.open_unix_connection(path)
+    outside[1].write(json.dumps({"ticket": ticket}).encode() + b"\n")
     try:
         inside = await asyncio.open_connection("127.0.0.1", port)
     except OSError:
-        return  # nobody listens; the visitor is told so by the end of its connection
-    outside = await asyncio.open_unix_connection(path)
-    outside[1].write(json.dumps({"ticket": ticket}).encode() + b"\n")
+        outside[1].close()  # nobody listens; the visitor is told so at once, by the end of its connection
+        return
     try:
         await asyncio.gather(_copy(inside[0], outside[1]), _copy(outside[0], inside[1]))
     finally:

@@ -70,7 +70,7 @@ def forwards(seconds: float):
             client.close()
 
     threading.Thread(target=serve, daemon=True).start()
-    with windlass.forward(9100, unencrypted=True) as tunnel:
-        yield tunnel.tcp_socket, tunnel.url
+    with windlass.forward(9100, unencrypted=True) as tunnel, windlass.forward(9101, unencrypted=True) as silent:
+        yield tunnel.tcp_socket, silent.tcp_socket, tunnel.url
         time.sleep(seconds)
-    yield "closed", ""
+    yield "closed", "closed", ""

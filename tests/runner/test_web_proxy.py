@@ -12,7 +12,9 @@ from windlass.runner.web import proxy
 from windlass.wire import web
 
 
-def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], str]:
+def asked(
+    answer: bytes, method: str = "GET", carrier: edge_end.Carrier | None = None
+) -> tuple[list[tuple[int, bytes]], str]:
     """The frames of one request to a program that says ``answer`` and closes the connection; how the input failed."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -22,8 +24,8 @@ def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], 
 
     async def scene() -> tuple[list[tuple[int, bytes]], str]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        carrier, failed = edge_end.Carrier(), ""
-        program = proxy.Program(server.sockets[0].getsockname()[1], carrier)  # type: ignore[arg-type]
+        edge, failed = carrier or edge_end.Carrier(), ""
+        program = proxy.Program(server.sockets[0].getsockname()[1], edge)  # type: ignore[arg-type]
         program._host = "127.0.0.1"
         head = {
             "kind": "http", "n": 1, "method": method, "path": "/", "query": "", "root": "", "headers": [],
@@ -34,7 +36,7 @@ def asked(answer: bytes, method: str = "GET") -> tuple[list[tuple[int, bytes]], 
         except exception.ExecutionError as exc:
             failed = str(exc)
         server.close()
-        return carrier.frames, failed
+        return edge.frames, failed
 
     return asyncio.run(scene())
 
@@ -87,3 +89,25 @@ def test_interim_answers_are_passed_over_and_a_head_has_no_body():
     answer = b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n"
     frames, failed = asked(answer, "HEAD")
     assert not failed and status(frames) == 200 and [kind for kind, _ in frames] == [web.HEAD, web.END]
+
+
+class Leaving(edge_end.Carrier):
+    """The client of each request goes away when it has something of the body."""
+
+    def stream(self, number):
+        self.last = super().stream(number)
+        return self.last
+
+    def write(self, data):
+        super().write(data)
+        if self.frames[-1][0] == web.BODY:
+            self.last.take(web.GONE, b"")
+
+
+@pytest.mark.parametrize("more", [b"", b"5\r\nfghij\r\n"])
+def test_a_program_whose_client_leaves_has_not_failed(more):
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n" + more
+    frames, failed = asked(answer, carrier=Leaving())
+    assert failed == "" and [kind for kind, _ in frames] == [web.HEAD, web.BODY]
+    frames, failed = asked(answer)
+    assert "closed the connection early" in failed and frames[-1][0] == web.GONE

@@ -119,7 +119,7 @@ def test_a_websocket_that_is_asked_of_a_wsgi_app_is_refused_before_anything_runs
 
 def test_an_offer_of_http2_is_declined_by_an_ordinary_answer(play):
     async def scene(platform):
-        site, client = await standing(platform)
+        site, _ = await standing(platform)
         offer = b"Connection: Upgrade, HTTP2-Settings, close\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
         post = b"POST / HTTP/1.1\r\n" + HOST + offer + b"Content-Length: 3\r\n\r\nabc"
         assert (await sent(platform, post)).endswith(b"\r\n\r\nabc")
@@ -491,11 +491,11 @@ def test_https_is_answered_with_certificates_of_a_local_authority(play, home):
         assert (home / "tls/authority.key").stat().st_mode & 0o777 == 0o600
         trusting = ssl.create_default_context(cafile=made["certificate"])
 
-        async def secure(name: str) -> bytes:
+        async def secure(name: str, path: bytes = b"/") -> bytes:
             reader, writer = await asyncio.open_connection(
                 "127.0.0.1", made["port"], ssl=trusting, server_hostname=name
             )
-            writer.write(request())
+            writer.write(request(path))
             answer = await asyncio.wait_for(reader.read(), 5)
             writer.close()
             return answer
@@ -503,7 +503,9 @@ def test_https_is_answered_with_certificates_of_a_local_authority(play, home):
         assert (await secure("local--here-dev.localhost")).endswith(b"hello")
         assert site.heads[-1]["scheme"] == "https"
         assert ["x-forwarded-proto", "https"] in site.heads[-1]["headers"]
-        for stranger in ("local--nobody.localhost", "example.org", "a/../../b"):
+        for address in ("127.0.0.1", "::1", "localhost"):
+            assert (await secure(address, b"/~local--here-dev/")).endswith(b"hello")
+        for stranger in ("local--nobody.localhost", "example.org", "a/../../b", "192.0.2.1"):
             with pytest.raises((ssl.SSLError, ConnectionError, ValueError)):
                 await secure(stranger)
         again = await client.request("edge.trust")

@@ -296,6 +296,7 @@ def test_a_label_of_another_deployed_app_is_refused_with_both_names(port, stage,
     assert stage.json("app", "info", "web-one")["web_urls"] == {"page": url}
     second = _deployed(stage, tmp_path, "two", _NAMED.format(app="web-two", arguments=arguments, version=2))
     assert second.code == 1 and "web-one" in second.text and "web-two" in second.text
+    assert second.text.count("Created function page.") == 1, "what nobody raced for is not tried again"
     assert ask(port, "shared-label") == (200, b"version 1")
     assert "web-two" not in [app["description"] for app in stage.json("app", "list")]
 

@@ -80,12 +80,15 @@ def test_an_image_without_fastapi_is_told_in_the_log(port, stage):
 
 def test_a_forwarded_port_is_reached_until_the_block_ends():
     values = web.forwards.remote_gen(3.0)
-    address, url = next(values)
+    address, silent, url = next(values)
     assert url == f"http://{address[0]}:{address[1]}"
     for _ in range(2):
         with socket.create_connection(tuple(address), timeout=20) as client:
             client.sendall(b"hello")
             assert client.recv(100) == b"HELLO"
-    assert next(values) == ("closed", "")
+    with socket.create_connection(tuple(silent), timeout=2) as client:
+        client.sendall(b"hello")
+        assert client.recv(100) == b"", "nobody listens: a visitor is told so at once"
+    assert next(values) == ("closed", "closed", "")
     with pytest.raises(OSError):
         socket.create_connection(tuple(address), timeout=5).close()

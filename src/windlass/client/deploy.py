@@ -111,16 +111,25 @@ class _Target(NamedTuple):
 
 
 async def _published(app: App, target: _Target, show: output.Output) -> deployments.AppDeployed:
+    known = await _known(target)
     for _ in range(_RACES - 1):
         try:
-            return await _once(app, target, show)
-        except exception.ConflictError:  # the same name was deployed at the same time: its ids count
-            continue
-    return await _once(app, target, show)
+            return await _once(app, target, show, known)
+        except exception.ConflictError:
+            before, known = known, await _known(target)
+            if _version(before) == _version(known):
+                raise  # nobody was faster: something of another app is in the way
+            # the same name was deployed at the same time: its ids count
+    return await _once(app, target, show, known)
 
 
-async def _once(app: App, target: _Target, show: output.Output) -> deployments.AppDeployed:
-    known = await _known(target)
+def _version(known: apps.AppInfo | None) -> tuple[str, int] | None:
+    return None if known is None else (known["app_id"], known["version"])
+
+
+async def _once(
+    app: App, target: _Target, show: output.Output, known: apps.AppInfo | None
+) -> deployments.AppDeployed:
     app_id = known["app_id"] if known is not None else ids.new("ap")
     parts = await collect(app, app_id, known["parts"] if known is not None else {}, target.environment, show)
     body: deployments.AppDeploy = {

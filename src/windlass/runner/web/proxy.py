@@ -6,13 +6,11 @@ import json
 import re
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from windlass import exception
+from windlass.runner.web import carrier as carriers
 from windlass.wire import web
-
-if TYPE_CHECKING:
-    from windlass.runner.web import carrier as carriers
 
 _AGAIN = 0.010
 _LOOK = 5.0  # seconds between looks at a program that nobody asks
@@ -130,6 +128,11 @@ class Passing:
             if not self._stream.gone:
                 await self._fault(f"the program at port {self._program.port} closed the connection early")
             return
+        except carriers.Gone as exc:
+            pair[1].close()
+            if not self._stream.unheard(exc):
+                raise
+            return
         except Nonsense as exc:
             pair[1].close()
             await self._fault(str(exc))
@@ -236,7 +239,9 @@ class Passing:
     async def _chunks(self, reader: asyncio.StreamReader) -> None:
         while True:
             try:
-                size = int((await reader.readline()).split(b";")[0].strip() or b"x", 16)
+                if not (line := await reader.readline()):
+                    raise ConnectionResetError("between two chunks")
+                size = int(line.split(b";")[0].strip() or b"x", 16)
                 if size < 0:
                     raise ValueError
             except ValueError:

@@ -84,7 +84,8 @@ def read_parameter(name: str, kind: str, text: str) -> str | int | bool | bytes:
         return words[text.lower()]
     if kind == "str":
         return text
-    raise exception.InvalidError(f"the query parameter {name!r} must be {kind}, not {text[:60]!r}")
+    wanted = {"bool": "true or false", "bytes": "bytes in base64"}.get(kind, kind)
+    raise exception.InvalidError(f"the query parameter {name!r} must be {wanted}, not {text[:60]!r}")
 
 
 def registered(domain: str, known: Container[str]) -> bool:

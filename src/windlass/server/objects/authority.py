@@ -1,11 +1,13 @@
 """Certificates of the web edge: those that somebody gave, and those of a local authority, made as names are asked for.
 
-The authority may only vouch for names below ``localhost``, so that whoever trusts it trusts it with nothing else.
+The authority may only vouch for names below ``localhost`` and addresses of loopback, so that whoever trusts it trusts
+it with nothing else.
 """
 
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import logging
 import re
 import ssl
@@ -69,7 +71,8 @@ class Authority:
         name = x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, "Windlass local authority")])
         builder = _begun(name, name, key, _YEARS)
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        only = x509.NameConstraints(permitted_subtrees=[x509.DNSName("localhost")], excluded_subtrees=None)
+        loopback = [x509.IPAddress(ipaddress.ip_network(network)) for network in ("127.0.0.0/8", "::1/128")]
+        only = x509.NameConstraints(permitted_subtrees=[x509.DNSName("localhost"), *loopback], excluded_subtrees=None)
         builder = builder.add_extension(only, critical=True)
         signed = builder.sign(key, hashes.SHA256())
         _write(self._folder / "authority.key", _pem(key))
@@ -140,13 +143,19 @@ class Authority:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(oid.NameOID.COMMON_NAME, name[:64])])
         builder = _begun(subject, issuer.subject, key, _YEAR)
-        builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        builder = builder.add_extension(x509.SubjectAlternativeName(_called(name)), critical=False)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(x509.ExtendedKeyUsage([oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         signed = builder.sign(signer, hashes.SHA256())
         chain = signed.public_bytes(serialization.Encoding.PEM) + self.certificate.read_bytes()
         _write(path, _pem(key) + chain)
         return path
+
+
+def _called(name: str) -> list[x509.GeneralName]:
+    """All that a certificate holds for: who asks at an address names no host, and is shown that of ``localhost``."""
+    addresses = ("127.0.0.1", "::1") if name == "localhost" else ()
+    return [x509.DNSName(name), *(x509.IPAddress(ipaddress.ip_address(address)) for address in addresses)]
 
 
 def _begun(subject: x509.Name, issuer: x509.Name, key: _Key, life: datetime.timedelta) -> x509.CertificateBuilder:

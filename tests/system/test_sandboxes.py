@@ -643,3 +643,21 @@ def test_nothing_of_the_platform_is_inside(shared):
     descriptors = told(shared, "sh", "-c", "ls /proc/$$/fd").split()
     assert set(descriptors) <= {"0", "1", "2", "10", "255"}, descriptors
     assert os.path.basename(os.environ["WINDLASS_HOME"]) not in told(shared, "cat", "/proc/self/environ")
+
+
+def test_a_function_runs_code_in_sandboxes_of_images_that_nobody_built_before(stage):
+    stage.base()
+    app, mark = windlass.App("test-sandboxes-of-functions"), uuid.uuid4().hex
+
+    @app.function(serialized=True)
+    def answer(code: str) -> tuple[str, int, str]:
+        import windlass as inside
+
+        sandbox = inside.Sandbox.create(timeout=60, block_network=True)
+        process = sandbox.exec("python3", "-c", code)
+        said = process.stdout.read()
+        image = inside.Image.debian_slim().run_commands(f"echo {mark} > /mark")
+        return said, process.wait(), inside.Sandbox.create("cat", "/mark", image=image).stdout.read()
+
+    with app.run():
+        assert answer.remote("print(6 * 7); raise SystemExit(3)") == ("42\n", 3, f"{mark}\n")

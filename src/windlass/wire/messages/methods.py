@@ -108,7 +108,7 @@ METHODS: dict[str, Method] = {
     "call.records": Method("request", USER, records.RecordQuery, records.RecordReply),
     "call.input": Method("request", USER, records.InputQuery, records.RecordedInput),
     # images, blobs, secrets
-    "image.build": Method("stream", USER, images.ImageBuild, images.BuildEvent),
+    "image.build": Method("stream", CALLER, images.ImageBuild, images.BuildEvent),
     "image.get": Method("request", CALLER, built.ImageGet, built.ImageFound),
     "image.publish": Method("request", USER, built.ImagePublish, common.Empty),
     "image.list": Method("request", USER, built.ImageList, built.ImageListReply),

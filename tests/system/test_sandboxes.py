@@ -657,7 +657,9 @@ def test_a_function_runs_code_in_sandboxes_of_images_that_nobody_built_before(st
         process = sandbox.exec("python3", "-c", code)
         said = process.stdout.read()
         image = inside.Image.debian_slim().run_commands(f"echo {mark} > /mark")
-        return said, process.wait(), inside.Sandbox.create("cat", "/mark", image=image).stdout.read()
+        other = inside.App.lookup(f"test-{mark}", create_if_missing=True)
+        return said, process.wait(), inside.Sandbox.create("cat", "/mark", app=other, image=image).stdout.read()
 
     with app.run():
         assert answer.remote("print(6 * 7); raise SystemExit(3)") == ("42\n", 3, f"{mark}\n")
+    stage.cli("app", "stop", f"test-{mark}", "--yes", check=0)

@@ -57,7 +57,7 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
     # apps
-    "app.create": Method("request", USER, apps.AppCreate, apps.AppInfo),
+    "app.create": Method("request", CALLER, apps.AppCreate, apps.AppInfo),
     "app.publish": Method("request", USER, apps.AppPublish, common.Empty),
     "app.heartbeat": Method("request", USER, apps.AppRef, common.Empty),
     "app.stop": Method("request", USER, apps.AppStop, common.Empty),

@@ -245,6 +245,13 @@ def test_an_image_without_python_and_without_a_shell_runs_and_has_files(app, tmp
         nothing.wait()
 
 
+def test_a_command_that_does_not_exist_is_named_with_the_next_step(app):
+    sandbox = windlass.Sandbox.create("no-such-program -v", app=app)
+    with pytest.raises(exception.ExecutionError, match="no-such-program -v: No such file") as caught:
+        sandbox.wait()
+    assert "'sh', '-c'" in caught.value.hint and sandbox.returncode == 137
+
+
 def test_a_sandbox_is_ready_when_its_probe_says_so(app):
     script = "sleep 1; touch /ready; exec sleep 100"
     sandbox = windlass.Sandbox.create(

@@ -663,10 +663,13 @@ def test_a_function_runs_code_in_sandboxes_of_images_that_nobody_built_before(st
         sandbox = inside.Sandbox.create(timeout=60, block_network=True)
         process = sandbox.exec("python3", "-c", code)
         said = process.stdout.read()
-        image = inside.Image.debian_slim().run_commands(f"echo {mark} > /mark")
+        image = inside.Image.debian_slim().run_commands(f"echo {mark} > /mark").build()
         other = inside.App.lookup(f"test-{mark}", create_if_missing=True)
-        return said, process.wait(), inside.Sandbox.create("cat", "/mark", app=other, image=image).stdout.read()
+        reading = inside.Sandbox.create("cat", "/mark", app=other, image=image)
+        reading.wait()
+        return said, process.wait(), "".join(entry.message for entry in reading.logs.tail(9))
 
     with app.run():
-        assert answer.remote("print(6 * 7); raise SystemExit(3)") == ("42\n", 3, f"{mark}\n")
+        said, code, logged = answer.remote("print(6 * 7); raise SystemExit(3)")
+    assert (said, code) == ("42\n", 3) and mark in logged
     stage.cli("app", "stop", f"test-{mark}", "--yes", check=0)

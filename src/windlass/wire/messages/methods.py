@@ -63,7 +63,7 @@ METHODS: dict[str, Method] = {
     "app.stop": Method("request", USER, apps.AppStop, common.Empty),
     "app.get": Method("request", CALLER, apps.AppLookup, apps.AppInfo),
     "app.list": Method("request", CALLER, apps.AppList, apps.AppListReply),
-    "app.logs": Method("stream", USER, apps.LogQuery, apps.LogBatch),
+    "app.logs": Method("stream", CALLER, apps.LogQuery, apps.LogBatch),
     "app.deploy": Method("request", USER, deployments.AppDeploy, deployments.AppDeployed),
     "app.return": Method("request", USER, deployments.AppReturn, deployments.AppDeployed),
     "app.history": Method("request", USER, apps.AppRef, deployments.AppHistory),

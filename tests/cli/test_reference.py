@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from windlass import exception
-from windlass.cli import failure, reference
+from windlass.cli import failure, reference, shell
 
 Write = Callable[[str, str], str]
 
@@ -113,8 +113,9 @@ def test_the_only_function_is_taken(write: Write) -> None:
 
 def test_several_candidates_are_listed(write: Write) -> None:
     path = write("a3.py", APP + "@app.function()\ndef f(): ...\n@app.function()\ndef g(): ...\n")
-    with pytest.raises(exception.InvalidError, match=r"f, g"):
+    with pytest.raises(exception.InvalidError, match=r"f, g") as caught:
         chosen(path)
+    assert f"{path}::f" in caught.value.hint
     assert chosen(path + "::g").tag == "g" and chosen(path + "::app.f").tag == "f"
 
 
@@ -195,3 +196,13 @@ def test_two_apps_of_one_name_in_one_file_are_refused(write: Write) -> None:
     both = write("both.py", begin + "@first.function()\ndef f(): ...\n@second.function()\ndef g(): ...\n")
     with pytest.raises(exception.InvalidError, match="two apps named 'shop'"):
         chosen(both)
+
+
+@pytest.mark.parametrize("word", ["im-nope", "sb-3kTMd84yYpZq0vXWb1sRN", "ta-"])
+def test_an_id_that_a_shell_gets_in_part_is_not_looked_for_among_files(word: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(exception.InvalidError, match="is no id of"):
+        shell._no_broken_id(word)
+    (tmp_path / word).touch()
+    shell._no_broken_id(word)
+    shell._no_broken_id(f"{word}.py::f")

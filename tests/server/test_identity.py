@@ -210,6 +210,13 @@ def test_containers_are_of_the_environment_of_their_app(play):
         named = (await inside["dev"].request("environment.list"))["environments"]
         assert [one["name"] for one in named] == ["main", "dev"]
         await inside["dev"].request("dict.open", id=ids.new("di"), name="e", environment="main", create="missing")
+        wish = {"app_id": ids.new("ap"), "name": "agents", "state": "deployed"}
+        async with refused(MISSING, "no environment 'prod'"):
+            await inside["dev"].request("app.create", **wish, environment="prod")
+        async with refused(DENIED, "an app of its own", "create_if_missing"):
+            await inside["dev"].request("app.create", app_id=ids.new("ap"), state="ephemeral", environment="dev")
+        made = await inside["dev"].request("app.create", **wish, environment="dev")
+        assert (await owner.request("app.get", app="agents", environment="dev"))["app_id"] == made["app_id"]
 
     play(scene)
 

@@ -245,6 +245,13 @@ def test_an_image_without_python_and_without_a_shell_runs_and_has_files(app, tmp
         nothing.wait()
 
 
+def test_a_command_that_does_not_exist_is_named_with_the_next_step(app):
+    sandbox = windlass.Sandbox.create("no-such-program -v", app=app)
+    with pytest.raises(exception.ExecutionError, match="no-such-program -v: No such file") as caught:
+        sandbox.wait()
+    assert "'sh', '-c'" in caught.value.hint and sandbox.returncode == 137
+
+
 def test_a_sandbox_is_ready_when_its_probe_says_so(app):
     script = "sleep 1; touch /ready; exec sleep 100"
     sandbox = windlass.Sandbox.create(
@@ -643,3 +650,26 @@ def test_nothing_of_the_platform_is_inside(shared):
     descriptors = told(shared, "sh", "-c", "ls /proc/$$/fd").split()
     assert set(descriptors) <= {"0", "1", "2", "10", "255"}, descriptors
     assert os.path.basename(os.environ["WINDLASS_HOME"]) not in told(shared, "cat", "/proc/self/environ")
+
+
+def test_a_function_runs_code_in_sandboxes_of_images_that_nobody_built_before(stage):
+    stage.base()
+    app, mark = windlass.App("test-sandboxes-of-functions"), uuid.uuid4().hex
+
+    @app.function(serialized=True)
+    def answer(code: str) -> tuple[str, int, str]:
+        import windlass as inside
+
+        sandbox = inside.Sandbox.create(timeout=60, block_network=True)
+        process = sandbox.exec("python3", "-c", code)
+        said = process.stdout.read()
+        image = inside.Image.debian_slim().run_commands(f"echo {mark} > /mark").build()
+        other = inside.App.lookup(f"test-{mark}", create_if_missing=True)
+        reading = inside.Sandbox.create("cat", "/mark", app=other, image=image)
+        reading.wait()
+        return said, process.wait(), "".join(entry.message for entry in reading.logs.tail(9))
+
+    with app.run():
+        said, code, logged = answer.remote("print(6 * 7); raise SystemExit(3)")
+    assert (said, code) == ("42\n", 3) and mark in logged
+    stage.cli("app", "stop", f"test-{mark}", "--yes", check=0)

@@ -125,7 +125,7 @@ def choose(module: types.ModuleType, reference: Reference) -> Target:
             f"{reference.place} has several candidates: {', '.join(sorted(winners))}.",
             hint="Give it one local entrypoint."
             if reference.source == "-"
-            else f"Say which one: `windlass run {reference.source}::{sorted(winners)[0]}`.",
+            else f"Say which one, such as {reference.source}::{sorted(winners)[0]}.",
         )
     if not _apps(module):
         raise exception.NotFoundError(

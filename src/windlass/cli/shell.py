@@ -111,6 +111,7 @@ def _wishes(reference: str | None, given: dict[str, Any], env: str | None, *, is
     elif ids.is_id(reference, "im"):
         image = windlass.Image.from_id(reference)
     else:
+        _no_broken_id(reference)
         wishes = _of_function(reference, is_module=is_module)
         image = wishes["image"]
     for name in given["volumes"]:
@@ -121,6 +122,15 @@ def _wishes(reference: str | None, given: dict[str, Any], env: str | None, *, is
     wishes["secrets"] += [windlass.Secret.from_name(name, environment_name=env) for name in given["secrets"]]
     asked = {name: given[name] for name in ("cpu", "memory", "gpu", "runtime") if given[name] is not None}
     return {**wishes, "image": image, **asked}
+
+
+def _no_broken_id(reference: str) -> None:
+    """An id that was not copied whole is no file that is missing."""
+    kind = {"im-": "an image", "sb-": "a sandbox", "ta-": "a container"}.get(reference[:3])
+    if kind is not None and "." not in reference and not Path(reference).exists():
+        raise exception.InvalidError(
+            f"{reference!r} is no id of {kind}.", hint=f"They look like {reference[:3]}3kTMd84yYpZq0vXWb1sRNf."
+        )
 
 
 def _image(given: dict[str, Any]) -> Any:

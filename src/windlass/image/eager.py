@@ -20,7 +20,8 @@ class Eager(chain.Chain):
         """Build the image now, and return it. Without this, it is built when an app that uses it runs.
 
         Args:
-            app: the running app that it is built for; without one a temporary one is made.
+            app: the running app that it is built for; without one a temporary one is made, or it is the function's own
+                where a function calls this.
 
         Raises:
             ImageBuildError: a step failed.
@@ -36,7 +37,11 @@ class Eager(chain.Chain):
                 "Image.build() was called while the module is imported",
                 hint='Put it below `if __name__ == "__main__":`, or into a local entrypoint.',
             )
-        if app is None:
+        if app is not None:
+            await _load(self, app.app_id, app.name)
+        elif here.plan is not None:
+            await _load(self, here.plan["app"]["app_id"], here.plan["app"]["app_name"])
+        else:
             from windlass.app import App
             from windlass.client import run as running
 
@@ -44,9 +49,7 @@ class Eager(chain.Chain):
                 App("image-build"), name=None, detach=False, interactive=False, environment_name=None
             )
             async with run as temporary:
-                await _load(self, temporary)
-        else:
-            await _load(self, app)
+                await _load(self, temporary.app_id, temporary.name)
         return self
 
     @faces.method
@@ -61,14 +64,15 @@ class Eager(chain.Chain):
         )
 
 
-async def _load(image: chain.Chain, app: App) -> None:
+async def _load(image: chain.Chain, app_id: str | None, name: str | None) -> None:
     from windlass.client import resolver, session
 
-    if app.app_id is None:
+    if app_id is None:
         raise exception.InvalidError(
-            f"{app!r} does not run, so nothing can be built for it", hint="Call build() inside `with app.run():`."
+            f"the app {name!r} does not run, so nothing can be built for it",
+            hint="Call build() inside `with app.run():`.",
         )
-    context = resolver.Context(session.current(), app_id=app.app_id, app_name=app.name)
+    context = resolver.Context(session.current(), app_id=app_id, app_name=name)
     try:
         await context.load(image)
     finally:

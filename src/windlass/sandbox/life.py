@@ -33,7 +33,12 @@ class Life(handle.Handle):
             idle = "its idle_timeout was over" if info["why"] == "idle" else "it was terminated"
             raise exception.SandboxTerminatedError(f"{self.object_id}: {info['message'] or idle}")
         if info["why"] == "failed":
-            raise exception.ExecutionError(f"the sandbox could not start: {info['message']}")
+            raise exception.ExecutionError(
+                f"the sandbox could not start: {info['message']}",
+                hint="Its command is a program of its image, not a line for a shell: for one, 'sh', '-c', '…'."
+                if "No such file" in info["message"]
+                else "",
+            )
 
     @faces.method
     async def poll(self) -> int | None:

@@ -50,6 +50,11 @@ def create(core: Core, who: door.Who, body: messages.AppCreate, incoming: peer.I
     if not ids.is_id(body["app_id"], "ap"):
         raise exception.InvalidError(f"not an app id: {body['app_id'][:60]!r}")
     check_name(body.get("name"))
+    if who.container is not None and body.get("state") != "deployed":
+        raise exception.PermissionDeniedError(
+            "a container may not run an app of its own",
+            hint="Look one up: App.lookup(name, create_if_missing=True); sandboxes need none in here.",
+        )
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
     app = core.world.apps.get(body["app_id"])

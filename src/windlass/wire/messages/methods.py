@@ -57,13 +57,13 @@ class Method(NamedTuple):
 
 METHODS: dict[str, Method] = {
     # apps
-    "app.create": Method("request", USER, apps.AppCreate, apps.AppInfo),
+    "app.create": Method("request", CALLER, apps.AppCreate, apps.AppInfo),
     "app.publish": Method("request", USER, apps.AppPublish, common.Empty),
     "app.heartbeat": Method("request", USER, apps.AppRef, common.Empty),
     "app.stop": Method("request", USER, apps.AppStop, common.Empty),
     "app.get": Method("request", CALLER, apps.AppLookup, apps.AppInfo),
     "app.list": Method("request", CALLER, apps.AppList, apps.AppListReply),
-    "app.logs": Method("stream", USER, apps.LogQuery, apps.LogBatch),
+    "app.logs": Method("stream", CALLER, apps.LogQuery, apps.LogBatch),
     "app.deploy": Method("request", USER, deployments.AppDeploy, deployments.AppDeployed),
     "app.return": Method("request", USER, deployments.AppReturn, deployments.AppDeployed),
     "app.history": Method("request", USER, apps.AppRef, deployments.AppHistory),
@@ -108,7 +108,7 @@ METHODS: dict[str, Method] = {
     "call.records": Method("request", USER, records.RecordQuery, records.RecordReply),
     "call.input": Method("request", USER, records.InputQuery, records.RecordedInput),
     # images, blobs, secrets
-    "image.build": Method("stream", USER, images.ImageBuild, images.BuildEvent),
+    "image.build": Method("stream", CALLER, images.ImageBuild, images.BuildEvent),
     "image.get": Method("request", CALLER, built.ImageGet, built.ImageFound),
     "image.publish": Method("request", USER, built.ImagePublish, common.Empty),
     "image.list": Method("request", USER, built.ImageList, built.ImageListReply),

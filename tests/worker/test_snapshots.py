@@ -24,7 +24,7 @@ import pytest
 
 from windlass.runner import forkable, renewal, served
 from windlass.worker import linux, seccomp, spec
-from windlass.worker.snapshots import families, mounting, transplant
+from windlass.worker.snapshots import families, mounting, stock, template, transplant
 
 
 def plan(**changes: Any) -> Any:
@@ -274,16 +274,16 @@ def test_a_held_process_closes_what_it_was_given_at_once_or_one_by_one():
 
 def test_a_fork_that_has_ended_is_not_made_a_container():
     async def scene() -> None:
-        family = families.Family("kind", tmp, plan())
-        ready = families.Cell("ce-1", None, 1, 2, None, None, contextlib.AsyncExitStack())  # type: ignore[arg-type]
-        family._make, family._cells = _never, [ready]
+        family = template.Family("kind", tmp, plan())
+        ready = stock.Cell("ce-1", None, 1, 2, None, None, contextlib.AsyncExitStack())  # type: ignore[arg-type]
+        family.stock._make, family.stock._cells = _never, [ready]
         family._take({"lost": "ce-1"})
-        with pytest.raises(families.Cold, match="ended before it began"):
+        with pytest.raises(stock.Cold, match="ended before it began"):
             family.go(ready, "ta-1")
 
     tmp = Path("/nowhere")
     asyncio.run(scene())
 
 
-async def _never() -> families.Cell:
-    raise families.Cold("none")
+async def _never() -> stock.Cell:
+    raise stock.Cold("none")

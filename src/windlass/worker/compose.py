@@ -84,7 +84,7 @@ async def isolated(
         await steps.sweep()
         await builder.sweep()
         await trees.sweep()
-        living = [*folders.known(place.inside), *folders.known(place.inside, families.KIND)]
+        living = [*folders.known(place.inside), *folders.known(place.inside, folders.FAMILIES)]
         templates = await held.enter_async_context(families.Families(place.inside, memory=memory))
         if not living:
             await shared.prune()
@@ -118,7 +118,7 @@ def _reachable(home: Path) -> Path:
     """
     os.chown(home, -1, spec.OWNER)
     home.chmod(home.stat().st_mode & 0o700 | 0o010)
-    for name in ("containers", families.KIND, folders.STEPS, "layers", "mounts", "lib", "steps"):
+    for name in ("containers", folders.FAMILIES, folders.STEPS, "layers", "mounts", "lib", "steps"):
         (home / name).mkdir(exist_ok=True)
         (home / name).chmod(0o711)
     folders.part(home / "containers")

@@ -21,7 +21,7 @@ from windlass.worker import launch, lookup, network, overlay, release, site, spe
 from windlass.worker.images import holds, inventory, stack
 from windlass.worker.runtime import base, contained, handle
 from windlass.worker.sandboxes import box, execs, opening, reaching, starting, ways
-from windlass.worker.snapshots import families, forks
+from windlass.worker.snapshots import forks, stock, template
 from windlass.worker.volumes import service as volume_service
 
 
@@ -72,7 +72,7 @@ class Containers:
                     family = await self._parts.families.of(plan)
                     yield await held.enter_async_context(self.forks.forked(plan, family, uses))
                     return
-                except families.Cold as exc:
+                except stock.Cold as exc:
                     note = f"started without a memory snapshot: {exc}" if str(exc) else ""
             folder, ground = folders.Folder(self._parts.root, plan["container_id"]), await self._site.ground(plan)
             started = await launch.start(self._site, held, plan, folder, ground, uses=uses, note=note)
@@ -131,7 +131,7 @@ class Containers:
             sys.executable, "-m", "windlass.worker.snapshots.enter", str(record["pid"]), str(record["process"]),
             *groups, "--", *argv,
         ]  # fmt: skip
-        return base.Command(line, families.own_environment(), "/")
+        return base.Command(line, template.own_environment(), "/")
 
     # -- sandboxes ---------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from windlass.wire.messages import containers
 from windlass.worker import cgroups, network, seccomp, site, spec, upper
 from windlass.worker import folder as folders
 from windlass.worker.runtime import oci
-from windlass.worker.snapshots import families
+from windlass.worker.snapshots import stock, template
 
 _TEMPLATE_CPU = 1.0  # its share at least: all forks wait for it, and the more of them have begun the less it would get
 
@@ -31,7 +31,7 @@ class Launched(NamedTuple):
 
 async def start(
     place: site.Site, held: contextlib.AsyncExitStack, plan: containers.ContainerPlan, folder: folders.Folder,
-    ground: site.Ground, *, uses: list[str], note: str = "", family: families.Family | None = None,
+    ground: site.Ground, *, uses: list[str], note: str = "", family: template.Family | None = None,
 ) -> Launched:  # fmt: skip
     """``note``: the first line of its log. ``family``: that it is the template of. What it holds goes to ``held``."""
     parts = place.parts
@@ -64,20 +64,20 @@ async def start(
     return Launched(ended, group, record)
 
 
-def _fill(folder: folders.Folder, net: network.Network, family: families.Family | None) -> None:
-    upper.fill(folder, net, doors=[] if family is None else [families.DOOR])
+def _fill(folder: folders.Folder, net: network.Network, family: template.Family | None) -> None:
+    upper.fill(folder, net, doors=[] if family is None else [template.DOOR])
     if family is not None:
         family.door.mkdir()
         family.door.chmod(0o755)
-        (folder.path / families.CELLS).mkdir(mode=0o711)
-        folders.part(folder.path / families.CELLS)
+        (folder.path / stock.CELLS).mkdir(mode=0o711)
+        folders.part(folder.path / stock.CELLS)
 
 
-def _of_template(box: spec.Box, family: families.Family) -> spec.Box:
+def _of_template(box: spec.Box, family: template.Family) -> spec.Box:
     """It can speak to its keeper, and be let into cells by whoever has the key."""
     return box._replace(
-        binds=[*box.binds, spec.Bind(family.door, families.DOOR)],
-        env={**box.env, "WINDLASS_TEMPLATE": f"{families.DOOR}/sock"},
+        binds=[*box.binds, spec.Bind(family.door, template.DOOR)],
+        env={**box.env, "WINDLASS_TEMPLATE": f"{template.DOOR}/sock"},
         seccomp=seccomp.profile(key=family.key),
     )
 

@@ -20,7 +20,7 @@ from windlass.kit import clock, tasks
 from windlass.worker import folder as folders
 from windlass.worker import packets
 from windlass.worker.sandboxes import custody, entering
-from windlass.worker.snapshots import cell, families
+from windlass.worker.snapshots import cell, template
 
 _log = logging.getLogger(__name__)
 _BEGIN_TIME, _ANSWER_TIME = 20.0, 30.0
@@ -150,7 +150,7 @@ class Starting:
         line = 'folder=$1 exits=$2; shift 2; exec "$@" "$folder/$$" "$exits"'
         self._process = subprocess.Popen(
             ["sh", "-c", line, "sh", str(self._folder), str(self._exits), *program],
-            env=families.own_environment(), start_new_session=True, cwd="/",
+            env=template.own_environment(), start_new_session=True, cwd="/",
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         )  # fmt: skip
         if self._over:  # we were left while this thread made it

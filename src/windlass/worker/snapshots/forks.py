@@ -17,7 +17,7 @@ from windlass.worker import folder as folders
 from windlass.worker import launch, overlay, release, site, upper
 from windlass.worker.images import holds
 from windlass.worker.runtime import contained, handle
-from windlass.worker.snapshots import families
+from windlass.worker.snapshots import stock, template
 
 
 def forkable(plan: containers.ContainerPlan) -> bool:
@@ -40,11 +40,11 @@ class Forks:
     def __init__(self, place: site.Site) -> None:
         self._site = place
         self._parts = place.parts
-        self._grounds: weakref.WeakKeyDictionary[families.Family, site.Ground] = weakref.WeakKeyDictionary()
+        self._grounds: weakref.WeakKeyDictionary[template.Family, site.Ground] = weakref.WeakKeyDictionary()
 
     @contextlib.asynccontextmanager
-    async def template(
-        self, plan: containers.ContainerPlan, family: families.Family
+    async def run(
+        self, plan: containers.ContainerPlan, family: template.Family
     ) -> AsyncIterator[asyncio.Future[int]]:
         """The container of a template, with its keeper."""
         uses = holds.named(plan["image_id"], plan["mounts"])
@@ -57,11 +57,11 @@ class Forks:
             held.enter_context(handle.Handle(family.folder, ended).watch(record))
             yield ended
 
-    async def cell(self, plan: containers.ContainerPlan, family: families.Family) -> families.Cell:
+    async def cell(self, plan: containers.ContainerPlan, family: template.Family) -> stock.Cell:
         """All that can be had of a container before it is known which one it will be: the fork waits in its cell, with
         the limits that all of its kind have."""
         parts, name = self._parts, ids.new("ce")
-        folder = folders.Folder(parts.root, name, kind=f"{families.KIND}/{family.id}/{families.CELLS}")
+        folder = folders.Folder(parts.root, name, kind=f"{folders.FAMILIES}/{family.id}/{stock.CELLS}")
         ground = self._grounds[family]
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(site.removed(folder))
@@ -75,16 +75,16 @@ class Forks:
             await held.enter_async_context(site.killed(first))
             link = parts.network.link(name, Path(f"/proc/{first}/ns/net"))
             _, process = await asyncio.gather(link, family.fork(name, group.doors))
-            return families.Cell(name, folder, first, process, net, group, held.pop_all())
+            return stock.Cell(name, folder, first, process, net, group, held.pop_all())
 
     @contextlib.asynccontextmanager
     async def forked(
-        self, plan: containers.ContainerPlan, family: families.Family, uses: list[str]
+        self, plan: containers.ContainerPlan, family: template.Family, uses: list[str]
     ) -> AsyncIterator[contained.Contained]:
         """The same walls as of a cold start, but the process comes from a template. Raises ``Cold`` before it runs."""
         parts, name = self._parts, plan["container_id"]
         async with contextlib.AsyncExitStack() as held:
-            ready = await family.take()
+            ready = await family.stock.take()
             held.push_async_exit(ready.held)
             folder = ready.folder
             try:
@@ -101,19 +101,19 @@ class Forks:
                 }  # fmt: skip
                 folder.write(record)
             except OSError as exc:
-                raise families.Cold(f"the fork could not be made a container: {exc}") from None
+                raise stock.Cold(f"the fork could not be made a container: {exc}") from None
             running = held.enter_context(handle.Handle(folder, ended).watch(record))
             family.go(ready, name)
             yield contained.Contained(running, ready.group)
 
     async def adopt(self, name: str) -> None:
         """See to the end of a family whose forks go on without a template."""
-        parts, folder = self._parts, folders.Folder(self._parts.root, name, kind=families.KIND)
+        parts, folder = self._parts, folders.Folder(self._parts.root, name, kind=folders.FAMILIES)
         record = folder.read()
         group = parts.cgroups.find(name)
         async with contextlib.AsyncExitStack() as held:
             await held.enter_async_context(site.removed(folder))
-            cells = sorted((folder.path / families.CELLS).glob("*"))
+            cells = sorted((folder.path / stock.CELLS).glob("*"))
             for one in cells:
                 own_group = parts.cgroups.find(one.name)
                 held.enter_context(release.on_end(functools.partial(parts.cgroups.remove, own_group)))

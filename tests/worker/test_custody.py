@@ -20,7 +20,7 @@ import pytest
 
 from windlass import exception
 from windlass.kit import clock, tasks
-from windlass.worker.sandboxes import custody, execs, service, starting
+from windlass.worker.sandboxes import custody, execs, service, spools, starting
 
 NOTE = {"container_id": "sb-1", "sources": {"stdout": True}, "pty": False, "deadline": 0.0}
 
@@ -242,7 +242,7 @@ def test_a_piece_of_input_that_is_sent_again_to_the_next_worker_is_not_written_a
     async def scene(all_of_them: execs.Execs) -> None:
         given, _, file = streams
         first = execs.Exec("sb-1")
-        first.input, first.spools["stdout"] = given, execs.Spool(os.dup(file), -1, keep=True)
+        first.input, first.spools["stdout"] = given, spools.Spool(os.dup(file), -1, keep=True)
         await first.write(b"one ", 0)
         await first.write(b"two ", 4)  # it is killed before anybody is answered
         kept.says({"id": "names", "names": ["a"]})
@@ -288,7 +288,7 @@ def test_the_end_of_a_terminals_input_is_typed_once_and_moves_nothing():
         termios.tcsetattr(theirs, termios.TCSANOW, attributes)
         one, file = execs.Exec("sb-1"), os.memfd_create("stdout")
         one.input = one.terminal = ours
-        one.spools["stdout"] = execs.Spool(file, -1, keep=True)
+        one.spools["stdout"] = spools.Spool(file, -1, keep=True)
         await one.write(b"a", 0)
         for _ in range(2):
             await one.end_input(1)  # again: nobody was answered

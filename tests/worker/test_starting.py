@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from windlass.worker.sandboxes import execs, starter, starting
+from windlass.worker.sandboxes import child as children
+from windlass.worker.sandboxes import spools, starter, starting
 
 
 def starters(folder: Path) -> list[int]:
@@ -104,7 +105,7 @@ def test_a_request_whose_descriptors_did_not_all_arrive_is_refused(own) -> None:
 
 def test_what_cannot_be_kept_is_not_started_and_what_did_not_start_is_not_kept(own, monkeypatch) -> None:
     one, _ = own
-    begun: list[starter._Child] = []
+    begun: list[children.Child] = []
     monkeypatch.setattr(one, "_begin", lambda talk, child, inside, ends: begun.append(child))
     request = {"op": "exec", "id": "x", "inside": {"first": 1}, "ends": 0, "note": {}}
     with socket.socket() as talk:
@@ -115,7 +116,7 @@ def test_what_cannot_be_kept_is_not_started_and_what_did_not_start_is_not_kept(o
         assert len(begun[0].kept) == 2
         begun[0].release()
 
-        def fail(talk: object, child: starter._Child, *_: object) -> None:
+        def fail(talk: object, child: children.Child, *_: object) -> None:
             begun.append(child)
             raise OSError(errno.EMFILE, "too many")
 
@@ -145,7 +146,7 @@ def test_a_stream_that_has_ended_costs_no_pipe_and_is_taken_over_as_ended(own, t
     output, writing = os.pipe()
     file = os.open(tmp_path, os.O_TMPFILE | os.O_RDWR)
     os.write(file, b"all of it")
-    child = starter._Child("x", 1, None)
+    child = children.Child("x", 1, None)
     child.keep([given, output, file], {})
     one._finished["x"] = child, 0
     ours, talk = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -164,7 +165,7 @@ def test_a_stream_that_has_ended_costs_no_pipe_and_is_taken_over_as_ended(own, t
         assert json.loads(ours.recv(4096)) == {"id": "x", "gone": True}
 
     async def read() -> None:
-        spool = execs.Spool(kept, source, keep=True)
+        spool = spools.Spool(kept, source, keep=True)
         await spool.fill()
         assert await spool.read(0, 100, 0) == (b"all of it", True)
         spool.close()
@@ -176,7 +177,7 @@ def test_a_stream_that_has_ended_costs_no_pipe_and_is_taken_over_as_ended(own, t
 
 def test_a_command_whose_end_nobody_would_hear_of_is_killed_and_refused(own, monkeypatch) -> None:
     one, _ = own
-    child = starter._Child("x", 1, None)
+    child = children.Child("x", 1, None)
     child.pid = subprocess.Popen(["sleep", "600"], start_new_session=True).pid
     one._children["x"] = child
     say, heard = os.pipe()

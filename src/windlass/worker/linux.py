@@ -39,7 +39,7 @@ _KEPT = {
     MS_NOSUID: os.ST_NOSUID, MS_NODEV: os.ST_NODEV, MS_NOEXEC: os.ST_NOEXEC,
     0x400: os.ST_NOATIME, 0x800: os.ST_NODIRATIME, 0x200000: os.ST_RELATIME,
 }  # fmt: skip
-_PDEATHSIG = 1
+_PDEATHSIG, _SET_DUMPABLE = 1, 4
 _OPEN_TREE, _MOVE_MOUNT, _CLOSE_RANGE, _HERE = 428, 429, 436, -100  # the same numbers on all kinds of processors
 _EXPIRE, _BENEATH = 0x4, 0x200
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
@@ -60,6 +60,11 @@ def unshare(flags: int) -> None:
 def die_with_parent() -> None:
     """Be killed when the thread that started this process ends. A change of user undoes it."""
     _check(_libc.prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+
+
+def set_dumpable(can_be: bool) -> None:
+    """Whether others of this user may trace this process, and its files in /proc are this user's."""
+    _check(_libc.prctl(_SET_DUMPABLE, int(can_be), 0, 0, 0), "prctl")
 
 
 def setns(descriptor: int, kind: int) -> None:

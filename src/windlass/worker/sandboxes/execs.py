@@ -1,13 +1,7 @@
-"""Commands in sandboxes: their output waits in files until somebody has read it, their end is remembered for a while.
+"""Commands in sandboxes: their output waits until somebody has read it (``spools``), their end is kept for a while.
 
-    pipe ── splice ──► a file without a name ── read by offset ──► whoever asks
-
-The file holds what nobody has read; when that is too much, the pipe is not emptied any more, and the command waits as
-it would for any reader. What was read is written over. So a flood costs neither memory nor much disk, and its pages are
-made once.
-
-Both ends are in the starter's custody as well (``custody``). How much is in the file says its position, which the
-kernel moves together with the bytes: so a worker that is killed at whatever moment loses nothing of it.
+Both ends of their streams are in the starter's custody as well (``custody``): the next worker goes on where one was
+killed.
 """
 from __future__ import annotations
 
@@ -19,21 +13,15 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
-from windlass.worker.sandboxes import box, custody, entering, progress, starting
+from windlass.worker.sandboxes import box, custody, entering, progress, spools, starting
 
 _log = logging.getLogger(__name__)
 KEPT = 600.0  # seconds that the output of a finished command can be read
-_UNREAD = 64 * 1024 * 1024  # bytes of one stream that wait for a reader, then the command does
-_BEHIND = 16 * 1024 * 1024  # bytes that stay when they have been read: a reader may ask again
-_ROUND = _UNREAD + _BEHIND  # size of the file, which is written around and around; behind it stands how often
-_FED = _ROUND + 8  # and then, in the first stream's file, how much of the input was written
-_PIECE, _SPLICED = 1024 * 1024, 1024 * 1024
 _SOON = 0.01
 _GRACE = 2.0  # seconds that output may stay open after the command has ended (its children hold it)
 _MOST = 256  # commands at once in one sandbox
@@ -62,133 +50,19 @@ class Starter(Protocol):
         """Its terminal has another size. Whoever uses that terminal itself has noticed. ``name``: or ``OWN``."""
 
 
-class Spool:
-    """One stream of a command. ``where``: a folder for a new file, or the file that an earlier worker has begun."""
-
-    def __init__(self, where: Path | int, source: int, *, keep: bool) -> None:
-        self.source = source
-        self.file = where if isinstance(where, int) else os.open(where, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-        self._keep = keep
-        self._rounds = _rounds(self.file)
-        self._size = self._rounds * _ROUND + os.lseek(self.file, 0, os.SEEK_CUR)
-        self._read = max(0, self._size - _UNREAD)  # whoever reads will say so; until then nothing is written over
-        self._changed = asyncio.Event()
-        self._room = asyncio.Event()
-        self.over = False
-        self.failed: Callable[[], None] = lambda: None
-        """Lets nobody else hold its source open: whoever writes there shall hear that nobody reads."""
-        self.emptied: Callable[[], None] = lambda: None
-        """Is told that all is in the file."""
-
-    async def fill(self) -> None:
-        """Until the other end is closed. Its descriptor is closed with it."""
-        os.set_blocking(self.source, False)
-        splice: Callable[..., int] | None = os.splice
-        try:
-            while True:
-                while self._keep and self._size - self._read >= _UNREAD:
-                    self._room.clear()
-                    await self._room.wait()
-                try:
-                    count, splice = self._take(splice)
-                except BlockingIOError:
-                    await descriptors.ready(self.source)
-                    continue
-                except OSError as exc:  # a terminal whose other end is closed, or a full disk: what follows is lost
-                    if exc.errno != errno.EIO:
-                        self.failed()
-                    break
-                if not count:
-                    break
-                self._tell()
-            self.emptied()
-        finally:
-            self.over = True
-            os.close(self.source)
-            if not self._size:
-                self.close()
-            self._tell()
-
-    def _take(self, splice: Callable[..., int] | None) -> tuple[int, Callable[..., int] | None]:
-        if not self._keep:
-            return len(os.read(self.source, _SPLICED)), splice
-        place = self._size % _ROUND
-        if not place and self._size > self._rounds * _ROUND:
-            self._rounds += 1
-            _begin_round(self.file, self._rounds)
-        most = min(_SPLICED, _ROUND - place)
-        if splice is not None:
-            try:
-                count = splice(self.source, self.file, most)
-            except OSError as exc:
-                if exc.errno != 22:
-                    raise
-                return self._take(None)  # a terminal cannot be spliced
-            self._size += count
-            return count, splice
-        data = os.read(self.source, most)
-        left = memoryview(data)
-        while left:
-            left = left[os.write(self.file, left) :]
-        self._size += len(data)
-        return len(data), None
-
-    async def read(self, offset: int, most: int, seconds: float) -> tuple[bytes, bool]:
-        """What is there from ``offset`` on, and whether nothing will follow."""
-        if offset < self._size - _ROUND:
-            raise exception.OutputExpiredError("this part of the output has been read, and is gone")
-        self._read = max(self._read, offset)
-        self._room.set()
-        if self._size <= offset and not self.over and seconds > 0:
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._wait(offset), seconds)
-        place = offset % _ROUND
-        size = max(0, min(most, _PIECE, self._size - offset, _ROUND - place))
-        data = os.pread(self.file, size, place) if size else b""
-        return data, self.over and offset + len(data) >= self._size
-
-    async def _wait(self, offset: int) -> None:
-        while self._size <= offset and not self.over:
-            await self._changed.wait()
-
-    def _tell(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def close(self) -> None:
-        """Drop what was written."""
-        if self.file >= 0:
-            os.close(self.file)
-            self.file, self._size = -1, 0
-
-
-def _rounds(file: int) -> int:
-    """How often it was filled. A worker may have been killed at each step of ``_begin_round``."""
-    twice = int.from_bytes(os.pread(file, 8, _ROUND), "little")
-    if twice % 2:
-        _begin_round(file, twice // 2 + 1)
-    return (twice + 1) // 2
-
-
-def _begin_round(file: int, number: int) -> None:
-    os.pwrite(file, (2 * number - 1).to_bytes(8, "little"), _ROUND)
-    os.lseek(file, 0, os.SEEK_SET)
-    os.pwrite(file, (2 * number).to_bytes(8, "little"), _ROUND)
-
-
 class Exec:
     """One command."""
 
     def __init__(self, container_id: str) -> None:
         self.container_id = container_id
-        self.spools: dict[str, Spool] = {}
+        self.spools: dict[str, spools.Spool] = {}
         self.pumps: list[asyncio.Task[None]] = []
         self.code: int | None = None
         self.ended = asyncio.Event()
         self.forgotten = asyncio.Event()
         self.feeding = asyncio.Lock()
         self.input: int | None = None
-        self.fed = progress.Progress(_FED)
+        self.fed = progress.Progress(spools.FED)
         self.terminal: int | None = None
         self.stop: Callable[[], None] = lambda: None
         """Kills it, once it is under way."""
@@ -360,7 +234,7 @@ class Execs:
         one.terminal = one.input if kept.note["pty"] else None
         ends = zip(kept.outputs[::2], kept.outputs[1::2], strict=True)
         for (source, keep), (pipe, file) in zip(kept.note["sources"].items(), ends, strict=True):
-            one.spools[source] = Spool(file, pipe, keep=keep)
+            one.spools[source] = spools.Spool(file, pipe, keep=keep)
         one.fed.take_over(one._note)
         self._known[kept.name] = one
         acts = (earlier.kill, earlier.forget, earlier.end_input)
@@ -371,18 +245,18 @@ class Execs:
         return one
 
     def _look_after(self, identity: str, one: Exec, timeout: float) -> None:
-        for stream, (source, spool) in enumerate(one.spools.items()):
-            spool.failed, spool.emptied = one.drop, functools.partial(one.emptied, stream)
-            one.pumps.append(self._owner.start(spool.fill(), f"{source} of {identity}"))
+        for stream, (source, output) in enumerate(one.spools.items()):
+            output.failed, output.emptied = one.drop, functools.partial(one.emptied, stream)
+            one.pumps.append(self._owner.start(output.fill(), f"{source} of {identity}"))
         self._owner.start(self._follow(identity, one, timeout), f"life of {identity}")
         self._changed(one.container_id)
 
     def _never(self, identity: str, one: Exec) -> None:
         self._known.pop(identity, None)
         one.ended.set()  # somebody may wait for it already
-        for spool in one.spools.values():
-            spool.close()
-            os.close(spool.source)
+        for output in one.spools.values():
+            output.close()
+            os.close(output.source)
         one.close()
 
     async def _follow(self, identity: str, one: Exec, timeout: float) -> None:
@@ -399,8 +273,8 @@ class Execs:
         for pump in one.pumps:
             pump.cancel()
         await asyncio.gather(*one.pumps, return_exceptions=True)
-        for spool in one.spools.values():
-            spool.close()
+        for output in one.spools.values():
+            output.close()
 
     def _ended(self, one: Exec, code: int) -> None:
         one.code = _TIMED_OUT if one.late else code
@@ -416,10 +290,8 @@ async def _let_go(one: Exec) -> None:
     """Children may hold its output open for ever: what they write is not its output any more."""
     if one.pumps:
         await asyncio.wait(one.pumps, timeout=_GRACE)
-    for spool in one.spools.values():
-        if not spool.over:
-            spool.over = True
-            spool._tell()
+    for output in one.spools.values():
+        output.let_go()
     async with one.feeding:
         one.close()
 
@@ -433,7 +305,7 @@ def _open(one: Exec, home: box.Home, request: messages.SandboxExec, ends: list[i
         one.terminal = one.input = master
         one.resize(request.get("rows", entering.ROWS), request.get("cols", entering.COLS))
         os.set_blocking(master, False)
-        one.spools["stdout"] = _spool(folder, os.dup(master), keep="stdout" not in unread)
+        one.spools["stdout"] = spools.opened(folder, os.dup(master), keep="stdout" not in unread)
         return
     theirs, one.input = os.pipe()
     ends.append(theirs)
@@ -441,17 +313,9 @@ def _open(one: Exec, home: box.Home, request: messages.SandboxExec, ends: list[i
     for source in ("stdout", "stderr"):
         reading, writing = os.pipe()
         with contextlib.suppress(OSError):  # as many as the user may have: else it is slower
-            fcntl.fcntl(reading, _SET_PIPE_SIZE, _SPLICED)
+            fcntl.fcntl(reading, _SET_PIPE_SIZE, spools.SPLICED)
         ends.append(writing)
-        one.spools[source] = _spool(folder, reading, keep=source not in unread)
-
-
-def _spool(folder: Path, source: int, *, keep: bool) -> Spool:
-    try:
-        return Spool(folder, source, keep=keep)
-    except OSError:
-        os.close(source)
-        raise
+        one.spools[source] = spools.opened(folder, reading, keep=source not in unread)
 
 
 def _custody(one: Exec, request: messages.SandboxExec, now: float) -> tuple[list[int], custody.Note]:
@@ -461,7 +325,7 @@ def _custody(one: Exec, request: messages.SandboxExec, now: float) -> tuple[list
         "container_id": one.container_id, "sources": {source: source not in unread for source in one.spools},
         "pty": one.terminal is not None, "deadline": now + timeout if timeout else 0.0,
     }  # fmt: skip
-    ends = [end for spool in one.spools.values() for end in (spool.source, spool.file)]
+    ends = [end for output in one.spools.values() for end in (output.source, output.file)]
     assert one.input is not None
     return [one.input, *ends], note
 

@@ -15,7 +15,6 @@ safe.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import gc
 import json
@@ -31,108 +30,20 @@ from pathlib import Path
 from typing import Any
 
 from windlass.worker import linux, seccomp
+from windlass.worker.sandboxes import child as children
 from windlass.worker.sandboxes import entering
+from windlass.worker.sandboxes import place as places
 from windlass.worker.snapshots import cell, keeper
 from windlass.worker.snapshots import filter as filters
 
 _PACKET, _DESCRIPTORS, _CHUNK = 256 * 1024, 8, 65536
-_IDS = 65535
 _OPEN_FILES = 65536  # at most: whoever leaves us for a sandbox closes as many (``entering``, ``cell``)
 _TYPED, _END = 1024, b"\x04"
 _READY = 2  # user namespaces that wait to be used
 _BACKLOG = 64
-_PR_SET_DUMPABLE = 4
 _CALM = 0.02  # seconds without a request after which it does what nobody waits for
 _CLOSE_ON_EXEC = 0x40000000  # of what recvmsg receives
 _PATIENCE = 30.0  # seconds that it waits for whoever began it
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _Place:
-    """A user namespace, and the process that makes one cell in it."""
-
-    def __init__(self) -> None:
-        self.userns = _user_namespace()
-        try:
-            self.maker = cell.Maker(self.userns, once=True)
-        except OSError:
-            os.close(self.userns)
-            raise
-
-    def close(self) -> None:
-        os.close(self.userns)
-        self.maker.close()
-
-
-class _Child:
-    """A command under way: ``keeper.Fork``'s part for its log, and who is told of its end."""
-
-    def __init__(self, name: str, first: int, talk: socket.socket | None) -> None:
-        self.name = name
-        self.first = first
-        self.talk = talk
-        """Who asked for it; None for a sandbox's own command, whose end is told by a file."""
-        self.pid = self.handle = -1
-        self.log: keeper.Fork | None = None
-        self.pipes: dict[int, bytes] = {}
-        self.input = -1
-        """Our end of its stdin: as long as it is open, so is its input."""
-        self.terminal = self.source = -1
-        """Our end of its terminal, and the pipe whose bytes become input there."""
-        self.typed = b""
-        self.kept: list[int] = []
-        """The worker's descriptors of it, in custody: its input first, as long as that is open."""
-        self.has_input = False
-        self.note: object = None
-        """What the worker wants to know of it then."""
-
-    def on_terminal(self, source: int) -> list[int]:
-        """Give it a terminal, whose input comes from the pipe ``source``; what the command gets."""
-        self.terminal, slave = entering.terminal(self.first)
-        entering.resize(self.terminal, entering.ROWS, entering.COLS)
-        self.pipes = {os.dup(self.terminal): b"stdout"}
-        os.set_blocking(self.terminal, False)
-        self.source = source
-        os.set_blocking(source, False)
-        return [slave]
-
-    def drop(self) -> None:
-        """It never began."""
-        log = -1 if self.log is None else self.log.log
-        self.release()
-        for descriptor in (*self.pipes, self.input, log, self.terminal, self.source):
-            if descriptor >= 0:
-                os.close(descriptor)
-
-
-    def keep(self, descriptors: Sequence[int], note: object) -> None:
-        """Take these into custody. Raises ``OSError``, and has none of them then."""
-        try:
-            for descriptor in descriptors:
-                self.kept.append(os.dup(descriptor))
-        except OSError:
-            self.release()
-            raise
-        self.note, self.has_input = note, bool(self.kept)
-
-    def end_input(self) -> None:
-        """Of a command in custody."""
-        if self.has_input:
-            os.close(self.kept.pop(0))
-            self.has_input = False
-
-    def empty(self, stream: int, null: int) -> None:
-        """All of a stream is in its file: what is kept of its pipe from now on is only that it has ended. Pipes are
-        large, and their user may have few of that size."""
-        place = int(self.has_input) + 2 * stream
-        if place < len(self.kept):
-            os.dup2(null, self.kept[place], inheritable=False)
-
-    def release(self) -> None:
-        """Give up custody."""
-        for descriptor in self.kept:
-            os.close(descriptor)
-        self.kept, self.has_input = [], False
 
 
 class Starter:
@@ -141,10 +52,10 @@ class Starter:
         self._listener = listener
         self._selector = selectors.DefaultSelector()
         self._talks: set[socket.socket] = set()
-        self._children: dict[str, _Child] = {}
-        self._finished: dict[str, tuple[_Child, int]] = {}
+        self._children: dict[str, children.Child] = {}
+        self._finished: dict[str, tuple[children.Child, int]] = {}
         """Commands in custody, with their exit codes."""
-        self._places: list[_Place] = []
+        self._places: list[places.Place] = []
         self._short = False
         """No place could be made: the next attempt is that of a sandbox, which hears why."""
         self._program = filters.Filter(profile).program() if (profile := seccomp.profile()) else b""
@@ -172,7 +83,7 @@ class Starter:
     def _stock(self) -> None:
         """Make what the next sandbox needs, while nobody waits."""
         try:
-            self._places.append(_Place())
+            self._places.append(places.Place())
         except OSError:
             self._short = True
 
@@ -219,7 +130,7 @@ class Starter:
         elif request["op"] == "start":
             self._start(talk, name, request["inside"])
         elif request["op"] == "exec":
-            child, ends = _Child(name, request["inside"]["first"], talk), request["ends"]
+            child, ends = children.Child(name, request["inside"]["first"], talk), request["ends"]
             child.keep(descriptors[ends:], request["note"])  # first: a command that runs has all that it needs
             try:
                 self._begin(talk, child, request["inside"], descriptors[:ends])
@@ -233,7 +144,7 @@ class Starter:
                 kept.empty(request["stream"], self._null)
         elif (known := self._children.get(name)) is not None:
             if request["op"] == "kill":
-                _kill_group(known)
+                known.kill()
             elif request["op"] == "eof" and known.input >= 0:
                 os.close(known.input)
                 known.input = -1
@@ -242,7 +153,7 @@ class Starter:
             elif request["op"] == "resize" and known.terminal >= 0:
                 entering.resize(known.terminal, request["rows"], request["cols"])
 
-    def _keeps(self, name: str) -> tuple[_Child | None, int | None]:
+    def _keeps(self, name: str) -> tuple[children.Child | None, int | None]:
         return self._finished.get(name) or (self._children.get(name), None)
 
     def _custody(self, talk: socket.socket, name: str, act: str) -> None:
@@ -264,7 +175,7 @@ class Starter:
     # -- sandboxes -------------------------------------------------------------------------------------------
 
     def _cell(self, talk: socket.socket, name: str, plan: cell.Plan) -> None:
-        place = self._places.pop() if self._places else _Place()
+        place = self._places.pop() if self._places else places.Place()
         self._short = False
         try:
             ours, theirs = keeper._pair()
@@ -280,7 +191,7 @@ class Starter:
             raise
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._furnished(talk, name, ours, place))
 
-    def _furnished(self, talk: socket.socket, name: str, ours: socket.socket, place: _Place) -> None:
+    def _furnished(self, talk: socket.socket, name: str, ours: socket.socket, place: places.Place) -> None:
         self._selector.unregister(ours)
         with ours:
             said, first = cell.heard(ours, 0)
@@ -290,7 +201,7 @@ class Starter:
 
     def _start(self, talk: socket.socket, name: str, inside: entering.Inside) -> None:
         """The command of a sandbox."""
-        child = _Child(name, inside["first"], None)
+        child = children.Child(name, inside["first"], None)
         theirs: list[int] = []
         try:
             child.input = os.open(inside["stdin"], os.O_RDWR | os.O_CLOEXEC)
@@ -312,7 +223,7 @@ class Starter:
             for descriptor in theirs:
                 os.close(descriptor)
 
-    def _copy(self, child: _Child, pipe: int, *, last: bool = False) -> bool:
+    def _copy(self, child: children.Child, pipe: int, *, last: bool = False) -> bool:
         try:
             data = os.read(pipe, _CHUNK)
         except BlockingIOError:
@@ -330,7 +241,7 @@ class Starter:
 
     # -- commands --------------------------------------------------------------------------------------------
 
-    def _begin(self, talk: socket.socket, child: _Child, inside: entering.Inside, ends: list[int]) -> None:
+    def _begin(self, talk: socket.socket, child: children.Child, inside: entering.Inside, ends: list[int]) -> None:
         """Have a process for a command. Whether it became the command is heard later: what is in the sandbox may stop
         it on its way, and others must not wait for that."""
         doors: list[int] = []
@@ -359,7 +270,7 @@ class Starter:
         self._children[child.name] = child
         self._selector.register(say, selectors.EVENT_READ, lambda: self._begun(talk, child, say))
 
-    def _begun(self, talk: socket.socket, child: _Child, say: int) -> None:
+    def _begun(self, talk: socket.socket, child: children.Child, say: int) -> None:
         trouble = os.read(say, 4096)  # it is empty once the command has begun
         self._selector.unregister(say)
         os.close(say)
@@ -367,7 +278,7 @@ class Starter:
             try:
                 child.handle = os.pidfd_open(child.pid)
             except OSError as exc:  # nobody would hear of its end
-                _kill_group(child)
+                child.kill()
                 trouble = f"{exc.errno} its handle: {exc.strerror}".encode()
         if trouble:
             os.waitpid(child.pid, 0)
@@ -383,7 +294,7 @@ class Starter:
             self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
         _say(talk, {"id": child.name, "pid": child.pid})
 
-    def _type(self, child: _Child) -> None:
+    def _type(self, child: children.Child) -> None:
         """From the pipe to the terminal. What it does not take now waits, and the pipe with it."""
         if not child.typed:
             child.typed = os.read(child.source, _TYPED)
@@ -408,7 +319,7 @@ class Starter:
             if child.source >= 0:
                 self._selector.register(child.source, selectors.EVENT_READ, lambda: self._type(child))
 
-    def _ended(self, child: _Child) -> None:
+    def _ended(self, child: children.Child) -> None:
         status = os.waitpid(child.pid, 0)[1]
         self._selector.unregister(child.handle)
         os.close(child.handle)
@@ -429,7 +340,7 @@ class Starter:
             self._over(child, code)
         del self._children[child.name]
 
-    def _over(self, child: _Child, code: int) -> None:
+    def _over(self, child: children.Child, code: int) -> None:
         """The end of its command is the end of a sandbox, whatever else runs there."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.first, signal.SIGKILL)
@@ -444,48 +355,6 @@ class Starter:
         keeper._write_exit(self._exits, child.name, code)
 
 
-def _kill_group(child: _Child) -> None:
-    for kill in (os.killpg, os.kill):  # it may have no group yet
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            kill(child.pid, signal.SIGKILL)
-
-
-def _user_namespace() -> int:
-    """A descriptor of a new user namespace with the ids of containers."""
-    with contextlib.ExitStack() as undo:
-        said, heard = _pipe(undo), _pipe(undo)
-        owner = os.fork()
-        undo.pop_all()
-    if owner == 0:
-        with contextlib.suppress(BaseException):
-            linux.unshare(linux.NEWUSER)
-            _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its files in /proc are not ours to write
-            os.write(said[1], b"u")
-            os.close(said[1])
-            os.close(heard[1])
-            os.read(heard[0], 1)
-        os._exit(0)
-    os.close(said[1])
-    try:
-        if os.read(said[0], 1) != b"u":
-            raise OSError(0, "no user namespace")
-        for name in ("uid_map", "gid_map"):
-            Path(f"/proc/{owner}/{name}").write_text(f"0 1 {_IDS}\n")
-        return os.open(f"/proc/{owner}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(heard[1])
-        os.close(said[0])
-        os.close(heard[0])
-        os.waitpid(owner, 0)
-
-
-def _pipe(undo: contextlib.ExitStack) -> tuple[int, int]:
-    ends = os.pipe()
-    for end in ends:
-        undo.callback(os.close, end)
-    return ends
-
-
 def _say(talk: socket.socket, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     with contextlib.suppress(OSError):
         socket.send_fds(talk, [json.dumps(body).encode()], list(descriptors))
@@ -496,7 +365,7 @@ def main() -> int:
     # It keeps some of each command; what it starts is given limits of its own (``entering``).
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(_OPEN_FILES, hard), hard))
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    linux.set_dumpable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     path, exits = sys.argv[1], Path(sys.argv[2])
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)

@@ -34,9 +34,7 @@ _PARTS = linux.NEWNS | linux.NEWPID
 _AHEAD = linux.NEWIPC | linux.NEWUTS | linux.NEWNET
 _CLONE = 56
 _PACKET, _DESCRIPTORS, _MOST = 256 * 1024, 32, 65535
-_PR_SET_DUMPABLE = 4
 _LEAST_PID, _PIDS = 300, 30_000
-_libc = ctypes.CDLL(None, use_errno=True)
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 Plan = mounting.Plan
@@ -66,7 +64,7 @@ def _owner(family: int, say: int, heard: int) -> NoReturn:
     with contextlib.suppress(BaseException):
         _become_root(family)
         linux.unshare(linux.NEWUSER)
-        _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # else its files in /proc are the node root's, who is nobody here
+        linux.set_dumpable(True)  # else its files in /proc are the node root's, who is nobody here
         os.write(say, b"u")
         os.close(say)
         os.read(heard, 1)
@@ -210,7 +208,7 @@ def _become_root(userns: int) -> None:
     os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    linux.set_dumpable(False)
 
 
 def heard(say: socket.socket, timeout: float) -> tuple[str, int]:

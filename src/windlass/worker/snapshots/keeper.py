@@ -9,7 +9,6 @@ when the last one has ended. The template never hears from anybody else.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -28,9 +27,7 @@ from windlass.worker.snapshots import cell, transplant
 _PACKET = 256 * 1024
 _CHUNK = 65536
 _PASSCRED = 16
-_PR_SET_DUMPABLE = 4
 KINDS = ("user", "mnt", "ipc", "uts", "net", "pid")  # the order in which they are entered
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Family(TypedDict):
@@ -422,7 +419,7 @@ def new_key() -> list[int]:
 def main() -> int:
     os.umask(0o022)
     worker = socket.socket(fileno=int(sys.argv[1]))
-    _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    linux.set_dumpable(False)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     family = _packet(worker)
     if family is None:

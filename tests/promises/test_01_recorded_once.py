@@ -29,11 +29,14 @@ async def keep_worker(worker: fakes.Worker) -> None:
         await asyncio.sleep(0.02)
         if not worker.peer.connected:
             await Sturdy.again(worker.start)
-        for runner in list(worker.runners.values()):
+        for identity, runner in list(worker.runners.items()):
             if not runner.connected:
                 if runner.peer is not None:
                     runner.held.clear()
-                await Sturdy.again(runner.start)
+                try:
+                    await Sturdy.again(runner.start)
+                except exception.AuthError:  # its container was given up meanwhile
+                    await worker.exit(identity, {"reason": "exited", "exit_code": 1})
 
 
 async def mapped(client: fakes.Client, function: str, total: int) -> list[dict]:

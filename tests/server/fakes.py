@@ -192,7 +192,8 @@ class Worker:
         if runner is not None:
             for task in list(runner.tasks):
                 task.cancel()
-            runner.peer.close()
+            if runner.peer is not None:
+                runner.peer.close()
         with contextlib.suppress(Exception):
             await self.report(identity, "exited", exit)
 

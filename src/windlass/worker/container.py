@@ -61,21 +61,25 @@ class Containers:
     @contextlib.asynccontextmanager
     async def _opened(self, plan: containers.ContainerPlan, uses: list[str]) -> AsyncIterator[base.Running]:
         async with contextlib.AsyncExitStack() as held:
-            note = ""
+            cold = stock.Cold("")
             if "sandbox" in plan:
                 yield await held.enter_async_context(opening.opened(self._site, plan, uses))
                 return
             if plan.get("snapshot") and not forks.forkable(plan):
-                note = f"started without a memory snapshot: it {forks.own(plan)}"
+                cold = stock.Cold(f"it {forks.own(plan)}")
             if forks.forkable(plan):
                 try:
                     family = await self._parts.families.of(plan)
                     yield await held.enter_async_context(self.forks.forked(plan, family, uses))
                     return
                 except stock.Cold as exc:
-                    note = f"started without a memory snapshot: {exc}" if str(exc) else ""
+                    cold = exc
             folder, ground = folders.Folder(self._parts.root, plan["container_id"]), await self._site.ground(plan)
-            started = await launch.start(self._site, held, plan, folder, ground, uses=uses, note=note)
+            note = f"started without a memory snapshot: {cold}" if str(cold) else ""
+            with contextlib.ExitStack() as failed:
+                failed.callback(cold.untold)
+                started = await launch.start(self._site, held, plan, folder, ground, uses=uses, note=note)
+                failed.pop_all()
             running = held.enter_context(handle.Handle(folder, started.ended).watch(started.record))
             if plan.get("volumes"):
                 following = self._parts.volumes.following(folder.container_id, folder, started.record["pid"])

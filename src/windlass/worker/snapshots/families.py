@@ -54,10 +54,15 @@ class Refusal:
     def __init__(self, why: str, seconds: float) -> None:
         self.until = time.monotonic() + seconds
         self._why = why
+        self._told = False
 
-    def tell(self) -> str:
-        why, self._why = self._why, ""
-        return why
+    def tell(self) -> stock.Cold:
+        why = "" if self._told else self._why
+        self._told = True
+        return stock.Cold(why, self._forget if why else lambda: None)
+
+    def _forget(self) -> None:
+        self._told = False
 
 
 class Families:
@@ -131,7 +136,7 @@ class Families:
         kind = self._kinds.pop(plan["container_id"], "") or kind_of(plan)
         await self._settled(kind, plan)
         if (refusal := self._refusal(kind)) is not None:
-            raise stock.Cold(refusal.tell())
+            raise refusal.tell()
         if (family := self._known.get(kind)) is None:
             raise stock.Cold("its template has ended")
         return family

@@ -22,7 +22,11 @@ _PATIENCE = 0.2  # seconds between looks for spare time
 
 
 class Cold(Exception):
-    """There is no template, and why; "" where that was told already."""
+    """There is no template, and why; "" where that was told already. ``untold``: whoever was to be told is gone."""
+
+    def __init__(self, why: str, untold: Callable[[], None] = lambda: None) -> None:
+        super().__init__(why)
+        self.untold = untold
 
 
 class Cell(NamedTuple):

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from windlass.worker.snapshots import families, reserve, spare
+from windlass.worker.snapshots import reserve, spare, stock, template
 
 GIB = 1 << 30
 PLAN: Any = {"function_id": "fu-1"}
@@ -137,12 +137,12 @@ class _Held:
     def __init__(self) -> None:
         self.made = self.closed = 0
 
-    async def make(self) -> families.Cell:
+    async def make(self) -> stock.Cell:
         self.made += 1
         held = contextlib.AsyncExitStack()
         held.callback(self._close)
         group: Any = type("Group", (), {"used": lambda self: 0})()
-        return families.Cell(f"ce-{self.made}", None, 1, 2, None, group, held)  # type: ignore[arg-type]
+        return stock.Cell(f"ce-{self.made}", None, 1, 2, None, group, held)  # type: ignore[arg-type]
 
     def _close(self) -> None:
         self.closed += 1
@@ -157,13 +157,13 @@ async def _until(done: Callable[[], bool]) -> None:
 
 def test_a_family_has_its_share_ready_gives_back_what_is_too_much_and_all_at_its_end(idle):
     async def scene() -> None:
-        family, held, share = families.Family("kind", Path("/nowhere"), PLAN), _Held(), [6]
-        filling = asyncio.ensure_future(family.fill(held.make, lambda: share[0], spare.Spare()))
+        family, held, share = template.Family("kind", Path("/nowhere"), PLAN), _Held(), [6]
+        filling = asyncio.ensure_future(family.stock.fill(held.make, lambda: share[0], spare.Spare()))
         await _until(lambda: held.made == 6)
         share[0] = 3
-        family.look()
+        family.stock.look()
         await _until(lambda: held.closed == 3)
-        await family.take()
+        await family.stock.take()
         family.close()
         await filling
         assert (held.made, held.closed) == (6, 5)
@@ -173,11 +173,11 @@ def test_a_family_has_its_share_ready_gives_back_what_is_too_much_and_all_at_its
 
 def test_who_was_just_taken_is_not_late_for_one_that_is_made_again(monkeypatch):
     async def scene() -> None:
-        family, held = families.Family("kind", Path("/nowhere"), PLAN), _Held()
-        filling = asyncio.ensure_future(family.fill(held.make, lambda: reserve.LEAST, spare.Spare()))
+        family, held = template.Family("kind", Path("/nowhere"), PLAN), _Held()
+        filling = asyncio.ensure_future(family.stock.fill(held.make, lambda: reserve.LEAST, spare.Spare()))
         await _until(lambda: held.made == reserve.LEAST)
         began = time.monotonic()
-        ready = await family.take()
+        ready = await family.stock.take()
         family._say = lambda body: None  # type: ignore[method-assign]
         family.go(ready._replace(folder=type("Folder", (), {"log": ""})()), "ta-1")
         await _until(lambda: held.made > reserve.LEAST)

@@ -13,7 +13,7 @@ from windlass.worker.sandboxes import files
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(files, "_OWNER", os.getuid())
+    monkeypatch.setattr(files.spec, "OWNER", os.getuid())
     tree = tmp_path / "root"
     (tree / "etc").mkdir(parents=True)
     (tmp_path / "outside").write_text("host")

@@ -19,8 +19,7 @@ import msgspec
 
 from windlass import exception
 from windlass.wire.messages import images
-
-_OWNER = 1  # root of a container, as the node namespace numbers it
+from windlass.worker import spec
 
 
 class Mounts:
@@ -83,7 +82,7 @@ class Mounts:
             raise exception.InvalidError(f"a mount's link {link['path']!r} leads nowhere")
         path.symlink_to(link["target"])
         if self._owner:
-            os.lchown(path, _OWNER, _OWNER)
+            os.lchown(path, spec.OWNER, spec.OWNER)
 
     def _folder(self, draft: Path, parts: Sequence[str]) -> Path:
         folder = draft
@@ -96,7 +95,7 @@ class Mounts:
 
     def _claim(self, path: Path, mode: int) -> None:
         if self._owner:
-            os.chown(path, _OWNER, _OWNER)
+            os.chown(path, spec.OWNER, spec.OWNER)
         path.chmod(mode)
 
 

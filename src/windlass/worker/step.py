@@ -33,7 +33,6 @@ Log = Callable[[str], None]
 
 _PIDS = 4096
 _MEMORY_SHARE = 0.9  # of the machine's: what keeps the platform alive is not the step's to take
-_OWNER = 1  # root of a container, as the node numbers it
 _BURIAL = 20.0  # seconds that the processes of a step may take to end once killed
 _DRAIN = 2.0  # seconds that the output may stay open after the command's end
 _PLACES = ("dev", "proc", "sys", "tmp", "root")
@@ -89,7 +88,7 @@ class Steps:
         """
         name = ids.new("st")
         async with self._place(name) as place:
-            os.chown(upper, _OWNER, _OWNER)
+            os.chown(upper, spec.OWNER, spec.OWNER)
             upper.chmod(0o755)
             _stub(place / "stub", binds)
             box = spec.Box(
@@ -201,5 +200,5 @@ def _stub(stub: Path, binds: Sequence[spec.Bind]) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.touch()
     for path in (stub, *stub.rglob("*")):
-        os.chown(path, _OWNER, _OWNER)
+        os.chown(path, spec.OWNER, spec.OWNER)
         path.chmod(0o755 if path.is_dir() else 0o644)

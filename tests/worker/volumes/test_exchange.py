@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from windlass.worker import folder as folders
-from windlass.worker import linux
+from windlass.worker import linux, spec
 from windlass.worker.volumes import layers, mounted, service, swap
 
 _INSIDE = """
@@ -222,7 +222,7 @@ def _killed_in_reload(root: Path, nth: int, *, beneath: bool) -> Any:
     asyncio.run(_life(pretend, False))
     with pretend.store.draft() as draft:
         (draft / "files" / "other").write_text("x")
-        os.chown(draft / "files" / "other", layers.OWNER, layers.OWNER)
+        os.chown(draft / "files" / "other", spec.OWNER, spec.OWNER)
         made = pretend.store.publish(draft, {"other": ("sha256:0", 1)}, puts=["other"], clears=[])
     pretend.versions.append({"layer_id": made.layer_id})
     (root / "versions.json").write_text(json.dumps(pretend.versions))

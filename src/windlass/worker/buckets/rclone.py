@@ -18,13 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from windlass.wire.messages import buckets
-from windlass.worker import programs
+from windlass.worker import programs, spec
 
 PROGRAM = "rclone"
 _PIECE = "16M"  # of an upload; there are at most 10,000, so files end at 160 GB
 _FRESH = "5s"  # what others change is seen after that
 _HOSTS = {".amazonaws.com": "AWS", ".r2.cloudflarestorage.com": "Cloudflare", ".googleapis.com": "Google"}
-_OWNER = "1"  # root of a container, as the node numbers it
 _COMMON = (PROGRAM, "--config", "/dev/null", "--contimeout", "5s")
 _DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
@@ -41,7 +40,8 @@ def kind(endpoint: str) -> str:
 def mounting(plan: buckets.BucketMount, target: Path) -> list[str]:
     """Mount it at ``target`` and stay. Containers have other user ids than rclone; none of them is kept in a bucket."""
     line = [
-        *_COMMON, "mount", _place(plan), str(target), "--allow-other", "--uid", _OWNER, "--gid", _OWNER,
+        *_COMMON, "mount", _place(plan), str(target), "--allow-other",
+        "--uid", str(spec.OWNER), "--gid", str(spec.OWNER),
         "--dir-perms", "0777", "--file-perms", "0666", "--umask", "0", "--vfs-cache-mode", "off",
         "--use-server-modtime", "--dir-cache-time", _FRESH, "--poll-interval", "0", "--s3-chunk-size", _PIECE,
         "--log-level", "CRITICAL",  # an error of a request is the program's to see, and would fill the disk

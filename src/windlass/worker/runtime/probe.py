@@ -24,7 +24,6 @@ NAMES = ("crun", "runc", "runsc")  # the quickest first
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TIME = 20.0
 _HOST_FOLDERS = ("usr", "bin", "lib", "lib64", "lib32", "libx32", "sbin")
-_OWNER = 1  # root of a container, as the node numbers it
 
 
 class Verdict(NamedTuple):
@@ -103,7 +102,7 @@ def _host(rootfs: Path) -> Sequence[spec.Bind]:
             (rootfs / name).mkdir()
             binds.append(spec.Bind(source, f"/{name}"))
     for path in (rootfs, *rootfs.iterdir()):
-        os.chown(path, _OWNER, _OWNER, follow_symlinks=False)
+        os.chown(path, spec.OWNER, spec.OWNER, follow_symlinks=False)
     return binds
 
 

@@ -60,11 +60,11 @@ class Processes:
     async def open(self, plan: containers.ContainerPlan) -> AsyncIterator[base.Running]:
         folder = folders.Folder(self._root, plan["container_id"])
         if "sandbox" in plan:
-            raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+            raise _needs_containers("sandboxes")
         if any(map(plan.get, ("volumes", "buckets", "nfs"))):
-            raise exception.UnimplementedError("volumes need containers: this worker runs without isolation")
+            raise _needs_containers("volumes")
         if "network" in plan:
-            raise exception.UnimplementedError("networks need containers: this worker runs without isolation")
+            raise _needs_containers("networks")
         uses = holds.named(plan.get("image_id", ""), plan["mounts"])
         with self.store.held.of(*uses), _removed_after(folder), self._exits.expect(folder.container_id) as ended:
             trees = [await self._mounts.tree(digest) for digest in plan["mounts"]]
@@ -95,22 +95,22 @@ class Processes:
 
     @property
     def starter(self) -> starting.Starting:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     def commands(self, home: box.Home, owner: tasks.Tasks) -> execs.Starter:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     async def port(self, home: box.Home, number: int) -> socket.socket:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     async def settle(self, home: box.Home) -> None:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     def memory(self, home: box.Home) -> contextlib.AbstractAsyncContextManager[Path]:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     def sandbox(self, container_id: str) -> box.Home:
-        raise exception.UnimplementedError("sandboxes need containers: this worker runs without isolation")
+        raise _needs_containers("sandboxes")
 
     async def build(self, plan: workers.BuildPlan, log: Callable[[str], None]) -> workers.ImageMeta:
         """Nothing to do, said as if it had been done."""
@@ -151,6 +151,10 @@ class Processes:
         }  # fmt: skip
         folder.write(record)
         return record
+
+
+def _needs_containers(what: str) -> exception.UnimplementedError:
+    return exception.UnimplementedError(f"{what} need containers: this worker runs without isolation")
 
 
 def _spawn(argv: list[str], env: dict[str, str], cwd: str) -> subprocess.Popen[bytes]:

@@ -16,7 +16,6 @@ from windlass.worker.sandboxes import entering
 
 STDIN = "stdin"
 _INSIDE = "inside.json"
-OWNER = 1  # root of a container, as the node numbers it
 KERNELS_OWN = ("proc", "dev", "sys")
 """Folders in all of them that a kernel shows itself in."""
 _NOTHING = "the sandbox has no command, and neither has its image"
@@ -131,7 +130,7 @@ def targets(root: Path, binds: Sequence[spec.Bind]) -> list[spec.Bind]:
         for bind in binds:
             for made in tree.make(bind.target):
                 with tree.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                    os.fchown(descriptor, OWNER, OWNER)
+                    os.fchown(descriptor, spec.OWNER, spec.OWNER)
             with tree.opened(bind.target, os.O_PATH) as descriptor:
                 real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
             found.append(bind._replace(target="/" + os.path.relpath(real, root)))
@@ -160,4 +159,4 @@ def workplace(root: Path, cwd: str) -> None:
     with rooted.at(root) as tree:
         for made in tree.make(cwd):
             with tree.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                os.fchown(descriptor, OWNER, OWNER)
+                os.fchown(descriptor, spec.OWNER, spec.OWNER)

@@ -19,9 +19,9 @@ from typing import Any
 
 from windlass import exception
 from windlass.wire.messages import sandboxes as messages
+from windlass.worker import spec
 from windlass.worker.images import rooted
 
-_OWNER = 1  # root of a container, as the node numbers it
 _PIECE = 8 * 1024 * 1024
 _LARGEST = 5 * 1024**3
 _DEPTH = 200
@@ -92,7 +92,8 @@ def _entry(descriptor: int, path: str) -> messages.FileEntry:
     kind = _KINDS.get(stat.S_IFMT(about.st_mode), "other")
     return {
         "name": posixpath.basename(posixpath.normpath(path)) or "/", "path": path, "kind": kind,
-        "size": about.st_size, "mode": about.st_mode, "owner": about.st_uid - _OWNER, "group": about.st_gid - _OWNER,
+        "size": about.st_size, "mode": about.st_mode,
+        "owner": about.st_uid - spec.OWNER, "group": about.st_gid - spec.OWNER,
         "modified": about.st_mtime,
         "target": os.fsencode(os.readlink("", dir_fd=descriptor)).decode("utf-8", "replace")
         if kind == "symlink" else "",
@@ -163,7 +164,7 @@ def _create(tree: rooted.Root, path: str, *, exclusive: bool, parents: bool) -> 
             if exclusive:
                 raise
         else:
-            os.fchown(made, _OWNER, _OWNER)
+            os.fchown(made, spec.OWNER, spec.OWNER)
             os.close(made)
 
 
@@ -182,7 +183,7 @@ def _parent(tree: rooted.Root, path: str, *, parents: bool = False) -> Iterator[
 def _folders(tree: rooted.Root, path: str) -> None:
     for made in tree.make(path):
         with tree.opened(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:
-            os.fchown(descriptor, _OWNER, _OWNER)
+            os.fchown(descriptor, spec.OWNER, spec.OWNER)
 
 
 # -- folders ----------------------------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def _mkdir(tree: rooted.Root, path: str, request: messages.FileRequest, data: by
         os.mkdir(name, 0o755, dir_fd=folder)
         made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            os.fchown(made, _OWNER, _OWNER)
+            os.fchown(made, spec.OWNER, spec.OWNER)
         finally:
             os.close(made)
     return {}, b""

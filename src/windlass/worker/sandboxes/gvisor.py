@@ -141,14 +141,14 @@ def bundle(folder: folders.Folder) -> Path:
     """The folder that runsc writes to, made: its own, and beside the files that commands see."""
     made = folder.bundle / sentry.LEVEL
     made.mkdir(mode=0o700)
-    os.chown(made, sentry.OWNER, sentry.OWNER)
+    os.chown(made, spec.OWNER, spec.OWNER)
     return made
 
 
 def _write(path: Path, body: Any) -> None:
     """It may hold secrets."""
     path.touch(0o600)
-    os.chown(path, sentry.OWNER, sentry.OWNER)
+    os.chown(path, spec.OWNER, spec.OWNER)
     path.write_text(json.dumps(body))
 
 

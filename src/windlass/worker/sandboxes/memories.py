@@ -10,6 +10,7 @@ from pathlib import Path
 
 from windlass import exception
 from windlass.worker import folder as folders
+from windlass.worker import spec
 from windlass.worker.images import cache
 from windlass.worker.sandboxes import gvisor, sentry, starting
 
@@ -37,7 +38,7 @@ async def taken(room: gvisor.Room, starter: starting.Starting) -> AsyncIterator[
     left. Then it ends. Raises ``ExecutionError`` where it cannot be written; the sandbox goes on then."""
     record, made = room.home.record, room.bundle / sentry.MEMORY
     made.mkdir(mode=0o700, exist_ok=True)
-    os.chown(made, sentry.OWNER, sentry.OWNER)
+    os.chown(made, spec.OWNER, spec.OWNER)
     watcher = folders.open_pid(record["process"], record["process_start"])
     if watcher is None:
         raise exception.ConflictError("the sandbox has finished")

@@ -17,7 +17,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.worker import folder as folders
-from windlass.worker import linux, overlay
+from windlass.worker import linux, overlay, spec
 from windlass.worker.images import rooted, stack
 from windlass.worker.sandboxes import box
 from windlass.worker.volumes import swap
@@ -34,7 +34,7 @@ def mount(home: box.Home, root: Path, image_id: str, path: str) -> None:
     part = home.folder.path / _FOLDER / f"{len(_known(home))}-{image_id}"
     for name in ("rootfs", "upper", "work", "empty"):
         (part / name).mkdir(parents=True)
-    os.chown(part / "upper", box.OWNER, box.OWNER)
+    os.chown(part / "upper", spec.OWNER, spec.OWNER)
     lowers = [part / "empty", *stack.lowers(root, image_id)]
     overlay.mount(part / "rootfs", lowers=lowers, upper=part / "upper", work=part / "work")
     try:
@@ -75,7 +75,7 @@ def _hang(tree: int, where: str, root: str) -> None:
     with rooted.at(Path(root)) as inside:
         for made in inside.make(where):
             with inside.opened(made, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW) as descriptor:
-                os.fchown(descriptor, box.OWNER, box.OWNER)
+                os.fchown(descriptor, spec.OWNER, spec.OWNER)
         try:
             with inside.opened(where, os.O_PATH | os.O_DIRECTORY) as below:
                 if os.fstat(below).st_dev != os.fstat(inside.descriptor).st_dev:

@@ -22,7 +22,6 @@ ROOT = "/rootfs"
 MEMORY = "checkpoint"
 """The folder of a memory image, seen from inside as well."""
 BUNDLE, PROGRAM = "/bundle", "/runsc"
-OWNER = 1  # root of a container, as the node numbers it
 VISITED = "169.254.77.2"
 """Where its ports are reached from its network namespace, whose loopback is not that of the sentry: a pair of links, of
 which the sentry takes one when it begins. The other gets its address only then, else it would be taken too."""

@@ -21,7 +21,7 @@ import msgspec
 from windlass import exception
 from windlass.kit import digests
 from windlass.wire.messages import volumes as messages
-from windlass.worker import overlay
+from windlass.worker import overlay, spec
 from windlass.worker.images import rooted
 from windlass.worker.volumes import layers as layer_store
 from windlass.worker.volumes import reading, taking
@@ -176,7 +176,7 @@ class _Putting:
         descriptor = self._move(step, place) if step["blob"] == step["digest"] else self._cut(step, place)
         try:
             os.fchmod(descriptor, step.get("mode", 0o644) & 0o777 | 0o400)
-            os.fchown(descriptor, layer_store.OWNER, layer_store.OWNER)
+            os.fchown(descriptor, spec.OWNER, spec.OWNER)
         finally:
             os.close(descriptor)
         self.files[path] = (step["digest"], step["size"])
@@ -314,7 +314,7 @@ def _copy(tree: Path, step: messages.EditStep) -> None:
                 raise exception.InvalidError(f"{path!r} cannot be copied into itself")
             shutil.copytree(source, goal, symlinks=True, copy_function=_copy_file, dirs_exist_ok=True)
             for folder, _, _ in os.walk(goal):
-                os.chown(folder, layer_store.OWNER, layer_store.OWNER)
+                os.chown(folder, spec.OWNER, spec.OWNER)
         elif goal.is_dir():
             raise exception.AlreadyExistsError(f"{step['path']!r} is a folder, which no file can replace")
         else:
@@ -329,7 +329,7 @@ def _copy_file(source: str, target: str) -> None:
         shutil.copy2(source, target)
     else:
         return
-    os.chown(target, layer_store.OWNER, layer_store.OWNER, follow_symlinks=False)
+    os.chown(target, spec.OWNER, spec.OWNER, follow_symlinks=False)
 
 
 def _followed(tree: Path, path: str) -> Path:

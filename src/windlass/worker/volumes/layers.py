@@ -22,9 +22,8 @@ from typing import NamedTuple
 
 from windlass import exception
 from windlass.kit import ids
-from windlass.worker import overlay
+from windlass.worker import overlay, spec
 
-OWNER = 1  # root of a container, as the node numbers it
 DRAFT, GONE = ".new-", ".gone-"
 MERGED = "merged"  # in a draft: the stack that an edit works in
 _NOTHING = (".empty-1", ".empty-2")
@@ -158,7 +157,7 @@ def dressed(path: Path) -> None:
     """Make a folder that is a container root's."""
     path.mkdir(0o755, exist_ok=True)
     path.chmod(0o755)
-    os.chown(path, OWNER, OWNER)
+    os.chown(path, spec.OWNER, spec.OWNER)
 
 
 def dress_like(path: Path, like: Path) -> None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypedDict
 
 from windlass import exception
 from windlass.wire.messages import volumes as messages
-from windlass.worker import linux, overlay
+from windlass.worker import linux, overlay, spec
 from windlass.worker.images import rooted
 from windlass.worker.volumes import checking, measuring, sparing, swap, taking
 from windlass.worker.volumes import layers as layer_store
@@ -163,7 +163,7 @@ class Mount:
             try:
                 for made in root.make(inside):
                     with root.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-                        os.chown(descriptor, layer_store.OWNER, layer_store.OWNER)
+                        os.chown(descriptor, spec.OWNER, spec.OWNER)
                 with root.opened(inside, os.O_PATH | os.O_DIRECTORY) as descriptor:
                     return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
             except OSError as exc:

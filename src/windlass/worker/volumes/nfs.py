@@ -21,7 +21,7 @@ from pathlib import Path
 from windlass import exception
 from windlass.kit import ids
 from windlass.wire.messages import volumes as messages
-from windlass.worker import userns
+from windlass.worker import spec, userns
 from windlass.worker.images import rooted
 from windlass.worker.volumes import editing, reading
 from windlass.worker.volumes import layers as layer_store
@@ -126,7 +126,7 @@ def _fill(draft: Path, step: messages.EditStep, upload: Path, *, last: bool) -> 
     else:
         shutil.copyfile(upload, draft)
     draft.chmod(step.get("mode", 0o644) & 0o777 | 0o400)
-    os.chown(draft, layer_store.OWNER, layer_store.OWNER)
+    os.chown(draft, spec.OWNER, spec.OWNER)
 
 
 def _place(root: rooted.Root, draft: Path, step: messages.EditStep) -> None:
@@ -134,7 +134,7 @@ def _place(root: rooted.Root, draft: Path, step: messages.EditStep) -> None:
     folder = "/".join(above)
     for made in root.make(folder):
         with root.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
-            os.fchown(descriptor, layer_store.OWNER, layer_store.OWNER)
+            os.fchown(descriptor, spec.OWNER, spec.OWNER)
     with root.opened(folder, _PARENT) as parent:
         os.rename(draft, name, dst_dir_fd=parent)
 

@@ -37,7 +37,7 @@ class Room(NamedTuple):
         """Write down what shall run; the program in the cell, as the starter starts it."""
         path = self.bundle / "machine.json"
         path.touch(0o600)
-        os.chown(path, box.OWNER, box.OWNER)
+        os.chown(path, spec.OWNER, spec.OWNER)
         entry = {key: inside[key] for key in ("argv", "env", "cwd", "uid", "gid", "groups")}
         path.write_text(json.dumps(plan.words(walls, self.parts, asked, {**entry, "pty": inside.get("pty", False)})))  # type: ignore[typeddict-item]
         return plan.bare(inside)
@@ -76,7 +76,7 @@ def bundle(folder: folders.Folder) -> Path:
     """The folder that the machine writes to, made: its own, and beside the files that commands see."""
     made = bundle_of(folder)
     made.mkdir(mode=0o700)
-    os.chown(made, box.OWNER, box.OWNER)
+    os.chown(made, spec.OWNER, spec.OWNER)
     return made
 
 

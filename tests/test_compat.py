@@ -24,6 +24,16 @@ def test_modal_and_its_submodules_are_the_very_same_modules():
     assert run(code) == "True True True True windlass.exception windlass.exception"
 
 
+def test_submodules_are_attributes_without_an_import_of_their_own():
+    code = (
+        "compat.install(); import modal;"
+        "print(modal.runner.deploy_app.__name__, modal.output.enable_output is modal.enable_output,"
+        "modal.retries.Retries is modal.Retries, modal.file_pattern_matcher.FilePatternMatcher.__name__,"
+        "modal.scheduler_placement.SchedulerPlacement.__name__)"
+    )
+    assert run(code) == "deploy_app True True FilePatternMatcher SchedulerPlacement"
+
+
 def test_the_real_package_is_passed_over(tmp_path):
     (tmp_path / "modal").mkdir()
     (tmp_path / "modal" / "__init__.py").write_text("real = True")

@@ -57,8 +57,9 @@ def test_a_variable_comes_before_the_profile_and_that_before_the_default(monkeyp
 )  # fmt: skip
 def test_a_bad_value_is_an_error_that_names_key_and_value(monkeypatch, key, bad):
     monkeypatch.setenv(f"WINDLASS_{key.upper()}", bad)
-    with pytest.raises(INVALID, match=f"WINDLASS_{key.upper()}.*{bad!r}"):
+    with pytest.raises(INVALID, match=f"WINDLASS_{key.upper()}.*{bad!r}") as caught:
         config[key]
+    assert caught.value.hint.startswith("It must be ")
     monkeypatch.delenv(f"WINDLASS_{key.upper()}")
     path = write(f"[default]\n{key} = '{bad}'\n")
     with pytest.raises(INVALID, match=f"{key} in {path}.*{bad!r}"):
@@ -77,13 +78,23 @@ def test_a_file_that_is_malformed_is_an_error_that_names_file_and_line(monkeypat
     with pytest.raises(INVALID, match=f"{path} has 'environment' outside of a profile, in line 2"):
         config["environment"]
     path.write_bytes(b"[a]\n\xff")
-    with pytest.raises(INVALID, match="byte 4"):
-        config["environment"]
+    for use in (lambda: config["environment"], lambda: profiles.store("a", {"environment": "b"}, activate=False)):
+        with pytest.raises(INVALID, match="byte 4") as caught:
+            use()
+        assert "UTF-8" in caught.value.hint
     write("[default]\nenvironment = ['a']\n")
     with pytest.raises(INVALID, match="wrong value"):
         config["environment"]
     monkeypatch.setenv("WINDLASS_IS_REMOTE", "1")
     assert config["environment"] == ""
+
+
+def test_a_file_from_an_editor_of_windows_is_read_and_written():
+    path = write("")
+    path.write_bytes(b"\xef\xbb\xbf[default]\r\nenvironment = 'main'\r\n")
+    assert config["environment"] == "main"
+    profiles.store("default", {"environment": "dev"}, activate=False)
+    assert config["environment"] == "dev" and path.read_bytes() == b'[default]\nenvironment = "dev"\n'
 
 
 def test_which_profile_counts_must_be_clear(monkeypatch):

@@ -145,6 +145,7 @@ def test_ports_are_forwarded_in_containers_only():
 
 def test_a_tunnel_says_where_it_is():
     tunnel = windlass.Tunnel("127.0.0.1", 80)
+    assert windlass.Tunnel("h", 1).url == "https://h:1" and windlass.Tunnel("::1", 1, plain=True).url == "http://[::1]:1"
     assert tunnel.url == "http://127.0.0.1:80" and tunnel.tls_socket == ("127.0.0.1", 80)
     with pytest.raises(exception.InvalidError, match="plain TCP"):
         _ = tunnel.tcp_socket

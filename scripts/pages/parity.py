@@ -145,7 +145,7 @@ def page(names: Path) -> str:
             known["members"] = {**ref.get("members", {}), **known.get("members", {})}
     nouns = [noun(dotted, ref, sources) for dotted, ref in sorted(reference.items())]
     commands = [command(path, ref) for path, ref in sorted(json.loads((names / "cli.json").read_text()).items())]
-    return HEAD + _summary(nouns, commands) + _sdk(nouns) + _commands(commands)
+    return HEAD + _summary(nouns, commands) + _sdk(nouns) + _async(reference) + _commands(commands)
 
 
 def _summary(nouns: list[Entry], commands: list[Entry]) -> str:
@@ -164,6 +164,23 @@ def _sdk(nouns: list[Entry]) -> str:
     lines = ["\n## Python\n\n| name | members | limits | tests that name it |\n|---|---|---|---|\n"]
     for one in nouns:
         lines.append(f"| `{one.name}` | {_members(one)} | {'; '.join(one.notes)} | {_links(one)} |\n")
+    return "".join(lines)
+
+
+def _async(reference: dict[str, Any]) -> str:
+    """What has a twin ``.aio`` in the reference: with it here, or crossed out."""
+    lines = ["\n## Asynchronous twins\n\n", "What is called with `.aio` in asynchronous programs.\n\n"]
+    lines.append("| name | members with `.aio` |\n|---|---|\n")
+    for dotted, ref in sorted(reference.items()):
+        of = {name: one for name, one in {"": ref, **ref.get("members", {})}.items() if one.get("aio")}
+        try:
+            found = find(dotted)
+        except LookupError:
+            continue
+        there = [name for name in sorted(of) if hasattr(getattr(found, name) if name else found, "aio")]
+        entry = Entry(dotted, [name or "()" for name in there], sorted(set(of) - set(there)), [], [])
+        if of:
+            lines.append(f"| `{dotted}` | {_members(entry)} |\n")
     return "".join(lines)
 
 

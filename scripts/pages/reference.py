@@ -22,8 +22,8 @@ MADE = "<!-- made by scripts/reference from docstrings; do not edit -->\n\n"
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns|Yields|Example|Examples):$")
 _ENTRY = re.compile(r"^(\*{0,2}[\w., ]+): (.*)$")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-_SKIPPED = frozenset({"compat", "config", "functions", "gpu", "options", "paths"})
-"""Not public, or only there to say that it was removed."""
+_SKIPPED = frozenset({"compat", "config", "functions", "gpu", "options", "paths", "runner"})
+"""Not public, or there for few names that have their place elsewhere."""
 _FUNCTIONS = frozenset({"exception", "experimental"})
 """Modules whose functions are public, too, and not only what ``windlass`` itself shows of them."""
 

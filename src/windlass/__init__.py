@@ -121,9 +121,10 @@ _REMOVED = {
 _MODULES = frozenset(
     {
         "app", "billing", "call_graph", "client", "cloud_bucket_mount", "cls", "cluster", "config", "container_process",
-        "dict", "environment", "exception", "experimental", "file_io", "functions", "gpu", "image", "io_streams",
-        "network_file_system", "partial_function", "proxy", "queue", "sandbox", "sandbox_fs", "schedule", "secret",
-        "stream_type", "types", "volume", "workspace",
+        "dict", "environment", "exception", "experimental", "file_io", "file_pattern_matcher", "functions", "gpu",
+        "image", "io_streams", "network_file_system", "partial_function", "proxy", "queue", "retries", "runner",
+        "sandbox", "sandbox_fs", "schedule", "scheduler_placement", "secret", "stream_type", "tunnel", "types",
+        "volume", "workspace",
     }
 )  # fmt: skip
 
@@ -140,6 +141,8 @@ def __getattr__(name: str) -> object:
         return value
     if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name == "output":
+        return importlib.import_module(f"{__name__}.client.output")
     if name in _REMOVED:
         return _Removed(name)
     raise AttributeError(f"Windlass {__version__} has no {name!r}; what is not there yet stands in its README")

@@ -77,8 +77,8 @@ class StreamReader(_Reader["T"]):
         self._ready.clear()
         return ("" if self._text else b"").join(items)  # type: ignore[return-value]
 
+    @faces.own
     def __iter__(self) -> Iterator[T]:
-        bridge.check_blocking(StreamReader.__iter__)
         self._check()
         return self
 

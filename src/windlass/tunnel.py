@@ -30,24 +30,29 @@ class Tunnel:
         port: of the tunnel.
         unencrypted_host: the same for plain TCP; "" where it was not asked for.
         unencrypted_port: 0 where it was not asked for.
+        plain: whether ``url`` is http.
     """
 
     host: str
     port: int
     unencrypted_host: str = ""
     unencrypted_port: int = 0
+    plain: bool = dataclasses.field(default=False, repr=False)
 
     @property
     def url(self) -> str:
-        """For HTTP. Within this machine it is not encrypted, so that programs need not trust its authority first."""
-        if self.host in ("127.0.0.1", "localhost"):
-            return f"http://{self.host}:{self.port}"
-        return f"https://{self.host}" + ("" if self.port == 443 else f":{self.port}")
+        """For HTTP. Without TLS within the platform's machine, and where no authority vouches for its certificate, so
+        that programs need not trust that first."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        if self.plain or self.host in ("127.0.0.1", "localhost"):
+            return f"http://{host}:{self.port}"
+        return f"https://{host}" + ("" if self.port == 443 else f":{self.port}")
 
     @property
     def tls_socket(self) -> tuple[str, int]:
-        """Host and port that speak TLS. Within this machine the certificate is one of the local authority, for
-        "localhost" and the addresses of loopback (``windlass server trust``)."""
+        """Host and port that speak TLS: with the certificate that the platform shows remote users, or, within its
+        machine, one of the local authority for "localhost" and the addresses of loopback (``windlass server trust``).
+        """
         return self.host, self.port
 
     @property
@@ -114,7 +119,8 @@ async def _forward(port: int, unencrypted: bool, kind: str) -> AsyncIterator[Tun
                 raise exception.RemoteError("the platform did not open a tunnel") from None
             owner.start(_welcome(visits, port, owner), "tunnel")
             host, number = first["host"], first["port"]
-            yield Tunnel(host, number, host, number) if unencrypted else Tunnel(host, number)
+            raw_host, raw = (host, number) if unencrypted else ("", 0)
+            yield Tunnel(host, number, raw_host, raw, first.get("plain", False))
     finally:
         _forwarded.discard(port)
         await visits.aclose()

@@ -2,10 +2,14 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
+import ssl
 
 import pytest
 
+from windlass import exception
 from windlass.client.remote import dial, place, proxies, replies, sockets
+from windlass.server.objects import certificate
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +33,24 @@ def test_a_proxy_of_the_environment_is_taken_but_not_to_what_is_near(monkeypatch
     monkeypatch.setenv("HTTPS_PROXY", "socks5://proxy.corp")
     with pytest.raises(OSError, match="no HTTP proxy"):
         proxies.before("gpu.example.org", is_secure=True)
+
+
+def test_a_certificate_that_is_not_good_at_this_time_has_the_clock_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(certificate, "_LIFE", -datetime.timedelta(hours=1))
+    path = certificate.made(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    shown = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    shown.load_cert_chain(path)
+
+    async def main():
+        accept = asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=shown)
+        async with await accept as server:
+            where = place.read(f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            with pytest.raises(exception.AuthError, match=r"this machine's time, \d{4}-.*expired") as caught:
+                await dial.connect(where, asyncio.Protocol)
+            assert "clock" in caught.value.hint
+
+    asyncio.run(asyncio.wait_for(main(), 5))
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 200 Connection established\r\n\r\n", b"HTTP/1.1 407 No\r\n\r\n", b""])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from windlass import io_streams
+from windlass import exception, io_streams
 from windlass.client import bridge
 
 
@@ -57,7 +57,11 @@ def test_asynchronous_iteration_goes_on_where_the_other_stopped():
     next(output)
 
     async def rest() -> list[str]:
-        return [line async for line in output]
+        async for line in output:
+            with pytest.warns(exception.AsyncUsageWarning, match=r"__iter__\.aio"):
+                iter(output)
+            return [line, *[line async for line in output.__iter__.aio()]]
+        return []
 
     assert asyncio.run(rest()) == ["two\n", "three\n"]
 

@@ -1,6 +1,7 @@
 """The page that says what of the reference is there says the truth."""
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -47,6 +48,17 @@ def test_every_name_of_the_page_is_there_and_can_be_imported_from_modal():
     lines = "\n".join(" ".join([name, *members]) for name, members in there)
     walked = subprocess.run([sys.executable, "-c", WALK], input=lines, capture_output=True, text=True, check=True)
     assert walked.stdout == "", walked.stdout
+
+
+def test_what_programs_call_with_aio_has_it():
+    text = TEXT.split("\n## Asynchronous twins\n")[1].split("\n## ")[0]
+    found = re.findall(r"^\| `modal\.([^`]+)` \| (.*) \|$", text, re.MULTILINE)
+    assert len(found) > 25 and "~~" not in text
+    for dotted, members in found:
+        one = pkgutil.resolve_name(f"windlass:{dotted}")
+        for name in re.findall(r"`([^`]+)`", members):
+            twin = one if name == "()" else getattr(one, name)
+            assert callable(getattr(twin, "aio", None)), f"{dotted}.{name}"
 
 
 def test_every_command_of_the_page_is_there_with_its_options():

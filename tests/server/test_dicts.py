@@ -228,6 +228,7 @@ def test_entries_that_nobody_uses_are_gone_after_a_week_and_reads_are_rarely_wri
 
 class _Clock(clock.SystemClock):
     def __init__(self, at: float) -> None:
+        super().__init__()
         self.at = at
 
     def now(self) -> float:

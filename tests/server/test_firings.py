@@ -30,6 +30,9 @@ class Hands:
     def monotonic(self) -> float:
         return self.time
 
+    def follow(self) -> float:
+        return 0.0
+
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(min(seconds, 0.02))
 

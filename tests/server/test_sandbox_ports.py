@@ -10,7 +10,7 @@ import pytest
 import test_sandboxes
 
 from windlass import exception, paths
-from windlass.server.objects import authority
+from windlass.server.objects import authority, certificate
 from windlass.wire import web
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -230,3 +230,31 @@ def test_tunnels_below_a_domain_of_ones_own_show_its_certificate(play, home):
         writer.close()
 
     play(scene, web_port=0)
+
+
+@pytest.mark.parametrize("vouched", [False, True])
+def test_where_users_of_other_machines_come_they_find_ports_and_the_certificate_of_the_platform(
+    play, monkeypatch, tmp_path, vouched
+):
+    monkeypatch.setattr(certificate, "pinned", lambda path: "" if vouched else "00")
+    given = certificate.made(tmp_path, "127.0.0.2")
+
+    async def scene(platform):
+        here, identity = await standing(platform, ports=PORTS)
+        first, second = (await here.ask("sandbox.tunnels", sandbox_id=identity))["tunnels"]
+        host = "gpu.example.org" if vouched else "127.0.0.2"
+        assert (first["host"], first["plain"], second["raw"] > 0) == (host, not vouched, True)
+        for number in (first["number"], second["raw"]):
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.1", number)
+        _, writer = await asyncio.open_connection(
+            "127.0.0.2", first["number"], ssl=ssl.create_default_context(cafile=given)
+        )
+        writer.close()
+        told = await here.ask("sandbox.token", sandbox_id=identity, port=80)
+        assert told["url"].startswith(f"http://127.0.0.2:{platform.core.web.port}/~sb-")
+
+    play(
+        scene, web_port=0, listen="127.0.0.2:0", web_host="127.0.0.2", web_name="127.0.0.2",
+        public_host="gpu.example.org", tls_cert=str(given),
+    )  # fmt: skip

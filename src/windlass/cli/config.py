@@ -47,8 +47,8 @@ def store(key: str, value: str) -> None:
         )
     try:
         keys.PUBLIC[key][1](value)
-    except ValueError:
-        raise exception.InvalidError(f"{key} has the wrong value {value!r}") from None
+    except ValueError as exc:
+        raise exception.InvalidError(f"{key} has the wrong value {value[:80]!r}", hint=f"It must be {exc}.") from None
     click.echo(f"Stored {key} in {_store(key, value)}.")
     warn(key)
 

@@ -3,6 +3,7 @@
     @faces.method            obj.m(1)                  await obj.m.aio(1)
     @faces.stream            for x in obj.m(1)         async for x in obj.m.aio(1)
     @faces.paged             the same, with many values in one trip to the library's loop
+    @faces.own               for x in obj              async for x in obj.__iter__.aio()
     @faces.context           with obj.m(1)             async with obj.m(1)
     @faces.results           for x in obj.m(xs)        async for x in obj.m.aio(xs)      (maps)
     @faces.effect            obj.m(xs)                 await obj.m.aio(xs)               (maps without results)
@@ -322,6 +323,33 @@ class stream(_Typed3[S, P, R], _Descriptor):
 def stream_function(function: Callable[P, AsyncGenerator[Callable[[], R], None]]) -> BoundStream[P, R]:
     """``stream`` for what is no method."""
     return BoundStream(function)
+
+
+class BoundOwn(_Typed1[R], _Face):
+    """``__iter__`` of an object that is its own iterator, in both worlds."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> Iterator[R]:
+        bridge.check_blocking(self._function)
+        found: Iterator[R] = self._function(*self._bound, *args)
+        return found
+
+    def aio(self, *args: Any) -> AsyncIterator[R]:
+        found: AsyncIterator[R] = (*self._bound, *args)[0].__aiter__()
+        return found
+
+
+class own(_Typed1[R], _Descriptor):
+    """Decorates an ``__iter__`` beside which there is an ``__aiter__``."""
+
+    _face = BoundOwn
+
+    if TYPE_CHECKING:
+
+        def __init__(self, function: Callable[[Any], Iterator[R]]) -> None: ...
+
+        def __get__(self, obj: Any, owner: Any) -> BoundOwn[R]: ...
 
 
 class BoundPaged(_Typed2[P, R], _Face):

@@ -70,12 +70,12 @@ def masked(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parsed(where: str, text: str | None, parse: Any) -> Any:
-    if text is not None:
-        try:
-            return parse(text)
-        except ValueError:
-            pass
-    raise exception.InvalidError(f"{where} has the wrong value {text!r}")
+    if text is None:
+        raise exception.InvalidError(f"{where} has the wrong value: no text", hint="It must be text or a number.")
+    try:
+        return parse(text)
+    except ValueError as exc:
+        raise exception.InvalidError(f"{where} has the wrong value {text[:80]!r}", hint=f"It must be {exc}.") from None
 
 
 def _is_ours(key: str, url: str) -> bool:

@@ -1,4 +1,7 @@
-"""Every setting: what it is when nobody says anything, and which texts are values of it."""
+"""Every setting: what it is when nobody says anything, and which texts are values of it.
+
+What parses a text says with its ValueError what the text should have been.
+"""
 from __future__ import annotations
 
 TYPE_CHECKING = False
@@ -14,9 +17,12 @@ def _boolean(text: str) -> bool:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise ValueError(text)
+        raise ValueError("a number of seconds, 0 or more")
     return value
 
 
@@ -24,15 +30,9 @@ def _patience(text: str) -> float | None:
     return None if text.lower() in ("", "none") else _seconds(text)
 
 
-def _whole(text: str) -> int:
-    if (value := int(text)) < 0:
-        raise ValueError(text)
-    return value
-
-
 def _suffix(text: str) -> str:
     if len(text) > 8 or not (text == "" or (text.isascii() and text.isalnum())):
-        raise ValueError(text)
+        raise ValueError("at most 8 letters and digits")
     return text
 
 
@@ -41,7 +41,7 @@ def _one_of(*words: str) -> Parse:
         for word in words:
             if text.lower() == word.lower():
                 return word
-        raise ValueError(text)
+        raise ValueError(f"one of {', '.join(words)}")
 
     return parse
 

@@ -61,12 +61,7 @@ def tables(path: Path) -> Tables:
 
 
 def _parsed(path: Path) -> Tables:
-    try:
-        return checked(path, path.read_text("utf-8"))
-    except OSError as exc:
-        raise exception.InvalidError(f"the configuration file {path} cannot be read: {exc.strerror}") from None
-    except UnicodeDecodeError as exc:
-        raise exception.InvalidError(f"the configuration file {path} is no text: byte {exc.start}") from None
+    return checked(path, _text(path))
 
 
 def checked(path: Path, text: str) -> Tables:
@@ -179,12 +174,20 @@ def activate(profile: str) -> None:
 
 
 def _text(path: Path) -> str:
+    """What is in the file. Editors of Windows put a mark before UTF-8, which TOML does not know."""
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8-sig")
     except FileNotFoundError:
         return ""
     except OSError as exc:
-        raise exception.InvalidError(f"the configuration file {path} cannot be read: {exc.strerror}") from None
+        raise exception.InvalidError(
+            f"the configuration file {path} cannot be read: {exc.strerror}",
+            hint="It must be a file of yours; WINDLASS_CONFIG_PATH names another.",
+        ) from None
+    except UnicodeDecodeError as exc:
+        raise exception.InvalidError(
+            f"the configuration file {path} is no UTF-8: byte {exc.start}", hint="Save it as UTF-8, or move it away."
+        ) from None
 
 
 def _set(text: str, profile: str, values: dict[str, str | bool | None]) -> str:

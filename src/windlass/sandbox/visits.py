@@ -42,7 +42,9 @@ class Visits(handle.Handle):
             line = handle.in_line(await sandboxes.about(self.object_id))
             raise exception.SandboxTimeoutError(f"the sandbox did not run within {timeout:g} s{line}") from None
         return {
-            one["port"]: tunnel.Tunnel(one["host"], one["number"], one["host"] if one["raw"] else "", one["raw"])
+            one["port"]: tunnel.Tunnel(
+                one["host"], one["number"], one["host"] if one["raw"] else "", one["raw"], one.get("plain", False)
+            )
             for one in told["tunnels"]
         }
 

@@ -14,6 +14,7 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 PATIENCE = 10.0
 """Seconds for a connection and its handshakes."""
+_BY_THE_CLOCK = frozenset({9, 10})  # OpenSSL's codes: not yet valid, expired
 
 
 async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
@@ -81,6 +82,15 @@ def _compare(where: place.Place, transport: asyncio.Transport) -> None:
 
 
 def _untrusted(where: place.Place, exc: ssl.SSLCertVerificationError) -> exception.AuthError:
+    if exc.verify_code in _BY_THE_CLOCK:
+        import datetime  # costly, and seldom needed
+
+        now = datetime.datetime.now(datetime.timezone.utc)
+        return exception.AuthError(
+            f"the certificate of {where.origin} is not good at this machine's time, {now:%Y-%m-%d %H:%M} UTC: "
+            f"{exc.verify_message}",
+            hint="If that time is wrong, set this machine's clock; else the platform needs a certificate of today.",
+        )
     return exception.AuthError(
         f"the certificate of {where.origin} is not trusted: {exc.verify_message or exc.reason}",
         hint="For a certificate that the platform made itself, set server_fingerprint to what `windlass server status` "

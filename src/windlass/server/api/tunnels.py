@@ -1,9 +1,10 @@
-"""``tunnel.open``: a port of a container, open to this machine as long as the stream is."""
+"""``tunnel.open``: a port of a container, open to others as long as the stream is."""
 
 from __future__ import annotations
 
 from windlass import exception
 from windlass.server.api import door
+from windlass.server.apply import web as actions
 from windlass.server.decide import ports
 from windlass.wire import peer
 from windlass.wire.messages import web as messages
@@ -26,4 +27,5 @@ def open_tunnel(core: Core, who: door.Who, body: messages.TunnelOpen, incoming: 
 
     opened = tunnels.open(who.container.id, visit, kind)
     incoming.on_cancel = lambda: tunnels.close(opened)
-    incoming.item({"tunnel_id": opened.id, "host": "127.0.0.1", "port": opened.port})
+    host, plain = actions.front(core)
+    incoming.item({"tunnel_id": opened.id, "host": host, "port": opened.port, "plain": plain})

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from windlass import exception
 from windlass.server.apply import core as core_module
+from windlass.server.apply import web
 from windlass.server.decide import ports
 from windlass.server.state import sandboxes as state
 from windlass.wire.messages import sandboxes as messages
@@ -36,7 +37,9 @@ def create(
     ports.check_metadata(metadata or "")
     text = base64.urlsafe_b64encode(json.dumps([one.id, port, metadata]).encode()).decode().rstrip("=")
     token = f"{text}.{core.keyring.sign(_PURPOSE, text)}"
-    return {"url": f"http://127.0.0.1:{core.web.port}/~{label(core, one.id)}", "token": token}
+    place = label(core, one.id)
+    elsewhere = core.web.outside is not None or core.settings.web_name
+    return {"url": web.url(core, place) if elsewhere else f"http://127.0.0.1:{core.web.port}/~{place}", "token": token}
 
 
 def label(core: core_module.Core, sandbox_id: str) -> str:

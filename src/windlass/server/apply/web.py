@@ -18,6 +18,7 @@ from windlass.server.apply import variants
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import attempts, capacity, sessions
 from windlass.server.decide import web as decisions
+from windlass.server.objects import certificate
 from windlass.server.state import machines, moves, work
 from windlass.server.state import web as state
 from windlass.server.store import environments
@@ -95,6 +96,17 @@ def url(core: Core, host_label: str) -> str:
     if core.settings.web_url == "https" and core.web.tls_port:
         return f"https://{host_label}.localhost:{core.web.tls_port}"
     return f"http://{host_label}.localhost:{core.web.port}"
+
+
+def front(core: Core) -> tuple[str, bool]:
+    """The host at which visitors find the ports of containers, and whether they come without TLS, because nobody
+    vouches for the certificate that they would see."""
+    if not core.settings.web_name:
+        return "127.0.0.1", True
+    files = certificate.shown(core.settings)
+    if files is not None and core.settings.public_host and not certificate.pinned(files[0]):
+        return core.settings.public_host, False
+    return core.settings.web_name.strip("[]"), True
 
 
 def check(

@@ -22,7 +22,7 @@ from windlass.server.apply import web as actions
 from windlass.server.decide import fronts
 from windlass.server.decide import ports as rules
 from windlass.server.ingress import answers, carriers, connect, edge, exchanges, express, ports, requests, tunnels
-from windlass.server.objects import authority
+from windlass.server.objects import authority, certificate
 from windlass.wire import web
 
 _HEAD = 20.0  # seconds for the head of a request to come
@@ -193,7 +193,7 @@ async def serve(core: core_module.Core, folder: Path, owner: tasks.Tasks) -> Asy
         secure = Secure(core, server)
         core.web.trust = secure.trust
         await secure.open()
-        core.web.tunnels = tunnels.Tunnels(owner, table.visits, secure.context)
+        core.web.tunnels = tunnels.Tunnels(owner, table.visits, secure.context, core.settings.web_host)
         core.web.ports = ports.Ports(core, core.web.tunnels, owner)
         core.web.ports.resume()
         try:
@@ -256,7 +256,7 @@ class Secure:
         self._authority = authority.Authority(core.settings.home / "tls")
         self._listener: asyncio.AbstractServer | None = None
         self._beside: asyncio.AbstractServer | None = None
-        self._contexts: dict[str, ssl.SSLContext] = {}
+        self._contexts: dict[str, tuple[Any, ssl.SSLContext]] = {}
 
     async def open(self) -> None:
         """Where there is anything to show; the port is remembered, too."""
@@ -289,18 +289,35 @@ class Secure:
         return self._authority.certificate
 
     def context(self, kind: str) -> ssl.SSLContext:
-        """For a tunnel. Whoever wants TLS where there is nothing to show gets a certificate of the local authority."""
-        if (found := self._contexts.get(kind)) is None:
+        """For a tunnel: with the certificate that remote users see, where they can come. Whoever wants TLS where there
+        is nothing to show gets one of the local authority."""
+        files = certificate.shown(self._core.settings) if self._core.settings.web_name else None
+        seen, kept = certificate.seen(*(files or ())), self._contexts.get(kind)
+        if kept is not None and kept[0] == seen:
+            return kept[1]
+        protocols = ["h2", "http/1.1"] if kind == rules.H2 else ["http/1.1"]
+        try:
+            found = self._speaking(files, protocols)
+        except exception.InvalidError:
+            if kept is None:
+                raise
+            return kept[1]  # its files are just being replaced
+        found.sni_callback = functools.partial(self._choose_for_tunnel, protocols)
+        self._contexts[kind] = seen, found
+        return found
+
+    def _speaking(self, files: tuple[Path, Path | None] | None, protocols: list[str]) -> ssl.SSLContext:
+        if files is None:
             self._authority.make()
-            protocols = ["h2", "http/1.1"] if kind == rules.H2 else ["http/1.1"]
-            found = self._contexts[kind] = self._authority.speaking("localhost", protocols)
-            found.sni_callback = functools.partial(self._choose_for_tunnel, protocols)
+            return self._authority.speaking("localhost", protocols)
+        found = certificate.context(*files)
+        found.set_alpn_protocols(protocols)
         return found
 
     def _choose_for_tunnel(
         self, protocols: list[str], connection: Any, name: str | None, context: ssl.SSLContext
     ) -> int | None:
-        """Domains of one's own have certificates of their own; all else is "localhost"."""
+        """Domains of one's own have certificates of their own; all else is what ``context`` chose."""
         if name and self._authority.given(name.lower()):
             connection.context = self._authority.speaking(name.lower(), protocols)
         return None

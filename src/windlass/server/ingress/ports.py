@@ -11,12 +11,11 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.apply import core as core_module
 from windlass.server.apply import sandboxes as actions
+from windlass.server.apply import web
 from windlass.server.decide import ports
 from windlass.server.ingress import inside, tunnels
 from windlass.server.state import sandboxes as state
 from windlass.server.store import sandboxes
-
-_HERE = "127.0.0.1"
 
 
 class _Opened(NamedTuple):
@@ -65,8 +64,10 @@ class Ports:
             sandboxes.put_port(self._core.db, one.n, each.told)
 
     def _open(self, one: state.Sandbox, port: int, kind: str, before: sandboxes.Port | None) -> _Opened:
-        domain = one.spec.get("custom_domain", "")
-        host = before.host if before else f"{secrets.token_hex(8)}.{domain}" if domain else _HERE
+        if domain := one.spec.get("custom_domain", ""):
+            host = before.host if before else f"{secrets.token_hex(8)}.{domain}"
+        else:
+            host, _ = web.front(self._core)
         first = self._listen(one, port, ports.TLS if kind == ports.TCP else kind, before.number if before else 0)
         if kind != ports.TCP:
             return _Opened(sandboxes.Port(port, host, first.port, 0), [first])

@@ -2,8 +2,8 @@
 
     visitor ──► listener ─ "visitor, ticket" ─► inside ── hello (ticket) ──► web.sock: both ends are joined
 
-TLS ends here. A port that speaks TLS takes plain bytes as well, as long as it listens on loopback: the first byte of a
-visitor says which it is, and is left for whoever reads next.
+They listen where web functions do: on loopback, or where users on other machines come to. TLS ends here. A port that
+speaks TLS takes plain bytes as well: the first byte of a visitor says which it is, and is left for whoever reads next.
 """
 
 from __future__ import annotations
@@ -60,13 +60,14 @@ class Tunnel:
         self._visits: visits.Visits
         self._context: Context
 
-    def open(self, owner: tasks.Tasks, table: visits.Visits, context: Context, port: int = 0) -> None:
+    def open(self, owner: tasks.Tasks, table: visits.Visits, context: Context, host: str, port: int = 0) -> None:
         """Raises ``OSError``."""
         self._owner, self._visits, self._context = owner, table, context
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(("127.0.0.1", port))
+            listener.bind((host, port))
             listener.listen(_BACKLOG)
         except OSError:
             listener.close()
@@ -167,12 +168,13 @@ class Tunnel:
 
 
 class Tunnels:
-    """All that are open."""
+    """All that are open, at ``host``."""
 
-    def __init__(self, owner: tasks.Tasks, table: visits.Visits, context: Context) -> None:
+    def __init__(self, owner: tasks.Tasks, table: visits.Visits, context: Context, host: str = "127.0.0.1") -> None:
         self._owner = owner
         self._visits = table
         self._context = context
+        self._host = host
         self._open: set[Tunnel] = set()
 
     def open(
@@ -193,11 +195,11 @@ class Tunnels:
     def _at(self, tunnel: Tunnel, wanted: int) -> None:
         if wanted:
             try:
-                tunnel.open(self._owner, self._visits, self._context, wanted)
+                tunnel.open(self._owner, self._visits, self._context, self._host, wanted)
                 return
             except OSError as exc:
                 _log.warning("port %d of a tunnel is not free any more: %s", wanted, exc)
-        tunnel.open(self._owner, self._visits, self._context)
+        tunnel.open(self._owner, self._visits, self._context, self._host)
 
     def close(self, tunnel: Tunnel, *, all_of_them: bool = False) -> None:
         self._open.discard(tunnel)

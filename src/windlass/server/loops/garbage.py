@@ -12,6 +12,7 @@ from windlass.server.apply import (
     collections,
     dicts,
     identity,
+    leaps,
     nfs,
     packs,
     prune,
@@ -43,6 +44,9 @@ async def run(core: Core) -> None:
         looks += 1
         try:
             more = look(core)
+            if leaps.is_calm(core):
+                await core.clock.sleep(_EVERY)
+                continue
             for walk in walks:
                 walk.step(core)
             if looks % _RARELY == 0:
@@ -61,6 +65,8 @@ def look(core: Core) -> bool:
     now = core.clock.now()
     record_actions.put_all(core)
     identity.look(core, now)
+    if leaps.is_calm(core):
+        return False
     old = calls.expired(core.db, now - core.settings.keep_sync, sync=True)
     old += calls.expired(core.db, now - core.settings.keep_spawn, sync=False)
     stale = apps.expired(core.db, now - core.settings.keep_app)

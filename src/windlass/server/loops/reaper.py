@@ -12,6 +12,7 @@ from windlass.server.apply import (
     collections,
     containers,
     deadlines,
+    leaps,
     nodes,
     quotas,
     sandboxes,
@@ -35,6 +36,7 @@ async def run(core: Core) -> None:
 
 def look(core: Core) -> None:
     """One look."""
+    leaps.follow(core)
     now = core.clock.now()
     core.low_disk = _low_disk(core)
     quotas.look(core)

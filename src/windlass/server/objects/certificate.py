@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509 import oid
 
 from windlass import exception
+from windlass.server import settings as settings_module
 
 _LIFE = datetime.timedelta(days=3650)
 
@@ -47,6 +48,16 @@ def made(folder: Path, host: str) -> Path:
     fresh.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
     fresh.replace(path)
     return path
+
+
+def shown(settings: settings_module.Settings) -> tuple[Path, Path | None] | None:
+    """The files of what remote users see, certificate and key; None where they see none."""
+    if not settings.listen or settings.tls == "none":
+        return None
+    if settings.tls_cert:
+        return Path(settings.tls_cert), Path(settings.tls_key) if settings.tls_key else None
+    host = settings.public_host or settings.listen.rpartition(":")[0].strip("[]")
+    return made(settings.home / "tls", host), None
 
 
 def _names(host: str) -> list[x509.GeneralName]:

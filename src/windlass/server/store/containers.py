@@ -63,6 +63,11 @@ def insert(db: database.Database, container: machines.Container) -> None:
     )
 
 
+def move(db: database.Database, leap: float) -> None:
+    """Those that are alive began so much later."""
+    db.run(_SQL["move"], {"by": leap})
+
+
 def update(db: database.Database, container: machines.Container) -> None:
     db.run(
         _SQL["update"],

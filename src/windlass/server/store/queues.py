@@ -28,6 +28,11 @@ def write_partition(db: database.Database, row: Partition) -> None:
     db.run(_SQL["write_partition"], row._asdict())
 
 
+def move(db: database.Database, leap: float) -> None:
+    """What is in them expires so much later."""
+    db.run(_SQL["move"], {"by": leap})
+
+
 def forget_partition(db: database.Database, row: Partition) -> None:
     db.run(_SQL["forget_partition"], (row.queue, row.key))
 

@@ -59,6 +59,11 @@ def update(db: database.Database, one: sandboxes.Sandbox) -> None:
     db.run(_SQL["update"], row)
 
 
+def move(db: database.Database, leap: float) -> None:
+    """Those that have not ended began so much later."""
+    db.run(_SQL["move"], {"by": leap})
+
+
 def set_tags(db: database.Database, n: int, tags: dict[str, str]) -> None:
     db.run(_SQL["tags"], (json.dumps(tags), n))
 

@@ -394,13 +394,19 @@ class SandboxTunnels(_SandboxTunnels, total=False):
     seconds: float
 
 
-class TunnelInfo(TypedDict):
-    """``host`` and ``number``: where TLS is spoken. ``raw``: where the program's own bytes are; 0: nowhere."""
+class _TunnelInfo(TypedDict):
 
     port: int
     host: str
     number: int
     raw: int
+
+
+class TunnelInfo(_TunnelInfo, total=False):
+    """``host`` and ``number``: where TLS is spoken. ``raw``: where the program's own bytes are; 0: nowhere. ``plain``:
+    URLs are http all the same."""
+
+    plain: bool
 
 
 class SandboxTunnelsReply(TypedDict):

@@ -49,12 +49,13 @@ class TunnelOpen(_TunnelOpen, total=False):
 
 
 class TunnelItem(TypedDict, total=False):
-    """First where the tunnel is, then the number of each ``visitor``, for whom the container connects to the edge, and
-    shows the ``ticket`` there."""
+    """First where the tunnel is (``plain``: URLs of it are http), then the number of each ``visitor``, for whom the
+    container connects to the edge, and shows the ``ticket`` there."""
 
     tunnel_id: str
     host: str
     port: int
+    plain: bool
     visitor: int
     ticket: str
 

@@ -8,7 +8,7 @@ from typing import Any
 from windlass import exception
 from windlass.server.api import door
 from windlass.server.api.sandboxes import waiting
-from windlass.server.apply import connect_tokens
+from windlass.server.apply import connect_tokens, web
 from windlass.wire import peer
 from windlass.wire.messages import sandboxes as messages
 
@@ -29,7 +29,12 @@ async def _tunnels(core: Core, body: messages.SandboxTunnels) -> messages.Sandbo
     core.turn.begin()
     found = core.web.ports.of(one)
     await waiting.committed(core)
-    return {"tunnels": [each._asdict() for each in found]}
+    plain = not one.spec.get("custom_domain") and web.front(core)[1]
+    return {
+        "tunnels": [
+            {"port": one.port, "host": one.host, "number": one.number, "raw": one.raw, "plain": plain} for one in found
+        ]
+    }
 
 
 @door.handler("sandbox.token")

@@ -108,7 +108,7 @@ async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: ta
     )  # fmt: skip
     server.most = _EACH * settings.remote_lines
     host, port = address(settings.listen)
-    secure, fingerprint = _certified(settings, host)
+    secure, fingerprint = _certified(settings)
     opened = await _opened(server, host, port, secure)
     port = opened.sockets[0].getsockname()[1]
     url = f"{'https' if secure else 'http'}://{named(settings.public_host or host)}:{port}"
@@ -131,16 +131,10 @@ def _note(path: Path, url: str, fingerprint: str) -> None:
     path.write_text(json.dumps({"url": url, "fingerprint": fingerprint}) + "\n")
 
 
-def _certified(settings: settings_module.Settings, host: str) -> tuple[ssl.SSLContext | None, str]:
+def _certified(settings: settings_module.Settings) -> tuple[ssl.SSLContext | None, str]:
     """How the port speaks TLS, and the fingerprint that users pin: of a certificate that no authority vouches for."""
-    if settings.tls == "none":
-        return None, ""
-    if settings.tls_cert:
-        key = Path(settings.tls_key) if settings.tls_key else None
-        given = Path(settings.tls_cert)
-        return certificate.context(given, key), certificate.pinned(given)
-    own = certificate.made(settings.home / "tls", host)
-    return certificate.context(own, None), certificate.fingerprint(own)
+    files = certificate.shown(settings)
+    return (None, "") if files is None else (certificate.context(*files), certificate.pinned(files[0]))
 
 
 async def _opened(server: Any, host: str, port: int, secure: ssl.SSLContext | None) -> asyncio.Server:

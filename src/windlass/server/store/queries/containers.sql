@@ -5,6 +5,8 @@ INSERT INTO container (n, id, function, app, node, state, created_at, generation
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: update
 UPDATE container SET state = ?, want = ?, started_at = ?, made_at = ?, phases = ? WHERE n = ?;
+-- name: move
+UPDATE container SET created_at = created_at + :by, started_at = started_at + :by, made_at = made_at + :by WHERE state < 5;
 -- name: gone
 UPDATE container SET state = 5, gone_at = ?, exit = ? WHERE n = ?;
 -- name: log_offset

@@ -3,6 +3,8 @@ SELECT queue, key, n, expires_at, next FROM queue_partition WHERE queue = ? AND 
 -- name: write_partition
 INSERT INTO queue_partition (queue, key, n, expires_at, next) VALUES (:queue, :key, :n, :expires_at, :next)
 ON CONFLICT (queue, key) DO UPDATE SET n = :n, expires_at = :expires_at, next = :next;
+-- name: move
+UPDATE queue_partition SET expires_at = expires_at + :by;
 -- name: forget_partition
 DELETE FROM queue_partition WHERE queue = ? AND key = ?;
 -- name: some_partitions

@@ -5,6 +5,8 @@ INSERT INTO sandbox (n, id, app, name, tags, spec, state, created_at) VALUES (?,
 -- name: update
 UPDATE sandbox SET state = ?, container = ?, started_at = ?, ready_at = ?, ended_at = ?, code = ?, why = ?, message = ?
 WHERE n = ?;
+-- name: move
+UPDATE sandbox SET created_at = created_at + :by, started_at = started_at + :by, ready_at = ready_at + :by WHERE state < 3;
 -- name: tags
 UPDATE sandbox SET tags = ? WHERE n = ?;
 -- name: living

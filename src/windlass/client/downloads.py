@@ -15,7 +15,7 @@ Entry = tuple[str, str, int, int]
 
 async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None = None) -> AsyncGenerator[Entry, None]:
     """Path, kind, time and size of what lies at ``path``. Raises ``FileNotFoundError``."""
-    if path.endswith("*"):
+    if isinstance(path, str) and path.endswith("*"):
         raise exception.InvalidError(
             f"the path {path!r} ends in a wildcard, which is not supported", hint="Name the folder itself."
         )

@@ -16,9 +16,15 @@ def test_values_of_none_are_left_out() -> None:
     assert Secret.from_dict()._resolved() == {}
 
 
+def test_bytes_that_are_no_text_are_fine_as_the_environment_has_them() -> None:
+    assert Secret.from_dict({"A": "\udcff", "B": "\U0001f600" * 32_767})._resolved()["A"] == "\udcff"
+
+
 @pytest.mark.parametrize(
-    "env", [{"A": 1}, {1: "A"}, {"1A": "x"}, {"A-B": "x"}, {"": "x"}, {"A": "x" * 32_769}, {"A": "\0"}]
-)
+    "env",
+    [{"A": 1}, {1: "A"}, {"1A": "x"}, {"A-B": "x"}, {"": "x"}, {"A": "x" * 32_769}, {"A": "\0"}, {"A": "\ud800"},
+     {"A": "\U0001f600" * 32_768}],
+)  # fmt: skip
 def test_what_cannot_be_an_environment_variable_is_refused(env: dict[str, str | None]) -> None:
     with pytest.raises(exception.InvalidError):
         Secret.from_dict(env)

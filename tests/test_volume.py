@@ -83,6 +83,11 @@ def test_a_batch_refuses_what_is_no_file_and_what_leads_out():
         batch.put_file(io.StringIO("text"), "x")  # type: ignore[arg-type]
 
 
+def test_lists_refuse_what_is_no_time():
+    with pytest.raises(exception.InvalidError, match="must be a time"):
+        windlass.Volume.objects.list(created_before="yesterday")
+
+
 def test_entries_compare_by_what_they_say():
     one = volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)
     assert one == volume.FileEntry("a", volume.FileEntryType.FILE, 1, 2)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     _Queues = list["Queue"]
 
 _MOST_ITEM = 1024 * 1024
+_MOST_VALUES = 5_000  # in a partition
 _DAY = 86400
 
 
@@ -216,7 +217,7 @@ class Queue(collection.Collection):
         """Append several values, in one step as long as there are no more than 5,000 of 32 MiB together.
 
         Raises:
-            queue.Full: there was no room for all of them (in time).
+            queue.Full: there was no room for all of them (in time). Of more than one step, the first may have been put.
             RequestSizeError: one is too large.
         """
         return self._put([_item(v) for v in vs], block, timeout, _partition(partition), _ttl(partition_ttl))
@@ -244,9 +245,9 @@ class Queue(collection.Collection):
         Raises:
             queue.Empty: none came in time.
         """
-        if n_values < 1:
-            raise exception.InvalidError(f"n_values must be at least 1, not {n_values}")
-        return self._get(n_values, block, timeout, _partition(partition), list)
+        if not hasattr(n_values, "__index__") or n_values < 1:
+            raise exception.InvalidError(f"n_values must be a number from 1 on, not {n_values!r}")
+        return self._get(min(int(n_values), _MOST_VALUES), block, timeout, _partition(partition), list)
 
     # -- all values -----------------------------------------------------------------------------------
 
@@ -354,9 +355,11 @@ def _wait(block: bool, timeout: float | None) -> float | None:
     """Seconds to wait; None: without end."""
     if not block:
         return 0.0
-    if timeout is not None and timeout < 0:
-        raise exception.InvalidError(f"timeout must not be negative: {timeout:g}")
-    return timeout
+    if timeout is None:
+        return None
+    if not hasattr(timeout, "__float__") or not timeout >= 0:
+        raise exception.InvalidError(f"timeout is a number of seconds from 0 on, or None, not {timeout!r}")
+    return float(timeout)
 
 
 def _item(value: Any) -> bytes:

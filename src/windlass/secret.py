@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _KEY_LIMIT = 16_384
 _VALUE_LIMIT = 32_768
+_BYTES_LIMIT = 131_071  # no program can be started with a longer variable
 
 
 class SecretInfo:
@@ -365,7 +366,20 @@ def _checked(env: dict[str, Any]) -> dict[str, str | None]:
             raise exception.InvalidError(f"the value of {name!r} is longer than {_VALUE_LIMIT:,} characters")
         if "\0" in value:
             raise exception.InvalidError(f"the value of {name!r} holds a zero byte")
+        if not 0 <= _size(f"{name}={value}") <= _BYTES_LIMIT:
+            raise exception.InvalidError(
+                f"the value of {name[:80]!r} holds what no environment can, or has more than {_BYTES_LIMIT:,} bytes "
+                "with its name"
+            )
     return env
+
+
+def _size(text: str) -> int:
+    """Bytes in the environment of a program; -1 for what cannot be there."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # which holds the value, and is not passed on
+        return -1
 
 
 def _read_dotenv(path: str | None, filename: str) -> dict[str, str | None]:

@@ -477,7 +477,9 @@ class Volume(handles.Object):
             if max_objects is not None:
                 body["most"] = max_objects
             if created_before is not None:
-                body["before"] = _seconds(created_before)
+                from windlass.client import collection
+
+                body["before"] = collection.seconds(created_before)
             found: messages.VolumeListReply = await _request("volume.list", body)
             return [_known(one) for one in found["volumes"]]
 
@@ -546,11 +548,3 @@ def _time(seconds: float) -> Any:
     import datetime
 
     return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
-
-
-def _seconds(moment: Any) -> float:
-    import datetime
-
-    if isinstance(moment, str):
-        moment = datetime.datetime.fromisoformat(moment)
-    return float(moment.astimezone().timestamp())

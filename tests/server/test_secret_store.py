@@ -83,7 +83,7 @@ def test_names_belong_to_environments_and_a_deleted_secret_is_gone(play):
 
 @pytest.mark.parametrize(
     "env", [{"": "x"}, {"1A": "x"}, {"A-B": "x"}, {"ä": "x"}, {"A=": "x"}, {"A": "\0"}, {"A": "hunter2" * 5000},
-            {"A" * 16_385: "x"}]
+            {"A" * 16_385: "x"}, {"A": "\U0001f600" * 32_768}]
 )  # fmt: skip
 def test_what_cannot_be_a_variable_is_refused_without_showing_it(play, env):
     async def scene(platform):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import io
 import os
 import uuid
 from pathlib import Path
 
 import pytest
+from click import testing
 
 import windlass
-from stage import until
+from stage import Ran, until
+from windlass.cli import volume as volume_commands
 from windlass.volume import FileEntryType
 
 PLACE = "/data"
@@ -351,7 +354,7 @@ def test_names_with_odd_characters_survive(stage, volume):
     assert read(volume, odd[-1]) == "raw"
 
 
-def test_links_never_lead_out_of_the_volume(stage, volume):
+def test_links_never_lead_out_of_the_volume(stage, volume, tmp_path):
     writer = function(volume)
     with app.run():
         writer.remote(
@@ -360,9 +363,11 @@ def test_links_never_lead_out_of_the_volume(stage, volume):
                 ("symlink", "/etc", "/data/etc"),
                 ("symlink", "../../../../../../etc/passwd", "/data/passwd"),
                 ("symlink", "/", "/data/root"),
+                ("write", "/data/blobs/1", "content"),
+                ("symlink", "blobs/1", "/data/model"),
             ]
         )
-    until(lambda: len(volume.listdir("/")) == 3, what="the last commit")
+    until(lambda: len(volume.listdir("/")) == 5, what="the last commit")
     for path in ("etc/passwd", "passwd", "root/etc/passwd", "etc"):
         with pytest.raises(FileNotFoundError):
             read(volume, path)
@@ -371,6 +376,10 @@ def test_links_never_lead_out_of_the_volume(stage, volume):
     with volume.batch_upload() as batch:
         batch.put_file(io.BytesIO(b"inside"), "root/planted")
     assert read(volume, "planted") == "inside"
+    said = stage.cli("volume", "get", volume.name, "/", str(tmp_path / "back"), check=0).err
+    assert "Left out" in said and all(name in said for name in ("etc", "passwd", "root")), "and what is there is whole"
+    assert {path.name for path in (tmp_path / "back").iterdir()} == {"blobs", "model", "planted"}
+    assert (tmp_path / "back/model").read_text() == "content" and not (tmp_path / "back/model").is_symlink()
     assert not Path("/etc/planted").exists() and not Path("/planted").exists()
 
 
@@ -489,6 +498,52 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)
     cli("delete", f"{name}-b", "--yes", "--allow-missing")
+
+
+def test_what_lies_in_odd_places_comes_and_goes_and_versions_can_be_looked_at(stage, volume, tmp_path):
+    """Links and empty folders on their way in and out, paths written otherwise, folders where a file shall be."""
+    name, tree, back = volume.name, tmp_path / "odd", tmp_path / "odd-back"
+
+    def cli(*words, code=0):
+        ran = testing.CliRunner().invoke(volume_commands.group, words)  # without starting a program for each
+        assert ran.exit_code == code, f"{words}: {ran.output} {ran.exception}"
+        return Ran(ran.exit_code, ran.output, f"{ran.output}{ran.exception}")
+
+    (tree / "empty/inner").mkdir(parents=True)
+    (tree / "file").write_text("first")
+    (tree / "link").symlink_to("file")
+    (tree / "dangling").symlink_to("nowhere")
+    os.mkfifo(tree / "pipe")
+    cli("put", name, str(tree))
+    before = cli("ls", name, "odd").lines
+    assert before == ["odd/empty", "odd/file", "odd/link"]
+    cli("put", name, str(tree / "link"), "/")
+    assert "no plain file" in cli("put", name, str(tree / "pipe"), code=1).err
+    (tree / "file").write_text("second")
+    cli("put", name, str(tree / "file"), "/odd/", "--force")
+    version = len(cli("history", name).lines) - 2
+    assert cli("ls", name, "odd", "--version", str(version)).lines == before
+    assert cli("get", name, "./odd//file", "-", "--version", str(version)).out == "first"
+    assert cli("get", name, "link", "-").out == "first", "a link keeps its name"
+    cli("get", name, "/odd/./", str(back))
+    assert sorted(path.name for path in back.iterdir()) == ["empty", "file", "link"] and (back / "empty/inner").is_dir()
+    (tmp_path / "into/file").mkdir(parents=True)
+    assert "no file can replace" in cli("get", name, "odd/file", str(tmp_path / "into"), "--force", code=2).err
+    assert not list((tmp_path / "into/file").iterdir())
+
+
+def test_many_who_upload_the_same_bytes_at_once_all_have_them(stage):
+    for size in (5_000, 300_000):  # in a pack, and alone
+        data = os.urandom(size)
+
+        def upload(_, data=data):
+            with windlass.Volume.ephemeral() as own:
+                with own.batch_upload() as batch:
+                    batch.put_file(io.BytesIO(data), "/file")
+                return b"".join(own.read_file("/file")) == data
+
+        with concurrent.futures.ThreadPoolExecutor(12) as pool:
+            assert all(pool.map(upload, range(12)))
 
 
 def whole(place):

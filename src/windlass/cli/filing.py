@@ -1,29 +1,22 @@
 """Commands that `windlass volume` and `windlass nfs` share: both name something that holds files."""
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import click
 
 from windlass import exception
 from windlass.cli import ask, control, listing, options, transfers
 
-if TYPE_CHECKING:
-    from windlass.client.downloads import Entry
-
 
 class Kind(NamedTuple):
     """``word``: what people call it. ``method``: how the server's methods begin. ``listed``: the field of its list.
-    ``lost``: what is deleted with it. ``entries``: what is at a path of the one that has an id. ``shown``: help of
-    ``ls``."""
+    ``lost``: what is deleted with it."""
 
     word: str
     method: str
     listed: str
     lost: str
-    entries: Callable[[str, str], AsyncIterator[Entry]]
-    shown: str
 
     def identity(self, name: str, env: str | None) -> str:
         """The id of the one of that name, which exists; a worker is there for its files."""
@@ -34,7 +27,7 @@ class Kind(NamedTuple):
 
 
 def add(group: click.Group, kind: Kind) -> None:
-    """Add ``list``, ``ls``, ``rm`` and ``delete``."""
+    """Add ``list``, ``rm`` and ``delete``."""
 
     @group.command(name="list", help=f"All {kind.word}s of an environment.")
     @options.env_option
@@ -43,16 +36,6 @@ def add(group: click.Group, kind: Kind) -> None:
         found = ask.request(f"{kind.method}.list", options.environment(env))[kind.listed]
         rows = [[one["name"], listing.iso(one["created_at"]), one["created_by"]] for one in found]
         listing.show(["Name", "Created at", "Created by"], rows, as_json=as_json)
-
-    @group.command(name="ls", help=kind.shown)
-    @click.argument("name", metavar="NAME")
-    @click.argument("path", default="/")
-    @options.json_option
-    @options.env_option
-    def _(name: str, path: str, as_json: bool, env: str | None) -> None:
-        with transfers.usage():
-            found = transfers.collected(kind.entries(kind.identity(name, env), path))
-        transfers.show(found, as_json=as_json)
 
     @group.command(name="rm", help="Remove a file, or with -r a folder.")
     @click.argument("name", metavar="NAME")

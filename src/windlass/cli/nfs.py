@@ -7,28 +7,13 @@ import click
 
 from windlass.cli import ask, filing, options, transfers
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from windlass.client.downloads import Entry
-
 
 @click.group(name="nfs", help="Network file systems: folders that running containers share. Deprecated: use volumes.")
 def group() -> None:
     pass
 
 
-def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
-    from windlass.client import downloads
-
-    return downloads.matching(identity, path)
-
-
-_KIND = filing.Kind(
-    word="network file system", method="nfs", listed="file_systems", lost="files", entries=_entries,
-    shown="Files and folders; PATH may be a glob.",
-)  # fmt: skip
+_KIND = filing.Kind(word="network file system", method="nfs", listed="file_systems", lost="files")
 filing.add(group, _KIND)
 
 
@@ -42,6 +27,19 @@ def create(name: str, env: str | None) -> None:
         f'    shared = modal.NetworkFileSystem.from_name("{name}")\n\n'
         '    @app.function(network_file_systems={"/shared": shared})'
     )
+
+
+@group.command(help="Files and folders; PATH may be a glob.")
+@click.argument("name", metavar="NAME")
+@click.argument("path", default="/")
+@options.json_option
+@options.env_option
+def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
+    from windlass.client import downloads
+
+    with transfers.usage():
+        there = downloads.matching(_KIND.identity(name, env), path)
+        transfers.show(transfers.collected(there), as_json=as_json)
 
 
 @group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
-import shutil
 import stat
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -83,7 +82,7 @@ def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     from windlass.cli import render
     from windlass.client import bridge, uploads
 
-    remote += local.resolve().name if remote.endswith("/") else ""
+    remote += Path(os.path.abspath(local)).name if remote.endswith("/") else ""  # noqa: PTH100 - keep a link's name
     with usage(), render.progress(f"Uploading {local}") as told:
         batch = uploads.Upload(force, told)
         if local.is_dir():
@@ -94,64 +93,92 @@ def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     return remote
 
 
-def get(identity: str, remote: str, destination: str, *, force: bool) -> Path | None:
-    """Download a file or a folder; where it lies now, or None where it went to the standard output ("-")."""
-    from windlass.client import downloads
+def get(identity: str, remote: str, destination: str, *, force: bool, at: int | None = None) -> Path | None:
+    """Download a file or a folder, of the volume's version ``at`` if that is given; where it lies now, or None where it
+    went to the standard output ("-")."""
+    from windlass.client import downloads, volumes
 
+    wanted = volumes.inside(remote)
     with usage():
-        entries = collected(downloads.entries(identity, remote, recursive=True))
-    wanted = remote.strip("/")
-    if destination == "-":
-        _to_stdout(identity, wanted, entries)
-        return None
+        entries = collected(downloads.entries(identity, wanted, recursive=True, at=at))
     is_file = len(entries) == 1 and entries[0][0] == wanted and entries[0][1] != "d"
+    if destination == "-":
+        if not is_file:
+            raise click.UsageError(f"{remote!r} is a folder; only a file can be written to the standard output.")
+        _to_stdout(identity, wanted, at)
+        return None
     target = Path(destination)
     if target.is_dir() and wanted:
         target = target / wanted.rpartition("/")[2]
     files = [(e, target if is_file else target / e[0][len(wanted) :].lstrip("/")) for e in entries]
-    download(identity, files, force=force)
+    download(identity, files, force=force, at=at)
     return target
 
 
-def _to_stdout(identity: str, path: str, entries: Sequence[Entry]) -> None:
+def _to_stdout(identity: str, path: str, at: int | None) -> None:
     from windlass.client import bridge, downloads
 
-    if len(entries) != 1 or entries[0][0] != path:
-        raise click.UsageError(f"{path!r} is a folder; only a file can be written to the standard output.")
-    bridge.run(downloads.download(identity, path, sys.stdout.buffer, None))
+    bridge.run(downloads.download(identity, path, sys.stdout.buffer, None, at=at))
     sys.stdout.buffer.flush()
 
 
-def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
+def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool, at: int | None = None) -> None:
     """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
-    command with --force fetches again only what is not there with its size and time."""
+    command with --force fetches again only what is not there with its size and time. Links become what they lead to:
+    whoever wrote to the volume shall not say where files of this machine lie."""
     from windlass.cli import render
-    from windlass.client import bridge, downloads
 
-    if not force and (there := [place for entry, place in files if entry[1] != "d" and place.exists()]):
-        raise click.UsageError(f"{str(there[0])!r} exists already; pass --force to replace it.")
+    _check_places(files, force=force)
+    left_out = []
     with render.progress("Downloading") as told:
-        for (path, kind, mtime, size), place in files:
+        for entry, place in files:
+            path, kind, mtime, size = entry
             if kind == "d":
                 place.mkdir(parents=True, exist_ok=True)
-            elif kind == "f":
-                place.parent.mkdir(parents=True, exist_ok=True)
-                if _is_there(place, size, mtime):
-                    continue
-                part = place.with_name(f"{place.name}.windlass-part")
+            elif kind == "l":
                 try:
-                    with part.open("wb") as file:
-                        bridge.run(downloads.download(identity, path, file, None))
-                    shutil.move(part, place)
-                finally:
-                    part.unlink(missing_ok=True)
+                    _fetch(identity, path, place, at)
+                except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
+                    left_out.append(path)
+            elif kind != "f":
+                left_out.append(path)
+            elif not _is_there(place, size, mtime):
+                _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
+    if left_out:
+        click.echo(f"Left out what is neither a file nor a folder: {', '.join(map(printable, left_out))}.", err=True)
+
+
+def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
+    """Before anything is fetched."""
+    for entry, place in files:
+        if entry[1] == "d":
+            if os.path.lexists(place) and not place.is_dir():
+                raise click.UsageError(f"{str(place)!r} is in the way of a folder.")
+        elif place.is_dir():
+            raise click.UsageError(f"{str(place)!r} is a folder, which no file can replace.")
+        elif not force and os.path.lexists(place):
+            raise click.UsageError(f"{str(place)!r} exists already; pass --force to replace it.")
+
+
+def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
+    from windlass.client import bridge, downloads
+
+    place.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()  # that name may be as long as names can be
+    part = place.with_name(f".{digest[:16]}.windlass-part")
+    try:
+        with part.open("wb") as file:
+            bridge.run(downloads.download(identity, path, file, None, at=at))
+        part.replace(place)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _is_there(place: Path, size: int, mtime: int) -> bool:
     try:
-        state: Any = place.stat()
+        state = place.stat(follow_symlinks=False)
     except FileNotFoundError:
         return False
     return stat.S_ISREG(state.st_mode) and (state.st_size, int(state.st_mtime)) == (size, mtime)

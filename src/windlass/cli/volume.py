@@ -9,29 +9,15 @@ import click
 from windlass import exception
 from windlass.cli import ask, filing, listing, options, transfers, upkeep
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from windlass.client.downloads import Entry
-
 
 @click.group(name="volume", help="Volumes: folders that containers share, and that stay.")
 def group() -> None:
     pass
 
 
-def _entries(identity: str, path: str) -> AsyncIterator[Entry]:
-    from windlass.client import downloads
-
-    return downloads.entries(identity, path, recursive=False)
-
-
-_KIND = filing.Kind(
-    word="volume", method="volume", listed="volumes", lost="files and versions", entries=_entries,
-    shown="Files and folders in a volume.",
-)  # fmt: skip
+_KIND = filing.Kind(word="volume", method="volume", listed="volumes", lost="files and versions")
 filing.add(group, _KIND)
+_version_option = click.option("--version", type=int, help="Which version; the newest by default.")
 
 
 @group.command(help="Make a volume.")
@@ -44,6 +30,20 @@ def create(name: str, env: str | None, version: str | None) -> None:
     volume.Volume.objects.create(name, environment_name=env, version=int(version) if version else None)
     click.echo(f"Created volume {name}. Functions mount it so:\n")
     click.echo(f'    vol = modal.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
+
+
+@group.command(help="Files and folders in a volume.")
+@click.argument("name", metavar="NAME")
+@click.argument("path", default="/")
+@_version_option
+@options.json_option
+@options.env_option
+def ls(name: str, path: str, version: int | None, as_json: bool, env: str | None) -> None:
+    from windlass.client import downloads
+
+    with transfers.usage():
+        there = downloads.entries(_KIND.identity(name, env), path, recursive=False, at=version)
+        transfers.show(transfers.collected(there), as_json=as_json)
 
 
 @group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
@@ -63,9 +63,13 @@ def put(volume_name: str, local_path: str, remote_path: str, force: bool, env: s
 @click.argument("remote_path", metavar="REMOTE")
 @click.argument("local_destination", metavar="[LOCAL]", default=".")
 @click.option("--force/--no-force", default=False, help="Replace files that are there.")
+@_version_option
 @options.env_option
-def get(volume_name: str, remote_path: str, local_destination: str, force: bool, env: str | None) -> None:
-    target = transfers.get(_KIND.identity(volume_name, env), remote_path, local_destination, force=force)
+def get(
+    volume_name: str, remote_path: str, local_destination: str, force: bool, version: int | None, env: str | None
+) -> None:
+    identity = _KIND.identity(volume_name, env)
+    target = transfers.get(identity, remote_path, local_destination, force=force, at=version)
     if target is not None:
         click.echo(f"Downloaded {remote_path} to {target}.", err=True)
 
@@ -142,7 +146,7 @@ def history(volume_name: str, as_json: bool, env: str | None) -> None:
 
 @group.command(help="Compare all files with what was committed. The exit code is 1 if any is damaged.")
 @click.argument("volume_name", metavar="NAME")
-@click.option("--version", type=int, help="Which version; the newest by default.")
+@_version_option
 @options.json_option
 @options.env_option
 def check(volume_name: str, version: int | None, as_json: bool, env: str | None) -> None:
@@ -193,7 +197,7 @@ def _check_version(identity: str, name: str, version: int) -> None:
 @group.command(help="Make a new volume of a version; nothing is copied.")
 @click.argument("volume_name", metavar="NAME")
 @click.argument("new_name", metavar="NEW")
-@click.option("--version", type=int, help="Which version; the newest by default.")
+@_version_option
 @options.env_option
 def fork(volume_name: str, new_name: str, version: int | None, env: str | None) -> None:
     body: dict[str, Any] = {"volume_id": _KIND.identity(volume_name, env), "name": new_name}

@@ -183,7 +183,7 @@ async def infos(
         raise exception.InvalidError(f"max_objects must not be negative: {max_objects}")
     body: collections.CollectionList = {"environment": names.environment(environment_name)}
     if created_before is not None:
-        body["created_before"] = _seconds(created_before)
+        body["created_before"] = seconds(created_before)
     found: list[Any] = []
     while max_objects is None or len(found) < max_objects:
         body["limit"] = min(_PAGE, _PAGE if max_objects is None else max_objects - len(found))
@@ -195,7 +195,8 @@ async def infos(
     return found
 
 
-def _seconds(moment: datetime.datetime | str) -> float:
+def seconds(moment: datetime.datetime | str) -> float:
+    """A time as people give it. Raises ``InvalidError``."""
     import datetime
 
     try:

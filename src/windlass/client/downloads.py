@@ -15,7 +15,7 @@ Entry = tuple[str, str, int, int]
 
 async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None = None) -> AsyncGenerator[Entry, None]:
     """Path, kind, time and size of what lies at ``path``. Raises ``FileNotFoundError``."""
-    if path.endswith("*"):
+    if isinstance(path, str) and path.endswith("*"):
         raise exception.InvalidError(
             f"the path {path!r} ends in a wildcard, which is not supported", hint="Name the folder itself."
         )
@@ -47,7 +47,8 @@ async def matching(identity: str, path: str) -> AsyncGenerator[Entry, None]:
 async def pieces(
     volume_id: str, path: str, *, at: int | None = None, offset: int = 0, told: Callable[[int], None] | None = None
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a file; goes on where it was when the connection is lost. ``told``: is called with its size."""
+    """The bytes of a file; goes on where it was, in the same version, when the connection is lost. ``told``: is called
+    with its size."""
     patience = session.Patience()
     while True:
         body: messages.VolumeRead = {"volume_id": volume_id, "offset": offset}
@@ -58,7 +59,7 @@ async def pieces(
                 where = os.fsencode(volumes.inside(path))
                 asked = session.current().stream(volumes.method(volume_id, "fetch"), body, [where])
                 async for reply in asked:
-                    data = reply.attachments[0]
+                    data, at = reply.attachments[0], reply.body.get("at", at)
                     if told is not None:
                         told(reply.body["size"])
                         told = None

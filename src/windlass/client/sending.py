@@ -37,6 +37,8 @@ Progress = Callable[[str, int, int], None]
 
 
 class File(NamedTuple):
+    """``source``: a path, or an open file that can go back to its beginning (``seekable``)."""
+
     remote: str
     source: Path | BinaryIO
     mode: int | None
@@ -161,25 +163,32 @@ class Sending:
             raise
 
 
+def seekable(file: File, copies: contextlib.ExitStack) -> File:
+    """The file itself, or a copy of what can be read only once: its bytes are wanted more than once."""
+    source = file.source
+    if isinstance(source, Path) or getattr(source, "seekable", bool)():
+        return file
+    copy: Any = copies.enter_context(tempfile.TemporaryFile())
+    while piece := source.read(payload.CHUNK):
+        copy.write(piece)
+    return file._replace(source=copy, mode=0o644 if file.mode is None else file.mode)
+
+
 @contextlib.contextmanager
 def _opened(file: File) -> Any:
-    """Its bytes from the beginning; what cannot go back to its beginning is copied first."""
-    if isinstance(file.source, Path):
-        if file.source.is_dir():
-            raise IsADirectoryError(f"{str(file.source)!r} is a folder; use put_directory")
-        with file.source.open("rb") as opened:
-            yield opened
-        return
-    seekable = getattr(file.source, "seekable", bool)()
-    if seekable:
+    """Its bytes from the beginning."""
+    if not isinstance(file.source, Path):
         file.source.seek(0)
         yield file.source
         return
-    with tempfile.SpooledTemporaryFile(_PACK) as copy:
-        while piece := file.source.read(payload.CHUNK):
-            copy.write(piece)
-        copy.seek(0)
-        yield copy
+    if file.source.is_dir():
+        raise IsADirectoryError(f"{str(file.source)!r} is a folder; use put_directory")
+    if file.source.exists() and not file.source.is_file():  # to open a pipe may take for ever
+        raise exception.InvalidError(
+            f"{str(file.source)!r} is no plain file", hint="Upload what comes from a pipe by an open file object."
+        )
+    with file.source.open("rb") as opened:
+        yield opened
 
 
 def _state(source: BinaryIO) -> os.stat_result | None:

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import io
 import os
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +15,8 @@ from windlass.client import sending, session, volumes
 from windlass.kit import ids, slashes
 from windlass.wire.messages import volumes as messages
 
-_ATTEMPTS = 3
+_ATTEMPTS = 8
+_PAUSE = 0.05  # seconds, at most, before the second attempt
 _STEPS = 100_000  # files in one edit, as far as a message can hold them
 
 
@@ -63,7 +65,7 @@ class Upload:
     def put_directory(
         self, local_path: str | os.PathLike[str], remote_path: str | os.PathLike[str], recursive: bool = True
     ) -> None:
-        """Upload the files in a folder.
+        """Upload what is in a folder: files, also empty folders. Links are followed; pipes, sockets and devices stay.
 
         Args:
             local_path: the folder.
@@ -74,37 +76,44 @@ class Upload:
 
     async def send(self, volume_id: str) -> int:
         """Upload everything and put it in place; how many bytes there were."""
-        files = await asyncio.to_thread(self._listed)
-        if volumes.method(volume_id, "") == "volume.":  # what can never fit is not sent at all
-            question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
-            await session.current().request("volume.room", question)
-        sent = 0
-        for start in range(0, len(files), _STEPS):
-            sent += await self._send(volume_id, files[start : start + _STEPS])
-        return sent
+        with contextlib.ExitStack() as copies:
+            files, empty = await asyncio.to_thread(self._listed, copies)
+            if volumes.method(volume_id, "") == "volume.":  # what can never fit is not sent at all
+                question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
+                await session.current().request("volume.room", question)
+            sent, folders = 0, [messages.EditStep(op="folder", path=path) for path in empty]
+            for start in range(0, max(len(files), 1), _STEPS):
+                sent += await self._send(volume_id, files[start : start + _STEPS], folders if start == 0 else [])
+            return sent
 
-    def _listed(self) -> list[sending.File]:
-        files = list(self._files)
+    def _listed(self, copies: contextlib.ExitStack) -> tuple[list[sending.File], list[str]]:
+        """All files, and the folders that have none."""
+        files, empty = [sending.seekable(file, copies) for file in self._files], list[str]()
         for local, remote, recursive in self._folders:
             if not local.exists():
                 raise FileNotFoundError(f"local folder {str(local)!r} does not exist")
             if not local.is_dir():
                 raise NotADirectoryError(f"{str(local)!r} is no folder; use put_file")
             head = f"{remote}/" if remote else ""
-            files += [sending.File(f"{head}{name}", path, None) for name, path in _walk(local, recursive)]
-        return files
+            found, bare = _walk(local, recursive)
+            files += [sending.File(f"{head}{name}", path, None) for name, path in found]
+            empty += [place for name in bare if (place := f"{head}{name}".rstrip("/"))]
+        return files, empty
 
-    async def _send(self, volume_id: str, files: list[sending.File]) -> int:
+    async def _send(self, volume_id: str, files: list[sending.File], folders: list[messages.EditStep]) -> int:
         edit_id = ids.new("ed")
         for attempt in range(_ATTEMPTS):
             steps = await sending.Sending(files, self._force, self._progress).run()
             try:
-                if steps:
-                    await volumes.edit(volume_id, steps, edit_id)
+                if steps or folders:
+                    await volumes.edit(volume_id, [*steps, *folders], edit_id)
                 return sum(step["size"] for step in steps)
             except (FileNotFoundError, exception.DataLossError):
-                if attempt == _ATTEMPTS - 1:  # uploads may be gone: they are made again
+                if attempt == _ATTEMPTS - 1:
                     raise
+                # Uploads may be gone, for instance into the volume of somebody who sent the same bytes: they are made
+                # again, by each of those who lost at another moment.
+                await asyncio.sleep(random.uniform(0, _PAUSE * 2**attempt))
         raise AssertionError("unreachable")
 
 
@@ -117,9 +126,11 @@ def _total(files: list[sending.File]) -> int:
     return sizes
 
 
-def _walk(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
-    """Path below the folder and local path of each file; links are followed, special files left out."""
+def _walk(folder: Path, recursive: bool) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Path below the folder and local path of each file, and paths of folders that are empty; links are followed,
+    special files left out."""
     found: list[tuple[str, Path]] = []
+    bare: list[str] = []
     waiting: list[tuple[str, Path, frozenset[str]]] = [("", folder, frozenset())]
     while waiting:
         inside_path, here, above = waiting.pop()
@@ -127,14 +138,17 @@ def _walk(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
         if real in above:
             continue  # a link back to one of its own parents
         with os.scandir(here) as listed:
-            for entry in sorted(listed, key=lambda one: one.name):
-                name = f"{inside_path}/{entry.name}" if inside_path else entry.name
-                if entry.is_dir():
-                    if recursive:
-                        waiting.append((name, Path(entry.path), above | {real}))
-                elif entry.is_file():
-                    found.append((name, Path(entry.path)))
-    return found
+            entries = sorted(listed, key=lambda one: one.name)
+        if not entries:
+            bare.append(inside_path)
+        for entry in entries:
+            name = f"{inside_path}/{entry.name}" if inside_path else entry.name
+            if entry.is_dir():
+                if recursive:
+                    waiting.append((name, Path(entry.path), above | {real}))
+            elif entry.is_file():
+                found.append((name, Path(entry.path)))
+    return found, bare
 
 
 @contextlib.asynccontextmanager

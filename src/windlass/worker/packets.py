@@ -6,7 +6,9 @@ end of the conversation, after which nothing waits for an answer any more.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -36,10 +38,14 @@ class Conversation:
         asyncio.get_running_loop().add_reader(self._talk, self._heard)
 
     def say(self, body: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
-        """Raises ``OSError`` where nobody hears it."""
+        """Raises ``OSError`` where nobody hears it, and for what is more than a packet: half of one would be heard as
+        nonsense, and end the conversation."""
         if self._talk is None:
             raise OSError("it has ended")
-        socket.send_fds(self._talk, [json.dumps(body).encode()], list(descriptors))
+        data = json.dumps(body).encode()
+        if len(data) > PACKET:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        socket.send_fds(self._talk, [data], list(descriptors))
 
     async def ask(
         self, name: str, body: dict[str, Any], seconds: float, descriptors: Sequence[int] = ()

@@ -179,3 +179,29 @@ def _unchanged(root: Path) -> list[int]:
 
 def test_what_was_committed_and_did_not_change_is_not_committed_again(apart, tmp_path):
     assert apart(_unchanged, tmp_path) == [1, 1, 1, 2]
+
+
+def _names_and_holes(root: Path) -> tuple[bool, int, bytes]:
+    """A commit while files are open copies them: what it made of two names of a file, of a hole and of a folder."""
+    store = layers.Layers(root)
+    history: list[Any] = []
+    author = Author(root / "containers", "a", store, [])
+    (author.place / "d").mkdir()
+    os.setxattr(author.place / "d", "user.note", b"kept")
+    (author.place / "one").write_text("x")
+    os.link(author.place / "one", author.place / "d/two")
+    with (author.place / "hole").open("wb") as file:
+        file.seek(50_000_000)
+        file.write(b"end")
+    author.commit(history, live=True)
+    files = store.files(history[0][1].layer_id)
+    hole = files / "hole"
+    assert hole.read_bytes() == (author.place / "hole").read_bytes()
+    author.close()
+    same = (files / "one").stat().st_ino == (files / "d/two").stat().st_ino
+    return same, hole.stat().st_blocks * 512, os.getxattr(files / "d", "user.note")
+
+
+def test_a_copy_of_files_that_are_in_use_keeps_their_links_holes_and_notes(apart, tmp_path):
+    same, size, note = apart(_names_and_holes, tmp_path)
+    assert (same, note) == (True, b"kept") and size < 5_000_000

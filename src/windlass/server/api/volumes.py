@@ -141,44 +141,44 @@ def fork(core: Core, who: door.Who, body: messages.VolumeFork, incoming: peer.In
 
 @door.handler("volume.entries", "volume_id")
 def entries(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
-    _relay(core, "layers.list", body, incoming)
+    relay(core, "layers.list", _request(core, body), incoming)
 
 
 @door.handler("volume.fetch", "volume_id")
 def fetch(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
-    _relay(core, "layers.read", body, incoming)
+    at = body.get("at", actions.existing(core, body["volume_id"]).head)
+    relay(core, "layers.read", _request(core, {**body, "at": at}), incoming, at=at)
 
 
-def _relay(core: Core, method: str, body: messages.VolumeRead, incoming: peer.Incoming) -> None:
+def _request(core: Core, body: messages.VolumeRead) -> messages.LayersRead:
     row = actions.existing(core, body["volume_id"])
-    request: messages.LayersRead = {
+    return {
         "layers": actions.layers_of(core, row, body.get("at")),
         "recursive": body.get("recursive", False),
         "offset": max(0, body.get("offset", 0)),
         "size": body.get("size", -1),
     }
-    relay(core, method, request, incoming)
 
 
-def relay(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
-    """Let a worker answer, with the path that was attached."""
+def relay(core: Core, method: str, request: Any, incoming: peer.Incoming, **more: Any) -> None:
+    """Let a worker answer, with the path that was attached. ``more``: what each of its items shall say, too."""
     if not incoming.attachments:
         raise exception.InvalidError("the path is missing")
-    _pass_on(core, method, request, incoming)
+    _pass_on(core, method, request, incoming, **more)
 
 
-def _pass_on(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
-    task = core.tasks.start(_stream(core, method, request, incoming), method)
+def _pass_on(core: Core, method: str, request: Any, incoming: peer.Incoming, **more: Any) -> None:
+    task = core.tasks.start(_stream(core, method, request, incoming, more), method)
     incoming.on_cancel = task.cancel  # type: ignore[assignment]
 
 
-async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming) -> None:
+async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming, more: dict[str, Any]) -> None:
     try:
         await packs.ensure(core, actions.worker(core).peer, request.get("layers", []))
         stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
         try:
             async for item in stream:
-                incoming.item(item.body, item.attachments)
+                incoming.item({**item.body, **more}, item.attachments)
                 await incoming.peer.drain()
         finally:
             await stream.aclose()

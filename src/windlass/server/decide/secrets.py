@@ -9,6 +9,8 @@ from windlass import exception
 
 MOST_KEY = 16_384
 MOST_VALUE = 32_768
+MOST_BYTES = 131_071
+"""Of a variable, name and all: no program can be started with a longer one."""
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -24,3 +26,16 @@ def check(env: Mapping[str, str]) -> None:
                 f"the value of {key[:60]!r} cannot be that of an environment variable",
                 hint=f"Values have at most {MOST_VALUE:,} characters, and no zero byte.",
             )
+        if not 0 <= size(f"{key}={value}") <= MOST_BYTES:
+            raise exception.InvalidError(
+                f"the value of {key[:60]!r} cannot be that of an environment variable",
+                hint=f"With its name it has at most {MOST_BYTES:,} bytes of UTF-8, and no halves of characters.",
+            )
+
+
+def size(text: str) -> int:
+    """Bytes in the environment of a program; -1 for what cannot be there."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:  # which holds the value, and is not passed on
+        return -1

@@ -91,10 +91,11 @@ class VolumeEntries(TypedDict):
     sizes: list[int]
 
 
-class VolumePiece(TypedDict):
-    """One attachment: bytes of a file. ``size`` of the whole file."""
+class VolumePiece(TypedDict, total=False):
+    """One attachment: bytes of a file. ``size`` of the whole file; ``at``: the commit that it is read from."""
 
     size: int
+    at: int
 
 
 class VolumeUploaded(TypedDict):

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -171,6 +172,11 @@ class Starting:
         except asyncio.TimeoutError:
             raise exception.ExecutionError("the starter of sandboxes did not answer in time") from None
         except OSError as exc:
+            if exc.errno == errno.EMSGSIZE:
+                raise exception.RequestSizeError(
+                    "the arguments and the environment of this command, secrets included, are too large together",
+                    hint="Keep them below about 200,000 bytes: put large values into a file or a Volume.",
+                ) from None
             raise exception.ExecutionError(f"the starter of sandboxes cannot be asked: {exc}") from None
         if "failed" in said:
             raise Refused(said["failed"], said.get("errno", 0))

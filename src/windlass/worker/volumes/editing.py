@@ -27,6 +27,7 @@ from windlass.worker.volumes import layers as layer_store
 from windlass.worker.volumes import reading, taking
 
 _NAME, _PATH = 255, 4096
+_PACKED = 256 * 1024  # bytes of files that come in packs
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -40,13 +41,16 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
     """
     steps = parsed(text)
     puts = [step for step in steps if step["op"] == "put"]
-    if len(puts) not in (0, len(steps)):
+    folders = [step for step in steps if step["op"] == "folder"]
+    if puts and len(puts) + len(folders) != len(steps):
         raise exception.InvalidError("uploads and other changes are separate edits")
     with layers.hold(layer_ids), layers.draft() as draft:
         if puts:
             with layers.view(layer_ids) as view, rooted.at(view) as root:
                 putting = _Putting(root, view, draft / "files", uploads)
                 putting.all(puts)
+                for step in folders:
+                    putting.folder(step)
             return layers.publish(draft, putting.files, puts=putting.puts, clears=[])
         _change(layers, layer_ids, draft, steps)
         with layers.draft() as second:
@@ -118,6 +122,11 @@ class _Putting:
             for descriptor in self._packs.values():
                 os.close(descriptor)
 
+    def folder(self, step: messages.EditStep) -> None:
+        """Let a folder be there, whatever is in it."""
+        names = parts(step["path"])
+        self._folders[names] = self._folders.get(names) or self._folder(names, step["path"])
+
     def _place(self, step: messages.EditStep) -> tuple[_Folder, str]:
         names = parts(step["path"])
         if not names:
@@ -173,7 +182,7 @@ class _Putting:
         place, path = f"{folder.place}/{name}", f"{folder.path}/{name}" if folder.path else name
         if path in self.files:  # of two uploads to one path, the later counts
             Path(place).unlink()
-        descriptor = self._move(step, place) if step["blob"] == step["digest"] else self._cut(step, place)
+        descriptor = self._move(step, place) if is_whole(step) else self._cut(step, place)
         try:
             os.fchmod(descriptor, step.get("mode", 0o644) & 0o777 | 0o400)
             os.fchown(descriptor, spec.OWNER, spec.OWNER)
@@ -206,6 +215,12 @@ class _Putting:
         descriptor = os.open(place, _NEW, 0o600)
         os.write(descriptor, data)
         return descriptor
+
+
+def is_whole(step: messages.EditStep) -> bool:
+    """Whether the upload is the file itself and may be moved into place. A small one is cut out, as from a pack: of
+    many who send the same bytes at the same time, all find them."""
+    return step["blob"] == step["digest"] and step["size"] > _PACKED
 
 
 def cut(pack: int, step: messages.EditStep) -> bytes:

@@ -117,7 +117,7 @@ def put(folders: Folders, nfs_id: str, steps: Sequence[messages.EditStep], uploa
 
 def _fill(draft: Path, step: messages.EditStep, upload: Path, *, last: bool) -> None:
     """The file of a step at a place that only the worker knows. ``last``: nobody needs the upload after this."""
-    if step["blob"] != step["digest"]:
+    if not editing.is_whole(step):
         with upload.open("rb") as pack:
             draft.write_bytes(editing.cut(pack.fileno(), step))
     elif last:
@@ -129,12 +129,26 @@ def _fill(draft: Path, step: messages.EditStep, upload: Path, *, last: bool) -> 
     os.chown(draft, spec.OWNER, spec.OWNER)
 
 
-def _place(root: rooted.Root, draft: Path, step: messages.EditStep) -> None:
-    *above, name = editing.parts(step["path"])
-    folder = "/".join(above)
+def make(folders: Folders, nfs_id: str, step: messages.EditStep) -> None:
+    """Let a folder be there. Raises ``InvalidError`` where a file is in the way."""
+    names = editing.parts(step["path"])
+    with rooted.at(folders.files(nfs_id)) as root:
+        try:
+            _make(root, "/".join(names))
+        except OSError as exc:
+            raise editing.said(exc, step["path"]) from None
+
+
+def _make(root: rooted.Root, folder: str) -> None:
     for made in root.make(folder):
         with root.opened(made, os.O_RDONLY | os.O_DIRECTORY) as descriptor:
             os.fchown(descriptor, spec.OWNER, spec.OWNER)
+
+
+def _place(root: rooted.Root, draft: Path, step: messages.EditStep) -> None:
+    *above, name = editing.parts(step["path"])
+    folder = "/".join(above)
+    _make(root, folder)
     with root.opened(folder, _PARENT) as parent:
         os.rename(draft, name, dst_dir_fd=parent)
 

@@ -41,13 +41,17 @@ class Answers:
     async def _edit(self, incoming: peers.Incoming) -> None:
         request: messages.FoldersEdit = incoming.body
         steps = editing.parsed(incoming.attachments[0])
-        if {step["op"] for step in steps} - {"put", "remove"}:
-            raise exception.UnimplementedError("in network file systems files are put and removed, and nothing else")
+        if {step["op"] for step in steps} - {"put", "folder", "remove"}:
+            raise exception.UnimplementedError(
+                "in network file systems files are put, folders made, both removed, and nothing else"
+            )
         try:
             puts = [step for step in steps if step["op"] == "put"]
             await asyncio.to_thread(nfs.put, self._folders, request["nfs_id"], puts, self._uploads)
             for step in steps:
-                if step["op"] == "remove":
+                if step["op"] == "folder":
+                    await asyncio.to_thread(nfs.make, self._folders, request["nfs_id"], step)
+                elif step["op"] == "remove":
                     await nfs.remove(self._folders, request["nfs_id"], step)
         except KeyError as exc:
             raise exception.InvalidError(f"malformed edit: {exc}") from None

@@ -26,6 +26,7 @@ _OURS = "user.overlay."
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 1024 * 1024
+_ZEROS = bytes(_CHUNK)
 _BLURRED = 50_000_000  # nanoseconds: a file changed so short before may change again without a trace in its times
 _RESERVE = 64 * 1024 * 1024  # bytes that copies leave free
 _RESTLESS, _LARGE = 10.0, 64 * 1024 * 1024
@@ -63,7 +64,7 @@ def take(upper: Path, target: Path, seen: Mapping[str, Seen], *, frozen: bool, p
     Raises:
         InvalidError: folders are nested too deep.
     """
-    taking = _Taking(seen, frozen=frozen, patient=patient)
+    taking = _Taking(target, seen, frozen=frozen, patient=patient)
     source, sink = os.open(upper, _DIRECTORY), os.open(target, _DIRECTORY)
     try:
         state = os.fstat(source)
@@ -75,8 +76,20 @@ def take(upper: Path, target: Path, seen: Mapping[str, Seen], *, frozen: bool, p
     return Taken(taking.files, taking.puts, taking.clears, taking.now)
 
 
+class _Copied(NamedTuple):
+    """``state``: of the file, when it was copied to ``path`` of the layer."""
+
+    path: str
+    digest: str
+    size: int
+    state: os.stat_result
+
+
 class _Taking:
-    def __init__(self, seen: Mapping[str, Seen], *, frozen: bool, patient: bool) -> None:
+    def __init__(self, target: Path, seen: Mapping[str, Seen], *, frozen: bool, patient: bool) -> None:
+        self._target = target
+        self._copies: dict[tuple[int, int], _Copied] = {}
+        """Of files with several names, by inode."""
         self._seen = seen
         self._frozen = frozen
         self._patient = patient
@@ -144,6 +157,7 @@ class _Taking:
                 inside = self.folder(inner, target, path, depth + 1)
                 if new and opaque:
                     os.setxattr(target, OPAQUE, b"y")
+                _copy_attributes(inner, target)
                 _dress(target, state)
             finally:
                 os.close(target)
@@ -185,8 +199,7 @@ class _Taking:
                 os.link(name, name, src_dir_fd=source, dst_dir_fd=sink, follow_symlinks=False)
                 digest, size = _digest(descriptor)
             else:
-                digest, size = _copied(descriptor, sink, name)
-                state = os.fstat(descriptor)
+                digest, size, state = self._copy(descriptor, sink, name, path)
         finally:
             os.close(descriptor)
         found = _seen(FILE, state, digest)
@@ -195,10 +208,24 @@ class _Taking:
         self.now[path] = found
         if before is not None and before._replace(ctime=0, ino=0) == found._replace(ctime=0, ino=0):
             os.unlink(name, dir_fd=sink)
+            self._copies.pop((state.st_dev, state.st_ino), None)
             return False
         self.files[path] = (digest, size)
         self.puts.append(path)
         return True
+
+    def _copy(self, descriptor: int, sink: int, name: str, path: str) -> tuple[str, int, os.stat_result]:
+        """Copy a file, or link the copy that was made for another of its names; its state when it was copied."""
+        now = os.fstat(descriptor)
+        inode = now.st_dev, now.st_ino
+        if (known := self._copies.get(inode)) is not None:
+            os.link(self._target / known.path, name, dst_dir_fd=sink, follow_symlinks=False)
+            return known.digest, known.size, known.state
+        digest, size = _copied(descriptor, sink, name)
+        state = os.fstat(descriptor)
+        if state.st_nlink > 1:
+            self._copies[inode] = _Copied(path, digest, size, state)
+        return digest, size, state
 
     def _is_restless(self, state: os.stat_result) -> bool:
         return state.st_size > _LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
@@ -243,14 +270,26 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
     try:
         state, size = hashlib.sha256(), 0
         while piece := os.read(descriptor, _CHUNK):
-            _check_space(target)
             state.update(piece)
-            size += os.write(target, piece)
+            size += len(piece)
+            if piece == _ZEROS[: len(piece)]:  # a hole stays one
+                os.ftruncate(target, size)
+                os.lseek(target, size, os.SEEK_SET)
+            else:
+                _check_space(target)
+                _write(target, piece)
         _copy_attributes(descriptor, target)
         _dress(target, before)
     finally:
         os.close(target)
     return f"sha256:{state.hexdigest()}", size
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    """All of it: the kernel may take less at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]
 
 
 def _check_space(descriptor: int) -> None:

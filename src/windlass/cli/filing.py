@@ -11,6 +11,7 @@ from windlass.cli import ask, control, listing, options, transfers
 
 if TYPE_CHECKING:
     from windlass.client.downloads import Entry
+    from windlass.wire.messages import volumes as messages
 
 
 class Kind(NamedTuple):
@@ -50,8 +51,9 @@ def add(group: click.Group, kind: Kind) -> None:
     @options.json_option
     @options.env_option
     def _(name: str, path: str, as_json: bool, env: str | None) -> None:
+        identity = kind.identity(name, env)
         with transfers.usage():
-            found = transfers.collected(kind.entries(kind.identity(name, env), path))
+            found = transfers.collected(lambda: kind.entries(identity, path))
         transfers.show(found, as_json=as_json)
 
     @group.command(name="rm", help="Remove a file, or with -r a folder.")
@@ -60,11 +62,13 @@ def add(group: click.Group, kind: Kind) -> None:
     @click.option("-r", "--recursive", is_flag=True, help="Also folders, with all in them.")
     @options.env_option
     def _(name: str, remote_path: str, recursive: bool, env: str | None) -> None:
-        from windlass.client import bridge, volumes
+        from windlass.client import stepping, volumes
+        from windlass.kit import ids
 
-        identity = kind.identity(name, env)
+        identity, edit_id = kind.identity(name, env), ids.new("ed")
         with transfers.usage():
-            bridge.run(volumes.edit(identity, [{"op": "remove", "path": remote_path, "recursive": recursive}]))
+            step: messages.EditStep = {"op": "remove", "path": remote_path, "recursive": recursive}
+            stepping.run(lambda: volumes.edit(identity, [step], edit_id))
 
     @group.command(name="delete", help=f"Delete a {kind.word} with all its {kind.lost}.")
     @click.argument("name", metavar="NAME")

@@ -71,7 +71,7 @@ def get(name: str, remote_path: str, local_destination: str, force: bool, env: s
         raise click.UsageError("Only a file can be written to the standard output, not what a glob matches.")
     else:
         with transfers.usage():
-            found = transfers.collected(downloads.matching(identity, remote_path))
+            found = transfers.collected(lambda: downloads.matching(identity, remote_path))
         if not found:
             raise click.ClickException(f"nothing matches {remote_path!r}")
         target = Path(local_destination)

@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import shutil
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from windlass import exception
-from windlass.cli import listing
+from windlass.cli import bars, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ def usage() -> Iterator[None]:
         raise exception.InvalidError(str(exc), hint=exc.hint.replace("recursive=True", "-r")) from None
 
 
-def collected(found: AsyncIterator[Entry]) -> list[Entry]:
-    """Entries of a listing, all of them."""
-    from windlass.client import bridge
+def collected(find: Callable[[], AsyncIterator[Entry]]) -> list[Entry]:
+    """Entries of the listing that ``find`` begins, all of them."""
+    from windlass.client import stepping
 
     async def collect() -> list[Entry]:
-        return [entry async for entry in found]
+        return [entry async for entry in find()]
 
-    return bridge.run(collect())
+    return stepping.run(collect)
 
 
 def show(entries: Sequence[Entry], *, as_json: bool) -> None:
@@ -80,17 +80,17 @@ def local_source(text: str) -> Path:
 def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     """Upload a file or a folder; the path that it has there. Below a ``remote`` that ends with a slash it keeps its
     name, whichever of the two it is."""
-    from windlass.cli import render
-    from windlass.client import bridge, uploads
+    from windlass.client import bridge, stepping, uploads
 
     remote += local.resolve().name if remote.endswith("/") else ""
-    with usage(), render.progress(f"Uploading {local}") as told:
+    with usage(), bars.progress(f"Uploading {local}") as told:
         batch = uploads.Upload(force, told)
         if local.is_dir():
             batch.put_directory(local, remote)
+            bridge.run(batch.send(identity))  # many files at once
         else:
             batch.put_file(local, remote)
-        bridge.run(batch.send(identity))
+            stepping.run(lambda: batch.send(identity))
     return remote
 
 
@@ -99,7 +99,7 @@ def get(identity: str, remote: str, destination: str, *, force: bool) -> Path | 
     from windlass.client import downloads
 
     with usage():
-        entries = collected(downloads.entries(identity, remote, recursive=True))
+        entries = collected(lambda: downloads.entries(identity, remote, recursive=True))
     wanted = remote.strip("/")
     if destination == "-":
         _to_stdout(identity, wanted, entries)
@@ -125,12 +125,11 @@ def _to_stdout(identity: str, path: str, entries: Sequence[Entry]) -> None:
 def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
     """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
     command with --force fetches again only what is not there with its size and time."""
-    from windlass.cli import render
-    from windlass.client import bridge, downloads
+    from windlass.client import stepping
 
     if not force and (there := [place for entry, place in files if entry[1] != "d" and place.exists()]):
         raise click.UsageError(f"{str(there[0])!r} exists already; pass --force to replace it.")
-    with render.progress("Downloading") as told:
+    with bars.progress("Downloading") as told:
         for (path, kind, mtime, size), place in files:
             if kind == "d":
                 place.mkdir(parents=True, exist_ok=True)
@@ -140,13 +139,19 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool)
                     continue
                 part = place.with_name(f"{place.name}.windlass-part")
                 try:
-                    with part.open("wb") as file:
-                        bridge.run(downloads.download(identity, path, file, None))
-                    shutil.move(part, place)
+                    stepping.run(functools.partial(_written, identity, path, part))
+                    part.replace(place)
                 finally:
                     part.unlink(missing_ok=True)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
+
+
+async def _written(identity: str, path: str, part: Path) -> None:
+    from windlass.client import downloads
+
+    with part.open("wb") as file:
+        await downloads.download(identity, path, file, None)
 
 
 def _is_there(place: Path, size: int, mtime: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, filing, listing, options, transfers, upkeep
+from windlass.cli import ask, filing, listing, options, transfers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,6 +111,8 @@ def quota(volume_name: str, size: str | None, as_json: bool, env: str | None) ->
     if size is not None:
         body["quota"] = {"none": 0, "default": -1}.get(size, -2)
         if body["quota"] == -2:
+            from windlass.cli import upkeep
+
             body["quota"] = upkeep.size_in_bytes(size)
     found = ask.request("volume.quota", body)
     if as_json:

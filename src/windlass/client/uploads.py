@@ -1,7 +1,6 @@
 """Files that shall go into a volume or a network file system: collected, sent, and put in place by one edit."""
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import os
@@ -10,9 +9,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from windlass import exception
-from windlass.client import sending, session, volumes
+from windlass.client import sending, stepping, volumes
 from windlass.kit import ids, slashes
-from windlass.wire.messages import volumes as messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import volumes as messages
 
 _ATTEMPTS = 3
 _STEPS = 100_000  # files in one edit, as far as a message can hold them
@@ -26,6 +28,7 @@ class Upload:
         self._progress = progress
         self._files: list[sending.File] = []
         self._folders: list[tuple[Path, str, bool]] = []
+        self._edits: dict[int, str] = {}  # where sending begins again, what was done is not done again
 
     def put_file(
         self,
@@ -74,13 +77,14 @@ class Upload:
 
     async def send(self, volume_id: str) -> int:
         """Upload everything and put it in place; how many bytes there were."""
-        files = await asyncio.to_thread(self._listed)
+        files = await stepping.aside(self._listed)
         if volumes.method(volume_id, "") == "volume.":  # what can never fit is not sent at all
-            question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
-            await session.current().request("volume.room", question)
+            question: messages.VolumeRoom = {"volume_id": volume_id, "size": await stepping.aside(_total, files)}
+            await stepping.current().request("volume.room", question)
         sent = 0
         for start in range(0, len(files), _STEPS):
-            sent += await self._send(volume_id, files[start : start + _STEPS])
+            edit_id = self._edits.setdefault(start, ids.new("ed"))
+            sent += await self._send(volume_id, files[start : start + _STEPS], edit_id)
         return sent
 
     def _listed(self) -> list[sending.File]:
@@ -94,8 +98,7 @@ class Upload:
             files += [sending.File(f"{head}{name}", path, None) for name, path in _walk(local, recursive)]
         return files
 
-    async def _send(self, volume_id: str, files: list[sending.File]) -> int:
-        edit_id = ids.new("ed")
+    async def _send(self, volume_id: str, files: list[sending.File], edit_id: str) -> int:
         for attempt in range(_ATTEMPTS):
             steps = await sending.Sending(files, self._force, self._progress).run()
             try:

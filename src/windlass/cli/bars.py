@@ -13,7 +13,7 @@ from windlass.cli import tables
 Tell = Callable[[str, int, int], None]
 """Called with the name of a file, bytes that are done, and all of them; by any thread."""
 
-_MOMENT = 0.5
+_MOMENT = 1.0  # seconds
 
 
 @contextlib.contextmanager

@@ -14,9 +14,10 @@ class CloudBucketMount:
 
     Files are objects. They are read as they are asked for, and written from their beginning to their end; a file is
     in the bucket when it has been closed. What objects cannot do fails with ``PermissionError``: to append, to change
-    something in the middle, to open for writing without truncation. A write behind a gap fails with ``OSError``
-    (``ESPIPE``). Others' changes are seen after some seconds. Unlike in Modal, a file can be renamed: the bucket copies
-    the object and removes the old one. Owners, modes and symbolic links are not kept.
+    something in the middle, to open for writing without truncation, to rename from a function's Python code. Other
+    programs, and those of sandboxes, can rename: the bucket copies the object and removes the old one. A write behind a
+    gap fails with ``OSError`` (``ESPIPE``). Others' changes are seen after some seconds. Owners, modes and symbolic
+    links are not kept.
 
     Args:
         bucket_name: its name.

@@ -3,7 +3,8 @@ from __future__ import annotations
 
 import pytest
 
-from windlass.cli import curl
+from windlass import paths
+from windlass.cli import curl, programs
 
 
 @pytest.fixture(autouse=True)
@@ -60,3 +61,9 @@ def test_a_function_may_be_named_in_the_place_of_its_url(monkeypatch, given, bec
 def test_hosts_files_and_urls_are_left_to_curl(monkeypatch, given):
     monkeypatch.setattr(curl, "_url", {"shop.site": "http://there"}.get)
     assert curl._addressed(given) == given
+
+
+def test_no_platform_is_started_to_find_out_whether_it_has_such_a_function(capsys):
+    assert curl._addressed(("example.com", "-I")) == ("example.com", "-I")
+    assert "does not run, so example.com is taken for the name of a host" in capsys.readouterr().err
+    assert not programs.is_running(paths.home())

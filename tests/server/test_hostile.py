@@ -95,6 +95,23 @@ def test_too_many_who_say_nothing_push_out_each_other_but_nobody_else(play, monk
     play(scene)
 
 
+def test_what_is_not_for_containers_says_where_to_do_it(play):
+    async def scene(platform):
+        worker = await platform.worker(lambda args, kwargs, lease: args[0])
+        client = await platform.client()
+        function = await client.app()
+        await client.run(function, [1])
+        (runner,) = worker.runners.values()
+        who = {"role": "container", "container_id": runner.plan["container_id"], "token": runner.plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        with pytest.raises(exception.PermissionDeniedError, match="may not use") as refused:
+            await inside.request("image.publish", {"image_id": "im-1", "name": "n", "tag": "t", "environment": "main"})
+        assert "outside of containers" in refused.value.hint
+        inside.close()
+
+    play(scene)
+
+
 def test_one_container_cannot_take_all_connections(play, monkeypatch):
     monkeypatch.setattr(door, "_MEMBERS", 3)
 

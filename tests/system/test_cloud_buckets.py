@@ -26,6 +26,8 @@ def work(steps):
     """Do what each step says, and return what it saw."""
     import os
     import pathlib
+    import shutil
+    import subprocess
 
     seen = []
     for step, *arguments in steps:
@@ -44,6 +46,16 @@ def work(steps):
                 seen.append("written")
             elif step == "mkdir":
                 seen.append(path.mkdir())
+            elif step == "rename":
+                seen.append(os.rename(path, arguments[1]))
+            elif step == "replace":
+                seen.append(path.replace(arguments[1]))
+            elif step == "move":
+                seen.append(shutil.move(path, arguments[1]))
+            elif step == "cp":
+                seen.append(subprocess.run(["cp", "-a", path, arguments[1]]).returncode)
+            elif step == "mv":
+                seen.append(subprocess.run(["mv", path, arguments[1]]).returncode)
             elif step == "unlink":
                 seen.append(path.unlink())
             elif step == "environ":
@@ -139,17 +151,27 @@ def test_files_are_objects_both_ways_and_what_objects_cannot_do_is_refused(stage
         ("write", "/b/folder/file.txt", b"in it"),
         ("unlink", "/b/empty"),
         ("list", "/b/folder"),
+        ("rename", "/b/small.txt", "/b/renamed.txt"),
+        ("replace", "/b/folder", "/b/other"),
+        ("write", "/tmp/one", b"own"),
+        ("rename", "/tmp/one", "/tmp/other"),
+        ("move", "/b/folder/file.txt", "/b/folder/moved.txt"),
+        ("mv", "/b/folder/moved.txt", "/b/folder/mv.txt"),
+        ("list", "/b/folder"),
+        ("cp", "/b/folder/mv.txt", "/tmp/out"),
         ("environ", "/"),
     )
     assert seen[:7] == [["there"], b"hello", 5, len(large), 0, b"small", 5]
     assert seen[7:9] == ["PermissionError", "PermissionError"], seen
     assert seen[9] == "OSError"
     assert seen[10] == "FileNotFoundError"
-    assert seen[11:] == [None, 5, None, ["file.txt"], {}], "and its keys stay outside"
+    assert seen[11:15] == [None, 5, None, ["file.txt"]]
+    assert seen[15:17] == ["PermissionError", "PermissionError"], "a bucket renames nothing"
+    assert seen[17:] == [3, None, "/b/folder/moved.txt", 0, ["mv.txt"], 0, {}], "and its keys stay outside"
     assert content(bucket, "large.bin") == large
     assert content(bucket, "small.txt") == b"small"
     assert content(bucket, "there/before.txt") == b"again"
-    assert content(bucket, "folder/file.txt") == b"in it"
+    assert content(bucket, "folder/mv.txt") == b"in it"
     until(lambda: not mounts_of_buckets(stage), 20, "nothing mounts it any more")
 
 

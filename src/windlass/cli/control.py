@@ -5,9 +5,7 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -185,6 +183,8 @@ def _launch(root: Path) -> None:
     """Start a supervisor. Several at once do no harm: the lock lets one live."""
     argv = [sys.executable, "-m", "windlass.cli.supervisor", "--home", str(root)]
     environment = {**os.environ, "WINDLASS_HOME": str(root)}
+    import subprocess
+
     done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise exception.ConnectionError(f"The supervisor could not start.\n{done.stderr.strip()}")
@@ -240,6 +240,9 @@ def _clear_up(root: Path) -> None:
     """After a supervisor that was killed: end the node and remove what points to a platform that is no more."""
     if not root.exists():
         return
+    import shutil
+    import subprocess
+
     state = programs.read_state(root)
     for name in reversed(programs.NAMES):
         pid = state.get("programs", {}).get(name, {}).get("pid")

@@ -20,7 +20,7 @@ _NAMED = re.compile(r"([A-Za-z_][\w-]*\.[\w.-]*\w)((?:[/?].*)?)\Z")
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     help=(
         "Run curl on the URL of a web function, or on APP.FUNCTION, which a path may follow (shop.site/items?n=1). "
-        "The port of a URL may be left out. Options of curl may be given, too."
+        "The port of a URL may be left out. Options of curl may be given, too. It does not start the platform."
     ),
 )
 @click.argument("arguments", metavar="[OPTIONS] URL", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -35,7 +35,8 @@ def command(arguments: tuple[str, ...]) -> None:
 
 def _addressed(arguments: tuple[str, ...]) -> tuple[str, ...]:
     """With the URL in the place of a function's name, which is the first argument or the last one. What no app has is
-    a host's name, and curl's own matter; so is what follows a URL, such as the name of a file."""
+    a host's name, and curl's own matter; so is what follows a URL, such as the name of a file. Nothing is started for
+    it: a platform that does not run answers no requests."""
     if "://" in arguments[0] or _OURS.match(arguments[0]):
         return arguments
     for at in dict.fromkeys((0, len(arguments) - 1)):
@@ -45,8 +46,13 @@ def _addressed(arguments: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _url(name: str) -> str | None:
-    from windlass.cli import ask, function
+    from windlass.cli import ask, control, function
+    from windlass.client import address
 
+    home = address.of_process().home
+    if home is not None and control.ask_server(home) is None:
+        click.echo(f"The platform does not run, so {name} is taken for the name of a host.", err=True)
+        return None
     try:
         identity = function.find(name, None, None)
     except exception.NotFoundError:

@@ -1,12 +1,15 @@
 """Commands that `windlass volume` and `windlass nfs` share: both name something that holds files."""
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from windlass import exception
 from windlass.cli import ask, control, listing, options, transfers
+
+if TYPE_CHECKING:
+    from windlass.wire.messages import volumes as messages
 
 
 class Kind(NamedTuple):
@@ -43,11 +46,13 @@ def add(group: click.Group, kind: Kind) -> None:
     @click.option("-r", "--recursive", is_flag=True, help="Also folders, with all in them.")
     @options.env_option
     def _(name: str, remote_path: str, recursive: bool, env: str | None) -> None:
-        from windlass.client import bridge, volumes
+        from windlass.client import stepping, volumes
+        from windlass.kit import ids
 
-        identity = kind.identity(name, env)
+        identity, edit_id = kind.identity(name, env), ids.new("ed")
         with transfers.usage():
-            bridge.run(volumes.edit(identity, [{"op": "remove", "path": remote_path, "recursive": recursive}]))
+            step: messages.EditStep = {"op": "remove", "path": remote_path, "recursive": recursive}
+            stepping.run(lambda: volumes.edit(identity, [step], edit_id))
 
     @group.command(name="delete", help=f"Delete a {kind.word} with all its {kind.lost}.")
     @click.argument("name", metavar="NAME")

@@ -37,9 +37,10 @@ def create(name: str, env: str | None) -> None:
 def ls(name: str, path: str, as_json: bool, env: str | None) -> None:
     from windlass.client import downloads
 
+    identity = _KIND.identity(name, env)
     with transfers.usage():
-        there = downloads.matching(_KIND.identity(name, env), path)
-        transfers.show(transfers.collected(there), as_json=as_json)
+        there = transfers.collected(lambda: downloads.matching(identity, path))
+    transfers.show(there, as_json=as_json)
 
 
 @group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
@@ -69,7 +70,7 @@ def get(name: str, remote_path: str, local_destination: str, force: bool, env: s
         raise click.UsageError("Only a file can be written to the standard output, not what a glob matches.")
     else:
         with transfers.usage():
-            found = transfers.collected(downloads.matching(identity, remote_path))
+            found = transfers.collected(lambda: downloads.matching(identity, remote_path))
         if not found:
             raise click.ClickException(f"nothing matches {remote_path!r}")
         target = Path(local_destination)

@@ -245,10 +245,7 @@ def _short(command: str) -> str:
 
 @contextlib.contextmanager
 def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
-    """A bar for each file that is told of (its name, bytes done, all of them); nothing where no terminal is."""
-    if not tables.is_terminal():
-        yield lambda name, done, total: None
-        return
+    """A bar for each file that is told of: its name, bytes done, all of them."""
     import rich.progress
 
     columns = (
@@ -260,6 +257,8 @@ def progress(title: str) -> Iterator[Callable[[str, int, int], None]]:
         bars.add_task(title, total=None)
 
         def tell(name: str, done: int, total: int) -> None:
+            if name not in shown and done >= total:
+                return
             if name not in shown:
                 shown[name] = bars.add_task(name, total=total)
             bars.update(shown[name], completed=done)

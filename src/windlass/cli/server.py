@@ -216,7 +216,10 @@ def openapi() -> None:
 
 
 @group.command(help="Answer HTTPS as well. With certificates of a local authority, which this machine then trusts.")
-def trust() -> None:
+@click.option("--remove", is_flag=True, help="Let this machine trust the authority no longer. HTTPS goes on.")
+def trust(remove: bool) -> None:
+    if remove:
+        return _distrust(paths.home() / "tls" / "authority.pem")
     from windlass.cli import ask
 
     made = ask.request("edge.trust", {})
@@ -238,3 +241,26 @@ def _trusted_here(certificate: Path) -> bool:
     if done.returncode == 0:
         click.echo("Programs of this machine trust it now.")
     return done.returncode == 0
+
+
+def _distrust(certificate: Path) -> None:
+    """Take the certificate out of what this machine trusts, if it is this platform's that lies there."""
+    if not _TRUSTED.exists():
+        click.echo("This machine trusts no authority of Windlass.")
+        return
+    if not certificate.exists() or certificate.read_bytes() != _TRUSTED.read_bytes():
+        raise exception.ConflictError(
+            f"{_TRUSTED} is the authority of another platform than that in {paths.home()}",
+            hint="Set WINDLASS_HOME to the folder of that platform.",
+        )
+    program = shutil.which("update-ca-certificates")
+    if os.geteuid() != 0 or program is None:
+        click.echo(f"Remove {_TRUSTED} and run update-ca-certificates --fresh as root.")
+        return
+    _TRUSTED.unlink()
+    done = subprocess.run([program], env={"PATH": os.defpath}, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise exception.ExecutionError(
+            f"update-ca-certificates failed: {done.stderr.strip()[-300:]}", hint="Run it again as root."
+        )
+    click.echo("Programs of this machine trust it no longer. Browsers that imported it forget it in their settings.")

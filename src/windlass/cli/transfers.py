@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from windlass import exception
-from windlass.cli import listing
+from windlass.cli import bars, listing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +39,14 @@ def usage() -> Iterator[None]:
         raise exception.InvalidError(str(exc), hint=exc.hint.replace("recursive=True", "-r")) from None
 
 
-def collected(found: AsyncIterator[Entry]) -> list[Entry]:
-    """Entries of a listing, all of them."""
-    from windlass.client import bridge
+def collected(find: Callable[[], AsyncIterator[Entry]]) -> list[Entry]:
+    """Entries of the listing that ``find`` begins, all of them."""
+    from windlass.client import stepping
 
     async def collect() -> list[Entry]:
-        return [entry async for entry in found]
+        return [entry async for entry in find()]
 
-    return bridge.run(collect())
+    return stepping.run(collect)
 
 
 def show(entries: Sequence[Entry], *, as_json: bool) -> None:
@@ -79,17 +80,17 @@ def local_source(text: str) -> Path:
 def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     """Upload a file or a folder; the path that it has there. Below a ``remote`` that ends with a slash it keeps its
     name, whichever of the two it is."""
-    from windlass.cli import render
-    from windlass.client import bridge, uploads
+    from windlass.client import bridge, stepping, uploads
 
     remote += Path(os.path.abspath(local)).name if remote.endswith("/") else ""  # noqa: PTH100 - keep a link's name
-    with usage(), render.progress(f"Uploading {local}") as told:
+    with usage(), bars.progress(f"Uploading {local}") as told:
         batch = uploads.Upload(force, told)
         if local.is_dir():
             batch.put_directory(local, remote)
+            bridge.run(batch.send(identity))  # many files at once
         else:
             batch.put_file(local, remote)
-        bridge.run(batch.send(identity))
+            stepping.run(lambda: batch.send(identity))
     return remote
 
 
@@ -100,7 +101,7 @@ def get(identity: str, remote: str, destination: str, *, force: bool, at: int | 
 
     wanted = volumes.inside(remote)
     with usage():
-        entries = collected(downloads.entries(identity, wanted, recursive=True, at=at))
+        entries = collected(lambda: downloads.entries(identity, wanted, recursive=True, at=at))
     is_file = len(entries) == 1 and entries[0][0] == wanted and entries[0][1] != "d"
     if destination == "-":
         if not is_file:
@@ -126,11 +127,9 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool,
     """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
     command with --force fetches again only what is not there with its size and time. Links become what they lead to:
     whoever wrote to the volume shall not say where files of this machine lie."""
-    from windlass.cli import render
-
     _check_places(files, force=force)
     left_out = []
-    with render.progress("Downloading") as told:
+    with bars.progress("Downloading") as told:
         for entry, place in files:
             path, kind, mtime, size = entry
             if kind == "d":
@@ -163,17 +162,23 @@ def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
 
 
 def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
-    from windlass.client import bridge, downloads
+    from windlass.client import stepping
 
     place.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()  # that name may be as long as names can be
     part = place.with_name(f".{digest[:16]}.windlass-part")
     try:
-        with part.open("wb") as file:
-            bridge.run(downloads.download(identity, path, file, None, at=at))
+        stepping.run(functools.partial(_written, identity, path, part, at))
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)
+
+
+async def _written(identity: str, path: str, part: Path, at: int | None) -> None:
+    from windlass.client import downloads
+
+    with part.open("wb") as file:
+        await downloads.download(identity, path, file, None, at=at)
 
 
 def _is_there(place: Path, size: int, mtime: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from windlass import exception
-from windlass.cli import ask, filing, listing, options, transfers, upkeep
+from windlass.cli import ask, filing, listing, options, transfers
 
 
 @click.group(name="volume", help="Volumes: folders that containers share, and that stay.")
@@ -41,9 +41,10 @@ def create(name: str, env: str | None, version: str | None) -> None:
 def ls(name: str, path: str, version: int | None, as_json: bool, env: str | None) -> None:
     from windlass.client import downloads
 
+    identity = _KIND.identity(name, env)
     with transfers.usage():
-        there = downloads.entries(_KIND.identity(name, env), path, recursive=False, at=version)
-        transfers.show(transfers.collected(there), as_json=as_json)
+        there = transfers.collected(lambda: downloads.entries(identity, path, recursive=False, at=version))
+    transfers.show(there, as_json=as_json)
 
 
 @group.command(help="Upload a file or a folder. Below a REMOTE that ends with a slash it keeps its name.")
@@ -115,6 +116,8 @@ def quota(volume_name: str, size: str | None, as_json: bool, env: str | None) ->
     if size is not None:
         body["quota"] = {"none": 0, "default": -1}.get(size, -2)
         if body["quota"] == -2:
+            from windlass.cli import upkeep
+
             body["quota"] = upkeep.size_in_bytes(size)
     found = ask.request("volume.quota", body)
     if as_json:

@@ -1,16 +1,17 @@
-"""One question to the platform of this machine, over its Unix socket, without an event loop.
+"""Questions to the platform of this machine, over its Unix socket, without an event loop.
 
     connect ── hello ──► ◄── answer ── question ──► ◄── answer ── close
 
-The command line asks most things once and ends: a session, its loop and its thread would cost more than the answer.
-The frames are those of every connection. What needs patience (a platform that is not there yet, a lost connection,
-one that wants us slower) is a session's business: it is told as an ``OSError`` or as ``ThrottledError``, and as every
-request may be repeated, the caller asks again there.
+The command line asks most things once and ends, or a few in turn: a session, its loop and its thread would cost more
+than the answers. The frames are those of every connection. What needs patience (a platform that is not there yet, a
+lost connection, one that wants us slower) is a session's business: it is told as an ``OSError`` or as
+``ThrottledError``, and as every request may be repeated, the caller asks again there.
 """
 from __future__ import annotations
 
 import contextlib
 import socket
+import time
 
 from windlass import wire
 from windlass.client import diary, listener
@@ -18,13 +19,14 @@ from windlass.wire import codec, status, versions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Any
 
     from windlass.wire.messages import common
 
 _GREETED = 5.0  # seconds that a server may take to say who it is
+_PIECE = 64 * 1024
 
 
 def greet(path: str, hello: common.HelloRequest, *, home: Path | None = None) -> common.HelloReply:
@@ -51,43 +53,93 @@ def request(
         VersionError: who answers is of a release that this one does not understand.
         Error: what was answered.
     """
-    diary.note(diary.DEBUG, "asking %s", method)
+    with connected(path, hello, home=home) as connection, connection.limit(timeout):
+        return connection.ask(method, body).body
+
+
+@contextlib.contextmanager
+def connected(path: str, hello: common.HelloRequest, *, home: Path | None = None) -> Iterator[Connection]:
+    """A connection for a few questions. Raises like ``request``."""
     with _connection(path, home) as connection:
         answer = _greeted(connection, hello)
         if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:
             raise versions.refused((answer["version"], answer["protocol"]), (hello["version"], wire.PROTOCOL))
-        connection.end.settimeout(timeout)
-        return connection.ask(method, body)
+        yield connection
 
 
-class _Connection:
+class Connection:
+    """One exchange at a time. Each raises ``OSError`` where the connection is lost, and what was answered."""
+
     def __init__(self, end: socket.socket) -> None:
-        self.end = end
+        self._end = end
         self._asked = 0
         self._frames = self._arriving()
+        self._deadline: float | None = None
 
-    def ask(self, method: str, body: Any) -> Any:
+    @contextlib.contextmanager
+    def limit(self, seconds: float | None) -> Iterator[None]:
+        """What is asked in the block must be answered by its end; None: as long as the connection holds. Raises the
+        built-in ``TimeoutError``, after which nothing more can be asked."""
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def ask(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> codec.Frame:
         """What is answered to this; whatever else comes is passed over."""
-        self._asked += 1
-        for piece in codec.pack({"k": codec.REQUEST, "i": self._asked, "m": method, "b": body}):
-            self.end.sendall(piece)
-        for frame in self._frames:
-            kind, exchange = frame.header["k"], frame.header.get("i")
-            if exchange == self._asked and kind == codec.ERROR:
-                raise status.from_wire(frame.header.get("e", {}))
-            if exchange == self._asked and kind == codec.REPLY:
-                return frame.header.get("b")
+        diary.note(diary.DEBUG, "asking %s", method)
+        self._begin(codec.REQUEST, method, body, attachments)
+        for kind, frame in self._answers():
+            if kind == codec.REPLY:
+                return frame
         raise ConnectionResetError("the connection to the platform was lost")
+
+    def follow(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> Iterator[codec.Frame]:
+        """The items of a stream. Who leaves before its end must ask nothing more."""
+        diary.note(diary.DEBUG, "following %s", method)
+        self._begin(codec.STREAM, method, body, attachments)
+        for kind, frame in self._answers():
+            if kind == codec.ITEM:
+                yield frame
+            elif kind == codec.END:
+                return
+        raise ConnectionResetError("the connection to the platform was lost")
+
+    def _begin(self, kind: str, method: str, body: Any, attachments: Sequence[codec.Bytes]) -> None:
+        self._asked += 1
+        self._wait()
+        for piece in codec.pack({"k": kind, "i": self._asked, "m": method, "b": body}, attachments):
+            self._end.sendall(piece)
+
+    def _answers(self) -> Iterator[tuple[str, codec.Frame]]:
+        for frame in self._frames:
+            if frame.header.get("i") == self._asked:
+                if frame.header["k"] == codec.ERROR:
+                    raise status.from_wire(frame.header.get("e", {}))
+                yield frame.header["k"], frame
 
     def _arriving(self) -> Iterator[codec.Frame]:
         """One for the connection: a chunk may hold more than the frame that is waited for."""
         decoder = codec.Decoder()
-        while data := self.end.recv(65536):
+        while data := self._received():
             yield from decoder.feed(data)
+
+    def _received(self) -> bytes:
+        self._wait()
+        return self._end.recv(_PIECE)
+
+    def _wait(self) -> None:
+        if self._deadline is None:
+            self._end.settimeout(None)
+        elif (left := self._deadline - time.monotonic()) > 0:
+            self._end.settimeout(left)
+        else:
+            raise TimeoutError("no answer came in time")
 
 
 @contextlib.contextmanager
-def _connection(path: str, home: Path | None) -> Iterator[_Connection]:
+def _connection(path: str, home: Path | None) -> Iterator[Connection]:
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets")
     with socket.socket(socket.AF_UNIX) as end:
@@ -95,9 +147,10 @@ def _connection(path: str, home: Path | None) -> Iterator[_Connection]:
         end.connect(path)
         if home is not None:
             listener.check(end, path, home)
-        yield _Connection(end)
+        yield Connection(end)
 
 
-def _greeted(connection: _Connection, hello: common.HelloRequest) -> common.HelloReply:
-    reply: common.HelloReply = connection.ask("hello", hello)
+def _greeted(connection: Connection, hello: common.HelloRequest) -> common.HelloReply:
+    with connection.limit(_GREETED):
+        reply: common.HelloReply = connection.ask("hello", hello).body
     return reply

@@ -1,14 +1,16 @@
 """What lies in volumes and network file systems, and their files on the way out of them."""
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, BinaryIO
 
 from windlass import exception
-from windlass.client import globs, session, volumes
-from windlass.wire.messages import volumes as messages
+from windlass.client import stepping, volumes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import volumes as messages
 
 Entry = tuple[str, str, int, int]
 
@@ -24,7 +26,7 @@ async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None 
         body["at"] = at
     with volumes.translated(path):
         where = os.fsencode(volumes.inside(path))
-        async for reply in session.current().stream(volumes.method(volume_id, "entries"), body, [where]):
+        async for reply in stepping.current().stream(volumes.method(volume_id, "entries"), body, [where]):
             batch: messages.VolumeEntries = reply.body
             listed = zip(reply.attachments, batch["kinds"], batch["mtimes"], batch["sizes"], strict=True)
             for raw, kind, mtime, size in listed:
@@ -33,6 +35,8 @@ async def entries(volume_id: str, path: str, *, recursive: bool, at: int | None 
 
 async def matching(identity: str, path: str) -> AsyncGenerator[Entry, None]:
     """What lies in a folder, or is at a path, or is matched by a glob. Raises ``FileNotFoundError``."""
+    from windlass.client import globs
+
     clean = volumes.inside(path)
     if not globs.is_glob(clean):
         async for entry in entries(identity, path, recursive=False):
@@ -49,7 +53,7 @@ async def pieces(
 ) -> AsyncGenerator[bytes, None]:
     """The bytes of a file; goes on where it was, in the same version, when the connection is lost. ``told``: is called
     with its size."""
-    patience = session.Patience()
+    patience = None
     while True:
         body: messages.VolumeRead = {"volume_id": volume_id, "offset": offset}
         if at is not None:
@@ -57,7 +61,7 @@ async def pieces(
         try:
             with volumes.translated(path):
                 where = os.fsencode(volumes.inside(path))
-                asked = session.current().stream(volumes.method(volume_id, "fetch"), body, [where])
+                asked = stepping.current().stream(volumes.method(volume_id, "fetch"), body, [where])
                 async for reply in asked:
                     data, at = reply.attachments[0], reply.body.get("at", at)
                     if told is not None:
@@ -68,6 +72,9 @@ async def pieces(
                         yield data
             return
         except exception.ServiceError as exc:
+            from windlass.client import session
+
+            patience = patience or session.Patience()
             await patience.wait(exc)
 
 
@@ -78,7 +85,7 @@ async def download(
     told = None if progress is None else (lambda size: progress(reset=True, total=size))
     done = 0
     async for piece in pieces(volume_id, path, at=at, told=told):
-        await asyncio.to_thread(file.write, piece)
+        await stepping.aside(file.write, piece)
         done += len(piece)
         if progress is not None:
             progress(advance=len(piece))

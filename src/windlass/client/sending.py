@@ -6,22 +6,23 @@ longer than to send it. Only when everything is there one edit puts all in place
 """
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import hashlib
 import io
 import os
-import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from windlass import exception
-from windlass.client import here, session
-from windlass.kit import ids, tasks
+from windlass.client import here, stepping
+from windlass.kit import ids
 from windlass.wire import payload
-from windlass.wire.messages import blobs
-from windlass.wire.messages import volumes as messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import blobs
+    from windlass.wire.messages import volumes as messages
 
 _SMALL = 256 * 1024  # bytes of files that travel in packs
 _PACK = 8 * 1024 * 1024
@@ -54,13 +55,13 @@ class Sending:
         self._steps: list[messages.EditStep] = []
         self._pack = bytearray()
         self._packed: list[messages.EditStep] = []
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._running: list[asyncio.Task[None]] = []
+        self._gate = stepping.gate(_AT_ONCE)
+        self._running: list[Awaitable[None]] = []
 
     async def run(self) -> list[messages.EditStep]:
-        async with tasks.Tasks(lambda name, exc: None) as owner:
+        async with stepping.crew() as owner:
             for chunk in range(0, len(self._files), 500):
-                packs, large = await asyncio.to_thread(self._read, self._files[chunk : chunk + 500])
+                packs, large = await stepping.aside(self._read, self._files[chunk : chunk + 500])
                 for data in packs:
                     self._start(owner, self._send_pack(data))
                 for file, step in large:
@@ -73,7 +74,7 @@ class Sending:
                 await task
         return self._steps
 
-    def _start(self, owner: tasks.Tasks, sending: Any) -> None:
+    def _start(self, owner: stepping.Crew, sending: Coroutine[Any, Any, None]) -> None:
         self._running.append(owner.start(sending, "upload"))
 
     def _read(self, files: list[File]) -> tuple[list[bytes], list[tuple[File, messages.EditStep]]]:
@@ -119,7 +120,7 @@ class Sending:
             with _opened(file) as source:
                 size = source.seek(0, os.SEEK_END)
                 if size < _STREAMED:
-                    digest, size = await asyncio.to_thread(_digest, source)
+                    digest, size = await stepping.aside(_digest, source)
                     if await _lacks(digest):
                         await self._send_bytes(file, source, digest, size)
                 else:
@@ -144,19 +145,19 @@ class Sending:
             return source.read(payload.CHUNK)
 
         async def carried() -> str:
-            is_beside = session.current().is_beside and here.plan is None
+            is_beside = stepping.current().is_beside and here.plan is None
             is_beside = is_beside and not digest and isinstance(file.source, Path)
             found = await _copied(source.fileno(), size, told) if is_beside else ""
             return found or await _put(digest, read, size)
 
         try:
-            return await asyncio.wait_for(_again(carried), _FILE_TIMEOUT)
-        except asyncio.TimeoutError:
+            return await stepping.within(_FILE_TIMEOUT, _again(carried))
+        except TimeoutError:
             raise exception.VolumeUploadTimeoutError(
                 f"uploading {file.remote!r} took more than {_FILE_TIMEOUT / 60:.0f} minutes"
             ) from None
         except _LOST as exc:
-            if digest and (await asyncio.to_thread(_digest, source))[0] != digest:
+            if digest and (await stepping.aside(_digest, source))[0] != digest:
                 raise exception.ExecutionError(
                     f"{file.remote!r} changed while it was uploaded", hint="Try again when it is no longer written to."
                 ) from exc
@@ -168,6 +169,8 @@ def seekable(file: File, copies: contextlib.ExitStack) -> File:
     source = file.source
     if isinstance(source, Path) or getattr(source, "seekable", bool)():
         return file
+    import tempfile
+
     copy: Any = copies.enter_context(tempfile.TemporaryFile())
     while piece := source.read(payload.CHUNK):
         copy.write(piece)
@@ -213,7 +216,7 @@ def _digest(source: BinaryIO) -> tuple[str, int]:
 
 async def _lacks(digest: str) -> bool:
     query: blobs.BlobQuery = {"digests": [digest]}
-    return bool((await session.current().request("volume.missing", query)).body["missing"])
+    return bool((await stepping.current().request("volume.missing", query)).body["missing"])
 
 
 async def _again(send: Callable[[], Awaitable[str]]) -> str:
@@ -228,11 +231,13 @@ async def _again(send: Callable[[], Awaitable[str]]) -> str:
 
 async def _copied(descriptor: int, size: int, told: Callable[[int], None]) -> str:
     """Let the server read an open file by itself; its digest, "" where the server cannot see the file."""
-    which = messages.identity(os.fstat(descriptor))
+    from windlass.wire.messages import volumes
+
+    which = volumes.identity(os.fstat(descriptor))
     body: messages.VolumeCopy = {"descriptor": descriptor, "identity": which, "size": size}
     done, digest = 0, ""
     try:
-        async for reply in session.current().stream("volume.copy", body):
+        async for reply in stepping.current().stream("volume.copy", body):
             done, digest = reply.body["done"], reply.body["digest"]
             told(done)
     except (exception.NotFoundError, exception.ServiceError):
@@ -244,9 +249,9 @@ async def _copied(descriptor: int, size: int, told: Callable[[int], None]) -> st
 
 async def _put(digest: str, read: Callable[[int], Any], size: int) -> str:
     """Send the pieces in order, some of them before the first is answered; the digest of all."""
-    upload_id, home = ids.new("up"), session.current()
-    async with tasks.Tasks(lambda name, exc: None) as owner:
-        sent: list[asyncio.Task[Any]] = []
+    upload_id, home = ids.new("up"), stepping.current()
+    async with stepping.crew() as owner:
+        sent: list[Awaitable[Any]] = []
         for offset in range(0, max(size, 1), payload.CHUNK):
             piece = read(offset)
             if len(piece) != min(payload.CHUNK, size - offset):

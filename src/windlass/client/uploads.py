@@ -1,7 +1,6 @@
 """Files that shall go into a volume or a network file system: collected, sent, and put in place by one edit."""
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import io
 import os
@@ -11,9 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from windlass import exception
-from windlass.client import sending, session, volumes
+from windlass.client import sending, stepping, volumes
 from windlass.kit import ids, slashes
-from windlass.wire.messages import volumes as messages
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.wire.messages import volumes as messages
 
 _ATTEMPTS = 8
 _PAUSE = 0.05  # seconds, at most, before the second attempt
@@ -28,6 +30,7 @@ class Upload:
         self._progress = progress
         self._files: list[sending.File] = []
         self._folders: list[tuple[Path, str, bool]] = []
+        self._edits: dict[int, str] = {}  # where sending begins again, what was done is not done again
 
     def put_file(
         self,
@@ -77,13 +80,16 @@ class Upload:
     async def send(self, volume_id: str) -> int:
         """Upload everything and put it in place; how many bytes there were."""
         with contextlib.ExitStack() as copies:
-            files, empty = await asyncio.to_thread(self._listed, copies)
+            files, empty = await stepping.aside(self._listed, copies)
             if volumes.method(volume_id, "") == "volume.":  # what can never fit is not sent at all
-                question: messages.VolumeRoom = {"volume_id": volume_id, "size": await asyncio.to_thread(_total, files)}
-                await session.current().request("volume.room", question)
-            sent, folders = 0, [messages.EditStep(op="folder", path=path) for path in empty]
+                question: messages.VolumeRoom = {"volume_id": volume_id, "size": await stepping.aside(_total, files)}
+                await stepping.current().request("volume.room", question)
+            folders: list[messages.EditStep] = [{"op": "folder", "path": path} for path in empty]
+            sent = 0
             for start in range(0, max(len(files), 1), _STEPS):
-                sent += await self._send(volume_id, files[start : start + _STEPS], folders if start == 0 else [])
+                edit_id = self._edits.setdefault(start, ids.new("ed"))
+                sent += await self._send(volume_id, files[start : start + _STEPS], folders, edit_id)
+                folders = []
             return sent
 
     def _listed(self, copies: contextlib.ExitStack) -> tuple[list[sending.File], list[str]]:
@@ -100,8 +106,9 @@ class Upload:
             empty += [place for name in bare if (place := f"{head}{name}".rstrip("/"))]
         return files, empty
 
-    async def _send(self, volume_id: str, files: list[sending.File], folders: list[messages.EditStep]) -> int:
-        edit_id = ids.new("ed")
+    async def _send(
+        self, volume_id: str, files: list[sending.File], folders: list[messages.EditStep], edit_id: str
+    ) -> int:
         for attempt in range(_ATTEMPTS):
             steps = await sending.Sending(files, self._force, self._progress).run()
             try:
@@ -113,7 +120,7 @@ class Upload:
                     raise
                 # Uploads may be gone, for instance into the volume of somebody who sent the same bytes: they are made
                 # again, by each of those who lost at another moment.
-                await asyncio.sleep(random.uniform(0, _PAUSE * 2**attempt))
+                await stepping.pause(random.uniform(0, _PAUSE * 2**attempt))
         raise AssertionError("unreachable")
 
 

@@ -4,7 +4,6 @@ Their files travel by ``downloads`` and ``uploads``.
 """
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -13,11 +12,15 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from windlass import exception
-from windlass.client import object as handles
-from windlass.client import session
-from windlass.kit import ids, slashes, tasks
-from windlass.wire.messages import nfs
-from windlass.wire.messages import volumes as messages
+from windlass.client import stepping
+from windlass.kit import ids, slashes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from windlass.client import object as handles
+    from windlass.client import session
+    from windlass.wire.messages import nfs
+    from windlass.wire.messages import volumes as messages
 
 _BEAT = 60.0
 
@@ -97,12 +100,15 @@ async def edit(volume_id: str, steps: list[messages.EditStep], edit_id: str = ""
     body: messages.VolumeEdit = {"volume_id": volume_id, "edit_id": edit_id or ids.new("ed")}
     text = json.dumps(steps, separators=(",", ":")).encode()
     with translated(""):
-        await session.current().request(method(volume_id, "edit"), body, [text])
+        await stepping.current().request(method(volume_id, "edit"), body, [text])
 
 
 @contextlib.asynccontextmanager
 async def ephemeral(cls: type[handles.Object], query: Any) -> AsyncIterator[Any]:
     """A volume, or a network file system, that lives as long as the block."""
+    from windlass.client import session
+    from windlass.kit import tasks
+
     home = session.current()
     found: Any = (await home.request(method(f"{cls._prefix}-", "get"), query)).body
     volume: Any = cls._new()
@@ -119,6 +125,8 @@ async def ephemeral(cls: type[handles.Object], query: Any) -> AsyncIterator[Any]
 
 
 async def _beats(home: session.Session, reference: messages.VolumeRef) -> None:
+    import asyncio
+
     while True:
         await asyncio.sleep(_BEAT)
         await home.request(method(reference["volume_id"], "beat"), reference)

@@ -43,6 +43,11 @@ class Frame:
         self.header = header
         self.attachments = attachments
 
+    @property
+    def body(self) -> Any:
+        """The message in it."""
+        return self.header.get("b")
+
 
 def dumps(header: dict[str, Any]) -> bytes:
     return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")

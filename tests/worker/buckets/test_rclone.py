@@ -37,7 +37,7 @@ def test_of_the_workers_environment_only_the_trusted_certificates_count():
 
 def test_a_prefix_is_a_folder_of_the_place_and_read_only_a_word():
     line = rclone.mounting(plan(prefix="a/b/", read_only=True), Path("/m"))
-    assert line[line.index("mount") + 1 :][:2] == [":s3:lake/a/b", "/m"] and line[-1] == "--read-only"
+    assert line[line.index("mount2") + 1 :][:2] == [":s3:lake/a/b", "/m"] and line[-1] == "--read-only"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ _MEMBERS = 256  # connections of one container: it must not take all that the se
 
 _fast_encode = msgspec.json.Encoder().encode
 _fast_decode = msgspec.json.Decoder().decode
+_OUTSIDE = "Do it in a program outside of containers, or on the command line."
 
 
 class Who:
@@ -183,7 +184,8 @@ class Door:
         if known is None or answer is None:
             raise exception.UnimplementedError(f"this server does not know {method!r}", hint="Upgrade the server.")
         if who.role not in known.roles:
-            raise exception.PermissionDeniedError(f"a {who.role} may not use {method}")
+            hint = _OUTSIDE if "user" in known.roles else ""
+            raise exception.PermissionDeniedError(f"a {who.role} may not use {method}", hint=hint)
         try:
             body = msgspec.convert(incoming.body, shapes.bounded(known.request))
         except msgspec.ValidationError as exc:

@@ -45,11 +45,12 @@ def environments(core: Core, method: str, body: Any) -> list[Named]:
     if method == "environment.roles":
         return [(("environment", body["name"]), body["name"])]
     found: list[Named] = []
+    seen: set[str] = set()
     for key, value in body.items():
         if isinstance(value, str) and (key.endswith("_id") or key in ("id", "app")):
-            _note(core, value, found)
+            _note(core, value, found, seen)
     by_id = bool(found or body.get("image_id")) and not (body.get("name") or body.get("app_name") or method in _MAKING)
-    _walk(core, body, found, 0)
+    _walk(core, body, found, seen, 0)
     if "environment" in getattr(methods.METHODS[method].request, "__annotations__", ()):
         if name := body.get("environment"):
             found.append((("environment", name), name))
@@ -59,25 +60,27 @@ def environments(core: Core, method: str, body: Any) -> list[Named]:
     return found
 
 
-def _walk(core: Core, value: Any, found: list[Named], depth: int) -> None:
+def _walk(core: Core, value: Any, found: list[Named], seen: set[str], depth: int) -> None:
     """Ids anywhere in the request: of a secret that a spec wants as well as of a volume that it mounts."""
     if isinstance(value, str):
-        _note(core, value, found)
+        _note(core, value, found, seen)
     elif isinstance(value, list) and depth < _DEEP:
         for one in value:
-            _walk(core, one, found, depth + 1)
+            _walk(core, one, found, seen, depth + 1)
     elif isinstance(value, dict) and depth < _DEEP:
         for key, one in value.items():
             if key not in _TEXTS:
-                _walk(core, one, found, depth + 1)
+                _walk(core, one, found, seen, depth + 1)
         if isinstance(functions := value.get("functions"), dict):  # by tag, which may be one of those words
             for one in functions.values():
-                _walk(core, one, found, depth + 2)
+                _walk(core, one, found, seen, depth + 2)
 
 
-def _note(core: Core, text: str, found: list[Named]) -> None:
-    if len(text) != ids.LENGTH + 3 or (known := _KINDS.get(text[:3])) is None:
+def _note(core: Core, text: str, found: list[Named], seen: set[str]) -> None:
+    """Each id once: where it belongs may be a question to the database."""
+    if len(text) != ids.LENGTH + 3 or text in seen or (known := _KINDS.get(text[:3])) is None:
         return
+    seen.add(text)
     kind, where = known
     environment = where(core, text)
     if environment is not None:

@@ -4,6 +4,9 @@
 
 Nothing is answered before the commit, so nothing that was acknowledged can be lost. When the commit fails, memory
 is ahead of the rows: all answers of the turn fail and ``recover`` begins anew from the rows, like after a restart.
+
+Runners are no callers: where nobody waits for an answer of this turn, they are told of their leases first, and begin
+while the rows are written (ADR 0030). If that fails, they are told to drop what they hold when they come back.
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ class Turn:
         """The same for what changes memory alone: the database is only asked if something else needs it."""
         if not self._open:
             self._open = True
-            asyncio.get_running_loop().call_soon(self.end)
+            asyncio.get_running_loop().call_soon(self._close)
 
     def answer(self, incoming: peer.Incoming, body: Any, attachments: Any = ()) -> None:
         """Reply once what was done is durable."""
@@ -108,12 +111,22 @@ class Turn:
             done, self.done_calls = self.done_calls, []
             calls.set_done(self._db, done)
 
-    def end(self) -> None:
-        """Lease, write, commit; then tell everybody."""
+    def _close(self) -> None:
+        self.end(ahead=True)
+
+    def end(self, *, ahead: bool = False) -> None:
+        """Lease, write, commit; then tell everybody. ``ahead``: what runners may know before, they are told, and the
+        rest follows in the next turn of the loop, because what is sent leaves at the end of this one."""
         if not self._open:
             return
         try:
             self.prepare()
+            if ahead and self._begun and self.leases and not self.answers:
+                with link.at_once():
+                    self._lend(self.leases)
+                self.leases = {}
+                asyncio.get_running_loop().call_soon(self.end)
+                return
             self.flush()
             if self._begun:
                 began = time.perf_counter()
@@ -132,12 +145,16 @@ class Turn:
         self._reset()
         if fresh:
             _try(lambda: self.push(fresh))
-        for container, items in leases.items():
-            send_leases(container, items, self.traced)
         for incoming, body, attachments in answers:
             incoming.reply(body, attachments)
+        # Behind answers: a runner that comes back hears first what it must drop, and may get that very thing anew.
+        self._lend(leases)
         for callback in after:
             _try(callback)
+
+    def _lend(self, leases: dict[machines.Container, list[work.Input]]) -> None:
+        for container, items in leases.items():
+            send_leases(container, items, self.traced)
 
     def abandon(self, exc: BaseException) -> None:
         """Give up all that this turn changed: something in it is wrong."""

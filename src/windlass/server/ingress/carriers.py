@@ -131,10 +131,11 @@ class Carrier(asyncio.Protocol):
 
     def lease(self, item: work.Input) -> None:
         """Send a lease; if it is lost, so is this connection, and the request with it."""
-        exchange = next((one for one in item.call.watchers if isinstance(one, exchanges.Exchange)), None)
-        if exchange is None or item.data.inline is None:
+        call = item.call
+        exchange = call.watchers[0] if call.watchers else None
+        if not isinstance(exchange, exchanges.Exchange) or item.data.inline is None:
             return  # it has ended in the very same turn
-        call, number = item.call, exchange.number
+        number = exchange.number
         self._leased[number] = item
         self.write(web.lease(number, item.id, call.id, item.attempt, call.method, item.data.inline))
 

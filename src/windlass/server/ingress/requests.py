@@ -37,13 +37,16 @@ _KEPT = frozenset({"host", "content-length", "cookie", "authorization"})
 class Plain:
     """A request that nobody made an object of: what its parser says of it, in the words of ``BaseRequest``."""
 
-    __slots__ = ("headers", "method", "raw_headers", "raw_path", "scheme", "transport", "version")
+    __slots__ = ("headers", "method", "raw_headers", "raw_path", "transport", "version")
 
     def __init__(self, message: Any, transport: Any) -> None:
         self.headers, self.raw_headers, self.method = message.headers, message.raw_headers, message.method
         self.raw_path, self.version, self.transport = message.path, message.version, transport
-        secure = transport is not None and transport.get_extra_info("sslcontext")
-        self.scheme = "https" if secure else "http"
+
+    @property
+    def scheme(self) -> str:
+        secure = self.transport is not None and self.transport.get_extra_info("sslcontext")
+        return "https" if secure else "http"
 
 
 def shown(request: http.BaseRequest | Plain) -> str:

@@ -588,7 +588,7 @@ WHOLE = (
     (web.whole(200, 1, b"connection: close\r\n", b"hi"), 200, b"Content-Length: 2"),
     (web.whole(200, 1, b"a: b\r\nSet-Cookie: c\r\n", b"hi"), 502, b""),
     (web.whole(200, 1, b"a: b\r\n\r\nHTTP/1.1 200 OK\r\n", b"hi"), 502, b""),
-    (web.whole(200, 1, b": b\r\n", b"hi"), 502, b""),
+    *((web.whole(200, 1, bad, b"hi"), 502, b"") for bad in (b": b\r\n", b"abc\r\n", b" a: b\r\n", b"a\0: b\r\n")),
     (web.whole(200, 1, b"a: b", b"hi"), 502, b""),
     (web.whole(200, 1, b"content-length: 3\r\n", b"hi"), 502, b""),
     (web.whole(7, 0, b"", b"hi"), 502, b""),

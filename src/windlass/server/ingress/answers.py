@@ -62,7 +62,7 @@ FULL = "all containers of this server are busy"
 LOST = "the app's container closed the connection before it answered"
 BAD_BODY = "the request's body is malformed or too large"
 
-_LINES = re.compile(rb"(?:[^:\r\n\0][^\r\n\0]*\r\n)*").fullmatch
+_LINES = re.compile(rb"(?:[^:\s\0][^:\r\n\0]*: [^\r\n\0]*\r\n)*").fullmatch
 
 
 def sound(count: int, lines: bytes) -> bool:

@@ -27,12 +27,10 @@ def asked(
         edge, failed = carrier or edge_end.Carrier(), ""
         program = proxy.Program(server.sockets[0].getsockname()[1], edge)  # type: ignore[arg-type]
         program._host = "127.0.0.1"
-        head = {
-            "kind": "http", "n": 1, "method": method, "path": "/", "query": "", "root": "", "headers": [],
-            "body": False,
-        }  # fmt: skip
+        ends = web.ends("http", "127.0.0.1", 1, "localhost", 80)
+        head = web.head("http", method, "/", "", "", "1.1", ends, [b"host: x"], body=False)
         try:
-            await asyncio.wait_for(program(json.dumps(head).encode()), 5)
+            await asyncio.wait_for(program(web.numbered(1, head)), 5)
         except exception.ExecutionError as exc:
             failed = str(exc)
         server.close()

@@ -12,6 +12,13 @@ from windlass.wire import web
 ASGI = {"kind": "asgi", "label": "here", "custom_domains": [], "requires_proxy_auth": False}
 
 
+def told(data: bytes) -> dict:
+    """What a runner is told of a request, with its headers as text."""
+    head = web.read_head(data)
+    head["headers"] = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in head["headers"]]
+    return head
+
+
 class Site:
     """Answers for the fake runners, by the connection that containers have to the edge."""
 
@@ -32,7 +39,7 @@ class Site:
     async def work(self, args, kwargs, lease):
         if self.writer is None:
             self.writer = await self.open()
-        head = json.loads(args[0])
+        head = told(args[0])
         self.heads.append(head)
         number, path = head["n"], head["path"]
         if path == "/fail":

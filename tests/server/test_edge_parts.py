@@ -49,6 +49,9 @@ class Way:
     def begin(self, connection: object, message: object, payload: object) -> mock.Mock:
         return mock.Mock()
 
+    def hurry(self) -> None:
+        pass
+
 
 @pytest.mark.parametrize("reads", [True, False])
 def test_a_client_that_does_not_read_is_answered_the_long_way_which_waits_for_it(reads):

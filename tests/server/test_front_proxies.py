@@ -26,7 +26,7 @@ class Told(sites.Site):
     async def work(self, args, kwargs, lease):
         if self.writer is None:
             self.writer = await self.open()
-        head = json.loads(args[0])
+        head = sites.told(args[0])
         number, body = head["n"], json.dumps(head).encode()
         said = {"status": 200, "headers": []}
         frames = [(web.HEAD, json.dumps(said).encode()), (web.BODY, body), (web.END, b"")]

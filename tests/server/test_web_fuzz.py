@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 
 import fakes
@@ -25,7 +24,7 @@ class Mirror(sites.Site):
         tag = lease["spec"]["tag"]
         if tag not in self.paths:  # its container has just been made
             self.paths[tag] = await self.open()
-        head = json.loads(args[0])
+        head = sites.told(args[0])
         self.heads.append(head)
         number, host = head["n"], dict(head["headers"]).get("host", "").encode("latin-1")
         frames = [(web.HEAD, b'{"status":200,"headers":[]}'), (web.BODY, b"for " + host), (web.END, b"")]

@@ -33,6 +33,20 @@ def new(prefix: str) -> str:
     return f"{prefix}-{text[:LENGTH].decode()}"
 
 
+class Supply:
+    """Fresh identities with one prefix: the system is asked for many at once, so not for a process that forks."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+        self._text = ""
+
+    def new(self) -> str:
+        if len(self._text) < LENGTH:
+            self._text = os.urandom(2048).translate(_CHARACTERS, _UNFAIR).decode()
+        text, self._text = self._text[:LENGTH], self._text[LENGTH:]
+        return f"{self._prefix}-{text}"
+
+
 def input_id(call_id: str, index: int) -> str:
     """The id of a call's input number ``index`` (from 0)."""
     return f"in-{call_id[3 : 3 + _CALL_PART]}{_digits(index, LENGTH - _CALL_PART)}"

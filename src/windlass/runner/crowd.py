@@ -244,11 +244,12 @@ class Crowd(service.Service):
 
     # -- any thread ---------------------------------------------------------------------------------------
 
-    def take(self, lease: work_module.Lease) -> None:
-        """An input that came another way than by the link. On the main thread's loop."""
-        if lease.key not in self._work.held:
-            self._work.held[lease.key] = lease
-            self._work.queue.append(lease)
+    def take(self, leases: Iterable[work_module.Lease]) -> None:
+        """Inputs that came another way than by the link. On the main thread's loop."""
+        for lease in leases:
+            if lease.key not in self._work.held:
+                self._work.held[lease.key] = lease
+                self._work.queue.append(lease)
         if self._work.stopping:
             self._work.release()
         self._news()

@@ -57,7 +57,7 @@ class Served:
     def leave(self) -> None:
         """Run the exit hooks. What they raise is only told."""
 
-    def leases(self, take: Callable[[work.Lease], None]) -> None:
+    def leases(self, take: Callable[[list[work.Lease]], None]) -> None:
         """``take`` may be called with inputs that come another way than by the link, on the loop."""
 
     def needs_loop(self) -> invoke.Loop:

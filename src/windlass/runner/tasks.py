@@ -45,7 +45,8 @@ class Tasks:
         self._began = began
         self._done = done
         self._leave = leave
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[units.Run, asyncio.Task[None]] = {}
+        """The loop itself holds tasks weakly."""
         self._flushing = False
         self._crowded: list[asyncio.Future[None]] = []
 
@@ -65,10 +66,10 @@ class Tasks:
 
     def _start(self, runs: list[units.Run]) -> None:
         for run in runs:
-            # A context of its own, so that what user code sets in one input is not seen by another.
-            task = self._context.copy().run(self._loop.create_task, self._run(run))
-            self._running.add(task)  # the loop itself holds tasks weakly
-            task.add_done_callback(self._running.discard)
+            # Each task copies the context, so that what user code sets in one input is not seen by another.
+            task = self._context.run(self._loop.create_task, self._run(run))
+            if not task.done():  # a task factory of user code's may begin it at once
+                self._running[run] = task
 
     async def _run(self, run: units.Run) -> None:
         here.input_id.set(run.leases[0].input_id)
@@ -89,6 +90,7 @@ class Tasks:
                 run.leases[0].ended(0.0, False)
             self._done(run)
             self._flush_soon()
+            self._running.pop(run, None)
 
     async def _aside(self, function: Callable[..., Any], *arguments: Any) -> Any:
         return await self._loop.run_in_executor(None, function, *arguments)

@@ -100,7 +100,9 @@ class Run:
 
     def unwanted(self) -> bool:
         """Whether it was cancelled before it could be interrupted."""
-        return not self.wanted and any(lease.cancelled or lease.dropped for lease in self.leases)
-
-
+        if not self.wanted:
+            for lease in self.leases:
+                if lease.cancelled or lease.dropped:
+                    return True
+        return False
 

@@ -64,7 +64,7 @@ class App:
     # -- requests -----------------------------------------------------------------------------------------
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
-        request = json.loads(head)
+        request = web.read_head(head)
         stream = self._carrier.stream(request["n"])
         answer = Socket(stream) if request["kind"] == "websocket" else Exchange(stream, request, body)
         try:
@@ -87,9 +87,9 @@ class App:
             "raw_path": (root + raw).encode("latin-1"),
             "query_string": request["query"].encode("latin-1"),
             "root_path": root,
-            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request["headers"]],
-            "client": tuple(request["client"]),
-            "server": tuple(request["server"]),
+            "headers": request["headers"],
+            "client": request["client"],
+            "server": request["server"],
             "state": self._state.copy(),
             "extensions": {},
         }
@@ -122,6 +122,28 @@ def pairs(headers: Iterable[Any]) -> list[list[str]]:
     return found
 
 
+class Head:
+    """The head of a response. Raises ``Broken`` for what is none."""
+
+    __slots__ = ("count", "headers", "lines", "sound", "status")
+
+    def __init__(self, status: Any, headers: Iterable[Any]) -> None:
+        self.status = status
+        self.headers = [(name, value) for name, value in headers]
+        self.count = len(self.headers)
+        self.sound = isinstance(status, int) and 0 < status < 1000 and self.count < 1000
+        """Else the edge looks at it before there is a body."""
+        try:
+            self.lines = b"".join([b"%b: %b\r\n" % pair for pair in self.headers])
+        except TypeError:
+            raise carriers.Broken("the app sent headers that are not bytes") from None
+
+    def frame(self, number: int) -> bytes:
+        """It alone, where the body comes later."""
+        described = {"status": self.status, "headers": pairs(self.headers)}
+        return web.pack(web.HEAD, number, json.dumps(described).encode())
+
+
 class Exchange:
     """One request over HTTP."""
 
@@ -130,7 +152,8 @@ class Exchange:
         self._bodiless = request["method"] == "HEAD"
         self._body = body if body is not None else (None if request["body"] else b"")
         self._read = False
-        self._head: bytes = b""
+        self._head: Head | None = None
+        """It waits for what follows at once."""
         self._started = self.ended = False
 
     async def run(self, app: Callable[..., Any], scope: dict[str, Any]) -> None:
@@ -142,7 +165,7 @@ class Exchange:
                 )
         except carriers.Broken:
             if (self._head or not self._started) and not self._stream.gone:
-                self._head, self.ended = b"", True
+                self._head, self.ended = None, True
                 await self._stream.fault("the app did not answer as ASGI wants it")
             raise
 
@@ -167,21 +190,24 @@ class Exchange:
         if kind == "http.response.start":
             if self._started:
                 raise carriers.Broken("the app began its response twice")
-            described = {"status": event["status"], "headers": pairs(event.get("headers", ()))}
+            self._head = Head(event["status"], event.get("headers", ()))
             self._started = True
-            self._head = web.pack(web.HEAD, self._stream.number, json.dumps(described).encode())
             asyncio.get_running_loop().call_soon(self._flush)
         elif kind == "http.response.body":
             if not self._started or self.ended:
                 raise carriers.Broken("the app sent a body out of its response")
             if self._stream.gone:
                 raise carriers.Gone("the client has gone")
-            head, self._head = self._head, b""
+            head, self._head = self._head, None
             more = event.get("more_body", False)
             self.ended = not more
-            end = b"" if more else web.pack(web.END, self._stream.number)
             data = b"" if self._bodiless else event.get("body", b"")
-            await self._stream.send(web.BODY, data, before=head, after=end)
+            if head is None or more or not head.sound or not self._stream.short(len(head.lines) + len(data)):
+                before = b"" if head is None else head.frame(self._stream.number)
+                after = b"" if more else web.pack(web.END, self._stream.number)
+                await self._stream.send(web.BODY, data, before=before, after=after)
+            else:
+                self._stream.answer(head.status, head.count, head.lines, data)
             if self.ended:
                 self._stream._carrier.hurry()
                 self._stream._wake()
@@ -190,9 +216,9 @@ class Exchange:
 
     def _flush(self) -> None:
         """The head goes alone when its body does not follow at once."""
-        head, self._head = self._head, b""
-        if head and not self._stream.gone:
-            self._stream._carrier.write(head)
+        head, self._head = self._head, None
+        if head is not None and not self._stream.gone:
+            self._stream._carrier.write(head.frame(self._stream.number))
 
 
 class Socket:

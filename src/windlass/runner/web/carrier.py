@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING
 
 from windlass import exception
 from windlass.runner import work
-from windlass.wire import web
+from windlass.wire import buffered, web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from windlass.wire.messages import containers
 
 _PATIENCE = 10.0  # seconds for a lost connection to come back before what needs it fails
 _AGAIN = 0.1
 _LARGE = 16 * 1024
+_FEW = 4  # answers that wait for each other
+
+
+def texts(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers]
 
 
 class Gone(OSError):
@@ -28,7 +33,7 @@ class Broken(exception.ExecutionError):
     """What answers broke the rules of its interface: the log says how, and its client gets 502."""
 
 
-class Carrier(asyncio.Protocol):
+class Carrier(buffered.Buffered):
     """Made again when it is lost; its streams are then gone for good."""
 
     def __init__(self, plan: containers.RunnerPlan) -> None:
@@ -38,13 +43,16 @@ class Carrier(asyncio.Protocol):
         self._streams: dict[int, Stream] = {}
         self._reader = web.Reader(self._frame)
         self._out: list[bytes] = []
+        self._fresh: list[work.Lease] = []
         self._together = 0
         """Leases that came with the last one."""
+        self._waiting = 0
+        """Answers in ``_out``."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
         self._up = asyncio.Event()
         self._again: asyncio.Task[None] | None = None
-        self._take: Callable[[work.Lease], None] | None = None
+        self._take: Callable[[list[work.Lease]], None] | None = None
 
     async def open(self) -> None:
         """Raises ``ServiceError`` when the edge cannot be reached."""
@@ -54,24 +62,22 @@ class Carrier(asyncio.Protocol):
         except OSError as exc:
             raise exception.ServiceError(f"the web edge cannot be reached: {exc}") from exc
 
-    def lend(self, take: Callable[[work.Lease], None]) -> None:
+    def lend(self, take: Callable[[list[work.Lease]], None]) -> None:
         """From now on inputs may come by this connection; ``take`` gets them."""
         self._take = take
         if self._transport is not None:
             self.write(web.pack(web.LEASE, 0))
 
     def _leased(self, number: int, data: bytes) -> None:
-        self._together += 1
         described, payload = web.leased(data)
-        lease = work.Lease(json.loads(described), [payload])
+        lease = work.Lease(described, [payload])
 
         def ended(seconds: float, success: bool) -> None:
             if self._transport is not None:
                 self.write(web.done(number, lease.attempt, seconds, success))
 
         lease.ended = ended
-        assert self._take is not None
-        self._take(lease)
+        self._fresh.append(lease)
 
     def stream(self, number: int) -> Stream:
         stream = self._streams[number] = Stream(self, number)
@@ -103,13 +109,15 @@ class Carrier(asyncio.Protocol):
         self._out.append(data)
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
+        out, self._out, self._waiting = self._out, [], 0
         if out and self._transport is not None:
             self._transport.write(out[0] if len(out) == 1 else b"".join(out))
 
     def hurry(self) -> None:
-        """What answers a request that came alone does not wait for the end of the turn: nothing will join it."""
-        if self._together < 2:
+        """What answers a request that came alone does not wait for the end of the turn: nothing will join it. Else it
+        waits for a few others, no more: the edge passes these on while the next ones are made."""
+        self._waiting += 1
+        if self._together < 2 or self._waiting >= _FEW:
             self._flush()
 
     def forget(self, number: int) -> None:
@@ -135,8 +143,11 @@ class Carrier(asyncio.Protocol):
         self._up.set()
 
     def data_received(self, data: bytes) -> None:
-        self._together = 0
         self._reader.feed(data)
+        leases, self._fresh = self._fresh, []
+        self._together = len(leases)
+        if leases and self._take is not None:
+            self._take(leases)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport, self._out = None, []
@@ -263,6 +274,15 @@ class Stream:
             raise Gone("the client has gone")
         self.credit -= size
         self._carrier.write(data)
+
+    def short(self, size: int) -> bool:
+        """Whether a response of so many bytes goes whole."""
+        return size <= _LARGE and self.credit > 0 and not self.gone and self._carrier.up
+
+    def answer(self, status: int, count: int, lines: bytes, body: bytes) -> None:
+        """A whole response."""
+        self.credit -= len(body)
+        self._carrier.write(web.pack(web.WHOLE, self.number, web.whole(status, count, lines, body)))
 
     async def fault(self, text: str) -> None:
         """The whole answer for one that gave none, or nonsense."""

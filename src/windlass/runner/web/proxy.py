@@ -73,7 +73,7 @@ class Program:
         return await asyncio.open_connection(self._host, self.port, limit=web.PIECE)
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
-        request = json.loads(head)
+        request = web.read_head(head)
         stream = self._carrier.stream(request["n"])
         passing = Passing(self, stream, request, body)
         try:
@@ -188,13 +188,13 @@ class Passing:
         request = self._request
         target = request["path"] + (f"?{request['query']}" if request["query"] else "")
         lines = [f"{request['method']} {target} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in request["headers"]]
+        lines += [f"{name}: {value}" for name, value in carriers.texts(request["headers"])]
         if request["root"]:
             lines.append(f"x-forwarded-prefix: {request['root']}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
     async def _send(self, writer: asyncio.StreamWriter) -> None:
-        chunked = any(name == "transfer-encoding" for name, _ in self._request["headers"])
+        chunked = any(name == b"transfer-encoding" for name, _ in self._request["headers"])
         while True:
             kind, data = await self._stream.next()
             if kind == web.BODY and data:

@@ -77,7 +77,7 @@ class Site(served_module.Served):
         self._apps.append(app)
         return app
 
-    def leases(self, take: Callable[[work.Lease], None]) -> None:
+    def leases(self, take: Callable[[list[work.Lease]], None]) -> None:
         if self._carrier is not None:
             self._carrier.lend(take)
 

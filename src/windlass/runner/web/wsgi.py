@@ -34,7 +34,7 @@ class App:
         self._threads = futures.ThreadPoolExecutor(min(most, _MOST_THREADS) + _SPARE, "windlass-wsgi")
 
     async def __call__(self, head: bytes, body: bytes | None = None) -> None:
-        request = json.loads(head)
+        request = web.read_head(head)
         loop = asyncio.get_running_loop()
         stream = self._carrier.stream(request["n"])
         call = Call(loop, stream, request)
@@ -90,7 +90,7 @@ class App:
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
         }
-        for name, value in request["headers"]:
+        for name, value in carriers.texts(request["headers"]):
             key = name.upper().replace("-", "_")
             if "_" in name:  # could stand for another header, with which the app trusts us
                 continue

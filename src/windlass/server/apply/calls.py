@@ -15,6 +15,7 @@ from windlass.server.store import apps, calls, inputs
 from windlass.wire.messages import calls as call_messages
 
 Core = core_module.Core
+_identities = ids.Supply("fc")
 KINDS = {"remote": moves.Kind.REMOTE, "map": moves.Kind.MAP, "spawn": moves.Kind.SPAWN, "gen": moves.Kind.GEN}
 
 
@@ -114,24 +115,25 @@ def _known(core: Core, call_id: str) -> work.Call | None:
 
 def transient(core: Core, function: machines.Function, method: str, data: work.Data, watcher: object) -> work.Input:
     """The one input of a call for a request that lives no longer than its connection: it has no rows."""
-    if not function.app.alive or function.removed:
-        raise _no_function(core, function.id)
+    _check_room(core, function, moves.Kind.REMOTE, 1)
+    now = core.clock.now()
     call = work.Call(
-        n=core.counters.call,
-        identity=ids.new("fc"),
-        function=function,
-        kind=moves.Kind.REMOTE,
-        created_at=core.clock.now(),
+        n=core.counters.call, identity=_identities.new(), function=function, kind=moves.Kind.REMOTE, created_at=now
     )
     call.transient, call.method = True, method
-    _admit(core, call, 1)
+    call.closed = True
+    call.num_inputs = call.next_index = call.in_memory = 1
+    call.watchers.append(watcher)
     core.turn.touch()
     core.counters.call += 1
-    call.closed = True
-    call.watchers.append(watcher)
     _remember(core, call)
-    _add(core, call, [(0, data)], closed=True)
-    return function.ready[-1]
+    new = work.Input(call, 0, data)
+    new.fresh, new.queued_at = True, now
+    function.ready.append(new)
+    function.open_sync += 1
+    function.last_active = now
+    core.turn.dispatch[function] = None
+    return new
 
 
 def _described(core: Core, request: call_messages.CallCreate) -> work.Call:
@@ -234,22 +236,25 @@ def _fills_gap(core: Core, call: work.Call, index: int) -> bool:
 
 
 def _admit(core: Core, call: work.Call, more: int) -> None:
-    function = call.function
     if call.cancelled or call.closed:
         raise exception.ConflictError(f"call {call.id} takes no more inputs")
+    _check_room(core, call.function, call.kind, more)
+    if call.kind == moves.Kind.MAP:
+        unfinished, limit = call.num_inputs - call.num_done, core.settings.map_outstanding
+        admission.check_map(unfinished=unfinished, more=more, limit=limit, tag=call.function.tag)
+
+
+def _check_room(core: Core, function: machines.Function, kind: moves.Kind, more: int) -> None:
     if not function.app.alive or function.removed:
         raise _no_function(core, function.id)
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    limits, tag = core.settings, function.tag
-    if call.kind == moves.Kind.SPAWN:
+    limits = core.settings
+    if kind == moves.Kind.SPAWN:
         allowed, unfinished = admission.Limits(limits.spawn_queued), function.open_spawned
     else:
         allowed, unfinished = admission.Limits(limits.sync_waiting, limits.sync_total), function.open_sync
-    admission.check_queue(unfinished=unfinished, running=function.running, more=more, limits=allowed, tag=tag)
-    if call.kind == moves.Kind.MAP:
-        unfinished = call.num_inputs - call.num_done
-        admission.check_map(unfinished=unfinished, more=more, limit=limits.map_outstanding, tag=tag)
+    admission.check_queue(unfinished=unfinished, running=function.running, more=more, limits=allowed, tag=function.tag)
 
 
 def _pace(core: Core, call: work.Call) -> None:
@@ -278,9 +283,8 @@ def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, clo
         if index != call.next_index:
             call.gaps = True
         call.next_index = max(call.next_index, index + 1)
-        if not call.transient:
-            inserted.append(new)
-        if not call.transient and (function.spilled or len(ready) >= limit):
+        inserted.append(new)
+        if function.spilled or len(ready) >= limit:
             function.spilled += 1
         else:
             call.in_memory += 1

@@ -211,5 +211,7 @@ def send_leases(
         if traced is not None:
             lease["traceparent"] = traced(item)
         leases.append(lease)
+    if container.direct is not None:
+        container.direct.flush()
     if leases and container.peer is not None:
         container.peer.notify("runner.lease", {"leases": leases}, attachments)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from aiohttp import web as http
 
+from windlass import exception
 from windlass.server.state import moves
+from windlass.wire import web
 
 
 class Refusal(Exception):
@@ -57,3 +61,23 @@ NOT_READY = "no container of this server is ready; one is being started"
 FULL = "all containers of this server are busy"
 LOST = "the app's container closed the connection before it answered"
 BAD_BODY = "the request's body is malformed or too large"
+
+_LINES = re.compile(rb"(?:[^:\s\0][^:\r\n\0]*: [^\r\n\0]*\r\n)*").fullmatch
+
+
+def sound(count: int, lines: bytes) -> bool:
+    """Whether these are so many headers, and nothing else. (A line break in one would make it two.)"""
+    return lines.count(b"\n") == count and _LINES(lines) is not None
+
+
+def parted(data: bytes) -> tuple[tuple[int, bytes], ...]:
+    """A whole response as the frames that it could have come in."""
+    try:
+        status, count, lines, body = web.read_whole(data)
+    except exception.InvalidError:
+        return (web.HEAD, b""), (web.END, b"")
+    head = b""
+    if sound(count, lines):
+        pairs = [line.split(": ", 1) for line in lines.decode("latin-1").split("\r\n")[:-1]]
+        head = json.dumps({"status": status, "headers": pairs}).encode()
+    return (web.HEAD, head), (web.BODY, body), (web.END, b"")

@@ -6,9 +6,7 @@ import asyncio
 import collections
 import json
 import logging
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from windlass import exception
 from windlass.server.apply import cancel
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
     from windlass.server.state import machines, work
 
 _log = logging.getLogger(__name__)
-_encode = msgspec.json.Encoder().encode
 _GIVEN_BACK = 0.3  # seconds for a runner that leaves to be heard on its other connection
 _HELLO = 4096
 _PATIENCE = 10.0  # seconds to say hello
@@ -134,19 +131,13 @@ class Carrier(asyncio.Protocol):
 
     def lease(self, item: work.Input) -> None:
         """Send a lease; if it is lost, so is this connection, and the request with it."""
-        exchange = next((one for one in item.call.watchers if isinstance(one, exchanges.Exchange)), None)
-        if exchange is None or item.data.inline is None:
+        call = item.call
+        exchange = call.watchers[0] if call.watchers else None
+        if not isinstance(exchange, exchanges.Exchange) or item.data.inline is None:
             return  # it has ended in the very same turn
-        described: dict[str, Any] = {
-            "input_id": item.id,
-            "call_id": item.call.id,
-            "attempt": item.attempt,
-            "payload": {"at": 0, "size": item.data.size},
-        }
-        if item.call.method:
-            described["method"] = item.call.method
-        self._leased[exchange.number] = item
-        self.write(web.lease(exchange.number, _encode(described), item.data.inline))
+        number = exchange.number
+        self._leased[number] = item
+        self.write(web.lease(number, item.id, call.id, item.attempt, call.method, item.data.inline))
 
     def _done(self, number: int, data: bytes) -> None:
         attempt, seconds, success = web.read_done(data)
@@ -190,12 +181,12 @@ class Carrier(asyncio.Protocol):
         if self._transport is None:
             return
         if not self._out:
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._out.append(data)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         out, self._out = self._out, []
-        if self._transport is not None:
+        if out and self._transport is not None:
             self._transport.writelines(out)
 
     def close(self) -> None:

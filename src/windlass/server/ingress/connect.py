@@ -182,7 +182,8 @@ async def _pass_on(
 def _headers(request: http.BaseRequest, entry: Entry, *, upgrade: bool) -> multidict.CIMultiDict[str]:
     """What the program sees: nothing that opens the door, and who it was opened for in our words alone."""
     made: multidict.CIMultiDict[str] = multidict.CIMultiDict()
-    for name, value in requests.headers(request, entry.door.client, upgrade=upgrade, secret=False):
+    for line in requests.headers(request, entry.door.client, upgrade=upgrade, secret=False):
+        name, _, value = line.decode("latin-1").partition(": ")
         if name.replace("_", "-") == USER.lower() or (name in _AGAIN and not (upgrade and name != "expect")):
             continue
         if name == "authorization" and entry.bearer:

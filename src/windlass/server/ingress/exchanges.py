@@ -10,7 +10,7 @@ import asyncio
 import collections
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windlass import exception
 from windlass.server.apply import calls, cancel, dispatch
@@ -37,7 +37,7 @@ LOST = -1
 class Exchange:
     __slots__ = (
         "arrived", "call", "carrier", "complete", "core", "credit", "item", "number", "over", "position", "refused",
-        "status", "table", "told", "waiters",
+        "status", "table", "told", "waiters", "whole",
     )  # fmt: skip
 
     def __init__(self, table: Table, number: int) -> None:
@@ -61,6 +61,8 @@ class Exchange:
         self.position = 0
         self.told: Callable[[], None] | None = None
         """Is called when something has arrived, in the place of ``waiters``."""
+        self.whole: bytes | None = None
+        """A response that came in one frame, for the one who is ``told``."""
         self.waiters: list[asyncio.Future[None]] = []
 
     # -- from the call (``apply.outputs``) ----------------------------------------------------------------
@@ -89,10 +91,20 @@ class Exchange:
             self.credit += int.from_bytes(data[:4], "big")
         elif kind == web.GONE:
             self.over = True  # the runner has said all; why it ended is said by the input's end
+        elif kind == web.WHOLE:
+            self.complete, self.whole = True, data
+            if self.told is None:
+                self.part()
         else:
             self.arrived.append((kind, data))
             self.complete = self.complete or kind == web.END
         self._wake()
+
+    def part(self) -> None:
+        """Who answers wants it in parts."""
+        if self.whole is not None:
+            self.arrived += answers.parted(self.whole)
+            self.whole = None
 
     def lost(self) -> None:
         if not self.complete and self.status is None:
@@ -204,9 +216,9 @@ class Table:
         self._last = 0
 
     def begin(
-        self, route: state.Route, query: str, head: Any, body: bytes | None, session: str | None = None
+        self, route: state.Route, query: str, head: bytes, body: bytes | None, session: str | None = None
     ) -> Exchange:
-        """Make the input of a request. ``head(number)`` gives what its runner must know. ``session``: whose it is.
+        """Make the input of a request. ``head`` is what its runner must know. ``session``: whose it is.
 
         Raises ``Refusal``.
         """
@@ -214,7 +226,7 @@ class Table:
         container = self._container(function, session) if route.web.get("stateless") else None
         self._last = self._last % 0xFFFFFFFF + 1
         made = Exchange(self, self._last)
-        payload = actions.payload(head(made.number), body)
+        payload = actions.payload(web.numbered(made.number, head), body)
         data = work.Data(payload, None, len(payload))
         try:
             made.item = calls.transient(self.core, function, route.method, data, made)

@@ -9,20 +9,27 @@ Most requests are of that kind, and each microsecond here is paid by all of them
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Protocol
+import re
+from typing import Any, Protocol
 
 from aiohttp import helpers
 from aiohttp.http_writer import HttpVersion11
 
+from windlass import exception
 from windlass.server.apply import web as actions
 from windlass.server.ingress import answers, connect, exchanges, requests, tokens
+from windlass.server.ingress import edge as edge_module
 from windlass.wire import web
 
-if TYPE_CHECKING:
-    from windlass.server.ingress import edge as edge_module
-
 _EVERY = 1.0  # seconds between looks at what takes long
-_REASONS = {200: "OK", 201: "Created", 301: "Moved Permanently", 302: "Found", 304: "Not Modified", 404: "Not Found"}
+_FEW = 8  # requests that wait for each other
+_REASONS = {200: b"OK", 201: b"Created", 301: b"Moved Permanently", 302: b"Found", 404: b"Not Found"}
+_ADDED = frozenset({b"content-length", b"content-type", b"date", b"server"})
+"""What the edge says where an app does not."""
+_SPECIAL = re.compile(
+    rb"^(%b)[ \t]*:[ \t]*([^\r]*)" % b"|".join([*_ADDED, *(name.encode() for name in edge_module.HOP)]),
+    re.IGNORECASE | re.MULTILINE,
+).findall
 
 
 class Connection(Protocol):
@@ -54,8 +61,8 @@ class Begun:
     def wake(self) -> None:
         """Something came: a whole answer goes on at once, and is accounted for later; else look at it once all that
         came with it is here."""
-        if self.exchange.complete:
-            self._look()
+        if self.exchange.whole is not None:
+            self._answer(self.exchange.whole)
         elif not self.waked:
             self.waked = True
             self.way.loop.call_soon(self._look)
@@ -65,22 +72,27 @@ class Begun:
         exchange = self.exchange
         if exchange.told is None:
             return  # its client has gone, or ``edge`` has it
-        if not exchange.complete or (data := _whole(exchange, self.request.method)) is None:
-            if exchange.arrived or exchange.over:
-                self.leave()
+        if exchange.complete and (data := _joined(exchange)) is not None:
+            self._answer(data)
+        elif exchange.arrived or exchange.over:
+            self.leave()
+
+    def _answer(self, data: bytes) -> None:
+        if (text := _written(data)) is None:
+            self.leave()
             return
-        status, text = data
         transport = self.connection.transport
         self._end()
         if transport is not None:
             transport.write(text)
-        exchange.close()
-        self.way.log(self, status)
+        self.exchange.close()
+        self.way.log(self, int(text[9:12]))
         self.connection.expressed()
 
     def leave(self) -> None:
         """It is one for ``edge``."""
         self._end()
+        self.exchange.part()
         self.connection.take_over(self)
 
     def lost(self) -> None:
@@ -101,6 +113,14 @@ class Way:
         self.loop = asyncio.get_running_loop()
         self.begun: set[Begun] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._fresh = 0
+
+    def hurry(self) -> None:
+        """What has begun goes on its way in small groups: its container works while the next ones are read."""
+        self._fresh += 1
+        if self._fresh >= _FEW:
+            self._fresh = 0
+            self.edge.core.turn.end()
 
     def begin(self, connection: Connection, message: Any, payload: Any) -> Begun | None:
         """None where ``edge`` must answer, and nothing was done yet."""
@@ -168,39 +188,44 @@ def suits(message: Any) -> bool:
     )
 
 
-def _whole(exchange: exchanges.Exchange, method: str) -> tuple[int, bytes] | None:
-    """Status and bytes of the answer; None where it is not so simple."""
-    from windlass.server.ingress import edge as answering
-
+def _joined(exchange: exchanges.Exchange) -> bytes | None:
+    """A whole answer that came in parts, as one that did not; None where it is not so simple."""
     arrived = exchange.arrived
     if not arrived or arrived[0][0] != web.HEAD or exchange.refused:
         return None
     try:
-        head = answering.head_of(arrived[0][1])
-    except answers.Refusal:
+        head = edge_module.head_of(arrived[0][1])
+        said = [pair for pair in head["headers"] if pair[0].lower() not in edge_module.HOP]
+        lines = "".join([f"{name}: {value}\r\n" for name, value in said]).encode("latin-1")
+    except (answers.Refusal, UnicodeEncodeError):
         return None
-    status = head["status"]
-    body = arrived[1][1] if len(arrived) == 3 else b"".join(data for kind, data in arrived if kind == web.BODY)
-    if status < 200 or status in answering.BODILESS or len(body) > web.PIECE:
-        return None
-    lines, names = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"], set()
-    for name, value in head["headers"]:
-        small = name.lower()
-        if small in answering.HOP:
-            continue
-        if small == "content-length" and (value != str(len(body)) or small in names):
-            return None
-        names.add(small)
-        lines.append(f"{name}: {value}")
-    if "content-length" not in names:
-        lines.append(f"Content-Length: {len(body)}")
-    if "content-type" not in names and body:
-        lines.append("Content-Type: application/octet-stream")
-    if "date" not in names:
-        lines.append(f"Date: {helpers.rfc822_formatted_time()}")
-    if "server" not in names:
-        lines.append("Server: windlass")
+    body = b"".join([data for kind, data in arrived if kind == web.BODY])
+    return web.whole(head["status"], len(said), lines, body) if len(body) <= web.PIECE else None
+
+
+def _written(data: bytes) -> bytes | None:
+    """A whole answer as it goes to the client; None where it is not so simple."""
     try:
-        return status, "\r\n".join([*lines, "", ""]).encode("latin-1") + body
-    except UnicodeEncodeError:
+        status, count, lines, body = web.read_whole(data)
+    except exception.InvalidError:
         return None
+    if not 200 <= status <= 999 or status in edge_module.BODILESS or not answers.sound(count, lines):
+        return None
+    said: dict[bytes, bytes] = {}
+    for name, value in _SPECIAL(lines):
+        small = name.lower()
+        if small not in _ADDED or (small in said and small == b"content-length"):
+            return None
+        said[small] = value
+    length = b"%d" % len(body)
+    if said.get(b"content-length", length) != length:
+        return None
+    return b"".join((
+        b"HTTP/1.1 %d %b\r\n" % (status, _REASONS.get(status, b"")),
+        lines,
+        b"" if b"content-length" in said else b"Content-Length: %b\r\n" % length,
+        b"" if b"content-type" in said or not body else b"Content-Type: application/octet-stream\r\n",
+        b"" if b"date" in said else b"Date: %b\r\n" % helpers.rfc822_formatted_time().encode(),
+        b"\r\n" if b"server" in said else b"Server: windlass\r\n\r\n",
+        body,
+    ))  # fmt: skip

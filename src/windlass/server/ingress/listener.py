@@ -72,6 +72,7 @@ class Connection(web_protocol.RequestHandler):
             waiter.set_result(None)
         if self._begun is not None:
             self._quick()
+            self._way.hurry()
         elif self._messages or self._current_request is not None:
             self._quick()
             self._tell_bad_body()

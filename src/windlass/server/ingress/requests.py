@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from aiohttp import web as http
 
 from windlass.server.apply import core as core_module
@@ -14,6 +14,7 @@ from windlass.server.apply import web as actions
 from windlass.server.decide import fronts as decisions
 from windlass.server.ingress import answers, fronts
 from windlass.server.state import web as state
+from windlass.wire import web
 
 RESULT = "__modal_function_call_id"
 """Query parameter by which the answer of a slow request is fetched."""
@@ -23,27 +24,29 @@ MAX_BODY = 4 * 1024**3
 _BY_PATH = re.compile(r"/~([a-z0-9-]{1,63})(?=/|\Z)")
 _PORT = re.compile(r"[0-9]{1,5}\Z")
 _HOP = frozenset({
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
-    "transfer-encoding", "upgrade",
+    b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te", b"trailer",
+    b"transfer-encoding", b"upgrade",
 })  # fmt: skip
-_FORGED = frozenset({"forwarded", "x-real-ip", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
-                     "x-forwarded-port", "x-forwarded-prefix", "x-forwarded-server"})  # fmt: skip
+_FORGED = frozenset({b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host",
+                     b"x-forwarded-port", b"x-forwarded-prefix", b"x-forwarded-server"})  # fmt: skip
 _NEVER = _HOP | _FORGED
 _USUAL = frozenset({"close", "keep-alive", "upgrade"})
 _KEPT = frozenset({"host", "content-length", "cookie", "authorization"})
-_encode = msgspec.json.encode
 
 
 class Plain:
     """A request that nobody made an object of: what its parser says of it, in the words of ``BaseRequest``."""
 
-    __slots__ = ("headers", "method", "raw_headers", "raw_path", "scheme", "transport", "version")
+    __slots__ = ("headers", "method", "raw_headers", "raw_path", "transport", "version")
 
     def __init__(self, message: Any, transport: Any) -> None:
         self.headers, self.raw_headers, self.method = message.headers, message.raw_headers, message.method
         self.raw_path, self.version, self.transport = message.path, message.version, transport
-        secure = transport is not None and transport.get_extra_info("sslcontext")
-        self.scheme = "https" if secure else "http"
+
+    @property
+    def scheme(self) -> str:
+        secure = self.transport is not None and self.transport.get_extra_info("sslcontext")
+        return "https" if secure else "http"
 
 
 def shown(request: http.BaseRequest | Plain) -> str:
@@ -130,65 +133,58 @@ def hostname(host: str) -> str:
 
 
 def headers(
-    request: http.BaseRequest, client: decisions.Client, *, upgrade: bool, secret: bool
-) -> list[list[str]]:
-    """As the app sees them: what belongs to one connection is left out, what says who asks is ours to say.
+    request: http.BaseRequest | Plain, client: decisions.Client, *, upgrade: bool, secret: bool
+) -> list[bytes]:
+    """As the app sees them, in lines: what belongs to one connection is left out, what says who asks is ours to say.
 
     ``secret``: a proxy token, which opened the door, is not the app's to see.
     """
     dropped = _dropped(request.headers.getall("Connection", ()))
     if secret:
-        dropped = dropped | {"modal-secret"}
-    raw = []
+        dropped = dropped | {b"modal-secret"}
+    lines = []
     for name, value in request.raw_headers:
-        small = name.decode("latin-1").lower()
+        small = name.lower()
         if small not in dropped:
-            raw.append([small, value.decode("latin-1")])
-    raw += [
-        ["x-forwarded-for", client.address],
-        ["x-forwarded-proto", client.scheme],
-        ["x-forwarded-host", client.host],
-    ]
+            lines.append(b"%b: %b" % (small, value))
+    lines += _seen(client)[1]
     if upgrade:
-        raw += [["connection", "Upgrade"], ["upgrade", request.headers.get("Upgrade", "")]]
+        lines += [b"connection: Upgrade", b"upgrade: " + _bytes(request.headers.get("Upgrade", ""))]
     elif request.headers.get("Transfer-Encoding"):
-        raw.append(["transfer-encoding", "chunked"])
-    return raw
+        lines.append(b"transfer-encoding: chunked")
+    return lines
 
 
-def _dropped(connection: Sequence[str]) -> frozenset[str]:
+def _dropped(connection: Sequence[str]) -> frozenset[bytes]:
     """Names of headers that end here; a client may name more, but none that the app lives by."""
     if not connection:
         return _NEVER
     named = {token.strip().lower() for value in connection for token in value.split(",")}
-    return _NEVER if named <= _USUAL else _NEVER | (named - _KEPT)
+    return _NEVER if named <= _USUAL else _NEVER | {_bytes(name) for name in named - _KEPT}
 
 
-def head(request: http.BaseRequest, target: Target, *, body: bool, kind: str) -> Any:
-    """What makes the description of a request, once it has a number."""
-    client = target.client
+def _bytes(text: str) -> bytes:
+    """As they came: so the parser made text of them."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+@functools.lru_cache(1024)
+def _seen(client: decisions.Client) -> tuple[str, list[bytes]]:
+    """What an app sees of the client and of the address that it asked; headers that say so, too."""
     host, _, port = client.host.rpartition(":")
     if not _PORT.match(port) or not host:
         host, port = client.host, "443" if client.scheme == "https" else "80"
-    described: dict[str, Any] = {
-        "kind": kind,
-        "method": request.method,
-        "path": target.path,
-        "root": target.root,
-        "query": target.query,
-        "version": f"{request.version.major}.{request.version.minor}",
-        "scheme": client.scheme,
-        "headers": headers(request, client, upgrade=kind != "http", secret=target.route.web["requires_proxy_auth"]),
-        "client": [client.address, client.port],
-        "server": [host, int(port)],
-        "body": body,
-    }
-    if kind == "websocket":
-        asked = request.headers.getall("Sec-WebSocket-Protocol", [])
-        described["subprotocols"] = [one.strip() for value in asked for one in value.split(",") if one.strip()]
+    said = ((b"for", client.address), (b"proto", client.scheme), (b"host", client.host))
+    forwarded = [b"x-forwarded-%b: %b" % (name, _bytes(value)) for name, value in said]
+    return web.ends(client.scheme, client.address, client.port, host, int(port)), forwarded
 
-    def made(number: int) -> bytes:
-        described["n"] = number
-        return _encode(described)
 
-    return made
+def head(request: http.BaseRequest | Plain, target: Target, *, body: bool, kind: str) -> bytes:
+    """What the runner must know of a request, but for its number."""
+    ends, _ = _seen(target.client)
+    lines = headers(request, target.client, upgrade=kind != "http", secret=target.route.web["requires_proxy_auth"])
+    major, minor = request.version
+    return web.head(
+        kind, request.method, target.path, target.root, target.query, f"{major}.{minor}", ends, lines, body=body,
+        protocols=",".join(request.headers.getall("Sec-WebSocket-Protocol", ())) if kind == "websocket" else "",
+    )  # fmt: skip

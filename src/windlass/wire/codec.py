@@ -49,8 +49,17 @@ class Frame:
         return self.header.get("b")
 
 
+# Made once: the functions of ``json`` make an encoder for each call, and guess the encoding of what they decode.
+_text_of = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
+_value_of = json.JSONDecoder().decode
+
+
 def dumps(header: dict[str, Any]) -> bytes:
-    return json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return _text_of(header).encode("utf-8", "surrogatepass")
+
+
+def loads(data: bytes) -> Any:
+    return _value_of(data.decode("utf-8", "surrogatepass"))
 
 
 def pack(
@@ -89,7 +98,7 @@ def split(header: dict[str, Any], body: bytes) -> list[bytes]:
 class Decoder:
     """Turns a stream of bytes into frames. Feed it what arrives; it yields what is whole."""
 
-    def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
+    def __init__(self, decode: Callable[[bytes], Any] = loads) -> None:
         self._buffer = bytearray()
         self._decode = decode
         self._header: dict[str, Any] = {}
@@ -142,7 +151,7 @@ class Decoder:
         return Frame(header, split(header, b"".join([*parts, last])))
 
 
-def decode_header(data: bytes, decode: Callable[[bytes], Any] = json.loads) -> dict[str, Any]:
+def decode_header(data: bytes, decode: Callable[[bytes], Any] = loads) -> dict[str, Any]:
     try:
         header = decode(data)
     except (ValueError, RecursionError) as exc:

@@ -157,7 +157,7 @@ class _Taking:
                 inside = self.folder(inner, target, path, depth + 1)
                 if new and opaque:
                     os.setxattr(target, OPAQUE, b"y")
-                _copy_attributes(inner, target)
+                copy_attributes(inner, target)
                 _dress(target, state)
             finally:
                 os.close(target)
@@ -278,7 +278,7 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
             else:
                 _check_space(target)
                 _write(target, piece)
-        _copy_attributes(descriptor, target)
+        copy_attributes(descriptor, target)
         _dress(target, before)
     finally:
         os.close(target)
@@ -299,7 +299,8 @@ def _check_space(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _copy_attributes(source: int, target: int) -> None:
+def copy_attributes(source: int | Path, target: int | Path) -> None:
+    """Those of the user's that are not overlayfs's own."""
     for name in os.listxattr(source):
         if name.startswith("user.") and not name.startswith(_OURS):
             with contextlib.suppress(OSError):

@@ -529,6 +529,8 @@ def test_what_lies_in_odd_places_comes_and_goes_and_versions_can_be_looked_at(st
     assert cli("get", name, "link", "-").out == "first", "a link keeps its name"
     cli("get", name, "/odd/./", str(back))
     assert sorted(path.name for path in back.iterdir()) == ["empty", "file", "link"] and (back / "empty/inner").is_dir()
+    cli("get", name, "odd/file", f"{tmp_path}/new/")
+    assert (tmp_path / "new/file").read_text() == "second"
     (tmp_path / "into/file").mkdir(parents=True)
     assert "no file can replace" in cli("get", name, "odd/file", str(tmp_path / "into"), "--force", code=2).err
     assert not list((tmp_path / "into/file").iterdir())

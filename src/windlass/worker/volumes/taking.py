@@ -219,8 +219,9 @@ class _Taking:
         now = os.fstat(descriptor)
         inode = now.st_dev, now.st_ino
         if (known := self._copies.get(inode)) is not None:
-            os.link(self._target / known.path, name, dst_dir_fd=sink, follow_symlinks=False)
-            return known.digest, known.size, known.state
+            with contextlib.suppress(OSError):  # it lies deeper than a path can say, or has too many names
+                os.link(self._target / known.path, name, dst_dir_fd=sink, follow_symlinks=False)
+                return known.digest, known.size, known.state
         digest, size = _copied(descriptor, sink, name)
         state = os.fstat(descriptor)
         if state.st_nlink > 1:

@@ -217,7 +217,7 @@ def check_mounts(core: Core, wanted: list[messages.VolumeMount]) -> None:
 
 
 def check_place(path: str, what: str) -> None:
-    if not path.startswith("/") or ".." in path.split("/") or path.strip("/") == "" or "\0" in path:
+    if not messages.is_place(path):
         raise exception.InvalidError(f"{what} cannot be mounted at {path!r}")
 
 

@@ -36,6 +36,11 @@ def test_a_volume_is_mounted_once_and_at_a_path_of_its_own():
         {"a": vol},
         {"/": vol},
         {"/a/../..": vol},
+        {"/proc/x": vol},
+        {"/dev/": vol},
+        {"//__windlass/lib": vol},
+        {"/" + "é" * 128: vol},
+        {"/x\0": vol},
         {"/a": "data"},
     ):
         with pytest.raises(exception.InvalidError):

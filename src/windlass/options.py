@@ -282,6 +282,8 @@ def proxy(asked: Mapping[str, Any]) -> Proxy | None:
 def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict[str, Any]:
     import posixpath
 
+    from windlass.wire.messages import volumes
+
     names = " or ".join(kind.__name__ for kind in kinds)
     if not hasattr(given, "items"):
         raise exception.InvalidError(f"{argument} must be a dict of paths and {names}, not {type(given).__name__}")
@@ -290,8 +292,8 @@ def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict
         path = str(slashes.forward(key))
         if not isinstance(one, kinds):
             raise exception.InvalidError(f"{argument}: at {path!r} is no {names} but {one!r}")
-        clean = posixpath.normpath(path)
-        if not path.startswith("/") or ".." in path.split("/") or clean in ("/", "//", "/root", "/tmp") or "\0" in path:
+        clean = "/" + posixpath.normpath(path).lstrip("/")
+        if not volumes.is_place(path) or clean in ("/root", "/tmp"):
             raise exception.InvalidError(
                 f"{argument}: nothing can be mounted at {path!r}",
                 hint="Name an absolute path of its own, such as '/data'.",

@@ -89,6 +89,10 @@ def test_versions_are_restored_forked_and_forgotten_and_survive_a_restart(play, 
         assert (await worker.peer.request("volume.head", {"volume_id": fork})).body["layers"] == stacks[2]
         with pytest.raises(exception.NotFoundError, match="no version 1 "):
             await client.request("volume.restore", volume_id=volume, version=1)
+        for _ in range(3):
+            await client.request("volume.restore", volume_id=volume, version=5)
+        history = (await client.request("volume.history", volume_id=volume))["versions"]
+        assert [one["version"] for one in history] == [8, 7, 6], "versions that are restored count, too"
         await platform.stop()
         await platform.start()
         worker, client = await platform.worker(keep), await platform.client()

@@ -521,12 +521,16 @@ def test_what_lies_in_odd_places_comes_and_goes_and_versions_can_be_looked_at(st
     assert "no plain file" in cli("put", name, str(tree / "pipe"), code=1).err
     (tree / "file").write_text("second")
     cli("put", name, str(tree / "file"), "/odd/", "--force")
-    version = len(cli("history", name).lines) - 2
+    history = cli("history", name)
+    version = len(history.lines) - 2
+    assert "ed-" not in history.out, "who did it, not the number of a request"
     assert cli("ls", name, "odd", "--version", str(version)).lines == before
     assert cli("get", name, "./odd//file", "-", "--version", str(version)).out == "first"
     assert cli("get", name, "link", "-").out == "first", "a link keeps its name"
     cli("get", name, "/odd/./", str(back))
     assert sorted(path.name for path in back.iterdir()) == ["empty", "file", "link"] and (back / "empty/inner").is_dir()
+    cli("get", name, "odd/file", f"{tmp_path}/new/")
+    assert (tmp_path / "new/file").read_text() == "second"
     (tmp_path / "into/file").mkdir(parents=True)
     assert "no file can replace" in cli("get", name, "odd/file", str(tmp_path / "into"), "--force", code=2).err
     assert not list((tmp_path / "into/file").iterdir())

@@ -109,7 +109,7 @@ def get(identity: str, remote: str, destination: str, *, force: bool, at: int | 
         _to_stdout(identity, wanted, at)
         return None
     target = Path(destination)
-    if target.is_dir() and wanted:
+    if wanted and (target.is_dir() or destination.endswith(("/", os.sep))):
         target = target / wanted.rpartition("/")[2]
     files = [(e, target if is_file else target / e[0][len(wanted) :].lstrip("/")) for e in entries]
     download(identity, files, force=force, at=at)

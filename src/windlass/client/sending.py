@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -184,9 +185,10 @@ def _opened(file: File) -> Any:
         file.source.seek(0)
         yield file.source
         return
-    if file.source.is_dir():
+    mode = file.source.stat().st_mode
+    if stat.S_ISDIR(mode):
         raise IsADirectoryError(f"{str(file.source)!r} is a folder; use put_directory")
-    if file.source.exists() and not file.source.is_file():  # to open a pipe may take for ever
+    if not stat.S_ISREG(mode):  # to open a pipe may take for ever
         raise exception.InvalidError(
             f"{str(file.source)!r} is no plain file", hint="Upload what comes from a pipe by an open file object."
         )

@@ -73,6 +73,11 @@ def test_files_come_whole_belong_to_the_containers_root_and_replace_what_is_ther
     packed = {**step(folders, "packed", b"xxyyzz"), "digest": f"sha256:{hashlib.sha256(b'yy').hexdigest()}"}
     put(folders, {**packed, "offset": 2, "size": 2})
     assert (files / "packed").read_text() == "yy"
+    whole = step(folders, "whole", b"x" * 300_000)
+    put(folders, whole)
+    left = [path for path in (folders.root.parent / "uploads").rglob("*") if path.is_file()]
+    assert left and whole["digest"][7:] not in {path.name for path in left}, "small ones stay for others who sent them"
+    assert {path.stat().st_mtime for path in left} == {0}, "until the next sweep"
     assert not any((files.parent / "drafts").iterdir())
 
 

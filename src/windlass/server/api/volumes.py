@@ -101,7 +101,10 @@ def history(core: Core, who: door.Who, body: messages.VolumeHistory, incoming: p
     row = actions.existing(core, body["volume_id"])
     return {
         "versions": [
-            {"version": one.n, "created_at": one.created_at, "by": one.made_by, "files": one.files, "size": one.size}
+            {
+                "version": one.n, "created_at": one.created_at, "by": one.author or one.made_by, "files": one.files,
+                "size": one.size,
+            }
             for one in volumes.history(core.db, row.id, body.get("most", -1))
         ]
     }
@@ -246,25 +249,24 @@ def edit(core: Core, who: door.Who, body: messages.VolumeEdit, incoming: peer.In
     if body["edit_id"] in core.editing:
         raise exception.ServiceError("this edit is under way")
     core.editing.add(body["edit_id"])
-    core.tasks.start(door.answered(incoming, _edited(core, body, incoming)), "volume.edit")
+    core.tasks.start(door.answered(incoming, _edited(core, author(core, who), body, incoming)), "volume.edit")
 
 
-async def _edited(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
+async def _edited(core: Core, by: str, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
     try:
-        await _edit(core, body, incoming)
+        await _edit(core, by, body, incoming)
     finally:
         core.editing.discard(body["edit_id"])
 
 
-async def _edit(core: Core, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
-    author = body["edit_id"]
+async def _edit(core: Core, by: str, body: messages.VolumeEdit, incoming: peer.Incoming) -> None:
     for _ in range(_ATTEMPTS):
         row = actions.existing(core, body["volume_id"])
         request: messages.LayersEdit = {"layers": actions.layers_of(core, row)}
         await packs.ensure(core, actions.worker(core).peer, request["layers"])
         asked = actions.worker(core).peer.request("layers.edit", request, incoming.attachments[:1])
         reply = await asyncio.wait_for(asked, _TAKE)
-        change = _change(author, row.head, reply.body, reply.attachments)
+        change = _change(body["edit_id"], row.head, reply.body, reply.attachments)._replace(author=by)
         try:
             version = await commits.publish(core, row.id, change)
         except actions.Clash:

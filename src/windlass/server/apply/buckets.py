@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windlass import exception
 from windlass.server.apply import core as core_module
-from windlass.server.apply import secrets
+from windlass.server.apply import secrets, volumes
 from windlass.server.decide import endpoints
 from windlass.wire.messages import buckets as messages
 
@@ -37,8 +37,7 @@ def check(core: Core, wanted: list[messages.BucketMount], taken: list[str]) -> N
     seen = set(taken)
     for one in wanted:
         path = one["path"]
-        if not path.startswith("/") or ".." in path.split("/") or path.strip("/") == "" or "\0" in path:
-            raise exception.InvalidError(f"a bucket cannot be mounted at {path!r}")
+        volumes.check_place(path, "a bucket")
         if path in seen:
             raise exception.InvalidError(f"two things shall be mounted at {path}")
         seen.add(path)

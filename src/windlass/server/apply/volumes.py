@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 class Change(NamedTuple):
     """A layer that shall become the newest commit. ``base``: the version that its author saw. ``seen``: see
-    ``decide.volumes.clash``."""
+    ``decide.volumes.clash``. ``author``: who asked for it, where ``made_by`` does not say so."""
 
     made_by: str
     base: int
@@ -37,6 +37,7 @@ class Change(NamedTuple):
     puts: frozenset[bytes]
     clears: frozenset[bytes]
     seen: frozenset[bytes] = frozenset()
+    author: str = ""
 
 
 class Clash(Exception):
@@ -171,7 +172,7 @@ def publish(core: Core, row: volumes.Row, change: Change) -> volumes.Version:
     volumes.add_layer(core.db, change.layer)
     version = volumes.Version(
         row.head + 1, change.made_by, change.layer.id, [*stack, change.layer.id], change.puts, change.clears,
-        change.layer.files, change.layer.size, core.clock.now(),
+        change.layer.files, change.layer.size, core.clock.now(), change.author,
     )  # fmt: skip
     volumes.add(core.db, row.id, version)
     volumes.forget_versions(core.db, row.id, version.n - core.settings.volume_versions + 1)
@@ -186,6 +187,7 @@ def put_back(core: Core, row: volumes.Row, stack: list[str], *, by: str) -> volu
         row.head + 1, by, "", stack, frozenset(), frozenset(), 0, 0, core.clock.now()
     )  # fmt: skip
     volumes.add(core.db, row.id, version)
+    volumes.forget_versions(core.db, row.id, version.n - core.settings.volume_versions + 1)
     return version
 
 
@@ -215,7 +217,7 @@ def check_mounts(core: Core, wanted: list[messages.VolumeMount]) -> None:
 
 
 def check_place(path: str, what: str) -> None:
-    if not path.startswith("/") or ".." in path.split("/") or path.strip("/") == "" or "\0" in path:
+    if not messages.is_place(path):
         raise exception.InvalidError(f"{what} cannot be mounted at {path!r}")
 
 

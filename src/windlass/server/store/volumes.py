@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 class Version(NamedTuple):
-    """``puts`` and ``clears`` are paths."""
+    """``puts`` and ``clears`` are paths. ``made_by``: container, or edit; ``author``: whose edit it was."""
 
     n: int
     made_by: str
@@ -37,6 +37,7 @@ class Version(NamedTuple):
     files: int
     size: int
     created_at: float
+    author: str = ""
 
 
 class Layer(NamedTuple):
@@ -113,7 +114,7 @@ def add(db: database.Database, volume_id: str, one: Version) -> None:
     """A new version, which is the newest from now on."""
     values = (
         volume_id, one.n, one.made_by, one.layer, json.dumps(one.layers), _packed(one.puts), _packed(one.clears),
-        one.files, one.size, one.created_at,
+        one.files, one.size, one.created_at, one.author,
     )  # fmt: skip
     db.run(_SQL["insert_version"], values)
     db.run(_SQL["set_head"], (one.n, volume_id))
@@ -171,9 +172,9 @@ def forget_unnamed_layers(db: database.Database) -> list[str]:
 
 
 def _version(row: tuple[Any, ...]) -> Version:
-    n, made_by, layer, layers, puts, clears, files, size, created_at = row
+    n, made_by, layer, layers, puts, clears, files, size, created_at, author = row
     return Version(
-        n, made_by, layer, json.loads(layers), _unpacked(puts), _unpacked(clears), files, size, created_at
+        n, made_by, layer, json.loads(layers), _unpacked(puts), _unpacked(clears), files, size, created_at, author
     )  # fmt: skip
 
 

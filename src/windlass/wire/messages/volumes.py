@@ -118,6 +118,16 @@ def identity(state: os.stat_result) -> str:
     return f"{state.st_dev} {state.st_ino} {state.st_mtime_ns}"
 
 
+def is_place(path: str) -> bool:
+    """Whether something can be mounted there in a container: not where the kernel's and the platform's own things are,
+    and not where nothing can be."""
+    names = path.split("/")
+    own = [name for name in names if name not in ("", ".")]
+    if names[0] or not own or ".." in own or "\0" in path or own[0] in ("proc", "__windlass") or own == ["dev"]:
+        return False
+    return all(len(name.encode(errors="surrogatepass")) <= 255 for name in own) and len(path) <= 2048
+
+
 class VolumeCopied(TypedDict):
     """How many bytes are copied, now and then; with the last of these the digest, which may be one of pieces
     (``kit.digests``); "" where the file had fewer bytes than were asked for."""

@@ -51,7 +51,9 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
                 putting.all(puts)
                 for step in folders:
                     putting.folder(step)
-            return layers.publish(draft, putting.files, puts=putting.puts, clears=[])
+            made = layers.publish(draft, putting.files, puts=putting.puts, clears=[])
+            spent(uploads, puts)
+            return made
         _change(layers, layer_ids, draft, steps)
         with layers.draft() as second:
             taken = taking.take(draft / "files", second / "files", {}, frozen=True)
@@ -221,6 +223,13 @@ def is_whole(step: messages.EditStep) -> bool:
     """Whether the upload is the file itself and may be moved into place. A small one is cut out, as from a pack: of
     many who send the same bytes at the same time, all find them."""
     return step["blob"] == step["digest"] and step["size"] > _PACKED
+
+
+def spent(uploads: Path, puts: Sequence[messages.EditStep]) -> None:
+    """Packs of which all is in place count as old: they go with the next sweep, unless somebody asks for them again."""
+    for blob in {step["blob"] for step in puts if not is_whole(step)}:
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(upload(uploads, blob), (0, 0))
 
 
 def cut(pack: int, step: messages.EditStep) -> bytes:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from windlass import exception
 from windlass.kit import ids
 from windlass.worker import overlay, spec
+from windlass.worker.volumes import taking
 
 DRAFT, GONE = ".new-", ".gone-"
 MERGED = "merged"  # in a draft: the stack that an edit works in
@@ -161,7 +162,8 @@ def dressed(path: Path) -> None:
 
 
 def dress_like(path: Path, like: Path) -> None:
-    """Give a folder the owner and the mode of another one."""
+    """Give a folder the owner, the mode and the user's attributes of another one."""
     state = like.stat()
     os.chown(path, state.st_uid, state.st_gid)
     path.chmod(stat.S_IMODE(state.st_mode))
+    taking.copy_attributes(like, path)

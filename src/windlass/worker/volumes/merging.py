@@ -89,4 +89,5 @@ def _dress(target: Path, like: Path) -> None:
     state = like.stat()
     os.chown(target, state.st_uid, state.st_gid)
     target.chmod(stat.S_IMODE(state.st_mode))
+    taking.copy_attributes(like, target)
     os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))

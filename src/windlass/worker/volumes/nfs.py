@@ -113,6 +113,7 @@ def put(folders: Folders, nfs_id: str, steps: Sequence[messages.EditStep], uploa
                 ) from None
             except OSError as exc:
                 raise editing.said(exc, step["path"]) from None
+    editing.spent(uploads, steps)
 
 
 def _fill(draft: Path, step: messages.EditStep, upload: Path, *, last: bool) -> None:

@@ -157,7 +157,7 @@ class _Taking:
                 inside = self.folder(inner, target, path, depth + 1)
                 if new and opaque:
                     os.setxattr(target, OPAQUE, b"y")
-                _copy_attributes(inner, target)
+                copy_attributes(inner, target)
                 _dress(target, state)
             finally:
                 os.close(target)
@@ -219,8 +219,9 @@ class _Taking:
         now = os.fstat(descriptor)
         inode = now.st_dev, now.st_ino
         if (known := self._copies.get(inode)) is not None:
-            os.link(self._target / known.path, name, dst_dir_fd=sink, follow_symlinks=False)
-            return known.digest, known.size, known.state
+            with contextlib.suppress(OSError):  # it lies deeper than a path can say, or has too many names
+                os.link(self._target / known.path, name, dst_dir_fd=sink, follow_symlinks=False)
+                return known.digest, known.size, known.state
         digest, size = _copied(descriptor, sink, name)
         state = os.fstat(descriptor)
         if state.st_nlink > 1:
@@ -278,7 +279,7 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
             else:
                 _check_space(target)
                 _write(target, piece)
-        _copy_attributes(descriptor, target)
+        copy_attributes(descriptor, target)
         _dress(target, before)
     finally:
         os.close(target)
@@ -299,7 +300,8 @@ def _check_space(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _copy_attributes(source: int, target: int) -> None:
+def copy_attributes(source: int | Path, target: int | Path) -> None:
+    """Those of the user's that are not overlayfs's own."""
     for name in os.listxattr(source):
         if name.startswith("user.") and not name.startswith(_OURS):
             with contextlib.suppress(OSError):

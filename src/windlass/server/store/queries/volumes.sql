@@ -23,18 +23,18 @@ DELETE FROM volume WHERE id = ?;
 -- name: delete_versions
 DELETE FROM volume_version WHERE volume = ?;
 -- name: version
-SELECT n, made_by, layer, layers, puts, clears, files, size, created_at FROM volume_version WHERE volume = ? AND n = ?;
+SELECT n, made_by, layer, layers, puts, clears, files, size, created_at, author FROM volume_version WHERE volume = ? AND n = ?;
 -- name: since
-SELECT n, made_by, layer, layers, puts, clears, files, size, created_at FROM volume_version
+SELECT n, made_by, layer, layers, puts, clears, files, size, created_at, author FROM volume_version
 WHERE volume = ? AND n > ? ORDER BY n;
 -- name: history
-SELECT n, made_by, layer, layers, x'', x'', files, size, created_at FROM volume_version
+SELECT n, made_by, layer, layers, x'', x'', files, size, created_at, author FROM volume_version
 WHERE volume = ? ORDER BY n DESC LIMIT ?;
 -- name: with_layer
 SELECT n FROM volume_version WHERE volume = ? AND layer = ?;
 -- name: insert_version
-INSERT INTO volume_version (volume, n, made_by, layer, layers, puts, clears, files, size, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO volume_version (volume, n, made_by, layer, layers, puts, clears, files, size, created_at, author)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: set_layers
 UPDATE volume_version SET layers = ? WHERE volume = ? AND n = ?;
 -- name: forget_versions

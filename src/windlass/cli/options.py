@@ -80,7 +80,7 @@ def log_range(*, follow: bool, since: str | None, until: str | None, tail: int |
         query["since"] = moment(since)
     if until:
         query["until"] = moment(until)
-    if query.get("until", time.time()) < query.get("since", 0.0):
+    if "until" in query and query["until"] < query.get("since", 0.0):
         raise click.UsageError("The range ends before it begins.")
     if query.get("until", time.time()) - query.get("since", time.time()) > _RANGE_DAYS * 86400:
         raise click.UsageError(f"The range may span {_RANGE_DAYS} days at most.")

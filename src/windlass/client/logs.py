@@ -41,13 +41,8 @@ class Logs:
             InvalidError: the range ends before it begins, or spans more than 35 days.
             LogsFetchError: the platform did not give them.
         """
-        end = until or datetime.datetime.now(datetime.timezone.utc)
         query = _narrowed(source, search_text)
-        query["since"], query["until"] = since.timestamp(), end.timestamp()
-        if query["since"] > query["until"]:
-            raise exception.InvalidError("the range of logs ends before it begins")
-        if query["until"] - query["since"] > _LONGEST.total_seconds():
-            raise exception.InvalidError(f"a range of logs may span {_LONGEST.days} days at most")
+        query.update(span(since, until, time.time()))
         async with contextlib.aclosing(self._stream(query, None)) as found:
             async for entry in found:
                 yield entry
@@ -132,3 +127,14 @@ def of_function(ready: Callable[[], Awaitable[str]]) -> Logs:
         return {"function_id": await ready()}
 
     return Logs(whose)
+
+
+def span(since: datetime.datetime, until: datetime.datetime | None, now: float) -> apps.LogQuery:
+    """A range as the platform is asked for it. Where no end is said it knows best what is now: entries have its times,
+    and the clock of this machine, which says ``now``, may be another."""
+    begin, end = since.timestamp(), now if until is None else until.timestamp()
+    if until is not None and begin > end:
+        raise exception.InvalidError("the range of logs ends before it begins")
+    if end - begin > _LONGEST.total_seconds():
+        raise exception.InvalidError(f"a range of logs may span {_LONGEST.days} days at most")
+    return {"since": begin} if until is None else {"since": begin, "until": end}

@@ -11,6 +11,12 @@ def test_identities_are_fresh_and_well_formed():
     assert len(made) == 1000 and all(ids.is_id(i, "fc") for i in made)
 
 
+def test_a_supply_never_gives_an_identity_twice():
+    supply = ids.Supply("fc")
+    made = [supply.new() for _ in range(1000)]
+    assert len(set(made)) == 1000 and all(ids.is_id(one, "fc") for one in made)
+
+
 @given(st.integers(0, 62**6 - 1))
 def test_an_input_id_tells_its_index(index):
     call = ids.new("fc")

@@ -6,6 +6,7 @@ import json
 import random
 import ssl
 import types
+from unittest import mock
 
 import fakes
 import pytest
@@ -13,7 +14,7 @@ import sites
 
 from windlass import exception, paths
 from windlass.kit import ids
-from windlass.server.ingress import edge, listener, sockets
+from windlass.server.ingress import edge, express, listener, sockets
 from windlass.server.objects import authority
 from windlass.wire import web
 
@@ -580,6 +581,18 @@ def test_where_inputs_run_side_by_side_leases_and_successes_come_by_the_edges_co
         writer.close()
 
     play(scene, web_port=0)
+
+
+def test_requests_that_come_together_are_handed_on_in_small_groups():
+    """Else their container would wait until all of them are read."""
+
+    async def scene() -> int:
+        way = express.Way(mock.Mock())
+        for _ in range(20):
+            way.hurry()
+        return way.edge.core.turn.end.call_count
+
+    assert asyncio.run(scene()) == 2
 
 
 WHOLE = (

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from windlass import exception
-from windlass.cli import signals
+from windlass.cli import editor, signals
 from windlass.kit import ids
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,8 +19,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 _HOME = "/root/work"
 _READY = 300.0
 _TAIL = 20  # lines of its complaints that are shown when it does not come up
-_CODE_SERVER = "4.96.4"
-_FROM = f"https://github.com/coder/code-server/releases/download/v{_CODE_SERVER}/code-server_{_CODE_SERVER}_amd64.deb"
+_FROM = (
+    f"https://github.com/coder/code-server/releases/download/v{editor.VERSION}/code-server_{editor.VERSION}_amd64.deb"
+)
 
 
 class Program(NamedTuple):
@@ -80,9 +81,15 @@ def jupyter(add_python: str | None, image: str | None, **given: Any) -> None:
 @_options
 @click.option("--code-server", "archive", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Its .deb on this machine; otherwise it is fetched from GitHub.")  # fmt: skip
-def vscode(image: str | None, archive: Path | None, **given: Any) -> None:
+@click.option("--npm", is_flag=False, flag_value=editor.REGISTRY, metavar="[REGISTRY]",
+              help="Compile it from npm's registry, or a mirror, instead. The first time takes minutes.")  # fmt: skip
+def vscode(image: str | None, archive: Path | None, npm: str | None, **given: Any) -> None:
+    if archive and npm:
+        raise click.UsageError("--code-server and --npm are two ways to have it: choose one.")
     base = _image(image, None)
-    raise SystemExit(_launch(VSCODE, base if _ready_made(image) else _with_code_server(base, archive), given))
+    if not _ready_made(image):
+        base = editor.compiled(base, npm) if npm else _with_code_server(base, archive)
+    raise SystemExit(_launch(VSCODE, base, given))
 
 
 def _ready_made(image: str | None) -> bool:
@@ -159,8 +166,9 @@ def _cannot_be_had(program: Program, exc: exception.ImageBuildError) -> exceptio
     hint = "The log above says why. With --image im-… an image is taken that has the program already."
     if program is VSCODE:
         hint = (
-            f"It needs code-server, from {_FROM}. Where GitHub cannot be reached, get that file in another way and "
-            "pass --code-server FILE, or pass --image im-… with an image that has it."
+            f"It needs code-server, from {_FROM}. Where GitHub cannot be reached, pass --npm, which compiles it from "
+            "npm's registry; or --code-server FILE, if you get that file in another way; or --image im-… with an "
+            "image that has it."
         )
     return exception.ImageBuildError(f"the image for {program.name} cannot be built: {exc}", hint=hint)
 

@@ -527,6 +527,9 @@ def test_what_lies_in_odd_places_comes_and_goes_and_versions_can_be_looked_at(st
     assert cli("ls", name, "odd", "--version", str(version)).lines == before
     assert cli("get", name, "./odd//file", "-", "--version", str(version)).out == "first"
     assert cli("get", name, "link", "-").out == "first", "a link keeps its name"
+    cli("cp", name, "odd", "/copied/", code=1)
+    cli("cp", name, "-r", "odd", "/copied/")
+    assert cli("ls", name, "copied").lines == [line.replace("odd", "copied") for line in before]
     cli("get", name, "/odd/./", str(back))
     assert sorted(path.name for path in back.iterdir()) == ["empty", "file", "link"] and (back / "empty/inner").is_dir()
     cli("get", name, "odd/file", f"{tmp_path}/new/")

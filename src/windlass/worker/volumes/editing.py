@@ -322,7 +322,8 @@ def _copy(tree: Path, step: messages.EditStep) -> None:
     sources = step["sources"]
     target = _followed(tree, step["path"])
     into = target.is_dir()
-    if not into and (len(sources) > 1 or step["path"].endswith("/")):
+    becomes = len(sources) == 1 and step.get("recursive") and _followed(tree, sources[0]).is_dir()  # as of ``cp -r``
+    if not into and (len(sources) > 1 or (step["path"].endswith("/") and not becomes)):
         raise exception.NotFoundError(f"{step['path']!r} is no folder in the volume")
     for path in sources:
         source = _followed(tree, path)

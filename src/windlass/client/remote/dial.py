@@ -38,7 +38,7 @@ async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio
     except ssl.SSLError as exc:
         if exc.reason not in _OTHER:
             raise
-        raise NoTLS(f"{where.origin} does not speak TLS") from None
+        raise NoTLS("what answers there does not speak TLS") from None
     try:
         if where.fingerprint:
             _compare(where, transport)

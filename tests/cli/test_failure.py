@@ -2,9 +2,10 @@
 from __future__ import annotations
 
 import pytest
+from click import testing
 
 from windlass import exception
-from windlass.cli import __main__, failure
+from windlass.cli import __main__, failure, run
 
 
 def test_an_error_shows_message_and_hint_without_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,3 +57,8 @@ def test_a_file_that_may_not_be_touched_is_named_without_numbers_of_errors(capsy
     failure.show(PermissionError(13, "Permission denied", "/srv/theirs"))
     said = capsys.readouterr().err
     assert "no permission for /srv/theirs" in said and "Hint:" in said and "Errno" not in said
+
+
+def test_a_script_on_stdin_cannot_have_the_terminal_as_well():
+    done = testing.CliRunner().invoke(run.command, ["-i", "-"])
+    assert isinstance(done.exception, exception.InvalidError) and "to a file" in done.exception.hint

@@ -2,13 +2,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import ssl
 
 import pytest
 
 from windlass import exception
-from windlass.client.remote import dial, place, proxies, replies, sockets
+from windlass.client.remote import dial, keeper, place, proxies, replies, sockets
+from windlass.kit import tasks
 from windlass.server.objects import certificate
 
 
@@ -122,3 +124,24 @@ def test_answers_of_proxies_are_told_from_those_of_the_platform():
     for nonsense in (b"", b"SSH-2.0", b"HTTP/2 200", b"HTTP/1.1 abc"):
         with pytest.raises(replies.NotPassed):
             replies.read_head(nonsense)
+
+
+@pytest.mark.parametrize(("secure", "says"), [(True, "does not speak TLS"), (False, "https://")])
+def test_an_address_with_the_wrong_beginning_is_told(tmp_path, secure, says):
+    """https to what has no TLS ends at once; http to what has is no different from a server that is just starting."""
+
+    async def came(reader, writer):
+        with contextlib.suppress(ConnectionError):
+            await reader.read(1)
+            writer.write(b"HTTP/1.1 400 Bad\r\n\r\n" if secure else b"")
+            writer.close()
+
+    async def main():
+        async with await asyncio.start_server(came, "127.0.0.1", 0) as server, tasks.Tasks() as owner:
+            port = server.sockets[0].getsockname()[1]
+            where = place.read(f"{'https' if secure else 'http'}://127.0.0.1:{port}")
+            with pytest.raises(exception.ConnectionError if secure else OSError, match=says) as caught:
+                await keeper.connect(where, owner, lambda text: None)
+            assert not secure or "http://" in caught.value.hint
+
+    asyncio.run(asyncio.wait_for(main(), 5))

@@ -36,7 +36,10 @@ def test_the_level_the_pattern_and_the_format_are_those_of_the_settings(platform
     assert json.loads(line)["level"] == "INFO" and "connected to" in json.loads(line)["message"]
 
 
-@pytest.mark.parametrize("settings", [{"WINDLASS_LOGLEVEL": "loud"}, {"WINDLASS_LOG_PATTERN": "%(nothing"}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"WINDLASS_LOGLEVEL": "loud"}, {"WINDLASS_LOG_PATTERN": "%(nothing"}, {"WINDLASS_LOG_PATTERN": "%(nothing)s"}],
+)
 def test_a_setting_that_is_none_is_refused_by_its_name(platform, settings):
     platform(lambda x: x)
     said = told(**{"WINDLASS_LOGLEVEL": "DEBUG", **settings})

@@ -59,6 +59,10 @@ def command(
     """
     if interactive and quiet:
         raise exception.InvalidError("--interactive and --quiet cannot be combined.")
+    if interactive and ref == "-":
+        raise exception.InvalidError(
+            "--interactive needs stdin, which has the script.", hint="Write the script to a file, and run that."
+        )
     if interactive:
         terminal.check_lendable()
     _check_writable(write_result)

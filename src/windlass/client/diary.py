@@ -61,6 +61,11 @@ def _formatter() -> logging.Formatter:
         return Json()
     pattern = config.config["log_pattern"]
     try:
-        return logging.Formatter(pattern)
-    except ValueError as exc:
-        raise exception.InvalidError(f"log_pattern has the wrong value {pattern!r}: {exc}") from None
+        made = logging.Formatter(pattern)
+        made.format(logging.LogRecord("windlass", logging.DEBUG, "", 0, "tried out", None, None))  # unknown fields
+    except (ValueError, KeyError, TypeError) as exc:
+        raise exception.InvalidError(
+            f"log_pattern has the wrong value {pattern!r}: {exc}",
+            hint="It must be one of Python's logging, such as '%(asctime)s %(levelname)s %(message)s'.",
+        ) from None
+    return made

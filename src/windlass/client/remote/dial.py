@@ -14,14 +14,19 @@ P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 PATIENCE = 10.0
 """Seconds for a connection and its handshakes."""
+_OTHER = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"})
 _BY_THE_CLOCK = frozenset({9, 10})  # OpenSSL's codes: not yet valid, expired
+
+
+class NoTLS(OSError):
+    """Whoever answers speaks something else."""
 
 
 async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio.Transport, P]:
     """Connect.
 
     Raises:
-        OSError: nobody is reached.
+        OSError: nobody is reached; ``NoTLS``, who does not speak it.
         AuthError: it shows a certificate that it must not have.
     """
     try:
@@ -30,6 +35,10 @@ async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio
         raise OSError(f"no answer within {PATIENCE:.0f} s") from None
     except ssl.SSLCertVerificationError as exc:
         raise _untrusted(where, exc) from None
+    except ssl.SSLError as exc:
+        if exc.reason not in _OTHER:
+            raise
+        raise NoTLS("what answers there does not speak TLS") from None
     try:
         if where.fingerprint:
             _compare(where, transport)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from windlass import exception
-from windlass.client.remote import place, posts, replies, sockets
+from windlass.client.remote import dial, place, posts, replies, sockets
 from windlass.kit import tasks
 from windlass.wire import peer, tether
 
@@ -61,6 +61,12 @@ class _Keeper:
                 refused = "nothing comes through"
             except replies.Gone as exc:
                 raise OSError(f"the platform forgot the connection at once: {exc}") from None
+            except dial.NoTLS as exc:  # no server on its way up would answer so
+                raise exception.ConnectionError(
+                    f"there is no platform at {self._where.origin}: {exc}",
+                    hint="Compare server_url with what `windlass server status` shows on the platform's machine: "
+                    "without TLS it begins with http://.",
+                ) from None
             except replies.NotPassed as exc:
                 refused, is_absent = str(exc), is_absent or isinstance(exc, replies.Absent)
         if is_absent:

@@ -140,7 +140,7 @@ class _Connection:
             head, answer = await asyncio.wait_for(self._ask(end, body), patience)
         except (asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as exc:
             self.close()
-            raise OSError(f"no whole answer: {exc or 'it took too long'}") from None
+            raise OSError(self._why(exc)) from None
         except BaseException:
             self.close()
             raise
@@ -149,6 +149,13 @@ class _Connection:
         replies.check(head, answer)
         self._is_fresh = False
         return answer
+
+    def _why(self, exc: Exception) -> str:
+        if not isinstance(exc, asyncio.IncompleteReadError):
+            return f"no whole answer: {exc or 'it took too long'}"
+        if exc.partial or self._where.is_secure:
+            return f"it closed the connection after {len(exc.partial)} bytes of an answer"
+        return "it closed the connection without an answer, as one does that speaks TLS (https://)"
 
     async def once(self, body: bytes) -> None:
         """A last word, on a connection of its own: the other may be in the midst of a request."""

@@ -4,23 +4,26 @@
 """
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from windlass import exception
 from windlass.cli import listing
+from windlass.kit import tasks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from windlass.client.downloads import Entry
 
+_AT_ONCE = 8  # files that are fetched at the same time
 _TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
 
 
@@ -127,27 +130,45 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool,
     command with --force fetches again only what is not there with its size and time. Links become what they lead to:
     whoever wrote to the volume shall not say where files of this machine lie."""
     from windlass.cli import render
+    from windlass.client import bridge
 
     _check_places(files, force=force)
-    left_out = []
-    with render.progress("Downloading") as told:
-        for entry, place in files:
-            path, kind, mtime, size = entry
-            if kind == "d":
-                place.mkdir(parents=True, exist_ok=True)
-            elif kind == "l":
+    for entry, place in files:
+        if entry[1] == "d":
+            place.mkdir(parents=True, exist_ok=True)
+    with usage(), render.progress("Downloading") as told:
+        left_out = bridge.run(_fetched(identity, files, at, told))
+    if left_out:
+        shown = ", ".join(map(printable, sorted(left_out)))
+        click.echo(f"Left out what is neither a file nor a folder: {shown}.", err=True)
+
+
+async def _fetched(
+    identity: str, files: Sequence[tuple[Entry, Path]], at: int | None, told: Callable[[str, int, int], None]
+) -> list[str]:
+    """Some files at a time, because each small one is mostly waited for. Paths of what is none."""
+    left, left_out = iter(files), list[str]()
+
+    async def some() -> None:
+        for (path, kind, mtime, size), place in left:
+            if kind == "l":
                 try:
-                    _fetch(identity, path, place, at)
+                    await _fetch(identity, path, place, at)
                 except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
                     left_out.append(path)
-            elif kind != "f":
-                left_out.append(path)
-            elif not _is_there(place, size, mtime):
-                _fetch(identity, path, place, at)
+            elif kind == "f" and not _is_there(place, size, mtime):
+                await _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
-    if left_out:
-        click.echo(f"Left out what is neither a file nor a folder: {', '.join(map(printable, left_out))}.", err=True)
+            elif kind not in "df":
+                left_out.append(path)
+
+    async with tasks.Tasks(lambda name, exc: None) as owner:
+        running = [owner.start(some(), "download") for _ in range(_AT_ONCE)]
+        ended, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for task in ended:
+            task.result()
+    return left_out
 
 
 def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
@@ -162,15 +183,15 @@ def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
             raise click.UsageError(f"{str(place)!r} exists already; pass --force to replace it.")
 
 
-def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
-    from windlass.client import bridge, downloads
+async def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
+    from windlass.client import downloads
 
     place.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()  # that name may be as long as names can be
     part = place.with_name(f".{digest[:16]}.windlass-part")
     try:
         with part.open("wb") as file:
-            bridge.run(downloads.download(identity, path, file, None, at=at))
+            await downloads.download(identity, path, file, None, at=at)
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from windlass.client.downloads import Entry
 
+_AT_ONCE = 8  # files that are fetched at the same time
 _TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
 
 
@@ -127,26 +128,54 @@ def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool,
     """Each file under a name of its own first, so that one that broke off is never taken for a whole one; the same
     command with --force fetches again only what is not there with its size and time. Links become what they lead to:
     whoever wrote to the volume shall not say where files of this machine lie."""
+    from windlass.client import bridge, stepping
+
     _check_places(files, force=force)
-    left_out = []
-    with bars.progress("Downloading") as told:
-        for entry, place in files:
-            path, kind, mtime, size = entry
-            if kind == "d":
-                place.mkdir(parents=True, exist_ok=True)
-            elif kind == "l":
+    for entry, place in files:
+        if entry[1] == "d":
+            place.mkdir(parents=True, exist_ok=True)
+    with usage(), bars.progress("Downloading") as told:
+        fetch = functools.partial(_fetched, identity, files, at, told)
+        left_out = stepping.run(fetch) if len(files) == 1 else bridge.run(fetch())
+    if left_out:
+        shown = ", ".join(map(printable, sorted(left_out)))
+        click.echo(f"Left out what is neither a file nor a folder: {shown}.", err=True)
+
+
+async def _fetched(
+    identity: str, files: Sequence[tuple[Entry, Path]], at: int | None, told: Callable[[str, int, int], None]
+) -> list[str]:
+    """Some files at a time, because each small one is mostly waited for. Paths of what is none."""
+    from windlass.client import stepping
+
+    left, left_out = iter(files), list[str]()
+
+    async def fetch_some() -> None:
+        for (path, kind, mtime, size), place in left:
+            if kind == "l":
                 try:
-                    _fetch(identity, path, place, at)
+                    await _fetch(identity, path, place, at)
                 except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
                     left_out.append(path)
-            elif kind != "f":
-                left_out.append(path)
-            elif not _is_there(place, size, mtime):
-                _fetch(identity, path, place, at)
+            elif kind == "f" and not _is_there(place, size, mtime):
+                await _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
-    if left_out:
-        click.echo(f"Left out what is neither a file nor a folder: {', '.join(map(printable, left_out))}.", err=True)
+            elif kind not in "df":
+                left_out.append(path)
+
+    async def until_one_fails() -> None:
+        try:
+            await fetch_some()
+        except BaseException:
+            for _ in left:  # where one fails, no other is begun
+                pass
+            raise
+
+    async with stepping.crew() as owner:
+        for running in [owner.start(until_one_fails(), "download") for _ in range(min(_AT_ONCE, len(files)))]:
+            await running
+    return left_out
 
 
 def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
@@ -161,24 +190,18 @@ def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
             raise click.UsageError(f"{str(place)!r} exists already; pass --force to replace it.")
 
 
-def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
-    from windlass.client import stepping
+async def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
+    from windlass.client import downloads
 
     place.parent.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()  # that name may be as long as names can be
     part = place.with_name(f".{digest[:16]}.windlass-part")
     try:
-        stepping.run(functools.partial(_written, identity, path, part, at))
+        with part.open("wb") as file:
+            await downloads.download(identity, path, file, None, at=at)
         part.replace(place)
     finally:
         part.unlink(missing_ok=True)
-
-
-async def _written(identity: str, path: str, part: Path, at: int | None) -> None:
-    from windlass.client import downloads
-
-    with part.open("wb") as file:
-        await downloads.download(identity, path, file, None, at=at)
 
 
 def _is_there(place: Path, size: int, mtime: int) -> bool:

@@ -109,7 +109,8 @@ class Turn:
             calls.set_done(self._db, done)
 
     def end(self) -> None:
-        """Lease, write, commit; then tell everybody."""
+        """Lease, write, commit; then tell everybody. Also called before the loop's turn is over, by callbacks that have
+        left memory whole (the edge's): what comes after it is a turn of its own."""
         if not self._open:
             return
         try:

@@ -115,8 +115,11 @@ class Turn:
         self.end(ahead=True)
 
     def end(self, *, ahead: bool = False) -> None:
-        """Lease, write, commit; then tell everybody. ``ahead``: what runners may know before, they are told, and the
-        rest follows in the next turn of the loop, because what is sent leaves at the end of this one."""
+        """Lease, write, commit; then tell everybody. Also called before the loop's turn is over, by callbacks that have
+        left memory whole (the edge's): what comes after it is a turn of its own.
+
+        ``ahead``: what runners may know before, they are told, and the rest follows in the next turn of the loop,
+        because what is sent leaves at the end of this one."""
         if not self._open:
             return
         try:

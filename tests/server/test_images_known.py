@@ -224,6 +224,14 @@ def test_another_builder_version_has_layers_of_its_own_and_an_unknown_one_is_ref
         assert older != ours and len(steps) == 1
         assert await build(client, BASE, builder_version="2024.10") == (older, [])
         assert await build(client, BASE, builder_version="2026.11") == (ours, [])
+        await client.app()
+        environment = platform.core.settings.environment
+        for said, layer in (("2024.10", older), ("", ours)):
+            info = await client.request("environment.update", name=environment, set_image_builder_version=said)
+            assert info["image_builder_version"] == said
+            assert await build(client, BASE, app_id=client.app_id) == (layer, [])
+        with pytest.raises(exception.InvalidError, match="not known"):
+            await client.request("environment.update", name=environment, set_image_builder_version="2031.01")
         with pytest.raises(exception.InvalidError, match=r"2031\.01") as caught:
             await build(client, BASE, builder_version="2031.01")
         assert "2025.06" in caught.value.hint

@@ -50,14 +50,19 @@ def _current(known: list[Any]) -> str:
     return chosen or next((one["name"] for one in known if one["default"]), "")
 
 
-@group.command(help="Rename an environment, or change its suffix in web addresses.")
+@group.command(help="Rename an environment, change its suffix in web addresses, or the builder version of its images.")
 @click.argument("current_name", metavar="NAME")
 @click.option("--set-name", metavar="NAME", help="Its new name.")
 @click.option("--set-web-suffix", metavar="SUFFIX", help="Its new suffix; may be empty.")
-def update(current_name: str, set_name: str | None, set_web_suffix: str | None) -> None:
+@click.option("--set-image-builder-version", metavar="VERSION", help="Whose layers images use; empty: the platform's.")
+def update(
+    current_name: str, set_name: str | None, set_web_suffix: str | None, set_image_builder_version: str | None
+) -> None:
     body: dict[str, str] = {"name": current_name}
-    if set_name is None and set_web_suffix is None:
-        raise click.UsageError("Nothing to update: pass --set-name or --set-web-suffix.")
+    if set_name is None and set_web_suffix is None and set_image_builder_version is None:
+        raise click.UsageError(
+            "Nothing to update: pass --set-name, --set-web-suffix or --set-image-builder-version."
+        )
     if set_name is not None:
         from windlass.client import names
 
@@ -65,6 +70,8 @@ def update(current_name: str, set_name: str | None, set_web_suffix: str | None) 
         body["set_name"] = set_name
     if set_web_suffix is not None:
         body["set_web_suffix"] = set_web_suffix
+    if set_image_builder_version is not None:
+        body["set_image_builder_version"] = set_image_builder_version
     info = ask.request("environment.update", body)
     click.echo(f"Environment {current_name} is updated: name {info['name']}, web suffix {info['web_suffix']!r}.")
 

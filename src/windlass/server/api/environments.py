@@ -9,6 +9,7 @@ from windlass import exception
 from windlass.server.api import door
 from windlass.server.apply import apps, identity
 from windlass.server.apply import environments as actions
+from windlass.server.decide import images as image_decisions
 from windlass.server.store import environments
 from windlass.wire import peer
 from windlass.wire.messages import common
@@ -50,7 +51,9 @@ def update(core: Core, who: door.Who, body: messages.EnvironmentUpdate, incoming
     if not _SUFFIX.match(suffix):
         raise exception.InvalidError(f"{suffix[:80]!r} is no web suffix", hint="Use small letters, digits and dashes.")
     name = _check(body.get("set_name", old.name))
-    return _info(core, actions.update(core, old, name=name, web_suffix=suffix))
+    version = body.get("set_image_builder_version", old.builder_version)
+    image_decisions.check_version(version)
+    return _info(core, actions.update(core, old, name=name, web_suffix=suffix, builder_version=version))
 
 
 @door.handler("environment.delete")

@@ -26,12 +26,7 @@ def build(core: Core, who: door.Who, body: messages.ImageBuild, incoming: peer.I
         raise exception.InvalidError("an image begins with a base")
     if core.low_disk:
         raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
-    version = body.get("builder_version", "")
-    if version and version not in decisions.KNOWN_VERSIONS:
-        raise exception.InvalidError(
-            f"image_builder_version {version[:60]!r} is not known",
-            hint=f"Known: {', '.join(decisions.KNOWN_VERSIONS)}.",
-        )
+    decisions.check_version(body.get("builder_version", ""))
     if any(recipe.get("op") == "base" for recipe in body["recipes"][1:]):
         raise exception.InvalidError("an image has one base")
     builds.Chain(core, body, who.client_id, incoming).advance()

@@ -8,7 +8,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.kit import ids
-from windlass.server.apply import build_logs, containers, secrets
+from windlass.server.apply import build_logs, containers, environments, secrets
 from windlass.server.apply import core as core_module
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
@@ -40,7 +40,8 @@ class Chain(build_logs.Pump):
         self._core = core
         self._recipes = request["recipes"]
         self._scope = request["app_id"] or client_id
-        self._version = request.get("builder_version") or image_decisions.BUILDER_VERSION
+        said = request.get("builder_version") or environments.builder_version(core, request["app_id"] or "")
+        self._version = said or image_decisions.BUILDER_VERSION
         self._ignores = request.get("ignore_cache", False)
         self._at = 0
         self._parent: str | None = None

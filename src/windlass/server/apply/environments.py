@@ -67,11 +67,13 @@ def _check_free(core: Core, name: str) -> None:
         )
 
 
-def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> environments.Row:
-    """Rename it, or give it another suffix. Containers that run already go on with the old name."""
+def update(
+    core: Core, old: environments.Row, *, name: str, web_suffix: str, builder_version: str
+) -> environments.Row:
+    """Rename it, or give it another suffix or builder version. Containers that run already go on with the old name."""
     if name != old.name:
         _check_free(core, name)
-    new = old._replace(name=name, web_suffix=web_suffix)
+    new = old._replace(name=name, web_suffix=web_suffix, builder_version=builder_version)
     core.turn.begin()
     environments.update(core.db, old, new)
     core.identity.changed()
@@ -83,6 +85,13 @@ def update(core: Core, old: environments.Row, *, name: str, web_suffix: str) -> 
         if app.environment == old.name:
             app.environment = new.name
     return new
+
+
+def builder_version(core: Core, app_id: str) -> str:
+    """What the environment of an app says; "" where it leaves that to the server."""
+    app = core.world.apps.get(app_id)
+    row = None if app is None else environments.by_name(core.db, app.environment)
+    return "" if row is None else row.builder_version
 
 
 def check_not_last(core: Core, gone: environments.Row) -> None:
@@ -113,4 +122,5 @@ def info(core: Core, one: environments.Row, default_name: str) -> messages.Envir
         "default": one.name == default_name,
         "default_role": one.default_role,
         "apps": len(living(core, one.name)),
+        "image_builder_version": one.builder_version,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from windlass import exception
 from windlass.kit import ids
 from windlass.wire.messages import images
 
@@ -18,6 +19,14 @@ _INSTALL = {
     "apt": "apt-get install", "pip": "pip install", "private_pip": "pip install", "uv_pip": "uv pip install",
     "uv_sync": "uv sync", "poetry": "poetry install", "micromamba": "micromamba install",
 }  # fmt: skip
+
+
+def check_version(name: str) -> None:
+    """Raises ``InvalidError`` for a builder version that nobody knows; "" is the server's own."""
+    if name and name not in KNOWN_VERSIONS:
+        raise exception.InvalidError(
+            f"image_builder_version {name[:60]!r} is not known", hint=f"Known: {', '.join(KNOWN_VERSIONS)}."
+        )
 
 
 def key(

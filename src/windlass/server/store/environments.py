@@ -15,6 +15,7 @@ class Row(NamedTuple):
     web_suffix: str
     created_at: float
     default_role: str = "contributor"
+    builder_version: str = ""
 
 
 def everything(db: database.Database) -> list[Row]:
@@ -36,8 +37,8 @@ def set_default_role(db: database.Database, identity: str, role: str) -> None:
 
 
 def update(db: database.Database, old: Row, new: Row) -> None:
-    """Rename it with all that bears its name, or give it another suffix."""
-    db.run(_SQL["update"], {"name": new.name, "web_suffix": new.web_suffix, "id": old.id})
+    """Rename it with all that bears its name, or give it another suffix or builder version."""
+    db.run(_SQL["update"], new._asdict())
     if new.name != old.name:
         db.run(_SQL["rename_apps"], {"new": new.name, "old": old.name})
         db.run(_SQL["rename_images"], {"new": new.name, "old": old.name})

@@ -19,18 +19,15 @@ class EnvironmentCreate(_EnvironmentCreate, total=False):
 
 
 class EnvironmentUpdate(TypedDict, total=False):
-    """Present keys are set."""
+    """Present keys are set. ``set_image_builder_version``: "" is the server's own."""
 
     name: str
     set_name: str
     set_web_suffix: str
+    set_image_builder_version: str
 
 
-class EnvironmentInfo(TypedDict):
-    """``default``: what is meant where none is named. ``apps``: that live in it.
-
-    ``default_role``: contributor, unless it is restricted.
-    """
+class _EnvironmentInfo(TypedDict):
 
     environment_id: str
     name: str
@@ -39,6 +36,15 @@ class EnvironmentInfo(TypedDict):
     default: bool
     default_role: str
     apps: int
+
+
+class EnvironmentInfo(_EnvironmentInfo, total=False):
+    """``default``: what is meant where none is named. ``apps``: that live in it.
+
+    ``default_role``: contributor, unless it is restricted. ``image_builder_version``: "" for the server's own.
+    """
+
+    image_builder_version: str
 
 
 class EnvironmentList(TypedDict):

@@ -1,12 +1,12 @@
 -- name: all
-SELECT id, name, web_suffix, created_at, default_role FROM environment ORDER BY created_at, name;
+SELECT id, name, web_suffix, created_at, default_role, builder_version FROM environment ORDER BY created_at, name;
 -- name: by_name
-SELECT id, name, web_suffix, created_at, default_role FROM environment WHERE name = ?;
+SELECT id, name, web_suffix, created_at, default_role, builder_version FROM environment WHERE name = ?;
 -- name: insert
-INSERT INTO environment (id, name, web_suffix, created_at, default_role)
-VALUES (:id, :name, :web_suffix, :created_at, :default_role);
+INSERT INTO environment (id, name, web_suffix, created_at, default_role, builder_version)
+VALUES (:id, :name, :web_suffix, :created_at, :default_role, :builder_version);
 -- name: update
-UPDATE environment SET name = :name, web_suffix = :web_suffix WHERE id = :id;
+UPDATE environment SET name = :name, web_suffix = :web_suffix, builder_version = :builder_version WHERE id = :id;
 -- name: rename_apps
 UPDATE app SET environment = :new WHERE environment = :old;
 -- name: rename_images

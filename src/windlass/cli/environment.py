@@ -50,7 +50,7 @@ def _current(known: list[Any]) -> str:
     return chosen or next((one["name"] for one in known if one["default"]), "")
 
 
-@group.command(help="Rename an environment, change its suffix in web addresses, or the builder version of its images.")
+@group.command(help="Change an environment's name, web suffix or builder version.")
 @click.argument("current_name", metavar="NAME")
 @click.option("--set-name", metavar="NAME", help="Its new name.")
 @click.option("--set-web-suffix", metavar="SUFFIX", help="Its new suffix; may be empty.")

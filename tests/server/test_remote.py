@@ -4,8 +4,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import pickle
 import random
 import time
+from collections.abc import Iterable
 
 import fakes
 import pytest
@@ -13,8 +15,8 @@ import pytest
 import cutting
 import windlass
 from windlass import exception, wire
-from windlass.client import address, blobs, outputs, session
-from windlass.client.remote import keeper, place
+from windlass.client import address, blobs, direct, outputs, session
+from windlass.client.remote import keeper, place, way
 from windlass.kit import ids
 from windlass.wire import carriers, codec, tether, websocket
 
@@ -78,9 +80,7 @@ async def app(home: session.Session) -> str:
     return function
 
 
-def call(function: str, values: range) -> tuple[dict, list[bytes]]:
-    import pickle
-
+def call(function: str, values: Iterable) -> tuple[dict, list[bytes]]:
     data = [pickle.dumps(((value,), {})) for value in values]
     inputs = [{"index": n, "payload": {"at": n, "size": len(one)}} for n, one in enumerate(data)]
     create = {
@@ -91,8 +91,6 @@ def call(function: str, values: range) -> tuple[dict, list[bytes]]:
 
 
 async def results(home: session.Session, function: str, values: range) -> list:
-    import pickle
-
     create, data = call(function, values)
     query = {"call_id": create["call_id"], "after": 0}
     found = {}
@@ -176,6 +174,40 @@ def test_addresses_say_where_and_by_what(url, expected):
 def test_what_is_no_address_is_told(url):
     with pytest.raises(exception.InvalidError):
         place.read(url)
+
+
+def test_a_thread_asks_without_an_event_loop_by_a_websocket_of_its_own(play):
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: args[0] * 2)
+        about, own = shown(platform), await token(platform)
+        url = about["url"].replace("https", "wss") + "#sha256=" + about["fingerprint"]
+        async with reached(url, own) as home:
+            function = await app(home)
+            line = await asyncio.to_thread(direct.opened, home._address, patience=20.0)
+            for value in (1, "x" * 400_000, "y"):  # one is larger than a message of the carrier
+                create, data = call(function, [value])
+                frame = await asyncio.to_thread(line.first, "call.run", create, data)
+                assert pickle.loads(frame.attachments[0]) == value * 2
+            line.close()
+
+    play(scene, listen="127.0.0.1:0")
+
+
+def test_no_such_thread_goes_where_websockets_do_not_pass_or_another_certificate_is_shown(play):
+    async def scene(platform):
+        own = await token(platform)
+        about = shown(platform)
+        url = about["url"].replace("https", "https+post") + "#sha256=" + about["fingerprint"]
+        async with reached(url, own) as home:
+            await home.request("app.list", {})
+            with pytest.raises(OSError, match="in between"):
+                await asyncio.to_thread(direct.opened, home._address, patience=1.0)
+        keeper._passing[place.read(about["url"]).origin] = place.SOCKET
+        wrong = place.read(about["url"], "0" * 64)
+        with pytest.raises(exception.AuthError, match="another certificate"):
+            await asyncio.to_thread(way.connect, wrong)
+
+    play(scene, listen="127.0.0.1:0")
 
 
 # -- networks

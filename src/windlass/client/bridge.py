@@ -167,8 +167,12 @@ def _forked() -> None:
 class Prompt:
     """Something to be asked that needs no task on the library's loop as long as all goes well.
 
-    All but ``__init__`` is called on the loop.
+    All but ``__init__`` and ``at_once`` is called on the loop.
     """
+
+    def at_once(self) -> Settled | None:
+        """Asked and answered in the thread that waits, without the loop; None: not this time."""
+        return None
 
     def begin(self, outcome: Outcome) -> Callable[[], object] | None:
         """Ask. Later, and once: ``outcome.settle``, or ``outcome.go_on`` with a coroutine for what is left to do.
@@ -187,6 +191,15 @@ class Prompt:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self.patiently().__await__()
+
+
+class Settled:
+    """What came of something."""
+
+    __slots__ = ("error", "value")
+
+    def __init__(self, value: Any, error: BaseException | None = None) -> None:
+        self.value, self.error = value, error
 
 
 class Outcome:
@@ -283,13 +296,16 @@ EXIT_PATIENCE = 1.0
 """Seconds that the end of Python waits for what still runs."""
 
 
-def wait(coro: Awaitable[object]) -> Outcome:
+def wait(coro: Awaitable[object]) -> Outcome | Settled:
+    """What comes of ``coro`` on the library's thread."""
     home = _open(coro)
     if _thread.get_ident() == home.ident:
         _dispose(coro)
         raise exception.ExecutionError(
             "a blocking method was called on the library's own thread", hint="Await its .aio form instead."
         )
+    if isinstance(coro, Prompt) and (settled := coro.at_once()) is not None:
+        return settled
     lock = _thread.allocate_lock()
     lock.acquire()
     outcome = Outcome(home, coro, lock.release)
@@ -352,6 +368,11 @@ def start(coro: Coroutine[Any, Any, object]) -> None:
         _dispose(coro)
     else:
         Outcome(home, coro, lambda: None)
+
+
+def soon(function: Callable[[], object]) -> None:
+    """Call it on the library's thread; nobody waits."""
+    library().loop.call_soon_threadsafe(function)
 
 
 def _open(coro: Awaitable[object]) -> Library:

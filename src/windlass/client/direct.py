@@ -21,9 +21,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-    from typing import Any
+    from typing import Any, Protocol
 
+    from windlass.client import address
     from windlass.wire.messages import common
+
+    class Way(Protocol):
+        """A socket, or what stands for one."""
+
+        def sendall(self, data: codec.Bytes, /) -> None: ...
+
+        def recv(self, size: int, /) -> bytes: ...
+
+        def settimeout(self, seconds: float | None, /) -> None: ...
+
+        def close(self) -> None: ...
 
 _GREETED = 5.0  # seconds that a server may take to say who it is
 _PIECE = 64 * 1024
@@ -61,17 +73,34 @@ def request(
 def connected(path: str, hello: common.HelloRequest, *, home: Path | None = None) -> Iterator[Connection]:
     """A connection for a few questions. Raises like ``request``."""
     with _connection(path, home) as connection:
-        answer = _greeted(connection, hello)
-        if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:
-            raise versions.refused((answer["version"], answer["protocol"]), (hello["version"], wire.PROTOCOL))
+        _agree(connection, hello)
         yield connection
+
+
+def opened(where: address.Address, *, patience: float) -> Connection:
+    """A connection that stays until it is closed, also to a platform on another machine. ``patience``: seconds of
+    silence after which what is asked later raises the built-in ``TimeoutError``. Raises like ``request``."""
+    if where.remote is None:
+        end: Way = _reached(where.socket, where.home)
+    else:
+        from windlass.client.remote import way
+
+        end = way.connect(where.remote)
+    connection = Connection(end, patience)
+    try:
+        _agree(connection, where.hello)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 class Connection:
     """One exchange at a time. Each raises ``OSError`` where the connection is lost, and what was answered."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: Way, patience: float | None = None) -> None:
         self._end = end
+        self._patience = patience
         self._asked = 0
         self._frames = self._arriving()
         self._deadline: float | None = None
@@ -85,6 +114,9 @@ class Connection:
             yield
         finally:
             self._deadline = None
+
+    def close(self) -> None:
+        self._end.close()
 
     def ask(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> codec.Frame:
         """What is answered to this; whatever else comes is passed over."""
@@ -105,6 +137,16 @@ class Connection:
             elif kind == codec.END:
                 return
         raise ConnectionResetError("the connection to the platform was lost")
+
+    def first(self, method: str, body: Any, attachments: Sequence[codec.Bytes]) -> codec.Frame:
+        """The first item of a stream; what follows is passed over."""
+        self._begin(codec.STREAM, method, body, attachments)
+        for kind, frame in self._answers():
+            if kind == codec.ITEM:
+                return frame
+            if kind == codec.END:
+                break
+        raise ConnectionResetError("the stream ended without an item")
 
     def _begin(self, kind: str, method: str, body: Any, attachments: Sequence[codec.Bytes]) -> None:
         self._asked += 1
@@ -131,7 +173,7 @@ class Connection:
 
     def _wait(self) -> None:
         if self._deadline is None:
-            self._end.settimeout(None)
+            self._end.settimeout(self._patience)
         elif (left := self._deadline - time.monotonic()) > 0:
             self._end.settimeout(left)
         else:
@@ -140,14 +182,27 @@ class Connection:
 
 @contextlib.contextmanager
 def _connection(path: str, home: Path | None) -> Iterator[Connection]:
+    with _reached(path, home) as end:
+        yield Connection(end)
+
+
+def _reached(path: str, home: Path | None) -> socket.socket:
     if not hasattr(socket, "AF_UNIX"):
         raise OSError("this system has no Unix sockets")
-    with socket.socket(socket.AF_UNIX) as end:
+    with contextlib.ExitStack() as refused:
+        end = refused.enter_context(socket.socket(socket.AF_UNIX))
         end.settimeout(_GREETED)
         end.connect(path)
         if home is not None:
             listener.check(end, path, home)
-        yield Connection(end)
+        refused.pop_all()
+    return end
+
+
+def _agree(connection: Connection, hello: common.HelloRequest) -> None:
+    answer = _greeted(connection, hello)
+    if versions.spoken(wire.PROTOCOL, answer["protocol"]) is None:
+        raise versions.refused((answer["version"], answer["protocol"]), (hello["version"], wire.PROTOCOL))
 
 
 def _greeted(connection: Connection, hello: common.HelloRequest) -> common.HelloReply:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from windlass import exception
-from windlass.client import asking, blobs, bridge, here, outputs, session, tracing
+from windlass.client import asking, blobs, bridge, here, lane, outputs, session, tracing
 from windlass.kit import ids
 from windlass.wire import codec, payload, peer
 from windlass.wire.messages import calls, common
@@ -75,18 +75,59 @@ class Remote(bridge.Prompt):
         self._function = function
         self._data = data
 
+    def at_once(self) -> bridge.Outcome | bridge.Settled | None:
+        home = session.at_hand()
+        if home is None or not self._is_short or not home.lane.take():
+            return None
+        try:
+            self._describe(home)
+            frame = self._asked(home)
+        except exception.Error as exc:
+            self._ended(type(exc).__name__)
+            return bridge.Settled(None, exc)
+        finally:
+            home.lane.leave()
+        if frame is None or not frame.body["outputs"]:
+            return bridge.wait(self._watched(outputs.first_again(home, self._create, [self._data])))
+        output = frame.body["outputs"][0]
+        arrived = outputs.at_hand(output, frame.attachments)
+        if arrived is None:
+            return bridge.wait(self._watched(outputs.unpack(home, output, frame.attachments)))
+        return bridge.Settled(self._opener(arrived))
+
+    def _asked(self, home: session.Session) -> codec.Frame | None:
+        try:
+            return home.lane.ask("call.run", self._create, [self._data])
+        except (lane.Unanswered, *asking.TROUBLE):
+            return None
+        except exception.Error:
+            raise
+        except BaseException:  # an interrupt
+            bridge.soon(self._give_up)
+            raise
+
     def begin(self, outcome: bridge.Outcome) -> Callable[[], object] | None:
-        self._home = home = session.current()
-        function, data, link = self._function, self._data, home.at_hand
-        function_id = function._known_id
-        if link is None or function_id is None or len(data) > payload.INLINE_LIMIT:
+        home = session.current()
+        link = home.at_hand
+        if link is None or not self._is_short:
             outcome.go_on(self.patiently())
             return None
-        self._span = span = tracing.begin(f"{function._tag}.remote")
-        self._create = _described(function, function_id, "remote", {"at": 0, "size": len(data)}, span)
-        self._exchange = link.begin(codec.STREAM, "call.run", self._create, [data], self)
+        self._describe(home)
+        self._exchange = link.begin(codec.STREAM, "call.run", self._create, [self._data], self)
         self._outcome, self._link = outcome, link
         return link.flush
+
+    @property
+    def _is_short(self) -> bool:
+        """Whether one message creates the call."""
+        return self._function._known_id is not None and len(self._data) <= payload.INLINE_LIMIT
+
+    def _describe(self, home: session.Session) -> None:
+        function, function_id = self._function, self._function._known_id
+        assert function_id is not None
+        self._home = home
+        self._span = span = tracing.begin(f"{function._tag}.remote")
+        self._create = _described(function, function_id, "remote", {"at": 0, "size": len(self._data)}, span)
 
     def item(self, reply: peer.Reply) -> None:
         outcome = self._outcome

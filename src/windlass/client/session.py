@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import windlass
 from windlass import config, exception, wire
-from windlass.client import address, diary, listener, numbers, output
+from windlass.client import address, diary, lane, listener, numbers, output
 from windlass.kit import tasks
 from windlass.wire import buffered, codec, peer, versions
 from windlass.wire.messages import common
@@ -48,6 +48,7 @@ class Session:
         """Owner of what runs beside the user's calls; each reports its own failures."""
         self.hello: common.HelloReply | None = None
         self.numbers = numbers.Numbers()
+        self.lane = lane.Lane(where)
 
     # -- exchanges ------------------------------------------------------------------------------------
 
@@ -138,6 +139,7 @@ class Session:
 
     async def close(self) -> None:
         self._closed = True
+        self.lane.close()
         await self.tasks.close()
         if self._peer is not None:
             self._peer.close()
@@ -278,6 +280,12 @@ def current() -> Session:
     if _current is None or _current.closed:
         _current = Session(address.of_process())
     return _current
+
+
+def at_hand() -> Session | None:
+    """The session of this process while it is connected. May be called from any thread."""
+    home = _current
+    return home if home is not None and home.connected else None
 
 
 def _forked() -> None:

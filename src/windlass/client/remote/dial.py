@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from windlass import exception
 from windlass.client.remote import place, proxies
@@ -41,7 +42,7 @@ async def connect(where: place.Place, factory: Callable[[], P]) -> tuple[asyncio
         raise NoTLS("what answers there does not speak TLS") from None
     try:
         if where.fingerprint:
-            _compare(where, transport)
+            _compare(where, transport.get_extra_info("ssl_object"))
     except BaseException:
         transport.abort()
         raise
@@ -68,6 +69,22 @@ async def _connect(where: place.Place, factory: Callable[[], P]) -> tuple[asynci
     return upgraded, protocol
 
 
+def connect_and_wait(where: place.Place) -> socket.socket:
+    """The same without an event loop, and without a proxy on the way."""
+    end = socket.create_connection((where.host, where.port), PATIENCE)
+    try:
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not where.is_secure:
+            return end
+        end = wrapped = _context(where).wrap_socket(end, server_hostname=where.host)
+        if where.fingerprint:
+            _compare(where, wrapped)
+    except BaseException:
+        end.close()
+        raise
+    return wrapped
+
+
 def _context(where: place.Place) -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -78,8 +95,7 @@ def _context(where: place.Place) -> ssl.SSLContext:
     return context
 
 
-def _compare(where: place.Place, transport: asyncio.Transport) -> None:
-    shown: Any = transport.get_extra_info("ssl_object")
+def _compare(where: place.Place, shown: ssl.SSLSocket | ssl.SSLObject) -> None:
     found = hashlib.sha256(shown.getpeercert(binary_form=True) or b"").hexdigest()
     if found != where.fingerprint:
         raise exception.AuthError(

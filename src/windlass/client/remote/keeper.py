@@ -26,6 +26,11 @@ _passing: dict[str, str] = {}
 """Which carrier gets through, by origin; found out once in a process."""
 
 
+def carrier_to(where: place.Place) -> str:
+    """What got through to it last; "" before anything did."""
+    return _passing.get(where.origin, "")
+
+
 async def connect(where: place.Place, owner: tasks.Tasks, told: Callable[[str], None]) -> peer.Peer:
     """A peer at the end of a new line. ``told`` hears when the connection is gone for long, and "" when it is back.
 

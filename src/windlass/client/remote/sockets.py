@@ -72,11 +72,9 @@ class Made:
         transport, shaking = await dial.connect(where, _Handshake)
         try:
             nonce = websocket.new_key()
-            transport.write(_request(where, key, nonce, self._line, is_fresh=is_fresh))
-            replies.check(*(answer := await _answered(shaking)))
-            head = answer[0]
-            if head.fields.get("sec-websocket-accept") != websocket.accept_of(nonce):
-                raise replies.NotPassed("the answer to another handshake")
+            transport.write(request(where, key, nonce, got=self._line.got, is_fresh=is_fresh))
+            head, body = await _answered(shaking)
+            check(head, body, nonce)
             got = head.fields.get(carriers.GOT.lower(), "")
             if not got.isdigit() or not self._line.reaches(int(got)):
                 raise replies.Gone("it lacks what is not kept any more")
@@ -115,7 +113,15 @@ async def _answered(shaking: _Handshake) -> tuple[replies.Head, bytes]:
         raise replies.NotPassed(f"no answer within {dial.PATIENCE:.0f} s") from None
 
 
-def _request(where: place.Place, key: str, nonce: str, line: tether.Tether, *, is_fresh: bool) -> bytes:
+def check(head: replies.Head, body: bytes, nonce: str) -> None:
+    """Raise what an answer means that is not one to the handshake with ``nonce``."""
+    replies.check(head, body)
+    if head.fields.get("sec-websocket-accept") != websocket.accept_of(nonce):
+        raise replies.NotPassed("the answer to another handshake")
+
+
+def request(where: place.Place, key: str, nonce: str, *, got: int, is_fresh: bool) -> bytes:
+    """A handshake for the stream ``key``, of which ``got`` bytes have arrived here."""
     host = where.origin.split("//")[1].partition("/")[0]
     fields = {
         "Host": host,
@@ -124,7 +130,7 @@ def _request(where: place.Place, key: str, nonce: str, line: tether.Tether, *, i
         "Sec-WebSocket-Version": "13",
         "Sec-WebSocket-Key": nonce,
         carriers.STREAM: key,
-        carriers.GOT: str(line.got),
+        carriers.GOT: str(got),
         carriers.FRESH: "1" if is_fresh else "0",
     }
     lines = [f"GET {where.prefix}{carriers.SOCKET} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]

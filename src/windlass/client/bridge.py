@@ -202,12 +202,10 @@ class Settled:
         self.value, self.error = value, error
 
 
-class Outcome:
+class Outcome(Settled):
     """A coroutine, or a ``Prompt``, on the library's loop, and where its result goes."""
 
-    __slots__ = (
-        "_context", "_coro", "_done", "_given_up", "_library", "_over", "_started", "_task", "error", "value",
-    )  # fmt: skip
+    __slots__ = ("_context", "_coro", "_done", "_given_up", "_library", "_over", "_started", "_task")
 
     def __init__(self, library: Library, coro: Awaitable[Any], done: Callable[[], object]) -> None:
         self._library = library
@@ -218,8 +216,7 @@ class Outcome:
         self._given_up = False
         self._over = False
         self._task: asyncio.Task[None] | None = None
-        self.value: Any = None
-        self.error: BaseException | None = None
+        super().__init__(None)
         library.door.call(self._begin)
 
     def _begin(self) -> Callable[[], object] | None:
@@ -296,7 +293,7 @@ EXIT_PATIENCE = 1.0
 """Seconds that the end of Python waits for what still runs."""
 
 
-def wait(coro: Awaitable[object]) -> Outcome | Settled:
+def wait(coro: Awaitable[object]) -> Settled:
     """What comes of ``coro`` on the library's thread."""
     home = _open(coro)
     if _thread.get_ident() == home.ident:

@@ -75,7 +75,7 @@ class Remote(bridge.Prompt):
         self._function = function
         self._data = data
 
-    def at_once(self) -> bridge.Outcome | bridge.Settled | None:
+    def at_once(self) -> bridge.Settled | None:
         home = session.at_hand()
         if home is None or not self._is_short or not home.lane.take():
             return None

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import fakes
 
@@ -15,7 +16,8 @@ class Sturdy:
 
     @staticmethod
     async def again(action):
-        for _ in range(400):
+        deadline = time.monotonic() + 45
+        while time.monotonic() < deadline:
             try:
                 return await action()
             except (exception.ServiceError, exception.ConflictError, OSError):

@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import blake3
+
 from windlass import exception
 from windlass.kit import digests
 from windlass.worker import linux
@@ -132,7 +134,7 @@ def look(
 
 
 def _digest(file: Path, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
-    state = digests.Reading(like)
+    state = digests.Reading(like, blake3.blake3)
     with file.open("rb") as source:
         # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
         os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import blake3
+
 from windlass import exception
 from windlass.kit import digests
 from windlass.worker.images import rooted
@@ -127,7 +129,7 @@ class Checked:
 
 
 def compare(file: Path, wanted: tuple[str, int] | None, shown: str) -> None:
-    digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE)
+    digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE, blake3.blake3)
     with file.open("rb") as source:
         while piece := source.read(_CHUNK):
             digest.update(piece)

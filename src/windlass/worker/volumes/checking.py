@@ -76,9 +76,9 @@ def visible(layers: layer_store.Layers, layer_ids: Sequence[str]) -> Iterator[Da
                 yield Damage(layer_id, path)
 
 
-def refuse(layers: layer_store.Layers, layer_ids: Sequence[str], only: str | None = None) -> None:
+def refuse(seen: Iterable[Damage], only: str | None = None) -> None:
     """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts."""
-    for damage in visible(layers, layer_ids):
+    for damage in seen:
         if only is None or damage.path in ("", only):
             what = f"the content of {damage.path!r}" if damage.path else f"the index of layer {damage.layer_id}"
             raise exception.DataLossError(

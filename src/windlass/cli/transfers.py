@@ -123,8 +123,13 @@ def get(identity: str, remote: str, destination: str, *, force: bool, at: int | 
 def _to_stdout(identity: str, path: str, at: int | None) -> None:
     from windlass.client import bridge, downloads
 
-    bridge.run(downloads.download(identity, path, sys.stdout.buffer, None, at=at))
-    sys.stdout.buffer.flush()
+    try:
+        bridge.run(downloads.download(identity, path, sys.stdout.buffer, None, at=at))
+        sys.stdout.buffer.flush()
+    except (BrokenPipeError, FileNotFoundError):  # nobody reads on; there is no such file in the volume
+        raise
+    except OSError as exc:
+        raise exception.ExecutionError(f"cannot write to the standard output: {exc.strerror or exc}") from exc
 
 
 def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool, at: int | None = None) -> None:

@@ -183,13 +183,13 @@ def putting(size: int) -> list[str]:
             f"| `volume put` of {SMALL:,} files of 1 kB | {taken:.2f} s, {SMALL / taken:,.0f} files/s "
             f"| {copied:.2f} s (`cp -r`) | |"
         )
-        lines += [beside_cp(large, Path(folder), is_freed) for is_freed in (True, False)]
+        taken = get("/small", Path(folder) / "back of many")
+        lines.append(f"| `volume get` of them | {taken:.2f} s, {SMALL / taken:,.0f} files/s | | |")
+        lines += [beside_cp(large, Path(folder), is_freed) for is_freed in (False, True)]
         kept = copy(large, Path(folder) / "kept", kept=True)
         lines.append(f"| `cp` of it and `sync -f`, once | | {kept:.2f} s | |")
-        began = time.perf_counter()
-        back = str(Path(folder) / "back")
-        subprocess.run([*CLI, "get", "bench-put", f"/{True}0", back], check=True, capture_output=True)
-        lines.append(f"| `volume get` of {size / 2**30:g} GiB | {time.perf_counter() - began:.2f} s | | |")
+        taken = get(f"/{True}0", Path(folder) / "back")
+        lines.append(f"| `volume get` of {size / 2**30:g} GiB | {taken:.2f} s | | |")
     windlass.Volume.objects.delete("bench-put")
     return lines
 
@@ -240,9 +240,16 @@ INSTALLED = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX":
 
 
 def put(local: Path, remote: str) -> float:
+    return moved("put", "bench-put", str(local), remote, "--force")
+
+
+def get(remote: str, local: Path) -> float:
+    return moved("get", "bench-put", remote, str(local))
+
+
+def moved(*words: str) -> float:
     began = time.perf_counter()
-    argv = [*CLI, "put", "bench-put", str(local), remote, "--force"]
-    subprocess.run(argv, check=True, capture_output=True, env=INSTALLED)
+    subprocess.run([*CLI, *words], check=True, capture_output=True, env=INSTALLED)
     return time.perf_counter() - began
 
 

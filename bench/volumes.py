@@ -1,8 +1,9 @@
 """What volumes cost, with the machine's own file system beside them.
 
-    python bench/volumes.py [--write] [--large GiB]
+    python bench/volumes.py [--write] [--large GiB] [--only PART]
 
-The platform that is up is used; it is started if need be. Files are read cold after their pages were given up.
+The platform that is up is used; it is started if need be. Files are read cold after their pages were given up. Putting
+large files takes up to 16 GiB of the disk, for an hour or until `windlass storage gc --older-than 1m`.
 """
 from __future__ import annotations
 
@@ -21,6 +22,8 @@ from windlass import paths
 
 MANY, SMALL = 50_000, 10_000
 SEEN = 5
+ROUNDS = 5
+FREED = 5 << 30
 app = windlass.App("bench-volumes")
 
 
@@ -180,23 +183,55 @@ def putting(size: int) -> list[str]:
             f"| `volume put` of {SMALL:,} files of 1 kB | {taken:.2f} s, {SMALL / taken:,.0f} files/s "
             f"| {copied:.2f} s (`cp -r`) | |"
         )
-        rounds = []
-        for n in range(3):
-            os.sync()  # what was written before shall not slow down what comes
-            rounds.append([put(large, f"/large{n}"), copy(large, Path(folder) / f"copy{n}")])
-            rounds[-1].append(copy(large, Path(folder) / f"kept{n}", kept=True))
-        taken, copied, kept = (statistics.median(column) for column in zip(*rounds, strict=True))
-        lines.append(
-            f"| `volume put` of {size / 2**30:g} GiB | {taken:.2f} s "
-            f"| {copied:.2f} s (`cp`), {kept:.2f} s (`cp`, `sync -f`) "
-            f"| {copied / taken:.0%} and {kept / taken:.0%} of native |"
-        )
-        began = time.perf_counter()
-        back = str(Path(folder) / "back")
-        subprocess.run([*CLI, "get", "bench-put", "/large0", back], check=True, capture_output=True)
-        lines.append(f"| `volume get` of {size / 2**30:g} GiB | {time.perf_counter() - began:.2f} s | | |")
+        taken = get("/small", Path(folder) / "back of many")
+        lines.append(f"| `volume get` of them | {taken:.2f} s, {SMALL / taken:,.0f} files/s | | |")
+        lines += [beside_cp(large, Path(folder), is_freed) for is_freed in (False, True)]
+        kept = copy(large, Path(folder) / "kept", kept=True)
+        lines.append(f"| `cp` of it and `sync -f`, once | | {kept:.2f} s | |")
+        taken = get(f"/{True}0", Path(folder) / "back")
+        lines.append(f"| `volume get` of {size / 2**30:g} GiB | {taken:.2f} s | | |")
     windlass.Volume.objects.delete("bench-put")
     return lines
+
+
+def beside_cp(large: Path, folder: Path, is_freed: bool) -> str:
+    """`windlass volume put` of a large file and `cp`, in turn. What counts is the memory that the kernel gives for the
+    new pages: where this machine is a virtual one, its host may have to provide it when it is first touched. So all
+    that is written stays until the end, and before each the kernel gets pages back from somebody else, or from nobody.
+    """
+    taken: dict[str, list[float]] = {"put": [], "cp": []}
+    copies = [folder / f"copy{n}" for n in range(ROUNDS)]
+    for n, target in enumerate(copies):
+        for name in ("put", "cp") if n % 2 else ("cp", "put"):
+            if is_freed:
+                free(FREED)
+            os.sync()  # what was written before shall not slow down what comes
+            time.sleep(1)
+            taken[name].append(put(large, f"/{is_freed}{n}") if name == "put" else copy(large, target))
+        with large.open("r+b") as file:  # another file in the next round
+            file.write(os.urandom(16))
+    for one in copies:
+        one.unlink()
+    ratios = [copied / through for through, copied in zip(taken["put"], taken["cp"], strict=True)]
+    memory = "memory just freed" if is_freed else "fresh memory"
+    whole = statistics.median(taken["cp"]) / statistics.median(taken["put"])
+    return (
+        f"| `volume put` of {large.stat().st_size / 2**30:g} GiB, {ROUNDS} times in turn with `cp`, into {memory} "
+        f"| {spread(taken['put'])} s | {spread(taken['cp'])} s (`cp`) "
+        f"| {whole:.0%} of native, by medians; each pair {min(ratios):.0%} to {max(ratios):.0%} |"
+    )
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def free(size: int) -> None:
+    """Let the kernel have pages that were just used."""
+    with tempfile.TemporaryFile(dir="/dev/shm") as file:
+        piece = bytes(1 << 22)
+        for _ in range(size >> 22):
+            file.write(piece)
 
 
 CLI = [sys.executable, "-m", "windlass.cli", "volume"]
@@ -205,9 +240,16 @@ INSTALLED = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX":
 
 
 def put(local: Path, remote: str) -> float:
+    return moved("put", "bench-put", str(local), remote, "--force")
+
+
+def get(remote: str, local: Path) -> float:
+    return moved("get", "bench-put", remote, str(local))
+
+
+def moved(*words: str) -> float:
     began = time.perf_counter()
-    argv = [*CLI, "put", "bench-put", str(local), remote, "--force"]
-    subprocess.run(argv, check=True, capture_output=True, env=INSTALLED)
+    subprocess.run([*CLI, *words], check=True, capture_output=True, env=INSTALLED)
     return time.perf_counter() - began
 
 
@@ -237,11 +279,15 @@ def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--write", action="store_true")
     options.add_argument("--large", type=float, default=2.0)
+    options.add_argument("--only", choices=["at-once", "many", "putting", "reading"])
     chosen = options.parse_args()
     lines = ["| | volume | native | |", "|---|---|---|---|"]
     half, whole = int(chosen.large * 2**29), int(chosen.large * 2**30)
     global app
-    for part in (at_once, many_files, lambda: putting(half), lambda: reading(whole)):
+    parts = {
+        "at-once": at_once, "many": many_files, "putting": lambda: putting(half), "reading": lambda: reading(whole)
+    }  # fmt: skip
+    for part in [parts[name] for name in ([chosen.only] if chosen.only else parts)]:
         app = windlass.App("bench-volumes")  # the volumes of the part before are gone
         for line in part():
             lines.append(line)

@@ -1,6 +1,9 @@
 """Error rendering and exit codes."""
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from click import testing
 
@@ -43,9 +46,6 @@ def test_unknown_commands_are_usage_errors_with_a_proposal(capsys: pytest.Captur
 
 
 def test_help_is_free_of_heavy_imports() -> None:
-    import subprocess
-    import sys
-
     code = (
         "import sys\nfrom windlass.cli import __main__\nassert __main__.execute(['--help']) == 0\n"
         "heavy = {'asyncio', 'rich', 'windlass.app', 'cloudpickle'} & set(sys.modules)\nassert not heavy, heavy"
@@ -62,3 +62,17 @@ def test_a_file_that_may_not_be_touched_is_named_without_numbers_of_errors(capsy
 def test_a_script_on_stdin_cannot_have_the_terminal_as_well():
     done = testing.CliRunner().invoke(run.command, ["-i", "-"])
     assert isinstance(done.exception, exception.InvalidError) and "to a file" in done.exception.hint
+
+
+@pytest.mark.parametrize("where", [">&-", ">/dev/full", ">&- <&-"])
+def test_output_that_is_closed_or_full_is_told_without_a_traceback(where):
+    command = f"exec '{sys.executable}' -m windlass.cli config show {where}"
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and ran.stdout == ""
+    assert ("No space left" if "full" in where else "Bad file descriptor") in ran.stderr
+    assert "Traceback" not in ran.stderr and "Exception ignored" not in ran.stderr
+
+
+def test_where_nothing_can_be_told_nothing_is_in_the_way():
+    command = f"exec '{sys.executable}' -m windlass.cli config show >&- 2>&- <&-"
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 1

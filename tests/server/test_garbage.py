@@ -28,6 +28,10 @@ class Worker(fakes.Worker):
         if incoming.method == "layers.keep":
             self.kept.append(incoming.body)
             incoming.reply({"removed": 3, "size": 30})
+        elif incoming.method == "storage.measure":
+            incoming.reply({"volumes": {}, "layers": 500, "nfs": {}})
+        elif incoming.method == "store.inventory":
+            incoming.reply({"images": [], "sizes": {}, "mounts": []})
         else:
             super()._serve(incoming)
 
@@ -131,6 +135,19 @@ def test_whoever_asks_for_it_hears_what_went_and_ages_that_are_too_short_are_ref
         assert (await client.request("storage.gc", older_than=60.0)) == told
         assert not Worker.kept[-1]["dry_run"] and Worker.kept[-1]["young"] == 60.0
         assert (await client.request("storage.gc"))["size"] == 30
+
+    play(scene)
+
+
+def test_what_deleted_volumes_hold_for_a_while_is_shown_by_itself(play):
+    async def scene(platform):
+        await Worker(platform.home, keep).start()
+        client = await platform.client()
+        kinds = {one["what"]: one for one in (await client.request("storage.usage"))["kinds"]}
+        left, named = kinds["layers of no volume"], kinds["volumes"]
+        assert (left["size"], left["freeable"], named["size"], named["freeable"]) == (30, 30, 500, 0)
+        assert left["command"].endswith("storage gc --older-than 1m")
+        assert {"dry_run": True, "young": 60.0, "layers": []} in Worker.kept, "also what is kept for a while"
 
     play(scene)
 

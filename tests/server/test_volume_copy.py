@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 from concurrent import futures
 
+import blake3
 import pytest
 
 from windlass import exception
@@ -39,7 +39,7 @@ async def copied(client, body) -> tuple[int, str]:
 
 def digest(data: bytes) -> str:
     pieces = (data[at : at + digests.PIECE] for at in range(0, len(data), digests.PIECE))
-    return digests.of_pieces(hashlib.sha256(piece).digest() for piece in pieces)
+    return digests.of_pieces(blake3.blake3(piece).digest() for piece in pieces)
 
 
 def kept(platform, found: str) -> bytes:

@@ -206,6 +206,8 @@ def test_the_command_line_does_all_of_it_and_files_survive_a_restart(stage, tmp_
     assert cli("get", name, "file", "-").out == "content"
     cli("get", name, "tree/**/f*", str(tmp_path / "back"))
     assert (tmp_path / "back/sub/file").read_text() == "content"
+    cli("get", name, "/", str(tmp_path / "all"))
+    assert (tmp_path / "all/tree/sub/file").read_text() == (tmp_path / "all/file").read_text() == "content"
     cli("rm", name, "tree", "-r")
     assert cli("ls", name).lines == ["file"]
     cli("delete", name, "--yes")

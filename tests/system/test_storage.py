@@ -179,6 +179,7 @@ def test_usage_tells_what_takes_the_room_and_what_of_it_can_go(stage, volume, tm
         assert kinds["volumes"]["size"] - before < one["size"] + fork["size"], "what they share is counted once"
         assert next(d for d in found["dicts"] if d["name"] == name)["held"] == 1
         assert 0 < found["free"] < found["disk"] and found["quota"] == 0 and found["counted"] > 6_000_000
+        assert {"volumes", "layers of no volume"} <= kinds.keys() and kinds["volumes"]["freeable"] == 0
         shown = stage.cli("storage", "usage", check=0).out
         assert name in shown and "windlass image prune" in shown and "without a quota" in shown
     finally:

@@ -73,6 +73,9 @@ def test_a_flipped_bit_is_found_named_and_served_to_nobody_until_the_file_is_put
     odd = uuid.uuid4().hex.encode()
     put(volume, "odd-\udcff\n", odd * 100)
     flip(stage, odd)
+    ran = stage.cli("volume", "get", volume.name, "/", str(tmp_path / "all"))  # small files, many at once
+    assert ran.code != 0 and "odd-" in ran.err and "damaged" in ran.err
+    assert not [path for path in (tmp_path / "all").iterdir() if "odd" in path.name or "part" in path.name]
     assert "odd-?" in stage.cli("volume", "check", volume.name, check=1).out
     volume.remove_file("odd-\udcff\n")
     assert f"Volume {volume.name} is whole" in stage.cli("volume", "check", volume.name, check=0).out

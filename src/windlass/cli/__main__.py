@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 import click
 
@@ -141,6 +141,8 @@ def root(profile: str | None) -> None:
 
 def main(argv: list[str] | None = None) -> NoReturn:
     """Run one command and exit with its code."""
+    sys.stdout = sys.stdout or _closed(1, os.O_RDONLY)
+    sys.stderr = sys.stderr or _closed(2, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         # What containers print may have characters that a console of Windows or an old locale has not.
         if isinstance(stream, io.TextIOWrapper):
@@ -149,6 +151,17 @@ def main(argv: list[str] | None = None) -> NoReturn:
             if stream.write_through and not stream.isatty():
                 stream.reconfigure(write_through=False, line_buffering=True)
     sys.exit(execute(sys.argv[1:] if argv is None else argv))
+
+
+def _closed(number: int, flags: int) -> TextIO:
+    """Stands for a stream that was closed before this program began, so that none of its files and connections gets
+    that number. To write fails where ``flags`` do not allow it, as for every program whose output is closed."""
+    descriptor = os.open(os.devnull, flags)
+    os.dup2(descriptor, number)
+    if descriptor != number:
+        os.close(descriptor)
+    os.set_inheritable(number, True)
+    return open(number, "w", 1, encoding="utf-8", closefd=False)
 
 
 def execute(argv: list[str]) -> int:

@@ -32,7 +32,10 @@ class UserCodeError(Exception):
 
 def show(exc: BaseException) -> None:
     """Write ``exc`` to stderr as the table above says."""
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except OSError:  # full or closed, which may be what is to be told; keep the interpreter from complaining at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if _full_traceback_wanted():
         traceback.print_exception(type(exc), exc, exc.__traceback__)
         return

@@ -48,6 +48,11 @@ def usage(as_json: bool) -> None:
         [one["what"], listing.size(one["size"]), _some(one["freeable"]), one["command"]] for one in found["kinds"]
     ]
     listing.show(["What", "On disk", "Can be freed", "By"], rows, as_json=False)
+    if any(one["what"] == "layers of no volume" and one["size"] for one in found["kinds"]):
+        click.echo(
+            "Layers of no volume, such as those of deleted ones, are kept for a while; "
+            "`windlass storage gc --older-than 1m` frees them now."
+        )
     if found["volumes"]:
         listing.show(
             ["Volume", "Environment", "Newest", "On disk", "Shared", "Versions", "Quota"],

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from windlass.client.downloads import Entry
 
 _AT_ONCE = 8  # files that are fetched at the same time
+_SMALL = 256 * 1024  # bytes of files that are fetched many at once
+_TOGETHER = 500
+_GATHERS = 2  # such questions at the same time
 _TYPES = {"f": "file", "d": "dir", "l": "link", "p": "fifo", "s": "socket"}
 
 
@@ -120,8 +123,13 @@ def get(identity: str, remote: str, destination: str, *, force: bool, at: int | 
 def _to_stdout(identity: str, path: str, at: int | None) -> None:
     from windlass.client import bridge, downloads
 
-    bridge.run(downloads.download(identity, path, sys.stdout.buffer, None, at=at))
-    sys.stdout.buffer.flush()
+    try:
+        bridge.run(downloads.download(identity, path, sys.stdout.buffer, None, at=at))
+        sys.stdout.buffer.flush()
+    except (BrokenPipeError, FileNotFoundError):  # nobody reads on; there is no such file in the volume
+        raise
+    except OSError as exc:
+        raise exception.ExecutionError(f"cannot write to the standard output: {exc.strerror or exc}") from exc
 
 
 def download(identity: str, files: Sequence[tuple[Entry, Path]], *, force: bool, at: int | None = None) -> None:
@@ -148,6 +156,7 @@ async def _fetched(
     """Some files at a time, because each small one is mostly waited for. Paths of what is none."""
     from windlass.client import stepping
 
+    there = await _gathered(identity, files, at, told) if len(files) > 1 else set[Path]()
     left, left_out = iter(files), list[str]()
 
     async def fetch_some() -> None:
@@ -157,7 +166,7 @@ async def _fetched(
                     await _fetch(identity, path, place, at)
                 except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
                     left_out.append(path)
-            elif kind == "f" and not _is_there(place, size, mtime):
+            elif kind == "f" and place not in there and not _is_there(place, size, mtime):
                 await _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
@@ -190,18 +199,64 @@ def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
             raise click.UsageError(f"{str(place)!r} exists already; pass --force to replace it.")
 
 
+async def _gathered(
+    identity: str, files: Sequence[tuple[Entry, Path]], at: int | None, told: Callable[[str, int, int], None]
+) -> set[Path]:
+    """Fetch small files, many with one question; where those are that came."""
+    from windlass.client import downloads, stepping
+
+    came = set[Path]()
+    wanted = [one for one in files if _is_small(*one)]
+    parts = iter([wanted[n : n + _TOGETHER] for n in range(0, len(wanted), _TOGETHER)])
+
+    async def gather_some() -> None:
+        for part in parts:
+            paths = [path for (path, *_), _ in part]
+            async for found in downloads.gathered(identity, paths, most=_SMALL, at=at):
+                await stepping.aside(_write, [(part[number], data) for number, data in found])
+                for number, data in found:
+                    came.add(part[number][1])
+                    told(paths[number], len(data), len(data))
+
+    async with stepping.crew() as owner:
+        for running in [owner.start(gather_some(), "download") for _ in range(min(_GATHERS, len(wanted)))]:
+            await running
+    return came
+
+
+def _is_small(entry: Entry, place: Path) -> bool:
+    _, kind, mtime, size = entry
+    return kind == "f" and size <= _SMALL and not _is_there(place, size, mtime)
+
+
+def _write(files: Sequence[tuple[tuple[Entry, Path], bytes]]) -> None:
+    for ((_, _, mtime, _), place), data in files:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _whole(place) as part:
+            part.write_bytes(data)
+        os.utime(place, (mtime, mtime))
+
+
 async def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:
     from windlass.client import downloads
 
     place.parent.mkdir(parents=True, exist_ok=True)
+    with _whole(place) as part:
+        with part.open("wb") as file:
+            await downloads.download(identity, path, file, None, at=at)
+
+
+@contextlib.contextmanager
+def _whole(place: Path) -> Iterator[Path]:
+    """Another name, which becomes ``place`` when the block ends well."""
     digest = hashlib.sha256(os.fsencode(place.name)).hexdigest()  # that name may be as long as names can be
     part = place.with_name(f".{digest[:16]}.windlass-part")
     try:
-        with part.open("wb") as file:
-            await downloads.download(identity, path, file, None, at=at)
+        yield part
         part.replace(place)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
+        raise
 
 
 def _is_there(place: Path, size: int, mtime: int) -> bool:

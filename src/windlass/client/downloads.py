@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any, BinaryIO
 
 from windlass import exception
@@ -76,6 +76,22 @@ async def pieces(
 
             patience = patience or session.Patience()
             await patience.wait(exc)
+
+
+async def gathered(
+    volume_id: str, paths: Sequence[str], *, most: int, at: int | None = None
+) -> AsyncGenerator[list[tuple[int, bytes]], None]:
+    """All bytes of those of some files that have at most ``most``, by their numbers. Which do not come (no plain file;
+    larger; an older platform; the connection was lost) is fetched by itself, and the reason heard then."""
+    body: messages.VolumeGather = {"volume_id": volume_id, "most": most}
+    if at is not None:
+        body["at"] = at
+    names = [os.fsencode(volumes.inside(path)) for path in paths]
+    try:
+        async for reply in stepping.current().stream(volumes.method(volume_id, "gather"), body, names):
+            yield list(zip(reply.body["files"], map(bytes, reply.attachments), strict=True))
+    except (exception.ServiceError, exception.UnimplementedError):
+        return
 
 
 async def download(

@@ -60,12 +60,12 @@ def _found(root: Path) -> Any:
     said = []
     for use in (
         lambda: mounted.new(root / "m", plan(good, bad), store).begin(),
-        lambda: checking.refuse(store, [bad], only="folder/b"),
+        lambda: checking.refuse(checking.visible(store, [bad]), only="folder/b"),
     ):
         with pytest.raises(exception.DataLossError, match="'folder/b'") as caught:
             use()
         said.append(str(caught.value))
-    checking.refuse(store, [bad], only="a")  # what is whole may be read
+    checking.refuse(checking.visible(store, [bad]), only="a")  # what is whole may be read
     mounted.new(root / "n", plan(good), store).begin()
     return said
 
@@ -98,7 +98,7 @@ def _hidden(root: Path) -> None:
     (store.root / unread / "index.json").write_text("{")
     assert checking.look(store, unread, lambda size: None) == [""]
     with pytest.raises(exception.DataLossError, match="the index of layer"):
-        checking.refuse(store, [unread, above])
+        checking.refuse(checking.visible(store, [unread, above]))
     flip(store.files(bad) / "folder/b")  # as from a backup
     assert checking.look(store, bad, lambda size: None) == [] == checking.marked(store, bad)
 

@@ -70,9 +70,9 @@ def test_a_file_is_compared_with_its_digest_again_whenever_it_was_touched(tmp_pa
     file = tmp_path / "file"
     file.write_text("content")
     good = ("sha256:ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73", 7)
-    reading.compare(file, good, "shown")
+    reading.compare([file.read_bytes()], good, "shown")
     file.write_text("cantent")
     with pytest.raises(exception.DataLossError, match="'shown'"):
-        reading.compare(file, good, "shown")
+        reading.compare([file.read_bytes()], good, "shown")
     with pytest.raises(exception.DataLossError):
-        reading.compare(file, None, "shown")
+        reading.compare([file.read_bytes()], None, "shown")

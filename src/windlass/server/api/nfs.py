@@ -56,6 +56,13 @@ def fetch(core: Core, who: door.Who, body: volume_messages.VolumeRead, incoming:
     _relay(core, "folders.read", body, incoming)
 
 
+@door.handler("nfs.gather", "volume_id")
+def gather(core: Core, who: door.Who, body: volume_messages.VolumeGather, incoming: peer.Incoming) -> None:
+    nfs_id = actions.existing(core, body["volume_id"]).id
+    request: messages.FoldersGather = {"nfs_id": nfs_id, "most": volume_doors.small(body, incoming)}
+    volume_doors.relay(core, "folders.gather", request, incoming)
+
+
 def _relay(core: Core, method: str, body: volume_messages.VolumeRead, incoming: peer.Incoming) -> None:
     request: messages.FoldersRead = {
         "nfs_id": actions.existing(core, body["volume_id"]).id,

@@ -16,7 +16,7 @@ from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.objects import copying
 from windlass.server.store import volumes
-from windlass.wire import peer
+from windlass.wire import payload, peer
 from windlass.wire.messages import blobs as blob_messages
 from windlass.wire.messages import volumes as messages
 
@@ -24,6 +24,7 @@ Core = door.Core
 
 _TAKE = 3600.0
 _TELL = 0.25  # seconds between words of how far a copy is
+_GATHERED = 2000  # files that one may ask for at once
 _ATTEMPTS = 20  # at an edit that others disturb
 
 
@@ -153,6 +154,21 @@ def fetch(core: Core, who: door.Who, body: messages.VolumeRead, incoming: peer.I
     relay(core, "layers.read", _request(core, {**body, "at": at}), incoming, at=at)
 
 
+@door.handler("volume.gather", "volume_id")
+def gather(core: Core, who: door.Who, body: messages.VolumeGather, incoming: peer.Incoming) -> None:
+    row = actions.existing(core, body["volume_id"])
+    at = body.get("at", row.head)
+    request: messages.LayersGather = {"layers": actions.layers_of(core, row, at), "most": small(body, incoming)}
+    relay(core, "layers.gather", request, incoming, at=at)
+
+
+def small(body: messages.VolumeGather, incoming: peer.Incoming) -> int:
+    """How many bytes each of some files may have that are asked for at once."""
+    if len(incoming.attachments) > _GATHERED:
+        raise exception.InvalidError(f"at most {_GATHERED:,} files can be asked for at once")
+    return max(0, min(body.get("most", payload.CHUNK), payload.CHUNK))
+
+
 def _request(core: Core, body: messages.VolumeRead) -> messages.LayersRead:
     row = actions.existing(core, body["volume_id"])
     return {
@@ -164,7 +180,7 @@ def _request(core: Core, body: messages.VolumeRead) -> messages.LayersRead:
 
 
 def relay(core: Core, method: str, request: Any, incoming: peer.Incoming, **more: Any) -> None:
-    """Let a worker answer, with the path that was attached. ``more``: what each of its items shall say, too."""
+    """Let a worker answer, with the path, or paths, that were attached. ``more``: what each of its items says, too."""
     if not incoming.attachments:
         raise exception.InvalidError("the path is missing")
     _pass_on(core, method, request, incoming, **more)
@@ -178,7 +194,7 @@ def _pass_on(core: Core, method: str, request: Any, incoming: peer.Incoming, **m
 async def _stream(core: Core, method: str, request: Any, incoming: peer.Incoming, more: dict[str, Any]) -> None:
     try:
         await packs.ensure(core, actions.worker(core).peer, request.get("layers", []))
-        stream = actions.worker(core).peer.stream(method, request, incoming.attachments[:1])
+        stream = actions.worker(core).peer.stream(method, request, incoming.attachments)
         try:
             async for item in stream:
                 incoming.item({**item.body, **more}, item.attachments)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import prune, quotas, sweep, volumes
+from windlass.server.decide import storage as storage_decisions
 from windlass.server.store import nfs, storage
 from windlass.server.store import volumes as rows
 from windlass.wire.messages import storage as messages
@@ -22,6 +23,7 @@ _LOOK = 600.0
 _COMMANDS = {
     "images": "windlass image prune",
     "volumes": "windlass volume rm | delete",
+    "layers of no volume": "windlass storage gc --older-than 1m",
     "network file systems": "windlass nfs rm | delete",
     "blobs": "windlass app stop; windlass storage gc",
     "uploads": "windlass storage gc",
@@ -38,12 +40,14 @@ async def usage(core: Core) -> messages.StorageUsage:
     measured = await _measured(core)
     garbage = await sweep.gc(core, {"dry_run": True})
     sizes = {one["what"]: one["size"] for one in garbage["garbage"]}
+    left = await volumes.sweep(core, storage_decisions.SHORTEST, dry_run=True)
     shown = await _volumes(core, measured)
     dicts, queues = _collections(core, "dict"), _collections(core, "queue")
     images = await prune.prune(core, {"dry_run": True})
     counted = {
         "images": (images["stored"], images["size"]),
-        "volumes": (measured["layers"], sizes["volume layers"]),
+        "volumes": (measured["layers"], 0),
+        "layers of no volume": (left["size"], left["size"]),
         "network file systems": (sum(measured["nfs"].values()), 0),
         "blobs": (core.blobs.total(), sizes["blobs"]),
         "uploads": (await asyncio.to_thread(_folder, core.settings.home / "uploads"), sizes["uploads"]),

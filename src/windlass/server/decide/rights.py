@@ -26,10 +26,11 @@ READ = frozenset({
     "blob.missing", "blob.get", "secret.get", "secret.list", "sandbox.get", "sandbox.list", "sandbox.wait",
     "sandbox.output", "sandbox.exec_wait", "sandbox.exec_read", "dict.info", "dict.list", "dict.get", "dict.has",
     "dict.len", "dict.scan", "queue.info", "queue.list", "queue.len", "queue.look", "queue.figures", "storage.usage",
-    "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.missing", "nfs.list",
-    "nfs.entries", "nfs.fetch", "container.list", "node.list", "domain.list", "identity.whoami", "token.list",
-    "token.rotate", "token.revoke", "member.list", "environment.roles", "billing.report", "proxy.get", "proxy.list",
-    "cluster.get", "sandbox.figures", "sandbox.memory_get",
+    "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.gather",
+    "volume.missing", "nfs.list", "nfs.entries", "nfs.fetch", "nfs.gather", "container.list", "node.list",
+    "domain.list", "identity.whoami", "token.list", "token.rotate", "token.revoke", "member.list",
+    "environment.roles", "billing.report", "proxy.get", "proxy.list", "cluster.get", "sandbox.figures",
+    "sandbox.memory_get",
 })  # fmt: skip
 """Of tokens, everybody sees, rotates and revokes their own; of others only who has "admin" (``apply.identity``)."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import concurrent.futures
 import fcntl
-import hashlib
 import os
 import stat
 import threading
 from typing import BinaryIO
+
+import blake3
 
 from windlass import exception
 from windlass.kit import digests
@@ -95,7 +96,7 @@ def _shared(source: BinaryIO, target: BinaryIO, size: int) -> bool:
 
 def _piece(source: int, target: int, piece: range, copying: Copying, buffer: memoryview) -> bytes:
     """Copy these bytes, or only read them where both are one file; their digest, as far as there are so many."""
-    state, offset = hashlib.sha256(), piece.start
+    state, offset = blake3.blake3(), piece.start
     while offset < piece.stop and not copying.over.is_set():
         got = os.preadv(source, [buffer[: piece.stop - offset]], offset)
         if got and source != target:

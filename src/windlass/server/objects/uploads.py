@@ -13,6 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import blake3
+
 from windlass import exception
 from windlass.kit import digests, ids
 from windlass.server.objects import blobs, copying, disk
@@ -27,7 +29,7 @@ class _Stream:
     def __init__(self, path: Path, owner: Any) -> None:
         self.path = path
         self.file = path.open("wb")
-        self.hash = hashlib.sha256()
+        self.hash = digests.Reading(digests.BLAKE3, blake3.blake3)
         self.offset = 0
         self.owner = owner
         self.behind: collections.deque[concurrent.futures.Future[None]] = collections.deque()
@@ -73,9 +75,10 @@ class Uploads(blobs.Blobs):
         return upload
 
     def _finish(self, upload_id: str, upload: _Stream) -> str:
-        digest = "sha256:" + upload.hash.hexdigest()
+        digest = upload.hash.digest()
+        name = digests.name(digest)
         upload.file.close()
-        self._disk.take(f"{digest[7:9]}/{digest[7:]}", upload.path)
+        self._disk.take(f"{name[:2]}/{name}", upload.path)
         del self._streams[upload_id]
         return digest
 

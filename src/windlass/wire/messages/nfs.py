@@ -53,6 +53,13 @@ class FoldersRead(TypedDict, total=False):
     size: int
 
 
+class FoldersGather(TypedDict):
+    """To a worker, as ``volumes.VolumeGather``."""
+
+    nfs_id: str
+    most: int
+
+
 class FoldersEdit(TypedDict):
     """To a worker, with a JSON list of ``volumes.EditStep`` as attachment 0."""
 

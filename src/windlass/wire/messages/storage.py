@@ -47,7 +47,8 @@ class StorageMeasured(TypedDict):
 
 
 class Kind(TypedDict):
-    """``freeable``: bytes of ``size`` that nothing needs. ``command``: makes it smaller, "" where it does so itself."""
+    """``what``: "layers of no volume" are those of deleted volumes and forgotten versions, which are kept for a while.
+    ``freeable``: bytes of ``size`` that nothing needs. ``command``: makes it smaller, "" where it does so itself."""
 
     what: str
     size: int

@@ -98,6 +98,23 @@ class VolumePiece(TypedDict, total=False):
     at: int
 
 
+class VolumeGather(TypedDict, total=False):
+    """Many small files at once: attachment i is the path of file i. ``most``: bytes that one of them may have."""
+
+    volume_id: str
+    at: int
+    most: int
+
+
+class VolumeGathered(TypedDict, total=False):
+    """Some of the files: attachment i has all bytes of file ``files[i]``. ``left``: files that are none, or larger;
+    who asks for them one by one hears why. ``at``: the commit that they are read from."""
+
+    files: list[int]
+    left: list[int]
+    at: int
+
+
 class VolumeUploaded(TypedDict):
     """Answer to a piece of an upload. One that was begun without a digest gets it with its last piece."""
 
@@ -276,6 +293,13 @@ class LayersRead(TypedDict, total=False):
     recursive: bool
     offset: int
     size: int
+
+
+class LayersGather(TypedDict):
+    """To a worker, as ``VolumeGather``."""
+
+    layers: list[str]
+    most: int
 
 
 class LayersEdit(TypedDict):

@@ -36,8 +36,9 @@ class Answers(answering.Answering):
         self._layers = volumes.layers
         self._checked = reading.Checked(volumes.layers)
         super().__init__(owner, "the files", {
-            "volume.take": self._take, "layers.list": self._list, "layers.read": self._read, "layers.edit": self._edit,
-            "layers.merge": self._merge, "layers.keep": self._keep, "layers.check": self._check,
+            "volume.take": self._take, "layers.list": self._list, "layers.read": self._read,
+            "layers.gather": self._gather, "layers.edit": self._edit, "layers.merge": self._merge,
+            "layers.keep": self._keep, "layers.check": self._check,
             "layers.lacking": self._lacking, "layers.pack": self._pack, "layers.unpack": self._unpack,
             "layers.count": self._count, "storage.measure": self._measure,
             **nfs_answers.Answers(volumes.nfs, uploads=volumes.layers.home / "uploads").methods,
@@ -63,11 +64,26 @@ class Answers(answering.Answering):
         with await asyncio.to_thread(self._viewed, request["layers"]) as view:
             descriptor, real = await asyncio.to_thread(reading.opened, view, path)
             try:
-                await asyncio.to_thread(checking.refuse, self._layers, request["layers"], real)
+                checking.refuse(await asyncio.to_thread(self._damaged, request["layers"]), real)
                 await asyncio.to_thread(self._checked.check, request["layers"], real, path)
                 await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
             finally:
                 os.close(descriptor)
+
+    def _damaged(self, layer_ids: list[str]) -> list[checking.Damage]:
+        return list(checking.visible(self._layers, layer_ids))
+
+    async def _gather(self, incoming: peers.Incoming) -> None:
+        request: messages.LayersGather = incoming.body
+        layer_ids = request["layers"]
+        with await asyncio.to_thread(self._viewed, layer_ids) as view:
+            damaged = await asyncio.to_thread(self._damaged, layer_ids)
+
+            def check(real: str, path: str, data: bytes) -> None:
+                checking.refuse(damaged, real)
+                self._checked.check_bytes(layer_ids, real, path, data)
+
+            await sending.gathered(incoming, reading.gathered(view, incoming.attachments, request["most"], check))
 
     async def _edit(self, incoming: peers.Incoming) -> None:
         request: messages.LayersEdit = incoming.body

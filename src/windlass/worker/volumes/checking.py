@@ -22,6 +22,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import blake3
+
 from windlass import exception
 from windlass.kit import digests
 from windlass.worker import linux
@@ -74,9 +76,9 @@ def visible(layers: layer_store.Layers, layer_ids: Sequence[str]) -> Iterator[Da
                 yield Damage(layer_id, path)
 
 
-def refuse(layers: layer_store.Layers, layer_ids: Sequence[str], only: str | None = None) -> None:
+def refuse(seen: Iterable[Damage], only: str | None = None) -> None:
     """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts."""
-    for damage in visible(layers, layer_ids):
+    for damage in seen:
         if only is None or damage.path in ("", only):
             what = f"the content of {damage.path!r}" if damage.path else f"the index of layer {damage.layer_id}"
             raise exception.DataLossError(
@@ -132,7 +134,7 @@ def look(
 
 
 def _digest(file: Path, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
-    state = digests.Reading(like)
+    state = digests.Reading(like, blake3.blake3)
     with file.open("rb") as source:
         # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
         os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)

@@ -132,7 +132,7 @@ class Mount:
         uppers.append(new)
 
     def _stack(self, merged: Path) -> None:
-        checking.refuse(self._layers, self.plan["layers"])
+        checking.refuse(checking.visible(self._layers, self.plan["layers"]))
         lowers = self._layers.lowers(self.plan["layers"])
         if self.plan["read_only"]:
             lowers = [self._stub(), *lowers]

@@ -20,8 +20,8 @@ class Answers:
         self._uploads = uploads
         self._burying = asyncio.Lock()
         self.methods: dict[str, answering.Answer] = {
-            "folders.list": self._list, "folders.read": self._read, "folders.edit": self._edit,
-            "folders.known": self._known, "folders.remove": self._remove,
+            "folders.list": self._list, "folders.read": self._read, "folders.gather": self._gather,
+            "folders.edit": self._edit, "folders.known": self._known, "folders.remove": self._remove,
         }  # fmt: skip
 
     async def _list(self, incoming: peers.Incoming) -> None:
@@ -37,6 +37,13 @@ class Answers:
             await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
         finally:
             os.close(descriptor)
+
+    async def _gather(self, incoming: peers.Incoming) -> None:
+        request: messages.FoldersGather = incoming.body
+        found = reading.gathered(
+            self._folders.files(request["nfs_id"]), incoming.attachments, request["most"], lambda *_: None
+        )
+        await sending.gathered(incoming, found)
 
     async def _edit(self, incoming: peers.Incoming) -> None:
         request: messages.FoldersEdit = incoming.body

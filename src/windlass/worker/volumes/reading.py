@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import blake3
 
 from windlass import exception
 from windlass.kit import digests
@@ -103,6 +105,31 @@ def opened(view: Path, path: str) -> tuple[int, str]:
     return kept, real.removeprefix(f"{view}/")
 
 
+Small = tuple[int, bytes | None]
+"""Which one of some files, and all its bytes; None where it is no file, or has too many."""
+
+
+def gathered(
+    view: Path, paths: Sequence[bytes], most: int, check: Callable[[str, str, bytes], None]
+) -> Iterator[Small]:
+    """The bytes of some files that have at most ``most`` each. ``check`` is told where each really lies, its path, and
+    what is about to be given out."""
+    for number, raw in enumerate(paths):
+        path = os.fsdecode(raw)
+        try:
+            descriptor, real = opened(view, path)
+        except (exception.NotFoundError, exception.InvalidError):
+            yield number, None
+            continue
+        with os.fdopen(descriptor, "rb", 0) as file:
+            data = file.read(most + 1) or b""
+        if len(data) > most:
+            yield number, None
+        else:
+            check(real, path, data)
+            yield number, data
+
+
 class Checked:
     """Which files of layers are known to be as their index says, for as long as their times stay the same."""
 
@@ -112,25 +139,33 @@ class Checked:
 
     def check(self, layer_ids: Sequence[str], path: str, shown: str) -> None:
         """Raises ``DataLossError``, which names the path, if the file is not what it was when it was committed."""
-        for layer_id in reversed(layer_ids):
-            file = self._layers.files(layer_id) / path
-            if not os.path.lexists(file):
-                continue
-            state = file.stat(follow_symlinks=False)
-            mark = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
-            if self._good.get((layer_id, path)) != mark:
-                compare(file, self._layers.index(layer_id).get(path), shown)
-                if len(self._good) >= _REMEMBERED:
-                    self._good.clear()
-                self._good[layer_id, path] = mark
+        layer_id = self._holding(layer_ids, path)
+        if layer_id is None:
             return
+        file = self._layers.files(layer_id) / path
+        state = file.stat(follow_symlinks=False)
+        mark = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
+        if self._good.get((layer_id, path)) != mark:
+            with file.open("rb") as source:
+                compare(iter(lambda: source.read(_CHUNK), b""), self._layers.index(layer_id).get(path), shown)
+            if len(self._good) >= _REMEMBERED:
+                self._good.clear()
+            self._good[layer_id, path] = mark
+
+    def check_bytes(self, layer_ids: Sequence[str], path: str, shown: str, data: bytes) -> None:
+        """The same of bytes that were read: these are looked at, each time."""
+        layer_id = self._holding(layer_ids, path)
+        compare([data], self._layers.index(layer_id).get(path) if layer_id is not None else None, shown)
+
+    def _holding(self, layer_ids: Sequence[str], path: str) -> str | None:
+        """The layer whose file is seen."""
+        return next((one for one in reversed(layer_ids) if os.path.lexists(f"{self._layers.files(one)}/{path}")), None)
 
 
-def compare(file: Path, wanted: tuple[str, int] | None, shown: str) -> None:
-    digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE)
-    with file.open("rb") as source:
-        while piece := source.read(_CHUNK):
-            digest.update(piece)
+def compare(pieces: Iterable[bytes], wanted: tuple[str, int] | None, shown: str) -> None:
+    digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE, blake3.blake3)
+    for piece in pieces:
+        digest.update(piece)
     if wanted is None or digest.digest() != wanted[0]:
         raise exception.DataLossError(
             f"the content of {shown!r} is damaged: it is no longer what was committed",

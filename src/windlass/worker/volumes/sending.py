@@ -12,6 +12,7 @@ from windlass.wire.messages import volumes as messages
 from windlass.worker.volumes import reading
 
 _BATCH = 2000  # entries of a listing in one message
+_TOGETHER = 500  # small files in one message
 
 
 async def listing(incoming: peers.Incoming, entries: Iterator[reading.Entry]) -> None:
@@ -24,6 +25,30 @@ async def listing(incoming: peers.Incoming, entries: Iterator[reading.Entry]) ->
         incoming.item(body, [os.fsencode(one.path) for one in batch])
         await incoming.peer.drain()
     incoming.end()
+
+
+async def gathered(incoming: peers.Incoming, files: Iterator[reading.Small]) -> None:
+    """Answer with small files, as they are found, and end."""
+    while batch := await asyncio.to_thread(_together, files):
+        body: messages.VolumeGathered = {
+            "files": [number for number, data in batch if data is not None],
+            "left": [number for number, data in batch if data is None],
+        }
+        incoming.item(body, [data for _, data in batch if data is not None])
+        await incoming.peer.drain()
+    incoming.end()
+
+
+def _together(files: Iterator[reading.Small]) -> list[reading.Small]:
+    """The next of them, as many as one message should have."""
+    batch: list[reading.Small] = []
+    size = 0
+    for number, data in files:
+        batch.append((number, data))
+        size += len(data or b"")
+        if size >= payload.CHUNK or len(batch) >= _TOGETHER:
+            break
+    return batch
 
 
 async def file(incoming: peers.Incoming, descriptor: int, offset: int, wanted: int) -> None:

@@ -126,7 +126,7 @@ class Volumes:
         for container_id, stacks in showing.items():
             try:
                 for stack in stacks:
-                    checking.refuse(self.layers, stack)
+                    checking.refuse(checking.visible(self.layers, stack))
             except exception.DataLossError as exc:
                 found[container_id] = str(exc)
         return found

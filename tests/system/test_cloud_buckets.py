@@ -25,6 +25,8 @@ REFUSED = [
     "dd if=/dev/zero of=small.txt conv=notrunc seek=3 bs=1 count=1 status=none",
 ]  # fmt: skip
 """Of programs, in a bucket with small.txt."""
+LOG = "(/bin/echo one; echo two; /bin/echo three) > log.txt"
+"""Several processes have it open, and the first to end does not finish it."""
 
 
 def work(steps):
@@ -169,7 +171,7 @@ def test_files_are_objects_both_ways_and_what_objects_cannot_do_is_refused(stage
         ("cp", "/b/folder/moved.txt", "/tmp/out"),
         ("cp", "/b/folder/moved.txt", "/b/folder/copy.txt"),
         ("environ", "/"),
-        *(("sh", script) for script in REFUSED),
+        *(("sh", script) for script in [*REFUSED, LOG]),
     )
     assert seen[:7] == [["there"], b"hello", 5, len(large), 0, b"small", 5]
     assert seen[7:9] == ["PermissionError", "PermissionError"], seen
@@ -178,7 +180,8 @@ def test_files_are_objects_both_ways_and_what_objects_cannot_do_is_refused(stage
     assert seen[11:15] == [None, 5, None, ["file.txt"]]
     assert seen[15:17] == ["PermissionError", "PermissionError"], "a bucket renames nothing"
     assert seen[17:24] == [3, None, "/b/folder/moved.txt", ["moved.txt"], 0, 0, {}], "and its keys stay outside"
-    assert seen[24:] == ["Operation not permitted"] * len(REFUSED), "whatever program asks"
+    assert seen[24:] == ["Operation not permitted"] * len(REFUSED) + [""], "whatever program asks"
+    assert content(bucket, "log.txt") == b"one\ntwo\nthree\n"
     assert content(bucket, "large.bin") == large
     assert content(bucket, "small.txt") == b"small"
     assert content(bucket, "there/before.txt") == b"again"
@@ -194,11 +197,13 @@ def test_a_sandbox_is_refused_the_same_and_may_do_the_rest(stage, endpoint, buck
         for script in REFUSED:
             ran = box.exec("bash", "-c", script)
             assert ran.wait() != 0 and "Operation not permitted" in ran.stderr.read(), script
-        done = box.exec("bash", "-ec", "cat small.txt; echo new > small.txt; cp -p small.txt box.txt; rm small.txt")
+        rest = "cat small.txt; echo new > small.txt; cp -p small.txt box.txt; rm small.txt; " + LOG
+        done = box.exec("bash", "-ec", rest)
         assert (done.wait(), done.stdout.read(), done.stderr.read()) == (0, "small", "")
     finally:
         box.terminate(wait=True)
     assert content(bucket, "box.txt") == b"new\n"
+    assert content(bucket, "log.txt") == b"one\ntwo\nthree\n"
 
 
 def test_a_prefix_shows_a_part_and_read_only_means_it(stage, call, bucket):

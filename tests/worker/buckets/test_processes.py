@@ -75,6 +75,11 @@ def test_every_program_is_refused_what_a_bucket_cannot_do_and_may_do_the_rest(mo
     assert (bucket / "file").read_bytes() == file.read_bytes() == large
     subprocess.run(["cp", "-p", file, place / "copy"], check=True)
     assert (bucket / "copy").stat().st_size == len(large)
+    with (place / "log").open("w") as log:  # children that inherit a file do not finish it
+        for word in ("one", "two"):
+            print(word, file=log, flush=True)
+            subprocess.run(["echo", "child"], stdout=log, check=True)
+    assert (bucket / "log").read_text() == "one\nchild\ntwo\nchild\n"
     (place / "folder").mkdir()
     (place / "folder").rmdir()
     file.unlink()

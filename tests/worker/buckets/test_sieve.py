@@ -13,11 +13,12 @@ import pytest
 
 from windlass.worker.buckets import sieve
 
-LOOKUP, SYMLINK, RENAME, LINK, OPEN, WRITE, SETXATTR, CREATE, RENAME2 = 1, 6, 12, 13, 14, 16, 21, 35, 45
+LOOKUP, SYMLINK, RENAME, LINK, OPEN, WRITE, RELEASE, SETXATTR, FLUSH = 1, 6, 12, 13, 14, 16, 18, 21, 25
+CREATE, RENAME2 = 35, 45
 
 
-def request(asked, body=b"", number=7):
-    return struct.pack("=IIQQIIIHH", 40 + len(body), asked, number, 1, 0, 0, 0, 0, 0) + body
+def request(asked, body=b"", number=7, thread=0):
+    return struct.pack("=IIQQIIIHH", 40 + len(body), asked, number, 1, 0, 0, thread, 0, 0) + body
 
 
 def answer(code=0, body=b"", number=7):
@@ -54,6 +55,59 @@ def test_all_else_is_the_programs_to_answer():
     assert refused(WRITE, struct.pack("=I", os.O_APPEND | os.O_WRONLY)) is None, "those are no flags"
 
 
+class Processes(dict):
+    """By thread; they open and close files."""
+
+    def __init__(self):
+        super().__init__({100: 100, 101: 100, 200: 200})
+        self.writers = sieve.Writers(lambda thread: self.get(thread, 0))
+
+    def open(self, asked, thread, flags=os.O_WRONLY, code=0, handle=5):
+        assert self.writers.hear(memoryview(request(asked, opening(flags), 1, thread))) is None
+        entry = bytes(128) if asked == CREATE else b""
+        self.writers.note(memoryview(answer(code, b"" if code else entry + struct.pack("=QII", handle, 0, 0), 1)))
+
+    def close(self, thread, handle=5):
+        """Whether the program hears of it."""
+        said = self.writers.hear(memoryview(request(FLUSH, struct.pack("=QQ", handle, 0), 9, thread)))
+        assert said in (None, answer(number=9))
+        return said is None
+
+
+@pytest.mark.parametrize("asked", [OPEN, CREATE])
+def test_who_opened_a_file_finishes_it_and_no_child_of_it_does(asked):
+    processes = Processes()
+    processes.open(asked, thread=100)
+    assert not processes.close(thread=200), "a child that inherited it"
+    assert processes.close(thread=101), "another thread of the process"
+    del processes[100]
+    assert processes.close(thread=200), "who opened it has ended"
+
+
+def test_where_it_is_not_known_who_opened_a_file_each_close_counts():
+    processes = Processes()
+    assert processes.close(thread=200)
+    processes.open(OPEN, thread=100, flags=os.O_RDONLY)
+    assert processes.close(thread=200), "it is only read"
+    processes.open(OPEN, thread=100, code=errno.EPERM)
+    assert processes.close(thread=200), "it was not opened"
+    processes.open(OPEN, thread=300)
+    assert processes.close(thread=200), "by somebody who is gone"
+    processes.open(OPEN, thread=100)
+    assert processes.close(thread=300), "who closes it is gone"
+    processes.writers.hear(memoryview(request(RELEASE, struct.pack("=QQQ", 5, 0, 0))))
+    assert processes.close(thread=200), "the handle may be another file's next"
+
+
+def test_threads_are_known_by_their_process():
+    assert sieve.process_of(threading.get_native_id()) == os.getpid()
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(sieve.process_of(threading.get_native_id())))
+    thread.start()
+    thread.join()
+    assert seen == [os.getpid()] and sieve.process_of(0) == 0
+
+
 @pytest.fixture
 def between():
     """The ends of kernel and program, with what stands between them."""
@@ -62,7 +116,8 @@ def between():
         ours, program = (held.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
         kernel.settimeout(5)
         program.settimeout(5)
-        ways = [threading.Thread(target=way, args=(device.fileno(), ours)) for way in (sieve.ask, sieve.answer)]
+        what = device.fileno(), ours, sieve.Writers(sieve.process_of)
+        ways = [threading.Thread(target=way, args=what) for way in (sieve.ask, sieve.answer)]
         for way in ways:
             way.start()
         yield kernel, program

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TypedDict
 
+from windlass import exception
 from windlass.kit import descriptors
 from windlass.wire.messages import buckets
 from windlass.worker import folder as folders
@@ -40,7 +41,11 @@ def begin(
     plan: buckets.BucketPlan, place: Path, *, line: Sequence[str], fence: fences.Fence, log: Path
 ) -> tuple[list[Process], IO[bytes]]:  # fmt: skip
     """Mount it at ``place``, and start what answers there, behind the ``line``'s fence. What is returned beside them
-    says a byte when the mount can be used, or ends."""
+    says a byte when the mount can be used, or ends.
+
+    Raises:
+        ExecutionError: this machine cannot.
+    """
     with contextlib.ExitStack() as held:
         said = held.enter_context(os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb"))
         device = os.open(FUSE, os.O_RDWR | os.O_CLOEXEC)
@@ -56,11 +61,19 @@ def begin(
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
-    """One packet for each message, as the device has it."""
-    both = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in both:
+    """One packet for each message, as the device has it. A machine that lets none be that large is refused: who waits
+    for a message that cannot be sent would wait for ever."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * sieve.LARGEST)  # as far as the machine lets us
-    return both
+    if ours.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < sieve.LARGEST:
+        ours.close()
+        theirs.close()
+        raise exception.ExecutionError(
+            "buckets cannot be mounted: this machine's sockets take too little at once",
+            hint="As root: sysctl net.core.wmem_max=212992 (or more)",
+        )
+    return ours, theirs
 
 
 def _mount(plan: buckets.BucketMount, place: Path, device: int) -> None:

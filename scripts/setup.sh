@@ -10,7 +10,7 @@ die() { printf '%s\n' "$*" >&2; exit 1; }
 declare -A packages=(
   [runc]=runc [conmon]=conmon [mmdebstrap]=mmdebstrap [newuidmap]=uidmap [slirp4netns]=slirp4netns
   [nft]=nftables [ip]=iproute2 [iptables]=iptables [nsenter]=util-linux [tar]=tar [skopeo]=skopeo
-  [rclone]=rclone [fusermount3]=fuse3
+  [rclone]=rclone
 )
 # Only what tests need.
 declare -A test_packages=(

@@ -13,11 +13,10 @@ class CloudBucketMount:
     """A bucket as a folder, beside volumes: ``volumes={"/data": CloudBucketMount("my-bucket", secret=…)}``.
 
     Files are objects. They are read as they are asked for, and written from their beginning to their end; a file is
-    in the bucket when it has been closed. What objects cannot do fails with ``PermissionError``: to append, to change
-    something in the middle, to open for writing without truncation, to rename from a function's Python code. Other
-    programs, and those of sandboxes, can rename: the bucket copies the object and removes the old one. A write behind a
-    gap fails with ``OSError`` (``ESPIPE``). Others' changes are seen after some seconds. Owners, modes and symbolic
-    links are not kept.
+    in the bucket when it has been closed. What objects cannot do fails with ``PermissionError``, in whatever program:
+    to append, to change something in the middle, to leave a gap, to open for writing without truncation, to rename,
+    to link. Where a folder is missing it is ``FileNotFoundError``, as everywhere. Others' changes are seen after some
+    seconds. Owners and modes are not kept.
 
     Args:
         bucket_name: its name.

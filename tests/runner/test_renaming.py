@@ -64,23 +64,3 @@ def test_a_folder_that_goes_to_another_mount_of_the_same_device_is_left_to_shuti
     shutil.move(tmp_path / "one" / "draft", tmp_path / "other" / "done")
     assert (tmp_path / "other" / "done" / "weights").read_text() == "w"
     assert not (tmp_path / "one" / "draft").exists()
-
-
-MOUNTS = """\
-22 1 0:21 / / rw,relatime - overlay overlay rw,lowerdir=/a
-31 22 0:54 / /b rw,nosuid,nodev,relatime shared:7 master:3 - fuse.rclone :s3:lake rw,user_id=0
-32 22 0:55 / /s rw,nosuid - fuse.sshfs there rw
-"""
-
-
-def test_what_lies_in_a_bucket_is_not_renamed_and_all_else_is(tmp_path):
-    assert renaming.devices(MOUNTS.splitlines()) == {os.makedev(0, 54)}
-    (tmp_path / "file").write_text("f")
-    here = tmp_path.stat().st_dev
-    with pytest.raises(PermissionError) as refused:
-        renaming.made(os.rename, frozenset({here}))(tmp_path / "file", tmp_path / "other")
-    assert (refused.value.errno, refused.value.filename2) == (errno.EPERM, str(tmp_path / "other"))
-    with pytest.raises(FileNotFoundError):
-        renaming.made(os.rename, frozenset({here}))(tmp_path / "none", tmp_path / "other")
-    renaming.made(os.rename, frozenset({here + 1}))(tmp_path / "file", tmp_path / "other")
-    assert (tmp_path / "other").read_text() == "f"

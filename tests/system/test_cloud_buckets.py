@@ -20,6 +20,13 @@ boto3 = pytest.importorskip("boto3")
 
 KEY, SECRET = "key-for-tests", "a-secret-that-nobody-may-see"
 BUCKET = "test-bucket"
+REFUSED = [
+    "mv small.txt renamed.txt", "echo x >> small.txt", "echo x >> new.txt", "ln small.txt linked.txt",
+    "dd if=/dev/zero of=small.txt conv=notrunc seek=3 bs=1 count=1 status=none",
+]  # fmt: skip
+"""Of programs, in a bucket with small.txt."""
+LOG = "(/bin/echo one; echo two; /bin/echo three) > log.txt"
+"""Several processes have it open, and the first to end does not finish it."""
 
 
 def work(steps):
@@ -54,8 +61,9 @@ def work(steps):
                 seen.append(shutil.move(path, arguments[1]))
             elif step == "cp":
                 seen.append(subprocess.run(["cp", "-a", path, arguments[1]]).returncode)
-            elif step == "mv":
-                seen.append(subprocess.run(["mv", path, arguments[1]]).returncode)
+            elif step == "sh":
+                ran = subprocess.run(["bash", "-c", arguments[0]], cwd="/b", capture_output=True, text=True)
+                seen.append(ran.stderr.strip().rpartition(": ")[2])
             elif step == "unlink":
                 seen.append(path.unlink())
             elif step == "environ":
@@ -105,16 +113,19 @@ def bucket(endpoint):
 @pytest.fixture
 def call(stage, endpoint, bucket):
     """Run steps in a container that mounts the bucket at /b."""
-    secret = windlass.Secret.from_dict({"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
-
     def run(*steps, name=BUCKET, **options):
         app = windlass.App("test-buckets")
-        mount = windlass.CloudBucketMount(name, endpoint, secret=secret, **options)
+        mount = mount_of(endpoint, name, **options)
         function = app.function(volumes={"/b": mount}, serialized=True)(work)
         with app.run():
             return function.remote(list(steps))
 
     return run
+
+
+def mount_of(endpoint, name=BUCKET, **options):
+    secret = windlass.Secret.from_dict({"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
+    return windlass.CloudBucketMount(name, endpoint, secret=secret, **options)
 
 
 def content(bucket, key):
@@ -156,23 +167,43 @@ def test_files_are_objects_both_ways_and_what_objects_cannot_do_is_refused(stage
         ("write", "/tmp/one", b"own"),
         ("rename", "/tmp/one", "/tmp/other"),
         ("move", "/b/folder/file.txt", "/b/folder/moved.txt"),
-        ("mv", "/b/folder/moved.txt", "/b/folder/mv.txt"),
         ("list", "/b/folder"),
-        ("cp", "/b/folder/mv.txt", "/tmp/out"),
+        ("cp", "/b/folder/moved.txt", "/tmp/out"),
+        ("cp", "/b/folder/moved.txt", "/b/folder/copy.txt"),
         ("environ", "/"),
+        *(("sh", script) for script in [*REFUSED, LOG]),
     )
     assert seen[:7] == [["there"], b"hello", 5, len(large), 0, b"small", 5]
     assert seen[7:9] == ["PermissionError", "PermissionError"], seen
-    assert seen[9] == "OSError"
+    assert seen[9] == "PermissionError", "it leaves a gap"
     assert seen[10] == "FileNotFoundError"
     assert seen[11:15] == [None, 5, None, ["file.txt"]]
     assert seen[15:17] == ["PermissionError", "PermissionError"], "a bucket renames nothing"
-    assert seen[17:] == [3, None, "/b/folder/moved.txt", 0, ["mv.txt"], 0, {}], "and its keys stay outside"
+    assert seen[17:24] == [3, None, "/b/folder/moved.txt", ["moved.txt"], 0, 0, {}], "and its keys stay outside"
+    assert seen[24:] == ["Operation not permitted"] * len(REFUSED) + [""], "whatever program asks"
+    assert content(bucket, "log.txt") == b"one\ntwo\nthree\n"
     assert content(bucket, "large.bin") == large
     assert content(bucket, "small.txt") == b"small"
     assert content(bucket, "there/before.txt") == b"again"
-    assert content(bucket, "folder/mv.txt") == b"in it"
+    assert content(bucket, "folder/moved.txt") == content(bucket, "folder/copy.txt") == b"in it"
     until(lambda: not mounts_of_buckets(stage), 20, "nothing mounts it any more")
+
+
+def test_a_sandbox_is_refused_the_same_and_may_do_the_rest(stage, endpoint, bucket):
+    bucket.put_object(Bucket=BUCKET, Key="small.txt", Body=b"small")
+    app = windlass.App.lookup("test-buckets-sandbox", create_if_missing=True)
+    box = windlass.Sandbox.create("sleep", "100", app=app, volumes={"/b": mount_of(endpoint)}, workdir="/b")
+    try:
+        for script in REFUSED:
+            ran = box.exec("bash", "-c", script)
+            assert ran.wait() != 0 and "Operation not permitted" in ran.stderr.read(), script
+        rest = "cat small.txt; echo new > small.txt; cp -p small.txt box.txt; rm small.txt; " + LOG
+        done = box.exec("bash", "-ec", rest)
+        assert (done.wait(), done.stdout.read(), done.stderr.read()) == (0, "small", "")
+    finally:
+        box.terminate(wait=True)
+    assert content(bucket, "box.txt") == b"new\n"
+    assert content(bucket, "log.txt") == b"one\ntwo\nthree\n"
 
 
 def test_a_prefix_shows_a_part_and_read_only_means_it(stage, call, bucket):
@@ -191,10 +222,8 @@ def test_a_bucket_that_is_not_there_ends_the_start_with_its_name(stage, call):
 
 
 def test_the_keys_are_in_no_command_line_log_or_file(stage, endpoint, bucket):
-    secret = windlass.Secret.from_dict({"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
     app = windlass.App("test-buckets")
-    mount = windlass.CloudBucketMount(BUCKET, endpoint, secret=secret)
-    function = app.function(volumes={"/b": mount}, serialized=True, min_containers=1)(work)
+    function = app.function(volumes={"/b": mount_of(endpoint)}, serialized=True, min_containers=1)(work)
     with app.run():
         function.remote([("list", "/b")])
         assert mounts_of_buckets(stage), "one mounts it now"

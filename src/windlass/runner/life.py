@@ -24,7 +24,7 @@ def main(plan_path: str) -> int:
     prepare.environment(plan)
     prepare.place(plan)
     _install_output(plan["spec"])
-    if plan["spec"].get("volumes") or plan["spec"].get("buckets"):
+    if plan["spec"].get("volumes"):
         from windlass.runner import renaming
 
         renaming.install()

@@ -1,15 +1,11 @@
-"""Renames from Python, where the kernel does otherwise than the SDK promises: in volumes and in buckets.
+"""Renames from Python in volumes, where the kernel does otherwise than programs expect.
 
 A volume is an overlay without redirects (which only the machine's own root can have). So a folder that a commit has
 taken, and be it one in the background, is a lower one, and to rename it fails with ``EXDEV``. Programs do not expect
 that: they write a checkpoint beside the place where it shall be, and rename it. What is in such a folder is renamed one
 by one instead. It is not one step, so a commit in the middle keeps what was there; what was committed is copied.
 
-In a bucket nothing can be renamed. The program that mounts it would copy the object and delete the old one, or answer
-that the disk is broken; here it is ``EPERM``, upon which ``shutil.move`` copies.
-
-Other programs than Python see what the kernel says: ``EXDEV``, for which ``mv`` copies by itself, and a copy in the
-bucket.
+Other programs than Python see what the kernel says: ``EXDEV``, for which ``mv`` copies by itself.
 """
 from __future__ import annotations
 
@@ -18,38 +14,20 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from typing import Any
-
-
-_BUCKET = "fuse.rclone"
 
 
 def install() -> None:
     """For all that ends in ``os.rename`` or ``os.replace``: ``pathlib``, ``shutil.move``."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:  # noqa: PTH123
-        buckets = devices(lines)
-    os.rename = made(os.rename, buckets)
-    os.replace = made(os.replace, buckets)
+    os.rename = made(os.rename)
+    os.replace = made(os.replace)
 
 
-def devices(mounts: Iterable[str]) -> frozenset[int]:
-    """Of the buckets among these mounts, as ``stat`` shows them."""
-    found = set()
-    for line in mounts:  # id, parent, device, root, place, options, "-", type, …
-        words = line.split()
-        if words[words.index("-") + 1] == _BUCKET:
-            major, minor = words[2].split(":")
-            found.add(os.makedev(int(major), int(minor)))
-    return frozenset(found)
-
-
-def made(kernel: Callable[..., None], buckets: frozenset[int] = frozenset()) -> Callable[..., None]:
-    """``kernel``, which renames what it can, and folders of overlays, and nothing on the devices of ``buckets``."""
+def made(kernel: Callable[..., None]) -> Callable[..., None]:
+    """``kernel``, which renames what it can, and folders of overlays."""
 
     def rename(src: Any, dst: Any, *, src_dir_fd: int | None = None, dst_dir_fd: int | None = None) -> None:
-        if buckets and os.stat(src, dir_fd=src_dir_fd, follow_symlinks=False).st_dev in buckets:
-            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), os.fspath(src), None, os.fspath(dst))
         try:
             return kernel(src, dst, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
         except OSError as exc:

@@ -24,6 +24,7 @@ from typing import TypedDict
 from windlass import exception, paths
 from windlass.wire.messages import network as messages
 from windlass.worker import cgroups, gpus, network, node, overlay, pause, programs, sources, userns
+from windlass.worker.buckets import rclone
 from windlass.worker.buckets import service as bucket_service
 from windlass.worker.images import configured, report
 from windlass.worker.runtime import probe
@@ -152,7 +153,12 @@ def _buckets() -> Check:
         bucket_service.check()
     except exception.Error as exc:
         return _check("buckets", False, BUCKETS, str(exc), exc.hint)
-    return _check("buckets", True, BUCKETS, "rclone can mount them")
+    line, env = [rclone.PROGRAM, "version"], {"PATH": programs.PATH}
+    said = subprocess.run(line, env=env, capture_output=True, text=True, check=False, timeout=20).stdout
+    if rclone.is_too_old(said):
+        remedy = "Install rclone 1.60 or newer: that of Debian 12 or Ubuntu 24.04, or rclone.org's package."
+        return _check("buckets", False, BUCKETS, f"{said.splitlines()[0]} is too old to mount them", remedy)
+    return _check("buckets", True, BUCKETS, "rclone can serve them")
 
 
 def _overlay(place: node.Node) -> Check:

@@ -10,7 +10,7 @@ PATH = ":".join(FOLDERS)
 PACKAGES = {
     "nsenter": "util-linux", "setpriv": "util-linux", "ip": "iproute2", "nft": "nftables", "conmon": "conmon",
     "mmdebstrap": "mmdebstrap", "newuidmap": "uidmap", "newgidmap": "uidmap", "slirp4netns": "slirp4netns",
-    "skopeo": "skopeo", "unshare": "util-linux", "rclone": "rclone", "fusermount3": "fuse3",
+    "skopeo": "skopeo", "unshare": "util-linux", "rclone": "rclone",
 }  # fmt: skip
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from windlass.worker.buckets import rclone
@@ -24,7 +22,7 @@ def told(**changes):
 
 
 def test_no_secret_is_on_the_command_line():
-    for line in (rclone.mounting(plan(), Path("/m")), rclone.listing(plan())):
+    for line in (rclone.serving(plan(), 5), rclone.listing(plan())):
         assert not any("the-secret" in word or "the-key" in word for word in line)
     assert told()["RCLONE_S3_SECRET_ACCESS_KEY"] == "the-secret"
 
@@ -36,8 +34,8 @@ def test_of_the_workers_environment_only_the_trusted_certificates_count():
 
 
 def test_a_prefix_is_a_folder_of_the_place_and_read_only_a_word():
-    line = rclone.mounting(plan(prefix="a/b/", read_only=True), Path("/m"))
-    assert line[line.index("mount2") + 1 :][:2] == [":s3:lake/a/b", "/m"] and line[-1] == "--read-only"
+    line = rclone.serving(plan(prefix="a/b/", read_only=True), 5)
+    assert line[line.index("mount2") + 1 :][:2] == [":s3:lake/a/b", "/dev/fd/5"] and line[-1] == "--read-only"
 
 
 @pytest.mark.parametrize(
@@ -96,3 +94,9 @@ def test_a_complaint_is_the_last_line_without_its_date():
     assert rclone.complaint(log) == "IO error: refused"
     assert rclone.complaint("2026/11/25 21:00:00 Failed: directory not found") == "there is no such bucket"
     assert rclone.complaint("") == ""
+
+
+def test_an_rclone_that_cannot_serve_mounts_is_known_by_its_version():
+    assert rclone.is_too_old("rclone v1.53.3-DEV\n- os/version: ubuntu 22.04 (64 bit)\n")
+    assert not rclone.is_too_old("rclone v1.60.1-DEV\n") and not rclone.is_too_old("rclone v2.0.0\n")
+    assert not rclone.is_too_old("what nobody knows is tried")

@@ -10,7 +10,7 @@ import pytest
 from windlass import exception
 from windlass.worker import folder as folders
 from windlass.worker import programs
-from windlass.worker.buckets import service
+from windlass.worker.buckets import processes, service
 from windlass.worker.images import relay
 
 
@@ -22,10 +22,9 @@ def test_a_machine_without_the_program_says_which_package_brings_it(monkeypatch,
 
 
 def test_a_machine_without_fuse_says_so(monkeypatch, tmp_path):
-    for name in ("rclone", "fusermount3"):
-        (tmp_path / name).touch()
+    (tmp_path / "rclone").touch()
     monkeypatch.setattr(programs, "FOLDERS", (str(tmp_path),))
-    monkeypatch.setattr(service, "FUSE", tmp_path / "fuse")
+    monkeypatch.setattr(processes, "FUSE", tmp_path / "fuse")
     with pytest.raises(exception.ExecutionError, match="may not be opened") as missed:
         service.check()
     assert "chmod 666" in missed.value.hint
@@ -48,5 +47,5 @@ def test_what_an_older_worker_noted_of_a_bucket_is_read(tmp_path):
     folder.path.mkdir(parents=True)
     old = {"pid": 1, "started": 2, "endpoint": "http://127.0.0.1:9000"}
     (folder.path / "buckets.json").write_text(json.dumps([old]))
-    [one] = service._kept(folder)
+    [one] = processes.kept(folder)
     assert one["fence"] == {"name": "", "blocked": False, "places": [("127.0.0.1", 9000)]}

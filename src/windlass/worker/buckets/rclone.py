@@ -7,10 +7,6 @@ of 4 KiB 1.6 and 7.1, read them 0.9 and 2.8.
 
 ``mount2`` rather than ``mount``, which answers EIO when a program asks for extended attributes: ``cp -p`` and
 ``shutil.copy2`` do, for each file. It is as fast.
-
-Renames work, by a copy in the bucket, though the SDK promises EPERM: in Python the runner sees to it (``renaming``).
-rclone can be kept from them (``--disable Copy,Move,DirMove``), but answers EIO then, which would tell programs of a
-broken disk.
 """
 from __future__ import annotations
 
@@ -19,7 +15,6 @@ import os
 import re
 import urllib.parse
 from collections.abc import Mapping
-from pathlib import Path
 
 from windlass.wire.messages import buckets
 from windlass.worker import programs, spec
@@ -29,6 +24,8 @@ _PIECE = "16M"  # of an upload; there are at most 10,000, so files end at 160 GB
 _FRESH = "5s"  # what others change is seen after that
 _HOSTS = {".amazonaws.com": "AWS", ".r2.cloudflarestorage.com": "Cloudflare", ".googleapis.com": "Google"}
 _COMMON = (PROGRAM, "--config", "/dev/null", "--contimeout", "5s")
+_OLDEST = (1, 60)  # earlier ones do not serve a mount that somebody else has made
+_VERSION = re.compile(r"rclone v(\d+)\.(\d+)")
 _DATE = re.compile(r"[\d/]+ [\d:]+ (?:[A-Z]+ *: )?")
 _TRUST = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -41,10 +38,17 @@ def kind(endpoint: str) -> str:
     return next((name for end, name in _HOSTS.items() if host.endswith(end)), "Other")
 
 
-def mounting(plan: buckets.BucketMount, target: Path) -> list[str]:
-    """Mount it at ``target`` and stay. Containers have other user ids than rclone; none of them is kept in a bucket."""
+def is_too_old(said: str) -> bool:
+    """Whether rclone, which said this of its version, cannot serve mounts."""
+    found = _VERSION.match(said)
+    return found is not None and (int(found[1]), int(found[2])) < _OLDEST
+
+
+def serving(plan: buckets.BucketMount, end: int) -> list[str]:
+    """Serve the mount at the other end of the descriptor ``end``, and stay. Containers have other user ids than rclone;
+    none of them is kept in a bucket."""
     line = [
-        *_COMMON, "mount2", _place(plan), str(target), "--allow-other",
+        *_COMMON, "mount2", _place(plan), f"/dev/fd/{end}", "--allow-non-empty",  # which it would try to list
         "--uid", str(spec.OWNER), "--gid", str(spec.OWNER),
         "--dir-perms", "0777", "--file-perms", "0666", "--umask", "0", "--vfs-cache-mode", "off",
         "--use-server-modtime", "--dir-cache-time", _FRESH, "--poll-interval", "0", "--s3-chunk-size", _PIECE,

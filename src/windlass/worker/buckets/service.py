@@ -1,26 +1,22 @@
-"""The buckets of this worker's containers: one rclone for each, in the node, whose mount the container sees.
+"""The buckets of this worker's containers: one mount for each, in the node, which the container sees.
 
     <view>/buckets/<container id>-<n>    where it is mounted in the node, in memory: never below a folder that is
                                          removed with what it holds
-    containers/<id>/buckets.json         the processes, for the next worker: they outlive this one, as containers do
-    containers/<id>/bucket-<n>.log       what it complained of
+    containers/<id>/bucket-<n>.log       what its programs complained of
 
-rclone lives in the node's network, not in the container's: it reaches what the machine reaches, unless somebody else
-than the owner named the bucket (``fence.py``). What listens on the machine's loopback is passed on by relays, as for
-build steps.
+What is asked there goes through a ``sieve`` to an rclone (``processes``). That lives in the node's network, not in the
+container's: it reaches what the machine reaches, unless somebody else than the owner named the bucket (``fence.py``).
+What listens on the machine's loopback is passed on by relays, as for build steps.
 """
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
-import signal
-import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import IO
 
 from windlass import exception
 from windlass.kit import descriptors, tasks
@@ -28,25 +24,13 @@ from windlass.wire.messages import buckets, containers
 from windlass.worker import folder as folders
 from windlass.worker import linux, network, programs, release, spec, userns
 from windlass.worker.buckets import fence as fences
-from windlass.worker.buckets import rclone
+from windlass.worker.buckets import processes, rclone
 from windlass.worker.images import relay
 
-FUSE = Path("/dev/fuse")
-_FILE = "buckets.json"
 _START = 10.0  # seconds until it is mounted
 _ANSWER = 30.0  # seconds for the first listing; a bucket that takes longer is there, but large
-_END = (20.0, 5.0)  # seconds to end: what is on its way to the bucket arrives; then when it is asked to
-_LOOK = 0.01
 _LINES = 10_000  # of a listing: its end says what is wrong, if anything
 _log = logging.getLogger(__name__)
-
-
-class _Process(TypedDict):
-    """``fence``: what it stands behind, for the next worker."""
-
-    pid: int
-    started: int
-    fence: fences.Fence
 
 
 class Buckets:
@@ -74,20 +58,21 @@ class Buckets:
             yield []
             return
         check()
-        processes: list[_Process] = []
+        living: list[processes.Process] = []
         async with contextlib.AsyncExitStack() as held:
             lines: list[tuple[fences.Fence, list[str]]] = []
             for number, one in enumerate(wanted):
                 fence = fences.of(one, network.of_part(folder.container_id, number))
                 lines.append((fence, await held.enter_async_context(self._fences.up(fence, one))))
-            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
+            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, living)))
             for number, (one, (fence, line)) in enumerate(zip(wanted, lines, strict=True)):
                 place = self._place(folder.container_id, number)
                 log = folder.path / f"bucket-{number}.log"
-                process = _started([*line, *rclone.mounting(one, place)], one, fence, log)
-                processes.append(process)
-                _keep(folder, processes)
-                await _mounted(one, place, process, line=line, log=log)
+                begun, said = processes.begin(one, place, line=line, fence=fence, log=log)
+                living += begun
+                processes.keep(folder, living)
+                with said:
+                    await _mounted(one, said, line=line, log=log)
             yield [
                 spec.Bind(self._root / f"{folder.container_id}-{number}", one["path"], writable=not one["read_only"])
                 for number, one in enumerate(wanted)
@@ -96,18 +81,18 @@ class Buckets:
     @contextlib.asynccontextmanager
     async def adopted(self, folder: folders.Folder) -> AsyncIterator[None]:
         """Go on with those of a container of an earlier worker."""
-        processes = _kept(folder)
+        living = processes.kept(folder)
         async with contextlib.AsyncExitStack() as held:
-            for one in processes:
+            for one in living:
                 await held.enter_async_context(self._fences.up(one["fence"], None))
-            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, processes)))
+            await held.enter_async_context(release.on_end_async(lambda: self._close(folder.container_id, living)))
             yield
 
-    async def _close(self, container_id: str, processes: list[_Process]) -> None:
+    async def _close(self, container_id: str, living: list[processes.Process]) -> None:
         for place in self._places():
             if place.name.rpartition("-")[0] == container_id:
                 _unmount(place)
-        await asyncio.gather(*(_ended(one) for one in processes))
+        await asyncio.gather(*(processes.ended(one) for one in living))
 
     def _place(self, container_id: str, number: int) -> Path:
         """A new folder to mount at, that users of containers can reach, whatever the worker's umask."""
@@ -126,38 +111,27 @@ class Buckets:
 
 def check() -> None:
     """Raise ``ExecutionError`` where this machine cannot mount buckets. The tools are looked for in the node."""
-    for name in (rclone.PROGRAM, "fusermount3"):
-        if not any(Path(folder, name).exists() for folder in programs.FOLDERS):
-            raise programs.missing(name)
-    if not os.access(FUSE, os.R_OK | os.W_OK):
+    if not any(Path(folder, rclone.PROGRAM).exists() for folder in programs.FOLDERS):
+        raise programs.missing(rclone.PROGRAM)
+    device = processes.FUSE
+    if not os.access(device, os.R_OK | os.W_OK):
         raise exception.ExecutionError(
-            f"buckets cannot be mounted: {FUSE} may not be opened", hint=f"As root: modprobe fuse; chmod 666 {FUSE}"
+            f"buckets cannot be mounted: {device} may not be opened",
+            hint=f"As root: modprobe fuse; chmod 666 {device}",
         )
 
 
-def _started(line: Sequence[str], plan: buckets.BucketPlan, fence: fences.Fence, log: Path) -> _Process:
-    """A child that outlives the worker. Its secrets are in its environment, which only its user can read."""
-    with os.fdopen(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as said:
-        child = subprocess.Popen(
-            line, env=rclone.environment(plan), cwd="/", stdin=subprocess.DEVNULL, stdout=said, stderr=said,
-            start_new_session=True,
-        )  # fmt: skip
-    return {"pid": child.pid, "started": folders.start_time(child.pid), "fence": fence}
-
-
-async def _mounted(
-    plan: buckets.BucketPlan, place: Path, process: _Process, *, line: Sequence[str], log: Path
-) -> None:  # fmt: skip
-    """Wait until it is there, and the bucket has answered."""
+async def _mounted(plan: buckets.BucketPlan, said: IO[bytes], *, line: Sequence[str], log: Path) -> None:
+    """Wait until it can be used, and the bucket has answered."""
     async with tasks.Tasks(lambda name, exc: None) as both:
         looking = both.start(_looked(plan, line), "listing of a bucket")
-        deadline = asyncio.get_running_loop().time() + _START
-        while not _is_mounted(place):
-            late = asyncio.get_running_loop().time() > deadline
-            if late or not folders.alive(process["pid"], process["started"]):
-                why = rclone.complaint(log.read_text(errors="replace"))
-                raise _failure(plan, why or ("rclone did not mount it in time" if late else "rclone ended"))
-            await asyncio.sleep(_LOOK)
+        try:
+            await asyncio.wait_for(descriptors.ready(said.fileno()), _START)
+            why = "" if said.read(1) else "rclone ended"
+        except asyncio.TimeoutError:
+            why = "rclone did not mount it in time"
+        if why:
+            raise _failure(plan, rclone.complaint(log.read_text(errors="replace")) or why)
         await looking
 
 
@@ -183,11 +157,6 @@ def _failure(plan: buckets.BucketPlan, why: str) -> exception.ExecutionError:
     )
 
 
-def _is_mounted(place: Path) -> bool:
-    """Without a look at the place itself: it would hang where the service does not answer."""
-    return any(line.split(" ")[4] == str(place) for line in Path("/proc/self/mountinfo").read_text().splitlines())
-
-
 def _unmount(place: Path) -> None:
     """Take it away: rclone sends what it has, and ends."""
     with contextlib.suppress(OSError):
@@ -196,44 +165,3 @@ def _unmount(place: Path) -> None:
         place.rmdir()  # never what it holds
     except OSError as exc:
         _log.warning("%s stays: %s", place, exc)
-
-
-async def _ended(process: _Process) -> None:
-    with _descriptor(process) as descriptor:
-        if descriptor is None:
-            return
-        for patience, number in zip((*_END, None), (0, signal.SIGTERM, signal.SIGKILL), strict=True):
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(descriptor, number)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(descriptors.ready(descriptor), patience)
-                break
-        with contextlib.suppress(ChildProcessError):  # of an earlier worker
-            os.waitpid(process["pid"], os.WNOHANG)
-
-
-@contextlib.contextmanager
-def _descriptor(process: _Process) -> Iterator[int | None]:
-    descriptor = folders.open_pid(process["pid"], process["started"])
-    try:
-        yield descriptor
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _keep(folder: folders.Folder, processes: list[_Process]) -> None:
-    draft = folder.path / f"{_FILE}.new"
-    draft.write_text(json.dumps(processes))
-    draft.rename(folder.path / _FILE)
-
-
-def _kept(folder: folders.Folder) -> list[_Process]:
-    try:
-        found = json.loads((folder.path / _FILE).read_text())
-    except (FileNotFoundError, ValueError):
-        return []
-    for one in found:
-        if "endpoint" in one:  # an older version's, which had no fences
-            one["fence"] = fences.none(one.pop("endpoint"))
-    return list(found)

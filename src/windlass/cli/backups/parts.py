@@ -44,5 +44,5 @@ def _belongs(folder: str, name: str) -> bool:
         return True
     if folder in _OWN:
         return name in _OWN[folder]
-    drafts = name.startswith((".new-", ".gone-", ".draft-", ".view-"))
+    drafts = name.startswith((".new-", ".gone-", ".draft-", ".view-", ".probe-"))
     return not drafts and name not in _NOT.get(folder, ())

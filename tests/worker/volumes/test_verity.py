@@ -20,7 +20,7 @@ from windlass import exception
 from windlass.cli import doctor
 from windlass.kit import tasks
 from windlass.worker import answering, linux, overlay
-from windlass.worker.volumes import checking, layers, merging, mounted, verity
+from windlass.worker.volumes import answers, checking, layers, merging, mounted, reading, service, verity
 from worker.volumes import test_checking as checked
 
 KERNEL = Path("/sys/fs/ext4/features/verity")
@@ -171,6 +171,52 @@ def test_a_file_that_cannot_be_read_is_noted_as_damaged_where_the_stack_shows_it
     apart(stacked, tmp_path)
     said = answering.unreached("the files", OSError(errno.EIO, "Input/output error"))
     assert isinstance(said, exception.DataLossError) and "volume check" in said.hint
+
+
+class Asked:
+    """A request of the server for a file, and what it was answered."""
+
+    kind, method = "s", "layers.read"
+
+    def __init__(self, path: str, *stack: str) -> None:
+        self.body, self.attachments = {"layers": list(stack)}, [path.encode()]
+        self.answer: BaseException | None = None
+
+    def fail(self, exc: BaseException) -> None:
+        self.answer = self.answer or exc
+
+
+def _asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = service.Volumes(root)
+    name = checked.layer(volumes.layers, a="1")
+    shown = mounted.new(root / "m", checked.plan(name), volumes.layers)
+    volumes._mounts["ta-1"] = {"vo-x": shown}
+    ended: dict[str, str] = {}
+    volumes._end = ended.__setitem__
+
+    def failing(*arguments: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(reading.Checked, "check", failing)
+
+    async def ask() -> BaseException | None:
+        async with tasks.Tasks() as owner:
+            request: Any = Asked("a", name)
+            assert answers.Answers(volumes, owner).serve(request)
+            deadline = time.monotonic() + 20
+            while request.answer is None and time.monotonic() < deadline:
+                await asyncio.sleep(0.01)
+            return request.answer
+
+    answer = asyncio.run(ask())
+    assert isinstance(answer, exception.DataLossError) and "'a'" in str(answer), answer
+    assert checking.marked(volumes.layers, name) == ["a"] and "'a'" in ended["ta-1"]
+
+
+def test_whoever_reads_from_outside_what_cannot_be_read_hears_which_file_it_is_and_containers_end(
+    apart, tmp_path, monkeypatch
+):
+    apart(_asked, tmp_path, monkeypatch)
 
 
 def test_doctor_says_which_guard_there_is(tmp_path, monkeypatch):

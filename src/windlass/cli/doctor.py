@@ -17,6 +17,7 @@ import click
 
 from windlass import exception, paths
 from windlass.cli import control, programs
+from windlass.worker.volumes import verity
 
 GOOD, LIMITED, MISSING = "good", "limited", "missing"
 _MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
@@ -101,8 +102,13 @@ def _space(root: Path) -> Iterator[Finding]:
 
 
 def _volumes(root: Path) -> Iterator[Finding]:
-    """What is known of the stored files of volumes: the worker compares them with what was committed."""
-    layers = [layer for layer in (root / "volumes").glob("vl-*") if layer.is_dir()]
+    """How stored files of volumes are guarded, and what is known of them: the worker compares them with what was
+    committed."""
+    place = root / "volumes"
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        return
+    layers = [layer for layer in place.glob("vl-*") if layer.is_dir()]
+    yield _guard(place, layers)
     if not layers:
         return
     damaged: list[str] = []
@@ -112,16 +118,23 @@ def _volumes(root: Path) -> Iterator[Finding]:
         except (OSError, ValueError):
             continue
     checked = sum((layer / "checked").exists() for layer in layers)
-    detail = (
-        f"{checked} of {len(layers)} layers were compared with what was committed, in the background "
-        "(each read is compared through the API, but not in containers)"
-    )
+    detail = f"{checked} of {len(layers)} layers were compared with what was committed, in the background"
     if damaged:
         paths = ", ".join(map(repr, damaged[:_SHOWN])) + (", …" if len(damaged) > _SHOWN else "")
         remedy = "`windlass volume check NAME` says whose it is. Put the files again, or restore an earlier version."
         yield Finding("volumes", LIMITED, f"{detail}; damaged: {paths}", remedy)
     else:
         yield Finding("volumes", GOOD, f"{detail}; no damage was found")
+
+
+def _guard(place: Path, layers: list[Path]) -> Finding:
+    able = verity.able(place)
+    if able.can:
+        sealed = sum(verity.noted(layer) for layer in layers)
+        detail = f"sealed by fs-verity: a read gives what was committed, or an error ({sealed} of {len(layers)} layers)"
+        return Finding("stored content", GOOD, detail)
+    detail = f"compared in the background, and at each read through the API, but not in containers: {able.why}"
+    return Finding("stored content", GOOD, detail, able.remedy)
 
 
 def _platform(root: Path) -> Finding:

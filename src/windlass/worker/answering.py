@@ -57,4 +57,8 @@ def unreached(what: str, exc: OSError) -> exception.Error:
         return exception.ResourceExhaustedError(
             f"{what}: the disk is full ({exc})", hint="Free space on the disk of Windlass' home, and try again."
         )
+    if exc.errno == errno.EIO:
+        return exception.DataLossError(
+            f"{what}: the disk cannot give what is stored ({exc})", hint="`windlass volume check` names it."
+        )
     return exception.ExecutionError(f"{what} could not be reached: {exc}")

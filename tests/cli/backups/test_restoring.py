@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import hashlib
 import io
@@ -83,6 +84,27 @@ def test_everything_comes_back_as_it_was_in_another_home(home, tmp_path, name):
     assert seen(other) == seen(home) and domains(other) == ["kept.example"]
     assert (other / LAYER / "b").stat().st_ino == (other / LAYER / "folder/a").stat().st_ino
     assert not (other / "layers").exists() and not list(other.glob(".re*"))
+
+
+def test_what_of_a_volume_cannot_be_read_any_more_is_left_out_once_it_is_marked(home, tmp_path, monkeypatch):
+    lost = home / LAYER / "folder/lost"
+    lost.write_text("lost")
+    opened = Path.open
+
+    def failing(path: Path, *arguments, **options):
+        if path == lost:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", failing)
+    with pytest.raises(exception.DataLossError, match="folder/lost"):
+        making.make(home, tmp_path / "backup.tar")
+    (home / LAYER).with_name("damaged.json").write_text('["folder/lost"]')
+    making.make(home, tmp_path / "backup.tar")
+    restoring.restore(restoring.chosen(tmp_path / "backup.tar"), tmp_path / "other")
+    layer = tmp_path / "other" / LAYER
+    assert not (layer / "folder/lost").exists() and (layer / "folder/a").exists()
+    assert json.loads(layer.with_name("damaged.json").read_text()) == ["folder/lost"], "it is refused there, too"
 
 
 def test_a_backup_can_be_read_by_its_owner_alone(home, tmp_path):

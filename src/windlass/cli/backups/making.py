@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import shutil
@@ -60,6 +61,8 @@ class _Making:
 
     def _put(self, entry: entries.Entry, place: Path) -> None:
         if entry.kind == entries.FILE:
+            if parts.is_known_lost(entry.path, place):
+                return  # its mark goes along, by which whoever restores this is told, too
             entry = self._file(entry, place)
         self._lines.append(entry.line())
 
@@ -68,7 +71,15 @@ class _Making:
         known = self._first.setdefault((state.st_dev, state.st_ino), entry.path) if state.st_nlink > 1 else entry.path
         if known != entry.path:
             return dataclasses.replace(entry, kind=entries.SAME, target=known, size=0)
-        digest = self._sink.add(entry, place)
+        try:
+            digest = self._sink.add(entry, place)
+        except OSError as exc:
+            if exc.errno != errno.EIO:
+                raise
+            raise exception.DataLossError(
+                f"{place} cannot be read: the disk does not give what was stored",
+                hint="`windlass volume check` notes what is lost of a volume; a backup goes without it then.",
+            ) from exc
         self._files += 1
         self._size += entry.size
         return dataclasses.replace(entry, digest=digest)

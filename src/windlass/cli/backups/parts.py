@@ -1,6 +1,8 @@
 """What of a home belongs in a backup, and in which order it is found."""
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ IMAGES = ("layers", "pythons")
 """What can be made again, from recipes that the database has, if what it was made of still is to be had."""
 
 DATABASE = "db/windlass.sqlite3"
+_CHUNK = 1024 * 1024
 _OWN = {"db": {"key"}}  # of these folders only these files
 _NOT = {"blobs": {"incoming"}}
 
@@ -44,5 +47,28 @@ def _belongs(folder: str, name: str) -> bool:
         return True
     if folder in _OWN:
         return name in _OWN[folder]
-    drafts = name.startswith((".new-", ".gone-", ".draft-", ".view-"))
+    drafts = name.startswith((".new-", ".gone-", ".draft-", ".view-", ".probe-"))
     return not drafts and name not in _NOT.get(folder, ())
+
+
+def is_known_lost(path: str, place: Path) -> bool:
+    """Whether a file of a volume is marked as damaged, and cannot even be read: it was sealed."""
+    parts = path.split("/", 3)
+    if len(parts) < 4 or (parts[0], parts[2]) != ("volumes", "files"):
+        return False
+    inner = parts[3]
+    try:
+        marks = json.loads((place.parents[inner.count("/") + 1] / "damaged.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return inner in marks and not _is_readable(place)
+
+
+def _is_readable(place: Path) -> bool:
+    try:
+        with place.open("rb", buffering=0) as file:
+            while file.read(_CHUNK):
+                pass
+    except OSError as exc:
+        return exc.errno != errno.EIO
+    return True

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from pathlib import Path
@@ -67,6 +68,13 @@ class Answers(answering.Answering):
                 checking.refuse(await asyncio.to_thread(self._damaged, request["layers"]), real)
                 await asyncio.to_thread(self._checked.check, request["layers"], real, path)
                 await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
+            except OSError as exc:
+                if exc.errno != errno.EIO:
+                    raise
+                await asyncio.to_thread(checking.unreadable, self._layers, request["layers"], real)
+                await self._volumes.spoiled()
+                checking.refuse(await asyncio.to_thread(self._damaged, request["layers"]), real)
+                raise
             finally:
                 os.close(descriptor)
 

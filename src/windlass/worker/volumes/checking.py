@@ -2,10 +2,14 @@
 
     volumes/<layer id>/checked       when all of it was last compared with its index (the file's time)
     volumes/<layer id>/damaged.json  the paths that were not what they had been; absent where all is well
+    volumes/<layer id>/sealed        the kernel guards all of it from now on (``verity``)
 
 Damage is a matter of paths: a file that a later commit replaced or removed harms nobody. So a volume is refused only
 where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored;
 and a container that shows such a file is ended, for it reads from the layer itself (ADR 27).
+
+Where kernel and file system can, a file that the background found whole is sealed, and compared once more: what it is
+then is what a read gives from then on, or an error (ADR 32).
 """
 from __future__ import annotations
 
@@ -20,7 +24,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import blake3
 
@@ -28,10 +32,12 @@ from windlass import exception
 from windlass.kit import digests
 from windlass.worker import linux
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import taking
+from windlass.worker.volumes import taking, verity
 
 AGAIN = 7 * 86400.0
 """Seconds after which a layer is looked at again."""
+UNSEALED = 86400.0
+"""Seconds after which one is that could be sealed, and is not."""
 RATE = 32 * 1024 * 1024
 """Bytes that are read in a second while nobody waits for them."""
 _CHUNK = 1024 * 1024
@@ -86,6 +92,15 @@ def refuse(seen: Iterable[Damage], only: str | None = None) -> None:
             )
 
 
+def unreadable(layers: layer_store.Layers, layer_ids: Sequence[str], path: str) -> None:
+    """Note that reading ``path`` of a stack failed: the disk, or the seal, says no."""
+    for layer_id in reversed(layer_ids):
+        if os.path.lexists(layers.files(layer_id) / path):
+            _log.error("%r in layer %s of a volume is damaged: it cannot be read", path, layer_id)
+            mark(layers, layer_id, sorted({*marked(layers, layer_id), path}))
+            return
+
+
 def _hides(tree: Path, path: str) -> bool:
     """Whether a layer shows something else at ``path``, or takes it away."""
     place = tree
@@ -109,38 +124,53 @@ def _is_opaque(folder: Path) -> bool:
 
 
 def look(
-    layers: layer_store.Layers, layer_id: str, pace: Callable[[int], None], *, afresh: bool = False
-) -> list[str]:
+    layers: layer_store.Layers, layer_id: str, pace: Callable[[int], None], *,
+    afresh: bool = False, sealing: bool = False,
+) -> list[str]:  # fmt: skip
     """Compare a layer with its index, and note what was found; the damaged paths. ``pace`` is told of bytes that were
-    read, and may wait or raise. ``afresh``: from the disk, also what is in memory."""
+    read, and may wait or raise. ``afresh``: from the disk, also what is in memory. ``sealing``: seal what is whole."""
     try:
         index = layers.index(layer_id)
     except exception.DataLossError as exc:
         _log.error("%s", exc)
         mark(layers, layer_id, damaged := [""])
         return damaged
-    tree, damaged = layers.files(layer_id), []
-    for path, (digest, _) in index.items():
+    tree, damaged, all_sealed = layers.files(layer_id), [], True
+    for path, (digest, size) in index.items():
         try:
-            found = _digest(tree / path, digest, pace, afresh=afresh)
+            found, sealed = _seen(tree / path, digest, pace, afresh=afresh, sealing=sealing and size > 0)
         except OSError as exc:
-            found = str(exc)
+            found, sealed = str(exc), False
+        all_sealed = all_sealed and (sealed or size == 0)  # in an empty file nothing can flip
         if found != digest:
             _log.error("%r in layer %s of a volume is damaged: it is %s, was %s", path, layer_id, found, digest)
             damaged.append(path)
     mark(layers, layer_id, damaged)
     (layers.root / layer_id / "checked").touch()
+    verity.note(layers.root / layer_id, whole=all_sealed)
     return damaged
 
 
-def _digest(file: Path, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
+def _seen(
+    file: Path, digest: str, pace: Callable[[int], None], *, afresh: bool, sealing: bool
+) -> tuple[str, bool]:
+    """What a file's digest is, and whether the kernel guards that. A file that is damaged is not sealed as such."""
+    with file.open("rb", buffering=0) as source:
+        sealed = verity.is_sealed(source.fileno())
+        found = _digest(source, digest, pace, afresh=afresh)
+        if sealed or not sealing or found != digest or verity.seal(source.fileno(), pace) != verity.SEALED:
+            return found, sealed
+        source.seek(0)
+        return _digest(source, digest, pace, afresh=True), True  # the kernel read it on its own, perhaps another way
+
+
+def _digest(source: BinaryIO, like: str, pace: Callable[[int], None], *, afresh: bool) -> str:
     state = digests.Reading(like, blake3.blake3)
-    with file.open("rb") as source:
-        # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
-        os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
-        while piece := source.read(_CHUNK):
-            state.update(piece)
-            pace(len(piece))
+    # What is mapped stays in memory all the same. Without need, what others use shall not be pushed out by this.
+    os.posix_fadvise(source.fileno(), 0, 0, os.POSIX_FADV_DONTNEED if afresh else os.POSIX_FADV_NOREUSE)
+    while piece := source.read(_CHUNK):
+        state.update(piece)
+        pace(len(piece))
     return state.digest()
 
 
@@ -180,11 +210,13 @@ class Scrub:
         self._again = again
         self._rate = rate
         self._calm = calm
+        self._sealing = False
 
     async def run(self) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         with concurrent.futures.ThreadPoolExecutor(1, "check of layers", initializer=linux.give_way) as thread:
+            self._sealing = await loop.run_in_executor(thread, self._can_seal)
             while True:
                 layer_id = await loop.run_in_executor(thread, self._due)
                 if layer_id:
@@ -198,10 +230,15 @@ class Scrub:
                 else:
                     await asyncio.sleep(self._calm)
 
+    def _can_seal(self) -> bool:
+        able = verity.able(self._layers.root)
+        _log.info("stored files of volumes are %s", "sealed by fs-verity" if able.can else f"compared: {able.why}")
+        return able.can
+
     def _look(self, layer_id: str, pace: Pace) -> list[str]:
         try:
             with self._layers.hold([layer_id]):
-                return look(self._layers, layer_id, pace)
+                return look(self._layers, layer_id, pace, sealing=self._sealing)
         except (exception.NotFoundError, FileNotFoundError, Stopped):  # removed meanwhile; or the worker ends
             pass
         except OSError as exc:
@@ -210,14 +247,17 @@ class Scrub:
         return []
 
     def _due(self) -> str:
-        """The layer that was not looked at for longest, and long enough; "" for none."""
-        found = min(self._times(), default=(0.0, ""))
-        return found[1] if found[0] < time.time() - self._again else ""
+        """The layer that was not looked at for longest, of those whose time has come; "" for none."""
+        now = time.time()
+        due = ((then, layer_id) for then, layer_id, pause in self._times() if then < now - pause)
+        return min(due, default=(0.0, ""))[1]
 
-    def _times(self) -> Iterable[tuple[float, str]]:
+    def _times(self) -> Iterable[tuple[float, str, float]]:
+        """When each layer was looked at, and how long that is enough."""
         settled = time.time() - self._calm
         for layer_id in self._layers.known():
             place = self._layers.root / layer_id
             with contextlib.suppress(FileNotFoundError):
                 if (place / "index.json").stat().st_mtime <= settled:
-                    yield (place / "checked").stat().st_mtime if (place / "checked").exists() else 0.0, layer_id
+                    pause = min(UNSEALED, self._again) if self._sealing and not verity.noted(place) else self._again
+                    yield (place / "checked").stat().st_mtime if (place / "checked").exists() else 0.0, layer_id, pause

@@ -275,6 +275,7 @@ def said(exc: OSError, path: str) -> exception.Error:
     kinds: dict[int | None, type[exception.Error]] = {
         errno.ENOENT: exception.NotFoundError, errno.EEXIST: exception.AlreadyExistsError,
         errno.ENOSPC: exception.ResourceExhaustedError, errno.EDQUOT: exception.ResourceExhaustedError,
+        errno.EIO: exception.DataLossError,
     }  # fmt: skip
     return kinds.get(exc.errno, exception.InvalidError)(f"{path!r}: {exc.strerror}")
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 from windlass import exception
 from windlass.kit import ids
 from windlass.worker import overlay, spec
-from windlass.worker.volumes import taking
+from windlass.worker.volumes import taking, verity
 
 DRAFT, GONE = ".new-", ".gone-"
 MERGED = "merged"  # in a draft: the stack that an edit works in
@@ -68,6 +68,8 @@ class Layers:
                 overlay.unmount(left / MERGED)  # or all in it would be deleted through the stack, and the folder stay
                 overlay.unmount(left)
                 shutil.rmtree(left, ignore_errors=True)
+        for left in self.root.glob(f"{verity.PROBE}*"):
+            left.unlink(missing_ok=True)
 
     def files(self, layer_id: str) -> Path:
         """The tree of a layer. Raises ``NotFoundError``."""

@@ -5,11 +5,12 @@ systems are read in the same way, while containers write to them.
 """
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import blake3
 
@@ -122,12 +123,23 @@ def gathered(
             yield number, None
             continue
         with os.fdopen(descriptor, "rb", 0) as file:
-            data = file.read(most + 1) or b""
-        if len(data) > most:
+            data = _small(file, most)
+        if data is None:
             yield number, None
         else:
             check(real, path, data)
             yield number, data
+
+
+def _small(file: BinaryIO, most: int) -> bytes | None:
+    """All bytes of a file; None where there are more than ``most``, or the disk does not give them."""
+    try:
+        data = file.read(most + 1)
+    except OSError as exc:
+        if exc.errno != errno.EIO:
+            raise
+        return None
+    return data if len(data) <= most else None
 
 
 class Checked:

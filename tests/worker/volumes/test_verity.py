@@ -173,6 +173,31 @@ def test_a_file_that_cannot_be_read_is_noted_as_damaged_where_the_stack_shows_it
     assert isinstance(said, exception.DataLossError) and "volume check" in said.hint
 
 
+def test_what_was_sealed_by_another_kernel_and_cannot_be_opened_by_this_one_is_not_called_damaged(
+    apart, tmp_path, monkeypatch
+):
+    def looked(root: Path) -> None:
+        store = layers.Layers(root)
+        name = checked.layer(store, a="1")
+
+        def failing(*arguments: Any, **options: Any) -> Any:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        store.index(name)
+        scrub = checking.Scrub(store, calm=0.0)
+        assert scrub._due() == name
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", failing)
+            with pytest.raises(OSError, match="not supported") as caught:
+                checking.look(store, name, checking.Pace(float("inf")))
+            assert scrub._look(name, checking.Pace(float("inf"))) == []
+        assert scrub._due() == "", "nobody tries it again and again"
+        assert not checking.marked(store, name) and not (store.root / name / "checked").exists()
+        assert "CONFIG_FS_VERITY" in answering.unreached("the files", caught.value).hint
+
+    apart(looked, tmp_path)
+
+
 class Asked:
     """A request of the server for a file, and what it was answered."""
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -138,6 +139,8 @@ def look(
         try:
             found, sealed = _seen(tree / path, digest, pace, afresh=afresh, sealing=sealing and size > 0)
         except OSError as exc:
+            if exc.errno == errno.EOPNOTSUPP:  # sealed, and this kernel has no fs-verity: that is no damage
+                raise
             found, sealed = str(exc), False
         all_sealed = all_sealed and (sealed or size == 0)  # in an empty file nothing can flip
         if found != digest:
@@ -209,6 +212,7 @@ class Scrub:
         self._rate = rate
         self._calm = calm
         self._sealing = False
+        self._closed: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -241,6 +245,8 @@ class Scrub:
             pass
         except OSError as exc:
             _log.warning("layer %s could not be checked: %s", layer_id, exc)
+            if exc.errno == errno.EOPNOTSUPP:
+                self._closed.add(layer_id)  # for as long as this kernel runs
             time.sleep(min(self._calm, 5.0))
         return []
 
@@ -253,7 +259,7 @@ class Scrub:
     def _times(self) -> Iterable[tuple[float, str, float]]:
         """When each layer was looked at, and how long that is enough."""
         settled = time.time() - self._calm
-        for layer_id in self._layers.known():
+        for layer_id in set(self._layers.known()) - self._closed:
             place = self._layers.root / layer_id
             with contextlib.suppress(FileNotFoundError):
                 if (place / "index.json").stat().st_mtime <= settled:

@@ -136,6 +136,10 @@ def _within(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.done - done == 8, "what is sealed is read once"
     merged = merging.merge(store, [bad], bottom=True).layer_id
     assert checking.look(store, merged, pace) == [] and verity.noted(store.root / merged), "links are sealed, too"
+    hollow = checked.layer(store, empty="")
+    assert checking.look(store, hollow, pace) == [] and not verity.noted(store.root / hollow), "nobody seals here"
+    checking.look(store, hollow, pace, sealing=True)
+    assert checking.look(store, hollow, pace) == [] and verity.noted(store.root / hollow)
 
 
 def test_a_file_that_compares_well_is_sealed_and_compared_once_more(apart, tmp_path, monkeypatch):

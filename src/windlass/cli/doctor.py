@@ -128,11 +128,13 @@ def _volumes(root: Path) -> Iterator[Finding]:
 
 
 def _guard(place: Path, layers: list[Path]) -> Finding:
-    able = verity.able(place)
+    able, sealed = verity.able(place), sum(verity.noted(layer) for layer in layers)
     if able.can:
-        sealed = sum(verity.noted(layer) for layer in layers)
         detail = f"sealed by fs-verity: a read gives what was committed, or an error ({sealed} of {len(layers)} layers)"
         return Finding("stored content", GOOD, detail)
+    if sealed:
+        detail = f"{sealed} of {len(layers)} layers are sealed by fs-verity, and cannot be read here: {able.why}"
+        return Finding("stored content", LIMITED, detail, "Start a kernel with CONFIG_FS_VERITY, as Debian's.")
     detail = f"compared in the background, and at each read through the API, but not in containers: {able.why}"
     return Finding("stored content", GOOD, detail, able.remedy)
 

@@ -161,12 +161,14 @@ async def _fetched(
 
     async def fetch_some() -> None:
         for (path, kind, mtime, size), place in left:
+            if place in there:
+                continue
             if kind == "l":
                 try:
                     await _fetch(identity, path, place, at)
                 except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
                     left_out.append(path)
-            elif kind == "f" and place not in there and not _is_there(place, size, mtime):
+            elif kind == "f" and not _is_there(place, size, mtime):
                 await _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
@@ -202,7 +204,7 @@ def _check_places(files: Sequence[tuple[Entry, Path]], *, force: bool) -> None:
 async def _gathered(
     identity: str, files: Sequence[tuple[Entry, Path]], at: int | None, told: Callable[[str, int, int], None]
 ) -> set[Path]:
-    """Fetch small files, many with one question; where those are that came."""
+    """Fetch small files, and what links lead to, many with one question; where those are that came."""
     from windlass.client import downloads, stepping
 
     came = set[Path]()
@@ -226,15 +228,16 @@ async def _gathered(
 
 def _is_small(entry: Entry, place: Path) -> bool:
     _, kind, mtime, size = entry
-    return kind == "f" and size <= _SMALL and not _is_there(place, size, mtime)
+    return kind == "l" or (kind == "f" and size <= _SMALL and not _is_there(place, size, mtime))
 
 
 def _write(files: Sequence[tuple[tuple[Entry, Path], bytes]]) -> None:
-    for ((_, _, mtime, _), place), data in files:
+    for ((_, kind, mtime, _), place), data in files:
         place.parent.mkdir(parents=True, exist_ok=True)
         with _whole(place) as part:
             part.write_bytes(data)
-        os.utime(place, (mtime, mtime))
+        if kind == "f":  # the time of a link is not that of what it leads to
+            os.utime(place, (mtime, mtime))
 
 
 async def _fetch(identity: str, path: str, place: Path, at: int | None) -> None:

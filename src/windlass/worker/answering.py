@@ -61,4 +61,8 @@ def unreached(what: str, exc: OSError) -> exception.Error:
         return exception.DataLossError(
             f"{what}: the disk cannot give what is stored ({exc})", hint="`windlass volume check` names it."
         )
+    if exc.errno == errno.EOPNOTSUPP:
+        return exception.ExecutionError(
+            f"{what} could not be opened: {exc}", hint="Files that fs-verity seals need a kernel with CONFIG_FS_VERITY."
+        )
     return exception.ExecutionError(f"{what} could not be reached: {exc}")

@@ -136,6 +136,10 @@ def _within(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pace.done - done == 8, "what is sealed is read once"
     merged = merging.merge(store, [bad], bottom=True).layer_id
     assert checking.look(store, merged, pace) == [] and verity.noted(store.root / merged), "links are sealed, too"
+    hollow = checked.layer(store, empty="")
+    assert checking.look(store, hollow, pace) == [] and not verity.noted(store.root / hollow), "nobody seals here"
+    checking.look(store, hollow, pace, sealing=True)
+    assert checking.look(store, hollow, pace) == [] and verity.noted(store.root / hollow)
 
 
 def test_a_file_that_compares_well_is_sealed_and_compared_once_more(apart, tmp_path, monkeypatch):
@@ -171,6 +175,31 @@ def test_a_file_that_cannot_be_read_is_noted_as_damaged_where_the_stack_shows_it
     apart(stacked, tmp_path)
     said = answering.unreached("the files", OSError(errno.EIO, "Input/output error"))
     assert isinstance(said, exception.DataLossError) and "volume check" in said.hint
+
+
+def test_what_was_sealed_by_another_kernel_and_cannot_be_opened_by_this_one_is_not_called_damaged(
+    apart, tmp_path, monkeypatch
+):
+    def looked(root: Path) -> None:
+        store = layers.Layers(root)
+        name = checked.layer(store, a="1")
+
+        def failing(*arguments: Any, **options: Any) -> Any:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+        store.index(name)
+        scrub = checking.Scrub(store, calm=0.0)
+        assert scrub._due() == name
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "open", failing)
+            with pytest.raises(OSError, match="not supported") as caught:
+                checking.look(store, name, checking.Pace(float("inf")))
+            assert scrub._look(name, checking.Pace(float("inf"))) == []
+        assert scrub._due() == "", "nobody tries it again and again"
+        assert not checking.marked(store, name) and not (store.root / name / "checked").exists()
+        assert "CONFIG_FS_VERITY" in answering.unreached("the files", caught.value).hint
+
+    apart(looked, tmp_path)
 
 
 class Asked:
@@ -226,13 +255,14 @@ def test_doctor_says_which_guard_there_is(tmp_path, monkeypatch):
     assert not list(doctor._volumes(tmp_path))
     (tmp_path / "volumes" / "vl-x").mkdir(parents=True)
     (tmp_path / "volumes" / "vl-x" / "index.json").touch()
-    if not verity.able(tmp_path).can:
-        assert "compared in the background" in found().detail and "tune2fs" in found().remedy
+    monkeypatch.setattr(verity, "able", lambda folder: verity.reason(errno.EOPNOTSUPP, has_kernel=False))
+    assert "compared in the background" in found().detail and "tune2fs" in found().remedy
     monkeypatch.setattr(verity, "able", lambda folder: verity.Able(True))
     assert "sealed by fs-verity" in found().detail and "0 of 1" in found().detail
     verity.note(tmp_path / "volumes" / "vl-x", whole=True)
     assert "1 of 1" in found().detail and not found().remedy
-    assert sorted(one.name for one in (tmp_path / "volumes").iterdir()) == ["vl-x"], "nothing is left of trying it"
+    monkeypatch.setattr(verity, "able", lambda folder: verity.reason(errno.EOPNOTSUPP, has_kernel=False))
+    assert found().state == doctor.LIMITED and "cannot be read here" in found().detail, "another kernel was started"
 
 
 def test_a_kernel_that_cannot_changes_nothing(apart, tmp_path):

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -135,20 +136,31 @@ def look(
         _log.error("%s", exc)
         mark(layers, layer_id, damaged := [""])
         return damaged
-    tree, damaged, all_sealed = layers.files(layer_id), [], True
+    tree, damaged, bare, guarded = layers.files(layer_id), [], 0, sealing
     for path, (digest, size) in index.items():
-        try:
-            found, sealed = _seen(tree / path, digest, pace, afresh=afresh, sealing=sealing and size > 0)
-        except OSError as exc:
-            found, sealed = str(exc), False
-        all_sealed = all_sealed and (sealed or size == 0)  # in an empty file nothing can flip
+        found, sealed = _told(tree / path, digest, pace, afresh=afresh, sealing=sealing and size > 0)
+        bare += not sealed and size > 0  # in an empty file nothing can flip
+        guarded = guarded or sealed
         if found != digest:
             _log.error("%r in layer %s of a volume is damaged: it is %s, was %s", path, layer_id, found, digest)
             damaged.append(path)
     mark(layers, layer_id, damaged)
     (layers.root / layer_id / "checked").touch()
-    verity.note(layers.root / layer_id, whole=all_sealed)
+    if guarded or bare:  # what has nothing to seal is noted by who seals
+        verity.note(layers.root / layer_id, whole=not bare)
     return damaged
+
+
+def _told(
+    file: Path, digest: str, pace: Callable[[int], None], *, afresh: bool, sealing: bool
+) -> tuple[str, bool]:
+    """As ``_seen``; or why the file cannot be read, which is damage, too."""
+    try:
+        return _seen(file, digest, pace, afresh=afresh, sealing=sealing)
+    except OSError as exc:
+        if exc.errno == errno.EOPNOTSUPP:  # it is sealed, and this kernel has no fs-verity
+            raise
+        return str(exc), False
 
 
 def _seen(
@@ -211,6 +223,7 @@ class Scrub:
         self._rate = rate
         self._calm = calm
         self._sealing = False
+        self._closed: set[str] = set()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -243,6 +256,8 @@ class Scrub:
             pass
         except OSError as exc:
             _log.warning("layer %s could not be checked: %s", layer_id, exc)
+            if exc.errno == errno.EOPNOTSUPP:
+                self._closed.add(layer_id)  # for as long as this kernel runs
             time.sleep(min(self._calm, 5.0))
         return []
 
@@ -255,7 +270,7 @@ class Scrub:
     def _times(self) -> Iterable[tuple[float, str, float]]:
         """When each layer was looked at, and how long that is enough."""
         settled = time.time() - self._calm
-        for layer_id in self._layers.known():
+        for layer_id in set(self._layers.known()) - self._closed:
             place = self._layers.root / layer_id
             with contextlib.suppress(FileNotFoundError):
                 if (place / "index.json").stat().st_mtime <= settled:

@@ -5,9 +5,10 @@ from the disk, so a flipped bit is an error of the read (``EIO``; ``SIGBUS`` in 
                                  copy of the layer can take along)
 
 A sealed file can be read, linked, renamed, given away and removed, but never again written; that is what a file of a
-layer is. The tree lies behind the file's end: a hundredth of its size, and a block at least. The kernel undoes what was
+layer is. The tree lies behind the file's end: a hundredth of its size, and a block or two. The kernel undoes what was
 cut short, so a file is sealed or is not. Not every kernel and file system can: ext4 and f2fs where they were made for
-it, btrfs always. Who guards nothing compares all the same (``checking``).
+it, btrfs always; a kernel that cannot does not open what is sealed (``EOPNOTSUPP``). All is compared as well, and where
+nothing can be sealed, only that (``checking``).
 """
 from __future__ import annotations
 
@@ -77,15 +78,12 @@ def reason(code: int, *, has_kernel: bool) -> Able:
     """Why nothing can be sealed, by what the kernel answered. ``has_kernel``: it could on another file system."""
     if code not in _ABSENT:
         return Able(False, f"fs-verity could not be tried: {os.strerror(code) if code else 'the kernel keeps no seal'}")
+    how = "`tune2fs -O verity DEVICE` while it is not mounted, for good (its blocks must have the size of a page)."
     if has_kernel:
-        return Able(
-            False, "this file system has no fs-verity",
-            "On ext4: `tune2fs -O verity DEVICE` while it is not mounted, for good.",
-        )  # fmt: skip
+        return Able(False, "this file system has no fs-verity", f"On ext4: {how}")
     return Able(
-        False, "this kernel or file system has no fs-verity",
-        "Take a kernel with CONFIG_FS_VERITY, and ext4 with `tune2fs -O verity DEVICE`.",
-    )  # fmt: skip
+        False, "this kernel or file system has no fs-verity", f"A kernel with CONFIG_FS_VERITY, and on ext4: {how}"
+    )
 
 
 def outcome(code: int) -> str:

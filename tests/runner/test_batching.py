@@ -98,7 +98,7 @@ def test_a_batch_begins_when_its_first_input_has_waited_long_enough(shape):
         await asyncio.sleep(0.1)
         names += s.lease((3, 4), (5, 6))
         assert await values(s, names) == [(2, 3), (12, 3), (30, 3)]
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 1 <= time.monotonic() - began < 10
         (late,) = s.lease((7, 8))
         assert await values(s, [late]) == [(56, 1)]
 

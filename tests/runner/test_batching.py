@@ -102,7 +102,7 @@ def test_a_batch_begins_when_its_first_input_has_waited_long_enough(shape):
         (late,) = s.lease((7, 8))
         assert await values(s, [late]) == [(56, 1)]
 
-    play(script, **shape)
+    play(script, batching={"max_batch_size": 4, "wait_ms": 1000}, **shape)
 
 
 def test_more_than_a_batch_are_several(shape):

@@ -299,8 +299,8 @@ def disk(tmp_path):
         pytest.skip("needs root, and mkfs.ext4")
     image, place = tmp_path / "disk.img", tmp_path / "disk"
     with image.open("wb") as file:
-        file.truncate(1024 * 1024 * 1024)
-    subprocess.run(["mkfs.ext4", "-q", "-O", "verity", "-m", "0", image], check=True)
+        file.truncate(512 * 1024 * 1024)
+    subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-O", "verity", "-m", "0", image], check=True)
     place.mkdir()
     return image, place
 

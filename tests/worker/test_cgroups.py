@@ -1,6 +1,7 @@
 """Control groups of three kinds of machines, as folders of plain files."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from windlass.worker import cgroups
@@ -60,6 +61,20 @@ def test_a_user_gets_groups_below_what_was_delegated_and_its_processes_step_asid
     (made,) = cgroups.make("ab", trees=[tree], own="0::/user.slice/run-1.scope\n")
     assert made.root == scope / "windlass-ab"
     assert (scope / "windlass-ab-programs/cgroup.procs").read_text() == "4711"
+
+
+def test_root_stays_below_a_group_that_systemd_delegated_and_elsewhere_goes_below_the_root(tmp_path: Path) -> None:
+    service = tmp_path / "system.slice/windlass.service"
+    _unified(service, "memory")
+    tree = _unified(tmp_path, "memory")
+    assert [made.root for made in cgroups.make("ab", trees=[tree], own="0::/system.slice/windlass.service\n")] == [
+        tmp_path / "windlass-ab"
+    ]
+    os.setxattr(service, "user.delegate", b"1")
+    # Also after ``make`` has moved us aside, where a second one must not go deeper.
+    for own in ("0::/system.slice/windlass.service\n", "0::/system.slice/windlass.service/windlass-ab-programs\n"):
+        (made,) = cgroups.make("ab", trees=[tree], own=own)
+        assert made.root == service / "windlass-ab"
 
 
 def test_limits_in_the_words_of_both_versions() -> None:

@@ -5,7 +5,8 @@
         <container id>/                monitor and container, with the limits
             <container id>/            some runtimes nest their own group
 
-``node up`` makes the first two as root below each hierarchy, or as a user below its own group where that was delegated.
+``node up`` makes the first two below its own group where that was delegated (a service of systemd), else as root below
+each hierarchy.
 A container's monitor starts inside the container's group, so everything after it is born there. A controller that
 cannot be had is a gap, said in words; the container then runs without that limit.
 """
@@ -54,26 +55,44 @@ def hierarchies(mountinfo: str) -> list[Hierarchy]:
 def make(tag: str, *, trees: Iterable[Hierarchy] | None = None, own: str | None = None) -> list[Hierarchy]:
     """Make this home's group wherever that is allowed. For the outside of the node, as its owner.
 
-    Where the root of a unified tree is not ours, the group we run in may have been delegated to us: then it goes there.
     ``trees`` and ``own`` (as in /proc/self/cgroup) are the machine's unless a test says otherwise.
     """
     made = []
     own = _read(Path("/proc/self/cgroup")) if own is None else own
     for tree in hierarchies(_read(Path("/proc/self/mountinfo"))) if trees is None else trees:
-        with contextlib.suppress(OSError):
-            made.append(_make(tree, tag))
-            continue
-        inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
-        if tree.unified and inside != "/":
+        for place in _places(tree, tag, own):
             with contextlib.suppress(OSError):
-                made.append(_make(tree._replace(root=tree.root / inside.lstrip("/")), tag))
+                made.append(_make(place, tag))
+                break
     return made
 
 
+def _places(tree: Hierarchy, tag: str, own: str) -> list[Hierarchy]:
+    """Where in a tree the home's group may go, the best first.
+
+    The group we run in may have been delegated to us. For root it must be marked so, as systemd does: then limits of
+    the service hold for its containers, and its end is theirs. In a login's group they would be where nobody expects.
+    """
+    inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+    inside = inside.removesuffix(f"/{_leaf(tag)}")  # where an earlier ``make`` has put us
+    if not tree.unified or inside in ("", "/"):
+        return [tree]
+    mine = tree._replace(root=tree.root / inside.lstrip("/"))
+    return [mine, tree] if _delegated(mine.root) else [tree, mine]
+
+
+def _delegated(group: Path) -> bool:
+    for name in ("trusted.delegate", "user.delegate"):
+        with contextlib.suppress(OSError):
+            return os.getxattr(group, name) == b"1"
+    return False
+
+
 def find(tag: str) -> list[Hierarchy]:
-    """What ``make`` left below the roots, when nobody remembers it."""
-    trees = hierarchies(_read(Path("/proc/self/mountinfo")))
-    ours = [tree._replace(root=tree.root / f"windlass-{tag}") for tree in trees]
+    """What ``make`` left, when nobody remembers it."""
+    own, trees = _read(Path("/proc/self/cgroup")), hierarchies(_read(Path("/proc/self/mountinfo")))
+    places = [place for tree in trees for place in _places(tree, tag, own)]
+    ours = [place._replace(root=place.root / f"windlass-{tag}") for place in places]
     return [tree for tree in ours if tree.root.is_dir()]
 
 
@@ -320,7 +339,7 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
     """This home's group in one tree, with the controllers that its children will really have."""
     ours = tree.root / f"windlass-{tag}"
     if tree.unified:
-        _hand_on(tree.root, tree.controllers, leaf=f"windlass-{tag}-programs")
+        _hand_on(tree.root, tree.controllers, leaf=_leaf(tag))
     ours.mkdir(exist_ok=True)
     _inherit_cpuset(ours)
     if tree.unified:
@@ -331,6 +350,11 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
         raise PermissionError(f"{ours} is not ours")
     having = frozenset(_read(ours / "cgroup.subtree_control").split()) if tree.unified else tree.controllers
     return tree._replace(root=ours, controllers=having)
+
+
+def _leaf(tag: str) -> str:
+    """For processes of a delegated group that hands controllers on."""
+    return f"windlass-{tag}-programs"
 
 
 def _hand_on(group: Path, controllers: Iterable[str], *, leaf: str) -> None:

@@ -181,13 +181,24 @@ def _claim_folders(root: Path) -> None:
 
 def _launch(root: Path) -> None:
     """Start a supervisor. Several at once do no harm: the lock lets one live."""
+    from windlass.cli import scope  # costs time, and is seldom needed
+
     argv = [sys.executable, "-m", "windlass.cli.supervisor", "--home", str(root)]
-    environment = {**os.environ, "WINDLASS_HOME": str(root)}
+    wrapped = scope.around(argv)
+    failure = _run(wrapped, root)
+    if failure is not None and wrapped != argv:  # a systemd that refuses is done without
+        failure = _run(argv, root)
+    if failure is not None:
+        raise exception.ConnectionError(f"The supervisor could not start.\n{failure}")
+
+
+def _run(argv: list[str], root: Path) -> str | None:
+    """What a command that failed has said."""
     import subprocess
 
+    environment = {**os.environ, "WINDLASS_HOME": str(root)}
     done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise exception.ConnectionError(f"The supervisor could not start.\n{done.stderr.strip()}")
+    return None if done.returncode == 0 else done.stderr.strip()
 
 
 def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, programs
+from windlass.cli import control, programs, scope
 
 GOOD, LIMITED, MISSING = "good", "limited", "missing"
 _MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
@@ -150,6 +150,7 @@ def _host(root: Path, worker: int) -> Iterator[Finding]:
     argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
     if worker:
         argv += ["--worker", str(worker)]
+    argv = scope.around(argv)  # a platform that a command starts is made there
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:

@@ -115,11 +115,15 @@ def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worke
 
 def stop(root: Path, *, timeout: float = 60.0) -> bool:
     """End the platform and everything in it; returns when all is gone. False when nothing ran."""
+    from windlass.cli import unit  # costs time, and is seldom needed
+
     running = programs.is_running(root)
     pid = programs.read_state(root).get("pid")
     if running:
+        unit.end(root)
         deadline = time.monotonic() + timeout
-        _signal(pid, signal.SIGTERM)
+        if programs.is_running(root):
+            _signal(pid, signal.SIGTERM)
         while programs.is_running(root):
             if time.monotonic() > deadline:
                 _signal(pid, signal.SIGKILL)
@@ -181,8 +185,10 @@ def _claim_folders(root: Path) -> None:
 
 def _launch(root: Path) -> None:
     """Start a supervisor. Several at once do no harm: the lock lets one live."""
-    from windlass.cli import scope  # costs time, and is seldom needed
+    from windlass.cli import scope, unit  # cost time, and are seldom needed
 
+    if unit.begin(root):
+        return
     argv = [sys.executable, "-m", "windlass.cli.supervisor", "--home", str(root)]
     wrapped = scope.around(argv)
     failure = _run(wrapped, root)

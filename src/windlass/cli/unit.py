@@ -116,6 +116,31 @@ def check(unit: str) -> list[str]:
     return [line for line in done.stderr.splitlines() if "windlass.service" in line]
 
 
+def begin(home: Path) -> bool:
+    """Start the service of ``home``; False where none is installed, or systemd does not do it.
+
+    What a command started beside its unit would have other limits and settings, and systemd could not start its own.
+    """
+    return _told(home, "start")
+
+
+def end(home: Path) -> bool:
+    """Stop it, and let systemd know: a start that follows would else find it active still, and do nothing."""
+    return _told(home, "stop")
+
+
+def _told(home: Path, word: str) -> bool:
+    for user in (False, True) if os.geteuid() == 0 else (True,):
+        if _place(home, user=user).exists():
+            try:
+                _need_systemd(user=user)
+                _systemctl(user, word, name(home))
+            except exception.ExecutionError:  # a login without one (su), a unit that is masked: done by hand
+                continue
+            return True
+    return False
+
+
 @click.command(help="Let systemd run the platform. --print only shows the unit.")
 @click.option("--user", is_flag=True, help="As a service of your user.")
 @click.option("--print", "only_print", is_flag=True, help="Show the unit and change nothing.")

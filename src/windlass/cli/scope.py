@@ -20,13 +20,14 @@ def around(argv: Sequence[str], *, machine: Path = Path("/")) -> list[str]:
     if os.geteuid() == 0:
         return list(argv)
     runtime = machine / f"run/user/{os.getuid()}"
-    if not (_lingers(machine) and (runtime / "systemd/private").exists() and shutil.which(_RUN[0])):
+    if not (lingers(machine) and (runtime / "systemd/private").exists() and shutil.which(_RUN[0])):
         return list(argv)
     # Named by itself: after `su`, or in a job of cron, nothing else says where this user's systemd listens.
     return ["env", f"XDG_RUNTIME_DIR={runtime}", *_RUN, "--", *argv]
 
 
-def _lingers(machine: Path) -> bool:
+def lingers(machine: Path = Path("/")) -> bool:
+    """Whether what this user's systemd runs outlives logins."""
     import pwd  # not on every system
 
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from windlass import exception, paths
-from windlass.cli import programs
+from windlass.cli import programs, scope
 
 _SYSTEM = Path("/etc/systemd/system")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -165,8 +165,9 @@ def install(user: bool, only_print: bool) -> None:
     _systemctl(user, "daemon-reload")
     _systemctl(user, "enable", "--now", place.name)
     click.echo(f"systemd runs the platform in {home} as {place.name} ({place}).")
-    if user:
-        click.echo("It ends with your last session, unless you run: loginctl enable-linger")
+    if user and not scope.lingers():
+        # Of oneself it may be asked only where polkit is installed, which a server need not have.
+        click.echo(f"It ends with your last session, unless this is run once: sudo loginctl enable-linger {_user()}")
 
 
 @click.command(help="Stop the service and take its unit away. State is kept.")
@@ -180,6 +181,12 @@ def uninstall(user: bool) -> None:
     place.unlink()
     _systemctl(user, "daemon-reload")
     click.echo(f"{place.name} is gone; state is kept in {paths.home()}.")
+
+
+def _user() -> str:
+    import pwd  # not on every system
+
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _place(home: Path, *, user: bool) -> Path:

@@ -119,3 +119,13 @@ def test_a_group_of_an_old_tree_gets_another_name_with_all_that_is_in_it(tmp_pat
     group.rename("ta-1")
     assert (tmp_path / "ta-1" / "tasks").read_text() == "4711" and not (tmp_path / "ce-1").exists()
     assert group.paths == groups.find("ta-1").paths == [tmp_path / "ta-1"] and group.container_id == "ta-1"
+
+
+def test_in_version_2_processes_are_beside_the_group_of_the_runtime_and_never_above_it(tmp_path: Path) -> None:
+    groups = cgroups.Cgroups([cgroups.Hierarchy(tmp_path, frozenset({"memory"}), unified=True)])
+    group = groups.create("ta-1", cpu_request=1, cpu_limit=None, memory_limit=1 << 20, pids_limit=10)
+    inner = tmp_path / "ta-1" / cgroups.INNER
+    assert inner.is_dir() and group.paths == [tmp_path / "ta-1"]
+    assert group.doors == group.lists == [inner / "cgroup.procs"]
+    assert str(inner / "cgroup.procs") in group.enter_argv(["true"])
+    assert groups.find("ta-1").lists == group.lists and group.remove() and not list(tmp_path.iterdir())

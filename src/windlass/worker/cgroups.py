@@ -2,8 +2,9 @@
 
     <hierarchy>/windlass-<tag>/        made by ``node up``, taken away by ``node down``
         node/                          the worker and what it starts beside containers
-        <container id>/                monitor and container, with the limits
-            <container id>/            some runtimes nest their own group
+        <container id>/                the limits of a container
+            inner/                     version 2: its monitor, and it itself unless the runtime makes a group for it
+            box/                       the group of the runtime, which in version 1 may have the container's name
 
 ``node up`` makes the first two below its own group where that was delegated (a service of systemd), else as root below
 each hierarchy.
@@ -26,6 +27,9 @@ _COUNTING = "cpuacct"  # in version 1 who counts processor time may be another o
 _PERIOD = 100_000  # microseconds over which a CPU limit is kept
 _SHARES = 1024  # of one CPU, in version 1
 _NODE = "node"
+INNER = "inner"
+"""In version 2, where the processes of a container are. Were they in the group above, a runtime that makes its own
+beside this one would have to make it a "threaded" one, whose processes systemd can neither list nor kill."""
 _ENTER = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
 
 
@@ -130,13 +134,18 @@ class Cgroup:
         """A command line that moves itself into the groups and then becomes ``argv``."""
         if not self.paths:
             return list(argv)
-        return ["sh", "-c", _ENTER, "sh", *(str(path / "cgroup.procs") for path in self.paths), "--", *argv]
+        return ["sh", "-c", _ENTER, "sh", *map(str, self.lists), "--", *argv]
+
+    @property
+    def lists(self) -> list[Path]:
+        """Files by which a process adds itself, with all its threads, by writing "0"."""
+        return [_inner(tree) / "cgroup.procs" for tree in self._trees]
 
     @property
     def doors(self) -> list[Path]:
         """Files by which a process adds itself, by writing "0". In version 1 that makes nobody wait, whereas moving
         another process stops all forks of the machine until those that have begun are done."""
-        return [tree.root / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
+        return [_inner(tree) / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
 
     @property
     def limit(self) -> int | None:
@@ -239,9 +248,9 @@ class Cgroup:
                 os.rename(old.root, new.root)  # noqa: PTH104
                 continue
             _apply(new, self._settings)
-            for pid in _read(old.root / "cgroup.procs").split():
+            for pid in _read(_inner(old) / "cgroup.procs").split():
                 with contextlib.suppress(ProcessLookupError):
-                    (new.root / "cgroup.procs").write_text(pid)
+                    (_inner(new) / "cgroup.procs").write_text(pid)
             _remove(old.root)
 
 
@@ -380,10 +389,16 @@ def _inherit_cpuset(group: Path) -> None:
             _write(str(file), _read(group.parent / name))
 
 
+def _inner(tree: Hierarchy) -> Path:
+    """Where in the group of a container its processes are."""
+    return tree.root / INNER if tree.unified else tree.root
+
+
 def _apply(tree: Hierarchy, settings: Mapping[str, Mapping[str, str]]) -> None:
     root = str(tree.root)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(root)  # noqa: PTH102
+    for folder in dict.fromkeys((root, str(_inner(tree)))):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
     if "cpuset" in tree.controllers:
         _inherit_cpuset(tree.root)
     for name, value in settings["unified" if tree.unified else "legacy"].items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from click import testing
 
 from windlass import exception, paths
-from windlass.cli import server, unit
+from windlass.cli import control, server, unit
 
 _BREAKS = {
     "NoNewPrivileges", "RestrictNamespaces", "PrivateUsers", "PrivateDevices", "PrivateTmp", "ProtectKernelLogs",
@@ -76,3 +77,42 @@ def test_a_machine_without_systemd_is_told(tmp_path, monkeypatch):
     assert isinstance(done.exception, exception.ExecutionError) and "--print" in done.exception.hint
     done = testing.CliRunner().invoke(server.group, ["uninstall", "--user"])
     assert isinstance(done.exception, exception.NotFoundError)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """The home of a platform whose user has made it a service; what systemctl is told comes in the list."""
+    told: list[tuple[bool, ...]] = []
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(unit, "_need_systemd", lambda user: None)
+    monkeypatch.setattr(unit, "_systemctl", lambda *words: told.append(words))
+    place = tmp_path / "config/systemd/user" / unit.name(tmp_path)
+    place.parent.mkdir(parents=True)
+    place.touch()
+    return tmp_path, told
+
+
+def test_commands_start_and_stop_a_service_by_systemd_and_by_hand_where_it_does_not(installed, monkeypatch):
+    home, told = installed
+    assert unit.begin(home) and unit.end(home)
+    assert told == [(True, word, unit.name(home)) for word in ("start", "stop")]
+
+    def refuse(*words):
+        raise exception.ExecutionError("no bus")
+
+    monkeypatch.setattr(unit, "_systemctl", refuse)
+    assert not unit.begin(home)
+
+
+def test_a_platform_that_is_no_service_is_none_of_systemds_business(installed):
+    home, told = installed
+    assert not unit.begin(home / "other") and not unit.end(home / "other") and told == []
+
+
+def test_the_first_command_starts_the_service_and_nothing_beside_it(installed, monkeypatch):
+    home, told = installed
+    monkeypatch.setattr(control, "_run", lambda argv, root: pytest.fail("started by hand"))
+    control._launch(home)
+    assert [words[1] for words in told] == ["start"]

@@ -1,6 +1,7 @@
 """Control groups of three kinds of machines, as folders of plain files."""
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from windlass.worker import cgroups
@@ -62,6 +63,20 @@ def test_a_user_gets_groups_below_what_was_delegated_and_its_processes_step_asid
     assert (scope / "windlass-ab-programs/cgroup.procs").read_text() == "4711"
 
 
+def test_root_stays_below_a_group_that_systemd_delegated_and_elsewhere_goes_below_the_root(tmp_path: Path) -> None:
+    service = tmp_path / "system.slice/windlass.service"
+    _unified(service, "memory")
+    tree = _unified(tmp_path, "memory")
+    assert [made.root for made in cgroups.make("ab", trees=[tree], own="0::/system.slice/windlass.service\n")] == [
+        tmp_path / "windlass-ab"
+    ]
+    os.setxattr(service, "user.delegate", b"1")
+    # Also after ``make`` has moved us aside, where a second one must not go deeper.
+    for own in ("0::/system.slice/windlass.service\n", "0::/system.slice/windlass.service/windlass-ab-programs\n"):
+        (made,) = cgroups.make("ab", trees=[tree], own=own)
+        assert made.root == service / "windlass-ab"
+
+
 def test_limits_in_the_words_of_both_versions() -> None:
     wanted = cgroups.settings(cpu_request=0.125, cpu_limit=1.5, memory_limit=2**30, pids=100)
     assert wanted["legacy"]["cpu.cfs_quota_us"] == "150000" and wanted["legacy"]["cpu.shares"] == "128"
@@ -104,3 +119,13 @@ def test_a_group_of_an_old_tree_gets_another_name_with_all_that_is_in_it(tmp_pat
     group.rename("ta-1")
     assert (tmp_path / "ta-1" / "tasks").read_text() == "4711" and not (tmp_path / "ce-1").exists()
     assert group.paths == groups.find("ta-1").paths == [tmp_path / "ta-1"] and group.container_id == "ta-1"
+
+
+def test_in_version_2_processes_are_beside_the_group_of_the_runtime_and_never_above_it(tmp_path: Path) -> None:
+    groups = cgroups.Cgroups([cgroups.Hierarchy(tmp_path, frozenset({"memory"}), unified=True)])
+    group = groups.create("ta-1", cpu_request=1, cpu_limit=None, memory_limit=1 << 20, pids_limit=10)
+    inner = tmp_path / "ta-1" / cgroups.INNER
+    assert inner.is_dir() and group.paths == [tmp_path / "ta-1"]
+    assert group.doors == group.lists == [inner / "cgroup.procs"]
+    assert str(inner / "cgroup.procs") in group.enter_argv(["true"])
+    assert groups.find("ta-1").lists == group.lists and group.remove() and not list(tmp_path.iterdir())

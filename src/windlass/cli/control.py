@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _ANSWER = 5.0
 _POLL = 0.02
-_WORKER = 20.0
+# What dies at its start says so at once. These are for machines so slow (emulated, overloaded) that they need minutes.
+_SERVER, _WORKER = 300.0, 180.0
 _TAIL = 15
 _ROOM = 64 * 1024
 
@@ -65,7 +66,7 @@ def check_version(root: Path, answer: dict[str, Any]) -> None:
         )
 
 
-def start(root: Path, *, timeout: float = 60.0) -> bool:
+def start(root: Path, *, timeout: float = _SERVER) -> bool:
     """Make sure that the platform is up; True when this call started it.
 
     Raises:
@@ -115,11 +116,15 @@ def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worke
 
 def stop(root: Path, *, timeout: float = 60.0) -> bool:
     """End the platform and everything in it; returns when all is gone. False when nothing ran."""
+    from windlass.cli import unit  # costs time, and is seldom needed
+
     running = programs.is_running(root)
     pid = programs.read_state(root).get("pid")
     if running:
+        unit.end(root)
         deadline = time.monotonic() + timeout
-        _signal(pid, signal.SIGTERM)
+        if programs.is_running(root):
+            _signal(pid, signal.SIGTERM)
         while programs.is_running(root):
             if time.monotonic() > deadline:
                 _signal(pid, signal.SIGKILL)
@@ -181,13 +186,26 @@ def _claim_folders(root: Path) -> None:
 
 def _launch(root: Path) -> None:
     """Start a supervisor. Several at once do no harm: the lock lets one live."""
+    from windlass.cli import scope, unit  # cost time, and are seldom needed
+
+    if unit.begin(root):
+        return
     argv = [sys.executable, "-m", "windlass.cli.supervisor", "--home", str(root)]
-    environment = {**os.environ, "WINDLASS_HOME": str(root)}
+    wrapped = scope.around(argv)
+    failure = _run(wrapped, root)
+    if failure is not None and wrapped != argv:  # a systemd that refuses is done without
+        failure = _run(argv, root)
+    if failure is not None:
+        raise exception.ConnectionError(f"The supervisor could not start.\n{failure}")
+
+
+def _run(argv: list[str], root: Path) -> str | None:
+    """What a command that failed has said."""
     import subprocess
 
+    environment = {**os.environ, "WINDLASS_HOME": str(root)}
     done = subprocess.run(argv, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise exception.ConnectionError(f"The supervisor could not start.\n{done.stderr.strip()}")
+    return None if done.returncode == 0 else done.stderr.strip()
 
 
 def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:

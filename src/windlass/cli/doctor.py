@@ -16,21 +16,23 @@ from typing import NamedTuple
 import click
 
 from windlass import exception, paths
-from windlass.cli import control, programs
+from windlass.cli import control, programs, scope
 from windlass.worker.volumes import verity
 
-GOOD, LIMITED, MISSING = "good", "limited", "missing"
-_MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red")}
+GOOD, LIMITED, MISSING, UNKNOWN = "good", "limited", "missing", "unknown"
+_MARKS = {GOOD: ("✓", "green"), LIMITED: ("!", "yellow"), MISSING: ("✗", "red"), UNKNOWN: ("?", "red")}
 
 _TIGHT, _FULL = 2 * 2**30, 200 * 2**20
-_PROBE_SECONDS = 60
+_PROBE_SECONDS = 300  # an emulated machine has needed 100
+_AGAIN = "Try again when the machine is less busy; `python -m windlass.worker.host` says how far it comes."
 _SHOWN = 5  # damaged files that are named
 _VITAL = ("functions", "images")
 """What functions cannot do without, in the words of ``windlass.worker.host``."""
 
 
 class Finding(NamedTuple):
-    """One thing about this machine. ``state``: good, limited (works with less), missing (functions cannot run)."""
+    """One thing about this machine. ``state``: good, limited (works with less), missing (functions cannot run), or
+    unknown (whether they can run could not be found out)."""
 
     name: str
     state: str
@@ -46,7 +48,7 @@ def command(as_json: bool) -> None:
     The exit code is 1 when functions cannot run here.
     """
     found = [*_look(paths.home())]
-    able = all(finding.state != MISSING for finding in found)
+    able = all(finding.state not in (MISSING, UNKNOWN) for finding in found)
     if as_json:
         click.echo(json.dumps({"able": able, "findings": [finding._asdict() for finding in found]}, indent=2))
     else:
@@ -77,9 +79,10 @@ def _print(found: list[Finding], able: bool) -> None:
         if finding.remedy:
             click.echo(f"  {'':<{width}}  → {finding.remedy}")
     click.echo()
-    if not able:
-        names = ", ".join(finding.name for finding in found if finding.state == MISSING)
-        click.echo(f"Functions cannot run on this machine yet: {names}.")
+    if missing := [finding.name for finding in found if finding.state == MISSING]:
+        click.echo(f"Functions cannot run on this machine yet: {', '.join(missing)}.")
+    elif not able:
+        click.echo("Whether functions can run on this machine could not be found out.")
     elif any(finding.state == LIMITED for finding in found):
         click.echo("Functions can run on this machine, with the limits above.")
     else:
@@ -165,15 +168,16 @@ def _host(root: Path, worker: int) -> Iterator[Finding]:
     argv = [sys.executable, "-m", "windlass.worker.host", "--json", "--home", str(root)]
     if worker:
         argv += ["--worker", str(worker)]
+    argv = scope.around(argv)  # a platform that a command starts is made there
     try:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:
-        yield Finding("host", LIMITED, f"could not be examined within {_PROBE_SECONDS} s")
+        yield Finding("host", UNKNOWN, f"could not be examined within {_PROBE_SECONDS} s", _AGAIN)
         return
     try:
         checks = json.loads(done.stdout)
     except ValueError:
-        yield Finding("host", LIMITED, f"could not be examined: {done.stderr.strip() or 'no answer'}")
+        yield Finding("host", UNKNOWN, f"could not be examined: {done.stderr.strip() or 'no answer'}", _AGAIN)
         return
     for check in checks:
         state = GOOD if check["ok"] else MISSING if check["need"] in _VITAL else LIMITED

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from windlass import exception, paths
-from windlass.cli import programs
+from windlass.cli import programs, scope
 
 _SYSTEM = Path("/etc/systemd/system")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -116,6 +116,31 @@ def check(unit: str) -> list[str]:
     return [line for line in done.stderr.splitlines() if "windlass.service" in line]
 
 
+def begin(home: Path) -> bool:
+    """Start the service of ``home``; False where none is installed, or systemd does not do it.
+
+    What a command started beside its unit would have other limits and settings, and systemd could not start its own.
+    """
+    return _told(home, "start")
+
+
+def end(home: Path) -> bool:
+    """Stop it, and let systemd know: a start that follows would else find it active still, and do nothing."""
+    return _told(home, "stop")
+
+
+def _told(home: Path, word: str) -> bool:
+    for user in (False, True) if os.geteuid() == 0 else (True,):
+        if _place(home, user=user).exists():
+            try:
+                _need_systemd(user=user)
+                _systemctl(user, word, name(home))
+            except exception.ExecutionError:  # a login without one (su), a unit that is masked: done by hand
+                continue
+            return True
+    return False
+
+
 @click.command(help="Let systemd run the platform. --print only shows the unit.")
 @click.option("--user", is_flag=True, help="As a service of your user.")
 @click.option("--print", "only_print", is_flag=True, help="Show the unit and change nothing.")
@@ -140,8 +165,9 @@ def install(user: bool, only_print: bool) -> None:
     _systemctl(user, "daemon-reload")
     _systemctl(user, "enable", "--now", place.name)
     click.echo(f"systemd runs the platform in {home} as {place.name} ({place}).")
-    if user:
-        click.echo("It ends with your last session, unless you run: loginctl enable-linger")
+    if user and not scope.lingers():
+        # Of oneself it may be asked only where polkit is installed, which a server need not have.
+        click.echo(f"It ends with your last session, unless this is run once: sudo loginctl enable-linger {_user()}")
 
 
 @click.command(help="Stop the service and take its unit away. State is kept.")
@@ -155,6 +181,12 @@ def uninstall(user: bool) -> None:
     place.unlink()
     _systemctl(user, "daemon-reload")
     click.echo(f"{place.name} is gone; state is kept in {paths.home()}.")
+
+
+def _user() -> str:
+    import pwd  # not on every system
+
+    return pwd.getpwuid(os.getuid()).pw_name
 
 
 def _place(home: Path, *, user: bool) -> Path:

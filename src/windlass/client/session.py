@@ -29,6 +29,7 @@ START_PATIENCE = 60.0
 RESTART_PATIENCE = 120.0
 """Seconds for which a request survives a lost connection."""
 
+_START = 500.0  # seconds; longer than `windlass server start` waits, which then says more
 _SILENCE = 3.0  # seconds that a server may take to be started again before anybody is told
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
 
@@ -258,10 +259,10 @@ def start_platform() -> None:
 
     command = [sys.executable, "-m", "windlass.cli", "server", "start"]
     try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=START_PATIENCE)
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_START)
     except subprocess.TimeoutExpired:
         raise exception.ConnectionError(
-            f"the local platform did not start within {START_PATIENCE:.0f} s", hint="See `windlass server logs`."
+            f"the local platform did not start within {_START:.0f} s", hint="See `windlass server logs`."
         ) from None
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()

@@ -2,10 +2,12 @@
 
     <hierarchy>/windlass-<tag>/        made by ``node up``, taken away by ``node down``
         node/                          the worker and what it starts beside containers
-        <container id>/                monitor and container, with the limits
-            <container id>/            some runtimes nest their own group
+        <container id>/                the limits of a container
+            inner/                     version 2: its monitor, and it itself unless the runtime makes a group for it
+            box/                       the group of the runtime, which in version 1 may have the container's name
 
-``node up`` makes the first two as root below each hierarchy, or as a user below its own group where that was delegated.
+``node up`` makes the first two below its own group where that was delegated (a service of systemd), else as root below
+each hierarchy.
 A container's monitor starts inside the container's group, so everything after it is born there. A controller that
 cannot be had is a gap, said in words; the container then runs without that limit.
 """
@@ -25,6 +27,9 @@ _COUNTING = "cpuacct"  # in version 1 who counts processor time may be another o
 _PERIOD = 100_000  # microseconds over which a CPU limit is kept
 _SHARES = 1024  # of one CPU, in version 1
 _NODE = "node"
+INNER = "inner"
+"""In version 2, where the processes of a container are. Were they in the group above, a runtime that makes its own
+beside this one would have to make it a "threaded" one, whose processes systemd can neither list nor kill."""
 _ENTER = 'while [ "$1" != -- ]; do echo 0 > "$1" || exit 125; shift; done; shift; exec "$@"'
 
 
@@ -54,26 +59,44 @@ def hierarchies(mountinfo: str) -> list[Hierarchy]:
 def make(tag: str, *, trees: Iterable[Hierarchy] | None = None, own: str | None = None) -> list[Hierarchy]:
     """Make this home's group wherever that is allowed. For the outside of the node, as its owner.
 
-    Where the root of a unified tree is not ours, the group we run in may have been delegated to us: then it goes there.
     ``trees`` and ``own`` (as in /proc/self/cgroup) are the machine's unless a test says otherwise.
     """
     made = []
     own = _read(Path("/proc/self/cgroup")) if own is None else own
     for tree in hierarchies(_read(Path("/proc/self/mountinfo"))) if trees is None else trees:
-        with contextlib.suppress(OSError):
-            made.append(_make(tree, tag))
-            continue
-        inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
-        if tree.unified and inside != "/":
+        for place in _places(tree, tag, own):
             with contextlib.suppress(OSError):
-                made.append(_make(tree._replace(root=tree.root / inside.lstrip("/")), tag))
+                made.append(_make(place, tag))
+                break
     return made
 
 
+def _places(tree: Hierarchy, tag: str, own: str) -> list[Hierarchy]:
+    """Where in a tree the home's group may go, the best first.
+
+    The group we run in may have been delegated to us. For root it must be marked so, as systemd does: then limits of
+    the service hold for its containers, and its end is theirs. In a login's group they would be where nobody expects.
+    """
+    inside = next((line[3:] for line in own.splitlines() if line.startswith("0::")), "/")
+    inside = inside.removesuffix(f"/{_leaf(tag)}")  # where an earlier ``make`` has put us
+    if not tree.unified or inside in ("", "/"):
+        return [tree]
+    mine = tree._replace(root=tree.root / inside.lstrip("/"))
+    return [mine, tree] if _delegated(mine.root) else [tree, mine]
+
+
+def _delegated(group: Path) -> bool:
+    for name in ("trusted.delegate", "user.delegate"):
+        with contextlib.suppress(OSError):
+            return os.getxattr(group, name) == b"1"
+    return False
+
+
 def find(tag: str) -> list[Hierarchy]:
-    """What ``make`` left below the roots, when nobody remembers it."""
-    trees = hierarchies(_read(Path("/proc/self/mountinfo")))
-    ours = [tree._replace(root=tree.root / f"windlass-{tag}") for tree in trees]
+    """What ``make`` left, when nobody remembers it."""
+    own, trees = _read(Path("/proc/self/cgroup")), hierarchies(_read(Path("/proc/self/mountinfo")))
+    places = [place for tree in trees for place in _places(tree, tag, own)]
+    ours = [place._replace(root=place.root / f"windlass-{tag}") for place in places]
     return [tree for tree in ours if tree.root.is_dir()]
 
 
@@ -111,13 +134,18 @@ class Cgroup:
         """A command line that moves itself into the groups and then becomes ``argv``."""
         if not self.paths:
             return list(argv)
-        return ["sh", "-c", _ENTER, "sh", *(str(path / "cgroup.procs") for path in self.paths), "--", *argv]
+        return ["sh", "-c", _ENTER, "sh", *map(str, self.lists), "--", *argv]
+
+    @property
+    def lists(self) -> list[Path]:
+        """Files by which a process adds itself, with all its threads, by writing "0"."""
+        return [_inner(tree) / "cgroup.procs" for tree in self._trees]
 
     @property
     def doors(self) -> list[Path]:
         """Files by which a process adds itself, by writing "0". In version 1 that makes nobody wait, whereas moving
         another process stops all forks of the machine until those that have begun are done."""
-        return [tree.root / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
+        return [_inner(tree) / ("cgroup.procs" if tree.unified else "tasks") for tree in self._trees]
 
     @property
     def limit(self) -> int | None:
@@ -220,9 +248,9 @@ class Cgroup:
                 os.rename(old.root, new.root)  # noqa: PTH104
                 continue
             _apply(new, self._settings)
-            for pid in _read(old.root / "cgroup.procs").split():
+            for pid in _read(_inner(old) / "cgroup.procs").split():
                 with contextlib.suppress(ProcessLookupError):
-                    (new.root / "cgroup.procs").write_text(pid)
+                    (_inner(new) / "cgroup.procs").write_text(pid)
             _remove(old.root)
 
 
@@ -320,7 +348,7 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
     """This home's group in one tree, with the controllers that its children will really have."""
     ours = tree.root / f"windlass-{tag}"
     if tree.unified:
-        _hand_on(tree.root, tree.controllers, leaf=f"windlass-{tag}-programs")
+        _hand_on(tree.root, tree.controllers, leaf=_leaf(tag))
     ours.mkdir(exist_ok=True)
     _inherit_cpuset(ours)
     if tree.unified:
@@ -331,6 +359,11 @@ def _make(tree: Hierarchy, tag: str) -> Hierarchy:
         raise PermissionError(f"{ours} is not ours")
     having = frozenset(_read(ours / "cgroup.subtree_control").split()) if tree.unified else tree.controllers
     return tree._replace(root=ours, controllers=having)
+
+
+def _leaf(tag: str) -> str:
+    """For processes of a delegated group that hands controllers on."""
+    return f"windlass-{tag}-programs"
 
 
 def _hand_on(group: Path, controllers: Iterable[str], *, leaf: str) -> None:
@@ -356,10 +389,16 @@ def _inherit_cpuset(group: Path) -> None:
             _write(str(file), _read(group.parent / name))
 
 
+def _inner(tree: Hierarchy) -> Path:
+    """Where in the group of a container its processes are."""
+    return tree.root / INNER if tree.unified else tree.root
+
+
 def _apply(tree: Hierarchy, settings: Mapping[str, Mapping[str, str]]) -> None:
     root = str(tree.root)
-    with contextlib.suppress(FileExistsError):
-        os.mkdir(root)  # noqa: PTH102
+    for folder in dict.fromkeys((root, str(_inner(tree)))):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)  # noqa: PTH102
     if "cpuset" in tree.controllers:
         _inherit_cpuset(tree.root)
     for name, value in settings["unified" if tree.unified else "legacy"].items():

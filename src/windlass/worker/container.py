@@ -130,7 +130,7 @@ class Containers:
         return base.Command(line, {"PATH": spec.PATH}, "/", pid_file)
 
     def _command_in_fork(self, record: folders.Record, argv: Sequence[str]) -> base.Command:
-        groups = [str(path / "cgroup.procs") for path in self._parts.cgroups.find(record["container_id"]).paths]
+        groups = map(str, self._parts.cgroups.find(record["container_id"]).lists)
         line = [
             sys.executable, "-m", "windlass.worker.snapshots.enter", str(record["pid"]), str(record["process"]),
             *groups, "--", *argv,

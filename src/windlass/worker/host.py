@@ -283,7 +283,7 @@ def _tun() -> Check:
 
 
 def _limits(place: node.Node) -> list[Check]:
-    remedy = "Start as root, or: systemd-run --user --scope -p Delegate=yes windlass server start"
+    remedy = f"As root: loginctl enable-linger {pause.names()[0]}. Then: windlass server restart"
     if os.geteuid() == 0:
         remedy = "Mount the control groups of the machine writable at /sys/fs/cgroup."
     missing = [_check("limit", False, PROTECTION, gap, remedy) for gap in cgroups.gaps(place.groups)]

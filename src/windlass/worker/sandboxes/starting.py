@@ -24,7 +24,7 @@ from windlass.worker.sandboxes import custody, entering
 from windlass.worker.snapshots import cell, template
 
 _log = logging.getLogger(__name__)
-_BEGIN_TIME, _ANSWER_TIME = 20.0, 30.0
+_BEGIN_TIME, _ANSWER_TIME = 120.0, 30.0  # seconds; a starter that ends at once is noticed at once
 _LOOK = 0.01
 
 

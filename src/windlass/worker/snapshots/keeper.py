@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from windlass.kit import files
-from windlass.worker import linux
+from windlass.worker import cgroups, linux
 from windlass.worker.snapshots import cell, transplant
 
 _PACKET = 256 * 1024
@@ -357,7 +357,8 @@ def _namespace(pid: int, kind: str) -> str:
 def _limited(pid: int, fork: Fork) -> bool:
     """Whether it is in its control groups: others may share the memory in which it was told to go there."""
     groups = files.read(f"/proc/{pid}/cgroup").splitlines()
-    return sum(line.endswith(f"/{fork.cell}".encode()) for line in groups) >= len(fork.doors)
+    ends = tuple(f"/{fork.cell}{inner}".encode() for inner in ("", f"/{cgroups.INNER}"))
+    return sum(line.endswith(ends) for line in groups) >= len(fork.doors)
 
 
 def _set_hostname(first: int, name: str) -> None:

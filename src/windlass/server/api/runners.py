@@ -112,7 +112,7 @@ def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incomi
     for output in body["outputs"]:
         if not output.keys() >= (_ITEM if output.get("status") == "item" else _OUTPUT):
             raise exception.InvalidError("an output lacks what belongs to it")
-    core.turn.begin()
+    core.turn.touch()
     container.seen_at = core.clock.now()
     attachments, held = incoming.attachments, container.held
     hold: work.Call | None = None

@@ -69,7 +69,9 @@ def _past_function(core: Core, n: int) -> machines.Function | None:
     row = apps.function_by_n(core.db, n)
     if row is None:
         return None
-    app = machines.App(n=0, identity=row.app_id, name=None, environment="", state=moves.AppState.STOPPED)
+    past = apps.by_id(core.db, row.app_id)
+    environment = "" if past is None else past.environment
+    app = machines.App(n=0, identity=row.app_id, name=None, environment=environment, state=moves.AppState.STOPPED)
     return machines.Function(n=n, identity=row.id, app=app, spec=row.spec, autoscaler=row.spec["autoscaler"])
 
 

@@ -11,6 +11,7 @@ from test_containers_life import until
 from windlass import exception, paths
 from windlass.kit import ids
 from windlass.server.apply import turn
+from windlass.server.loops import pulse
 from windlass.server.state import moves, work
 from windlass.wire import codec, peer
 
@@ -246,5 +247,43 @@ def test_an_id_that_was_new_a_moment_ago_is_looked_up_again_when_calls_were_made
         with pytest.raises(exception.AlreadyExistsError):
             await mia.run(function, [2], call_id=first)
         assert [output["data"] for output in await mia.run(function, [3])] == [3]
+
+    play(scene)
+
+
+def test_a_runner_with_nothing_to_do_is_not_woken_to_hear_that_its_result_is_safe(play, monkeypatch):
+    monkeypatch.setattr(pulse, "_EVERY", 60.0)
+
+    async def scene(platform):
+        worker, client, function, containers = await warm(platform, lambda args, kwargs, lease: args[0])
+        (runner,), (container,) = worker.runners.values(), containers.values()
+        for x in (1, 2):
+            assert [output["data"] for output in await client.run(function, [x])] == [x]
+            assert not container.held and len(runner.held) == 1
+        await client.request("call.create", call_id=ids.new("fc"), function_id=function, inputs=[])
+        await until(lambda: not runner.held)  # the server had to say something anyway
+
+    play(scene)
+
+
+def test_it_hears_so_soon_all_the_same_and_at_once_when_it_shall_end(play, monkeypatch):
+    async def scene(platform):
+        worker, client, function, containers = await warm(platform, lambda args, kwargs, lease: args[0])
+        (runner,), (container,) = worker.runners.values(), containers.values()
+        await until(lambda: not runner.held)
+        monkeypatch.setattr(pulse, "_EVERY", 60.0)
+        gate = asyncio.Event()
+
+        async def work(args, kwargs, lease):
+            await gate.wait()
+            return args[0]
+
+        runner.work, runner.stopped = work, asyncio.Event()  # of the latter nobody knows: it stays when asked to end
+        running = asyncio.ensure_future(client.run(function, [3]))
+        await until(lambda: container.held)
+        await client.request("container.stop", container_id=container.id, graceful=True)
+        gate.set()
+        assert [output["data"] for output in await running] == [3]
+        await until(lambda: not runner.held)
 
     play(scene)

@@ -208,7 +208,7 @@ class Door:
         core = self._core
         if who.principal is not None:
             who.principal = ward.principal = actions.current(core, who.principal.token_id, core.clock.now())
-            if method not in rights.UNPACED:
+            if core.settings.principal_rate and method not in rights.UNPACED:
                 actions.pace(core, who.principal)
         try:
             guard.check(core, ward, method, body)

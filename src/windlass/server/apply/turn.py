@@ -35,6 +35,7 @@ class Turn:
     def __init__(self, db: database.Database) -> None:
         self._db = db
         self._timer: asyncio.TimerHandle | None = None
+        self._owed: list[peer.Incoming] = []
         self.commits = 0
         self.took = measures.Timing()
         """How long commits take."""
@@ -62,6 +63,7 @@ class Turn:
         self.leases: dict[machines.Container, list[work.Input]] = {}
         self.dispatch: dict[machines.Function, None] = {}
         self.answers: list[tuple[peer.Incoming, Any, Any]] = []
+        self.results: list[peer.Incoming] = []
         self.after: list[Callable[[], None]] = []
 
     @property
@@ -106,6 +108,17 @@ class Turn:
         """Reply once what was done is durable."""
         self.touch()
         self.answers.append((incoming, body, attachments))
+
+    def acknowledge(self, incoming: peer.Incoming) -> None:
+        """The same for results of a runner, which goes on meanwhile: it may hear of it when it is awake anyway."""
+        self.touch()
+        self.results.append(incoming)
+
+    def settle(self) -> None:
+        """Acknowledge what runners have not been told of: it was committed some time ago."""
+        owed, self._owed = self._owed, []
+        for incoming in owed:
+            incoming.reply({})
 
     def change(self, item: work.Input) -> None:
         """Note that the row of ``item`` must follow its memory. Fresh ones are inserted as they are, but for counts."""
@@ -156,7 +169,7 @@ class Turn:
         took: float | None = None
         try:
             self.prepare()
-            if ahead and self.leases and not self.answers and (self._begun or self.inserted):
+            if ahead and self.leases and not (self.answers or self.results) and (self._begun or self.inserted):
                 with link.at_once:
                     self._lend(self.leases)
                 self.leases = {}
@@ -187,7 +200,8 @@ class Turn:
             self._timer = loop.call_later(_PATIENCE, self.end)
 
     def _be_ready(self) -> None:
-        """While the runner works: what can be done of the transaction before its rows are known."""
+        """While the runner works: what could wait, and what can be done of the transaction without its rows."""
+        self.settle()
         if self._waiting and not self._db.in_transaction:
             try:
                 self._db.begin()
@@ -195,12 +209,17 @@ class Turn:
                 self._fail(exc)
 
     def _tell(self) -> None:
-        fresh, leases, answers, after = self.fresh, self.leases, self.answers, self.after
+        fresh, leases, after = self.fresh, self.leases, self.after
+        answers, results = self.answers, self.results
         self._reset()
         if fresh:
             with link.at_once:  # callers first: it is results that somebody waits for
                 _try(self.push, fresh)
         with link.at_once:
+            self.settle()
+            self._owed = results
+            if leases or answers or after:
+                self.settle()
             for incoming, body, attachments in answers:
                 incoming.reply(body, attachments)
             # Behind answers: a runner that comes back hears first what it must drop, and may get that very thing anew.
@@ -220,12 +239,12 @@ class Turn:
         _log.error(
             "a turn could not be committed: %s", exc, exc_info=not isinstance(exc, exception.ResourceExhaustedError)
         )
-        answers = self.answers
+        failed = [incoming for incoming, _, _ in self.answers] + self.results
         try:
             self._db.rollback()
         finally:
             self._reset()
-        for incoming, _, _ in answers:
+        for incoming in failed:
             incoming.fail(exc)
         self.recover(exc)
 

@@ -68,7 +68,7 @@ def by_part(db: database.Database, part: str) -> Row | None:
 
 def is_known(db: database.Database, part: str, call_id: str) -> bool:
     """Whether there is a row of a call with that part of its id, or a record of that call."""
-    return db.one(_SQL["is_known"], {"part": part, "call": call_id}) is not None
+    return db.run(_SQL["is_known"], (part, call_id)).fetchone() is not None
 
 
 def by_n(db: database.Database, n: int) -> Row | None:

@@ -13,7 +13,7 @@ UPDATE call SET done_at = ?, num_inputs = ? WHERE n = ?;
 SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
 WHERE substr(id, 4, 16) = ?;
 -- name: is_known
-SELECT 1 FROM call WHERE substr(id, 4, 16) = :part UNION ALL SELECT 1 FROM record WHERE call = :call LIMIT 1;
+SELECT 1 FROM call WHERE substr(id, 4, 16) = ? UNION ALL SELECT 1 FROM record WHERE call = ? LIMIT 1;
 -- name: by_n
 SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
 WHERE n = ?;

@@ -54,8 +54,11 @@ _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _decoder: Any = json.JSONDecoder()
 _scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
 _pieces: Callable[[Any, int], Sequence[str]] | None = None
-if (_make := getattr(json.encoder, "c_make_encoder", None)) is not None:
+try:
+    _make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
     _pieces = _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+except (AttributeError, TypeError):
+    pass  # a Python without it, or with another one
 
 
 def dumps(header: dict[str, Any]) -> bytes:

@@ -450,3 +450,26 @@ def test_lists_of_machines_and_domains_do_not_tell_of_environments_that_are_clos
         assert await seen(owner) == (["*.prod.example.org", "free.example.org", "prod.example.org"], holder)
 
     play(scene, web_port=0)
+
+
+def test_results_of_a_stopped_app_of_a_closed_environment_are_closed_too(play):
+    async def scene(platform):
+        await platform.worker(lambda args, kwargs, lease: args[0])
+        owner = await platform.client()
+        await owner.request("environment.create", name="prod", default_role="no-access")
+        app = await owner.request("app.deploy", **deployment("prod"))
+        function = app["functions"]["f"]["function_id"]
+        call_id = await owner.create(function, [5])
+        assert [output["data"] for output in await owner.outputs(call_id)] == [5]
+        await owner.request("app.stop", app_id=app["app_id"])
+        world = platform.core.world
+        await until(lambda: function not in world.functions)
+        if (call := world.calls.pop(call_id[3:19], None)) is not None:
+            del world.calls_by_n[call.n]  # as after a restart, or some time
+        mia = await member(platform, owner, "mia")
+        for method in ("call.get", "call.outputs"):
+            with pytest.raises(exception.NotFoundError):
+                await mia.request(method, call_id=call_id)
+        assert [output["data"] for output in await owner.outputs(call_id)] == [5]
+
+    play(scene)

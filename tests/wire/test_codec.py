@@ -67,3 +67,28 @@ def test_large_attachments_survive_any_cut_of_the_stream(sizes, cuts):
         start, turn = start + size, turn + 1
     assert [frame.header["i"] for frame in found] == list(range(len(sent)))
     assert all(frame.attachments == [data, b"tail"] for frame, data in zip(found, sent, strict=True))
+
+
+texts = st.text(st.characters(exclude_categories=()), max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4), max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(texts, values, max_size=4))
+def test_headers_are_written_as_the_standard_library_writes_them_and_read_again(header):
+    data = codec.dumps(header)
+    assert data == json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    assert codec.loads(data) == codec.loads(b" " + data + b"\n") == header
+
+
+def test_what_is_within_itself_or_is_no_json_is_refused():
+    endless: list = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="Circular"):
+        codec.dumps({"k": endless})
+    for wrong in (b"", b" ", b"{} {}", b"{}x", b"[1,"):
+        with pytest.raises(ValueError, match=r"Expecting|Extra"):
+            codec.loads(wrong)

@@ -25,6 +25,7 @@ def test_messages_of_any_size_arrive_as_they_were_sent(size, mask):
     wire = websocket.encode(data, mask=mask) + websocket.encode(b"?", websocket.PING, mask=mask)
     found = [message for piece in cut(wire, chance) for message in decoder.feed(piece)]
     assert found == [(websocket.BINARY, data), (websocket.PING, b"?")]
+    assert decoder.feed(websocket.encode(data, mask=mask)) == [(websocket.BINARY, data)]
 
 
 def test_the_answer_to_a_key_is_that_of_the_standard():
@@ -52,6 +53,19 @@ def test_a_message_in_fragments_with_a_ping_between_is_put_together():
 def test_what_no_client_may_send_is_refused(wire):
     with pytest.raises(exception.InvalidError):
         websocket.Decoder(limit=LIMIT, expect_mask=True).feed(wire)
+
+
+def test_one_that_comes_alone_is_measured_and_refused_like_any_other():
+    for mask in (True, False):
+        decoder = websocket.Decoder(limit=10, expect_mask=mask)
+        with pytest.raises(exception.RequestSizeError):
+            decoder.feed(websocket.encode(b"abcdefghijk", mask=mask))
+        with pytest.raises(exception.InvalidError):
+            websocket.Decoder(limit=10, expect_mask=mask).feed(websocket.encode(b"abcdefgh", mask=not mask))
+    decoder = websocket.Decoder(limit=LIMIT, expect_mask=False)
+    assert decoder.feed(b"\x82\x7e") == decoder.feed(b"\0") == []
+    assert decoder.feed(b"\x80" + b"a" * 128) == [(websocket.BINARY, b"a" * 128)]
+    assert decoder.feed(b"\x02\x01a") == [] and decoder.feed(b"\x80\x01b") == [(websocket.BINARY, b"ab")]
 
 
 def test_a_message_that_is_too_large_is_refused_before_it_arrives():

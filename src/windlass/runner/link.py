@@ -84,6 +84,8 @@ class Link:
         self._decoder = codec.Decoder()
         self._ids = itertools.count(1)
         self._answers: dict[int, Answer] = {}
+        self._polls: dict[int, select.poll] = {}
+        """What the readers wait with on this connection, by the descriptor of their wake."""
         self._try_at = 0.0
         self._delay = _DELAY_LEAST
         self.connected: Callable[[], None] = lambda: None
@@ -167,22 +169,27 @@ class Link:
 
     def step(self, timeout: float, wake: Wake) -> None:
         """Wait for one thing to happen and deal with it: frames, a wake, a lost connection, time to connect again."""
-        poll = select.poll()
-        poll.register(wake.fd, select.POLLIN)
         sock = self._sock
+        poll = self._polls.get(wake.fd) or self._poll(wake)
         if sock is None:
             pause = self._try_at - time.monotonic()
             if pause <= 0:
                 self._connect()
                 return
             timeout = min(timeout, pause)
-        else:
-            poll.register(sock.fileno(), select.POLLIN)
         for fd, _ in poll.poll(max(0.0, timeout) * 1000):
             if fd == wake.fd:
                 wake.clear()
             elif sock is not None:
                 self._receive(sock)
+
+    def _poll(self, wake: Wake) -> select.poll:
+        poll = select.poll()
+        poll.register(wake.fd, select.POLLIN)
+        if self._sock is not None:
+            poll.register(self._sock.fileno(), select.POLLIN)
+            self._polls[wake.fd] = poll
+        return poll
 
     def _receive(self, sock: _socket.socket) -> None:
         try:
@@ -216,6 +223,7 @@ class Link:
     def close(self) -> None:
         with self._writing:
             sock, self._sock = self._sock, None
+        self._polls.clear()
         if sock is not None:
             sock.close()
         self.generation += 1

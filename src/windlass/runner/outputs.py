@@ -33,18 +33,15 @@ _REFUSALS = 8  # in a row, after which there is no use in trying
 class Entry:
     """One output. ``value`` is put where ``slot`` of the output says ("value" or "error", or "")."""
 
-    __slots__ = ("final", "key", "output", "slot", "value")
+    __slots__ = ("final", "key", "output", "size", "slot", "value")
 
     def __init__(self, key: Key, output: dict[str, Any], value: bytes | None, slot: str) -> None:
         self.key = key
         self.output = output
         self.value = value
         self.slot = slot
+        self.size = len(value) if value is not None else 0
         self.final = output["status"] != "item"
-
-    @property
-    def size(self) -> int:
-        return len(self.value) if self.value is not None else 0
 
 
 class Outputs:

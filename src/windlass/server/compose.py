@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,8 +107,8 @@ def core(
     if settings.traces:
         made.tracer = tracing.Exporter(settings.traces, service="windlass", headers=settings.traces_headers)
         turn.traced = lambda item: traces.running(made, item).text()
-    turn.prepare = lambda: schedule.leasing(made)
-    turn.push = lambda fresh: outputs.push(made, fresh)
+    turn.prepare = functools.partial(schedule.leasing, made)
+    turn.push = functools.partial(outputs.push, made)
     turn.recover = lambda exc: _begin_anew(made, links)
     load.load(made)
     return made

@@ -49,17 +49,33 @@ class Frame:
         return self.header.get("b")
 
 
-# Made once: the functions of ``json`` make an encoder for each call, and guess the encoding of what they decode.
-_text_of = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_value_of = json.JSONDecoder().decode
+# Made once: ``json`` makes encoders for each call, and looks for white space and guesses encodings as it decodes.
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+_decoder: Any = json.JSONDecoder()
+_scan: Callable[[str, int], tuple[Any, int]] = _decoder.scan_once
+_pieces: Callable[[Any, int], Sequence[str]] | None = None
+try:
+    _make = json.encoder.c_make_encoder  # type: ignore[attr-defined]
+    _pieces = _make(None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+except (AttributeError, TypeError):
+    pass  # a Python without it, or with another one
 
 
 def dumps(header: dict[str, Any]) -> bytes:
-    return _text_of(header).encode("utf-8", "surrogatepass")
+    try:
+        text = _encoder.encode(header) if _pieces is None else "".join(_pieces(header, 0))
+    except RecursionError:  # kept encoders do not look for values within themselves
+        text = _encoder.encode(header)
+    return text.encode("utf-8", "surrogatepass")
 
 
 def loads(data: bytes) -> Any:
-    return _value_of(data.decode("utf-8", "surrogatepass"))
+    text = data.decode("utf-8", "surrogatepass")
+    try:
+        value, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else _decoder.decode(text)
 
 
 def pack(
@@ -69,7 +85,7 @@ def pack(
     if not attachments:
         encoded = encode(header)
         return [PREFIX.pack(len(encoded), 0) + encoded]
-    sizes = [len(a) for a in attachments]
+    sizes = list(map(len, attachments))
     header["a"] = sizes
     encoded = encode(header)
     total = sum(sizes)
@@ -118,8 +134,11 @@ class Decoder:
                 return frames
             frames.append(self._whole(data[: self._missing]))
             data, self._missing = data[self._missing :], 0
-        buffer = self._buffer
-        buffer += data
+        buffer: bytes | bytearray = self._buffer
+        if buffer:
+            self._buffer += data
+        else:
+            buffer = data  # as nearly always: whole frames, which need not be gathered
         start, end = 0, len(buffer)
         while end - start >= PREFIX.size:
             head, tail = PREFIX.unpack_from(buffer, start)
@@ -129,22 +148,24 @@ class Decoder:
             stop = begin + head + tail
             if end < stop:
                 if tail >= _LARGE and end >= begin + head:
-                    self._begin(begin, head, stop)
+                    self._begin(buffer, begin, head, stop)
                     start = end
                 break
             header = decode_header(bytes(buffer[begin : begin + head]), self._decode)
-            with memoryview(buffer) as view:  # a slice of the buffer itself would be one copy more
+            with memoryview(buffer) as view:  # a slice of a gathered one itself would be one copy more
                 body = bytes(view[begin + head : stop])
             frames.append(Frame(header, split(header, body) if tail or "a" in header else []))
             start = stop
-        if start:
-            del buffer[:start]
+        if buffer is not self._buffer:
+            self._buffer += buffer[start:]
+        elif start:
+            del self._buffer[:start]
         return frames
 
-    def _begin(self, start: int, head: int, stop: int) -> None:
-        self._header = decode_header(bytes(self._buffer[start : start + head]), self._decode)
-        self._parts = [bytes(self._buffer[start + head :])]
-        self._missing = stop - len(self._buffer)
+    def _begin(self, buffer: bytes | bytearray, start: int, head: int, stop: int) -> None:
+        self._header = decode_header(bytes(buffer[start : start + head]), self._decode)
+        self._parts = [bytes(buffer[start + head :])]
+        self._missing = stop - len(buffer)
 
     def _whole(self, last: bytes) -> Frame:
         header, parts, self._header, self._parts = self._header, self._parts, {}, []

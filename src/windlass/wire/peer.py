@@ -43,10 +43,10 @@ _NOTHING = Reply(None, [])
 class Incoming:
     """An exchange that the other end began. Answer it with ``reply``, or ``item``… ``end``, or ``fail``, once."""
 
-    __slots__ = ("_exchange", "_peer", "attachments", "body", "kind", "method", "on_cancel", "open")
+    __slots__ = ("_exchange", "attachments", "body", "kind", "method", "on_cancel", "open", "peer")
 
     def __init__(self, peer: Peer, kind: str, exchange: int, method: str, body: Any, attachments: list[bytes]) -> None:
-        self._peer = peer
+        self.peer = peer
         self._exchange = exchange
         self.kind = kind
         self.method = method
@@ -56,30 +56,26 @@ class Incoming:
         self.on_cancel: Callable[[], None] | None = None
         """Called when the other end cancels this exchange or the connection is lost."""
 
-    @property
-    def peer(self) -> Peer:
-        return self._peer
-
     def reply(self, body: Body, attachments: Attachments = ()) -> None:
         if self._close():
-            self._peer.send({"k": codec.REPLY, "i": self._exchange, "b": body}, attachments)
+            self.peer.send({"k": codec.REPLY, "i": self._exchange, "b": body}, attachments)
 
     def item(self, body: Body, attachments: Attachments = ()) -> None:
         if self.open:
-            self._peer.send({"k": codec.ITEM, "i": self._exchange, "b": body}, attachments)
+            self.peer.send({"k": codec.ITEM, "i": self._exchange, "b": body}, attachments)
 
     def end(self) -> None:
         if self._close():
-            self._peer.send({"k": codec.END, "i": self._exchange})
+            self.peer.send({"k": codec.END, "i": self._exchange})
 
     def fail(self, exc: BaseException) -> None:
         if self._close():
-            self._peer.send({"k": codec.ERROR, "i": self._exchange, "e": status.to_wire(exc)})
+            self.peer.send({"k": codec.ERROR, "i": self._exchange, "e": status.to_wire(exc)})
 
     def _close(self) -> bool:
         was, self.open = self.open, False
         if was:
-            self._peer.forget(self._exchange)
+            self.peer.forget(self._exchange)
         return was
 
     def cancelled(self) -> None:

@@ -85,6 +85,8 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Message]:
         """Raises ``InvalidError`` for what no such peer may send, ``RequestSizeError`` for what is too large."""
+        if not self._buffer and self._kind == MORE and (whole := self._alone(data)) is not None:
+            return [Message(BINARY, whole)]
         self._buffer += data
         messages: list[Message] = []
         start = 0
@@ -95,6 +97,21 @@ class Decoder:
         if start:
             del self._buffer[:start]
         return messages
+
+    def _alone(self, data: bytes) -> bytes | None:
+        """The payload, where ``data`` is just one whole message of bytes, as nearly all are."""
+        have, begin = len(data), 6 if self._expect_mask else 2
+        if have < 6 or data[0] != _FINAL | BINARY or bool(data[1] & _MASKED) != self._expect_mask:
+            return None
+        size = data[1] & 0x7F
+        if size == 126:
+            begin += 2
+            size = data[2] << 8 | data[3]
+        elif size == 127:
+            return None
+        if size > self._limit or have != begin + size:
+            return None
+        return masked(data[begin:], data[begin - 4 : begin]) if self._expect_mask else data[begin:]
 
     def _frame(self, start: int) -> tuple[int, int, bytes] | None:
         """Where the frame at ``start`` ends, its first byte and its payload; None while it is not whole."""

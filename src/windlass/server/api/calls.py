@@ -41,15 +41,19 @@ def create(core: Core, who: door.Who, body: messages.CallCreate, incoming: peer.
 
 @door.handler("call.run", "call_id", "function_id")
 def run(core: Core, who: door.Who, body: messages.CallCreate, incoming: peer.Incoming) -> None:
-    core.turn.begin()
+    core.turn.touch()
     call = actions.create(core, body, incoming.attachments, who.client_id)
-    _watch(core, outputs.Watcher(core, call, incoming))
+    watcher = outputs.Watcher(core, call, incoming)
+    if call.fresh:
+        watcher.attach()  # there is nothing to be sent yet, and what comes is pushed
+    else:
+        _watch(core, watcher)
 
 
 def _watch(core: Core, watcher: outputs.Watcher) -> None:
     watcher.attach()
     if core.turn.is_open:
-        core.turn.after.append(watcher.start)
+        core.turn.then(watcher.start)
     else:
         watcher.start()
 

@@ -126,7 +126,7 @@ class _Scan:
     def pump(self) -> None:
         while self._incoming.open:
             if self._core.turn.is_open:
-                self._core.turn.after.append(self.pump)  # what is not committed is not shown
+                self._core.turn.then(self.pump)  # what is not committed is not shown
                 return
             if not self._link.writable:
                 self._link.waiting.append(self.pump)

@@ -187,7 +187,7 @@ class Door:
             hint = _OUTSIDE if "user" in known.roles else ""
             raise exception.PermissionDeniedError(f"a {who.role} may not use {method}", hint=hint)
         try:
-            body = msgspec.convert(incoming.body, shapes.bounded(known.request))
+            body = shapes.checked(incoming.body, known.request)
         except msgspec.ValidationError as exc:
             raise exception.InvalidError(f"{method}: {exc}") from None
         for key in _NEEDS[method]:
@@ -208,7 +208,7 @@ class Door:
         core = self._core
         if who.principal is not None:
             who.principal = ward.principal = actions.current(core, who.principal.token_id, core.clock.now())
-            if method not in rights.UNPACED:
+            if core.settings.principal_rate and method not in rights.UNPACED:
                 actions.pace(core, who.principal)
         try:
             guard.check(core, ward, method, body)
@@ -221,7 +221,7 @@ class Door:
 
     def _hello(self, incoming: peer.Incoming) -> common.HelloReply:
         try:
-            body = msgspec.convert(incoming.body, shapes.bounded(common.HelloRequest))
+            body = shapes.checked(incoming.body, common.HelloRequest)
         except msgspec.ValidationError as exc:
             raise exception.InvalidError(f"hello: {exc}") from None
         role = body.get("role", "")

@@ -40,19 +40,25 @@ _TARGETS = (
 class Ward:
     """Somebody whose rights are checked: a principal with a token, or a container."""
 
-    __slots__ = ("container", "principal")
+    __slots__ = ("_roles", "container", "principal")
 
     def __init__(self, principal: state.Principal | None, container: machines.Container | None) -> None:
         self.principal = principal
         self.container = container
+        self._roles: dict[str, tuple[state.Principal, state.Part, str]] = {}
+        """By environment: the role, and of whom and where it is one. Neither ever changes: others take their place."""
 
     @property
     def name(self) -> str:
         return self.principal.name if self.principal is not None else "this container"
 
     def role(self, core: Core, part: state.Part) -> str:
-        if self.principal is not None:
-            return identity.role(self.principal, part)
+        who = self.principal
+        if who is not None:
+            known = self._roles.get(part.name)
+            if known is None or known[0] is not who or known[1] is not part:
+                known = self._roles[part.name] = who, part, identity.role(who, part)
+            return known[2]
         assert self.container is not None
         return "contributor" if part.name == self.container.function.app.environment else part.default_role
 

@@ -52,7 +52,7 @@ def get(core: Core, who: door.Who, body: messages.QueueGet, incoming: peer.Incom
     part = _part(core, body["id"], body["partition"])
     getter = queues.Getter(core, part, incoming, count=body["count"], wait=body["wait"])
     if core.turn.is_open:
-        core.turn.after.append(getter.start)  # what is not committed is not handed over
+        core.turn.then(getter.start)  # what is not committed is not handed over
     else:
         getter.start()
 

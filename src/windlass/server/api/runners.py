@@ -107,12 +107,12 @@ def _take_error(failure: dict[str, Any], attachments: list[bytes]) -> work.Data:
 
 
 @door.handler("runner.outputs")
-def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incoming: peer.Incoming) -> Any:
+def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incoming: peer.Incoming) -> None:
     container = _container(who)
     for output in body["outputs"]:
         if not output.keys() >= (_ITEM if output.get("status") == "item" else _OUTPUT):
             raise exception.InvalidError("an output lacks what belongs to it")
-    core.turn.begin()
+    core.turn.touch()
     container.seen_at = core.clock.now()
     attachments, held = incoming.attachments, container.held
     hold: work.Call | None = None
@@ -132,11 +132,13 @@ def take_outputs(core: Core, who: door.Who, body: messages.RunnerOutputs, incomi
             item.container = container  # of a cluster, the one to blame
             _end(core, container, item, output, attachments)
     if kept:
-        return None
+        return
     if hold is not None and hold.done_at is None and outputs.behind(hold) > outputs.AHEAD:
         hold.held_back.append(incoming)
-        return None
-    return {}
+    elif hold is None and container.state == moves.ContainerState.READY:
+        core.turn.acknowledge(incoming)
+    else:  # it yields on, or wants to end
+        core.turn.answer(incoming, {})
 
 
 def _end_of_rank(

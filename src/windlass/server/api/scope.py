@@ -31,6 +31,12 @@ LISTS = {
 }
 """Answers that are cut to what one may see, where the question names no environment."""
 
+_NAMING: dict[str, tuple[str, ...]] = {
+    "call.run": ("call_id", "function_id"), "call.create": ("call_id", "function_id"),
+    "call.put": ("call_id",), "call.outputs": ("call_id",),
+}  # fmt: skip
+"""Requests that come with each input: by which keys they name things. All else in them is no name to anybody."""
+
 _MAKING = frozenset({"app.create", "app.deploy", "volume.fork"})
 """Requests that make something where they say, whatever ids they name."""
 
@@ -46,6 +52,11 @@ def environments(core: Core, method: str, body: Any) -> list[Named]:
         return [(("environment", body["name"]), body["name"])]
     found: list[Named] = []
     seen: set[str] = set()
+    if (names := _NAMING.get(method)) is not None:
+        for key in names:
+            if key in body:
+                _note(core, body[key], found, seen)
+        return found
     for key, value in body.items():
         if isinstance(value, str) and (key.endswith("_id") or key in ("id", "app")):
             _note(core, value, found, seen)
@@ -109,6 +120,8 @@ def _of_cluster(core: Core, identity: str) -> str | None:
 
 
 def of_call(core: Core, identity: str) -> str | None:
+    if call_actions.is_new(core, identity):
+        return None
     call = call_actions.find(core, identity)
     if call is not None:
         return call.function.app.environment

@@ -38,6 +38,20 @@ def bounded(shape: Any) -> Any:
     return functools.reduce(operator.or_, new) if origin in (typing.Union, types.UnionType) else origin[new]
 
 
+def checked(body: Any, shape: Any) -> Any:
+    """``body`` as a message of ``shape``, bounded. Raises ``msgspec.ValidationError``."""
+    try:
+        return msgspec.convert({"body": body}, _holder(shape)).body
+    except msgspec.ValidationError:
+        return msgspec.convert(body, bounded(shape))  # says where it is wrong, from the body on
+
+
+@functools.cache
+def _holder(shape: Any) -> Any:
+    """A struct: msgspec prepares the types of its fields once, those of other messages for each conversion."""
+    return msgspec.defstruct("Holder", [("body", bounded(shape))])
+
+
 def _message(shape: Any) -> Any:
     """Two classes, because a ``TypedDict`` is written with one rule: the keys that must be there, and the others."""
     fields = {name: bounded(kind) for name, kind in typing.get_type_hints(shape).items()}

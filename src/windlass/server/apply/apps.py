@@ -120,6 +120,7 @@ def leave(core: Core, app: machines.App) -> None:
 def stop_if_drained(core: Core, app: machines.App) -> None:
     if sandboxes.of_app(core, app.id):
         return
+    core.turn.flush()
     if app.alive and app.draining and not any(calls.any_open(core.db, f.n) for f in functions_of(core, app)):
         stop(core, app, reason="done", message="")
 

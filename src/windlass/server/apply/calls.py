@@ -29,6 +29,14 @@ def find(core: Core, call_id: str) -> work.Call | None:
     return call if call is not None and call.id == call_id else None
 
 
+def is_new(core: Core, call_id: str) -> bool:
+    """Whether nothing at all is known of a call with that id, nor of one whose inputs have the same ids."""
+    part = work.call_part(call_id)
+    is_new = part not in core.world.calls and not calls.is_known(core.db, part, call_id)
+    core.unheard_of = call_id if is_new else ""
+    return is_new
+
+
 def by_n(core: Core, n: int) -> work.Call | None:
     call = core.world.calls_by_n.get(n)
     if call is None and (row := calls.by_n(core.db, n)) is not None:
@@ -61,7 +69,9 @@ def _past_function(core: Core, n: int) -> machines.Function | None:
     row = apps.function_by_n(core.db, n)
     if row is None:
         return None
-    app = machines.App(n=0, identity=row.app_id, name=None, environment="", state=moves.AppState.STOPPED)
+    past = apps.by_id(core.db, row.app_id)
+    environment = "" if past is None else past.environment
+    app = machines.App(n=0, identity=row.app_id, name=None, environment=environment, state=moves.AppState.STOPPED)
     return machines.Function(n=n, identity=row.id, app=app, spec=row.spec, autoscaler=row.spec["autoscaler"])
 
 
@@ -91,7 +101,7 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
         call.n = core.counters.call
         call.client = client
         call.closed = bool(fresh) and request.get("closed", False)
-        calls.insert(core.db, call)
+        core.turn.add(call)
         core.counters.call += 1
         _remember(core, call)
         if core.tracer is not None:
@@ -104,7 +114,10 @@ def create(core: Core, request: call_messages.CallCreate, attachments: list[byte
 def _known(core: Core, call_id: str) -> work.Call | None:
     """The call if it is there already. Raises an error if the inputs of another one have the same ids."""
     part = work.call_part(call_id)
+    unheard_of, core.unheard_of = core.unheard_of, ""
     call, taken = core.world.calls.get(part), True
+    if call is None and unheard_of == call_id:
+        return None  # whether they may make it was asked just before
     if call is None:
         row = calls.by_part(core.db, part)
         call, taken = (None, False) if row is None else (_load(core, row), True)
@@ -298,7 +311,9 @@ def _add(core: Core, call: work.Call, fresh: list[tuple[int, work.Data]], *, clo
         core.turn.dispatch[function] = None
     if closed and not call.closed:
         call.closed = True
-        calls.set_closed(core.db, call)
+        if not call.fresh:
+            core.turn.begin()
+            calls.set_closed(core.db, call)
         work_actions.check_done(core, call)
 
 

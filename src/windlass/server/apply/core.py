@@ -103,6 +103,8 @@ class Core:
     """Whether volumes are being measured because all of them seem too large together."""
     over_quota: str = ""
     """Why no values are accepted, when all that is stored has reached its quota."""
+    unheard_of: str = ""
+    """The id of a call that nobody knew when it was last asked for; "" when calls were made since."""
     calm_until: float = 0.0
     """Until then, by ``clock.monotonic``, nothing is forgotten for its age (``apply.leaps``)."""
     low_disk: str = ""

@@ -33,7 +33,9 @@ def dispatch(core: Core, function: machines.Function) -> None:
         if room <= 0 or container.state != moves.ContainerState.READY:
             del free[container.id]
             continue
-        count = 1 if room == 1 else min(room, attempts.share(len(function.ready), len(free), function.seconds))
+        count = 1
+        if room > 1 and len(function.ready) > 1:
+            count = min(room, attempts.share(len(function.ready), len(free), function.seconds))
         _lease(core, function, container, count, allowed)
         if len(container.held) >= limit or function.ready:
             free.pop(container.id, None)

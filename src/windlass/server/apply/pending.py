@@ -51,9 +51,11 @@ def _take_delayed(function: machines.Function, call: work.Call | None) -> list[w
 
 def _end_row(core: Core, call: work.Call, row: inputs.Row, ending: machines.Ending) -> None:
     records.never_ran(core, call, row, ending)
-    work_actions.record_end(
-        core, call, row.key & work.INDEX_MASK, ending.status, retries=row.retries, body=ending.body, data=ending.data
+    index = row.key & work.INDEX_MASK
+    seq = work_actions.record_end(
+        core, call, index, ending.status, retries=row.retries, body=ending.body, data=ending.data
     )
+    core.turn.ended.append((ending.status, seq, row.key))
 
 
 def end_function(core: Core, function: machines.Function, ending: machines.Ending) -> bool:

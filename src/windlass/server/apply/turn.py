@@ -5,8 +5,9 @@
 Nothing is answered before the commit, so nothing that was acknowledged can be lost. When the commit fails, memory
 is ahead of the rows: all answers of the turn fail and ``recover`` begins anew from the rows, like after a restart.
 
-Runners are no callers: where nobody waits for an answer of this turn, they are told of their leases first, and begin
-while the rows are written (ADR 0030). If that fails, they are told to drop what they hold when they come back.
+Runners are no callers: where nobody waits for an answer of this turn, they are told of their leases first (ADR 0030),
+and the rows wait a few milliseconds for the results, to be written once and with their end (ADR 0029). If that fails,
+runners are told to drop what they hold when they come back.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from windlass.server.store import records as record_rows
 from windlass.wire import peer
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 0.005  # seconds for which rows of which nobody was told may wait for what becomes of them
 
 
 class Turn:
@@ -32,7 +34,8 @@ class Turn:
 
     def __init__(self, db: database.Database) -> None:
         self._db = db
-        self._open = self._begun = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._owed: list[peer.Incoming] = []
         self.commits = 0
         self.took = measures.Timing()
         """How long commits take."""
@@ -44,6 +47,11 @@ class Turn:
         self._reset()
 
     def _reset(self) -> None:
+        self._open = self._begun = self._waiting = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.calls: list[work.Call] = []
         self.inserted: list[work.Input] = []
         self.changed: dict[int, work.Input] = {}
         self.ended: list[tuple[int, int, int]] = []
@@ -55,6 +63,7 @@ class Turn:
         self.leases: dict[machines.Container, list[work.Input]] = {}
         self.dispatch: dict[machines.Function, None] = {}
         self.answers: list[tuple[peer.Incoming, Any, Any]] = []
+        self.results: list[peer.Incoming] = []
         self.after: list[Callable[[], None]] = []
 
     @property
@@ -64,29 +73,62 @@ class Turn:
     def begin(self) -> None:
         """Make sure that a transaction is open; it ends with this turn of the event loop."""
         if not self._begun:
-            self._db.begin()
+            if not self._db.in_transaction:
+                self._db.begin()
             self._begun = True
+            new, self.calls = self.calls, []
+            for call in new:
+                self._insert(call)
         self.touch()
 
     def touch(self) -> None:
         """The same for what changes memory alone: the database is only asked if something else needs it."""
-        if not self._open:
-            self._open = True
+        if not self._open or self._waiting:
+            self._open, self._waiting = True, False
             asyncio.get_running_loop().call_soon(self._close)
+
+    def then(self, callback: Callable[[], None]) -> None:
+        """Call it once what was done is durable."""
+        self.touch()
+        self.after.append(callback)
+
+    def add(self, call: work.Call) -> None:
+        """Note a new call. Its row is there as soon as the database is asked to change anything else."""
+        if self._begun:
+            self._insert(call)
+        else:
+            call.fresh = True
+            self.calls.append(call)
+
+    def _insert(self, call: work.Call) -> None:
+        call.fresh = False
+        calls.insert(self._db, call)
 
     def answer(self, incoming: peer.Incoming, body: Any, attachments: Any = ()) -> None:
         """Reply once what was done is durable."""
+        self.touch()
         self.answers.append((incoming, body, attachments))
 
+    def acknowledge(self, incoming: peer.Incoming) -> None:
+        """The same for results of a runner, which goes on meanwhile: it may hear of it when it is awake anyway."""
+        self.touch()
+        self.results.append(incoming)
+
+    def settle(self) -> None:
+        """Acknowledge what runners have not been told of: it was committed some time ago."""
+        owed, self._owed = self._owed, []
+        for incoming in owed:
+            incoming.reply({})
+
     def change(self, item: work.Input) -> None:
-        """Note that the row of ``item`` must follow its memory."""
-        if not item.fresh:
+        """Note that the row of ``item`` must follow its memory. Fresh ones are inserted as they are, but for counts."""
+        if not item.fresh or item.retries or item.crashes:
             self.changed[item.key] = item
 
     def flush(self) -> None:
         """Write the rows noted so far, so that statements see them."""
         if not self._begun:
-            if not (self.inserted or self.changed or self.outputs or self.records or self.done_calls):
+            if not (self.calls or self.inserted or self.changed or self.outputs or self.records or self.done_calls):
                 return
             self.begin()
         if self.inserted:
@@ -103,7 +145,8 @@ class Turn:
             outputs, self.outputs = self.outputs, []
             inputs.insert_outputs(self._db, outputs)
             ended, self.ended, large, self.ended_large = self.ended, [], self.ended_large, []
-            inputs.finish(self._db, ended, large)
+            if ended:
+                inputs.finish(self._db, ended, large)
         if self.records:
             rows_of, self.records = self.records, []
             record_rows.insert(self._db, rows_of)
@@ -119,41 +162,70 @@ class Turn:
         left memory whole (the edge's): what comes after it is a turn of its own.
 
         ``ahead``: what runners may know before, they are told, and the rest follows in the next turn of the loop,
-        because what is sent leaves at the end of this one."""
+        because what is sent leaves at the end of this one; or later, if nobody else waits for it."""
         if not self._open:
             return
+        self._waiting = False
+        took: float | None = None
         try:
             self.prepare()
-            if ahead and self._begun and self.leases and not self.answers:
-                with link.at_once():
+            if ahead and self.leases and not (self.answers or self.results) and (self._begun or self.inserted):
+                with link.at_once:
                     self._lend(self.leases)
                 self.leases = {}
-                asyncio.get_running_loop().call_soon(self.end)
+                self._follow()
                 return
             self.flush()
             if self._begun:
                 began = time.perf_counter()
                 self._db.commit()
-                self.took.add(time.perf_counter() - began)
-                self.commits += 1
+                took = time.perf_counter() - began
         except Exception as exc:  # noqa: BLE001 - whatever failed, memory must be rebuilt from rows
             self._fail(exc)
             return
-        with link.at_once():
-            self._tell()
+        self._tell()
+        if took is not None:
+            self.took.add(took)
+            self.commits += 1
+
+    def _follow(self) -> None:
+        """Write what is left: soon, or when something else comes, or when that has not come for long."""
+        loop = asyncio.get_running_loop()
+        if self._begun or self.fresh or self.after:
+            loop.call_soon(self.end)
+            return
+        self._waiting = True
+        loop.call_soon(self._be_ready)
+        if self._timer is None:
+            self._timer = loop.call_later(_PATIENCE, self.end)
+
+    def _be_ready(self) -> None:
+        """While the runner works: what could wait, and what can be done of the transaction without its rows."""
+        self.settle()
+        if self._waiting and not self._db.in_transaction:
+            try:
+                self._db.begin()
+            except exception.Error as exc:
+                self._fail(exc)
 
     def _tell(self) -> None:
-        fresh, leases, answers, after = self.fresh, self.leases, self.answers, self.after
-        self._open = self._begun = False
+        fresh, leases, after = self.fresh, self.leases, self.after
+        answers, results = self.answers, self.results
         self._reset()
         if fresh:
-            _try(lambda: self.push(fresh))
-        for incoming, body, attachments in answers:
-            incoming.reply(body, attachments)
-        # Behind answers: a runner that comes back hears first what it must drop, and may get that very thing anew.
-        self._lend(leases)
-        for callback in after:
-            _try(callback)
+            with link.at_once:  # callers first: it is results that somebody waits for
+                _try(self.push, fresh)
+        with link.at_once:
+            self.settle()
+            self._owed = results
+            if leases or answers or after:
+                self.settle()
+            for incoming, body, attachments in answers:
+                incoming.reply(body, attachments)
+            # Behind answers: a runner that comes back hears first what it must drop, and may get that very thing anew.
+            self._lend(leases)
+            for callback in after:
+                _try(callback)
 
     def _lend(self, leases: dict[machines.Container, list[work.Input]]) -> None:
         for container, items in leases.items():
@@ -167,21 +239,20 @@ class Turn:
         _log.error(
             "a turn could not be committed: %s", exc, exc_info=not isinstance(exc, exception.ResourceExhaustedError)
         )
-        answers = self.answers
+        failed = [incoming for incoming, _, _ in self.answers] + self.results
         try:
             self._db.rollback()
         finally:
-            self._open = self._begun = False
             self._reset()
-        for incoming, _, _ in answers:
+        for incoming in failed:
             incoming.fail(exc)
         self.recover(exc)
 
 
-def _try(callback: Callable[[], None]) -> None:
+def _try(callback: Callable[..., None], *arguments: Any) -> None:
     """One who cannot be told must not keep the others from hearing."""
     try:
-        callback()
+        callback(*arguments)
     except Exception:  # noqa: BLE001 - the end of a loop's tick: what was committed stays so
         _log.exception("telling the news failed")
 

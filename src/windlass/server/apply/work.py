@@ -33,15 +33,19 @@ def finish(
     item.state = moves.InputState.DONE
     call = item.call
     call.in_memory -= 1
-    record_end(core, call, item.index, status, retries=item.retries, body=body, data=data)
-    if item.data.blob is None and item.data.size > work.LARGE and not call.transient:
+    seq = record_end(core, call, item.index, status, retries=item.retries, body=body, data=data)
+    if item.fresh:
+        item.ended = status, seq
+        return
+    core.turn.ended.append((status, seq, item.key))
+    if item.data.blob is None and item.data.size > work.LARGE:
         core.turn.ended_large.append(item.key)
 
 
 def record_end(
     core: Core, call: work.Call, index: int, status: moves.Status, *, retries: int, body: bytes | None, data: work.Data
-) -> None:
-    """The rows and numbers of an input's end."""
+) -> int:
+    """The numbers of an input's end, and its output, whose ``seq`` is returned; its own row is the caller's part."""
     turn = core.turn
     core.measures.ended[status] += 1
     output = work.Output(call.next_seq, index, status, retries, body, data)
@@ -53,7 +57,6 @@ def record_end(
         call.function.open_sync -= 1
     if not call.transient:
         turn.outputs.append((call.n, output))
-        turn.ended.append((status, output.seq, call.key(index)))
     fresh = turn.fresh.get(call)
     if fresh is None:
         turn.fresh[call] = [output]
@@ -61,6 +64,7 @@ def record_end(
         fresh.append(output)
     if call.closed and call.num_done >= call.num_inputs:
         check_done(core, call)
+    return output.seq
 
 
 def record_item(core: Core, item: work.Input, number: int, data: work.Data) -> None:
@@ -81,7 +85,7 @@ def check_done(core: Core, call: work.Call) -> None:
         call.done_at = core.clock.now()
         if core.tracer is not None:
             traces.call_ended(core, call)
-        if not call.transient:
+        if not (call.transient or call.fresh):
             core.turn.done_calls.append(call)
         core.turn.fresh.setdefault(call, [])
         call.function.last_active = call.done_at

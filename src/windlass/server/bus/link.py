@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from windlass.wire import peer
@@ -18,18 +17,22 @@ _CREDENTIALS = struct.Struct("3i")
 _gathered: list[Link] | None = None
 
 
-@contextlib.contextmanager
-def at_once() -> Iterator[None]:
-    """What is sent in this block leaves at its end, in the order of the connections' first frames: without waiting for
-    another turn of the loop. No block within a block, no ``await`` in it."""
-    global _gathered
-    gathered = _gathered = []
-    try:
-        yield
-    finally:
-        _gathered = None
-        for one in gathered:
+class _AtOnce:
+    def __enter__(self) -> None:
+        global _gathered
+        if _gathered is None:
+            _gathered = []
+
+    def __exit__(self, *_: object) -> None:
+        global _gathered
+        gathered, _gathered = _gathered, None
+        for one in gathered or ():
             one.flush()
+
+
+at_once = _AtOnce()
+"""What is sent in this block leaves at its end, in the order of the connections' first frames: without waiting for
+another turn of the loop. No block within a block, no ``await`` in it."""
 
 
 class Link(peer.Peer):

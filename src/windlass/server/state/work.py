@@ -63,6 +63,7 @@ class Call:
         "closed",
         "created_at",
         "done_at",
+        "fresh",
         "function",
         "gaps",
         "held_back",
@@ -99,6 +100,8 @@ class Call:
         self.closed = False
         self.cancelled = False
         self.cancelled_at = 0.0
+        self.fresh = False
+        """Not yet a row: inserted, as it is then, when the database is changed next."""
         self.created_at = created_at
         self.done_at: float | None = None
         self.num_inputs = 0
@@ -143,6 +146,7 @@ class Input:
         "container",
         "crashes",
         "data",
+        "ended",
         "fresh",
         "id",
         "index",
@@ -172,10 +176,12 @@ class Input:
         """What its runner measured."""
         self.fresh = False
         """Not yet a row: inserted at the end of this turn."""
+        self.ended: tuple[int, int] | None = None
+        """Status and ``seq`` of its end, where that came before its row."""
 
     def forget_large(self) -> None:
         """Do not hold a large payload while it waits: its row has it."""
-        if self.data.size > LARGE and self.data.blob is None and not self.call.transient:
+        if self.data.size > LARGE and self.data.blob is None and not self.fresh:  # those of transient calls stay fresh
             self.data = Data(None, None, self.data.size)
 
     @property

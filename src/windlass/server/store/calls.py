@@ -41,7 +41,10 @@ def insert(db: database.Database, call: work.Call) -> None:
             call.client,
             call.parent,
             call.closed,
+            call.cancelled,
             call.created_at,
+            call.done_at,
+            0 if call.done_at is None else call.num_inputs,
         ),
     )
 
@@ -61,6 +64,11 @@ def set_done(db: database.Database, calls: list[work.Call]) -> None:
 def by_part(db: database.Database, part: str) -> Row | None:
     row = db.one(_SQL["by_part"], (part,))
     return Row(*row) if row else None
+
+
+def is_known(db: database.Database, part: str, call_id: str) -> bool:
+    """Whether there is a row of a call with that part of its id, or a record of that call."""
+    return db.run(_SQL["is_known"], (part, call_id)).fetchone() is not None
 
 
 def by_n(db: database.Database, n: int) -> Row | None:

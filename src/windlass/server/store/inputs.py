@@ -34,9 +34,14 @@ class HeldRow(NamedTuple):
 
 
 def insert(db: database.Database, inputs: list[work.Input]) -> None:
-    rows, large = [], []
+    """New ones. Those that have ended by now have their end in their row, and their payload is not kept."""
+    rows, large, done = [], [], []
     for item in inputs:
         data = item.data
+        if item.ended is not None:
+            where = item.container.n if item.container else None
+            done.append((item.key, item.call.function.n, item.attempt, where, *item.ended, data.size, data.blob))
+            continue
         inline = data.inline
         if inline is not None and len(inline) > work.LARGE:
             large.append((item.key, inline))
@@ -54,7 +59,10 @@ def insert(db: database.Database, inputs: list[work.Input]) -> None:
                 inline,
             )
         )
-    db.many(_SQL["insert"], rows)
+    if rows:
+        db.many(_SQL["insert"], rows)
+    if done:
+        db.many(_SQL["insert_done"], done)
     if large:
         db.many(_SQL["insert_large"], large)
 

@@ -1,7 +1,8 @@
 -- name: next_n
 SELECT coalesce(max(n), 0) + 1 FROM call;
 -- name: insert
-INSERT INTO call (n, id, function, method, kind, client, parent, closed, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO call (n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 -- name: closed
 UPDATE call SET closed = 1 WHERE n = ?;
 -- name: cancelled
@@ -11,6 +12,8 @@ UPDATE call SET done_at = ?, num_inputs = ? WHERE n = ?;
 -- name: by_part
 SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
 WHERE substr(id, 4, 16) = ?;
+-- name: is_known
+SELECT 1 FROM call WHERE substr(id, 4, 16) = ? UNION ALL SELECT 1 FROM record WHERE call = ? LIMIT 1;
 -- name: by_n
 SELECT n, id, function, method, kind, client, parent, closed, cancelled, created_at, done_at, num_inputs FROM call
 WHERE n = ?;

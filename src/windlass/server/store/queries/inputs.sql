@@ -1,5 +1,7 @@
 -- name: insert
 INSERT OR IGNORE INTO input (key, function, state, attempt, container, size, blob, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+-- name: insert_done
+INSERT OR IGNORE INTO input (key, function, state, attempt, container, status, seq, size, blob) VALUES (?, ?, 2, ?, ?, ?, ?, ?, ?);
 -- name: insert_large
 INSERT OR IGNORE INTO large (key, payload) VALUES (?, ?);
 -- name: update

@@ -220,7 +220,7 @@ def test_too_many_waiting_requests_are_refused_with_429(play):
 
 
 def test_a_head_that_comes_too_slowly_ends_with_408(play, monkeypatch):
-    monkeypatch.setattr(listener, "_HEAD", 0.3)
+    monkeypatch.setattr(listener, "_HEAD", 1.0)
 
     async def scene(platform):
         await standing(platform)

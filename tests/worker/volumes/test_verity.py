@@ -170,7 +170,7 @@ def test_a_file_that_cannot_be_read_is_noted_as_damaged_where_the_stack_shows_it
         checking.unreadable(store, [below, above], "b")
         assert (checking.marked(store, below), checking.marked(store, above)) == (["b"], ["a"])
         with pytest.raises(exception.DataLossError, match="'a'"):
-            checking.refuse(store, [below, above], only="a")
+            checking.refuse(checking.visible(store, [below, above]), only="a")
 
     apart(stacked, tmp_path)
     said = answering.unreached("the files", OSError(errno.EIO, "Input/output error"))

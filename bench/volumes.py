@@ -203,10 +203,10 @@ def beside_cp(large: Path, folder: Path, is_freed: bool) -> str:
     copies = [folder / f"copy{n}" for n in range(ROUNDS)]
     for n, target in enumerate(copies):
         for name in ("put", "cp") if n % 2 else ("cp", "put"):
-            if is_freed:
-                free(FREED)
             os.sync()  # what was written before shall not slow down what comes
             time.sleep(1)
+            if is_freed:
+                free(FREED)  # last: after two seconds a guest may have given free pages back to its host
             taken[name].append(put(large, f"/{is_freed}{n}") if name == "put" else copy(large, target))
         with large.open("r+b") as file:  # another file in the next round
             file.write(os.urandom(16))

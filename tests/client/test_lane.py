@@ -9,7 +9,7 @@ import time
 import pytest
 
 from windlass import exception
-from windlass.client import bridge, lane, output, session
+from windlass.client import address, bridge, lane, output, session
 
 
 def in_a_row(handle, count: int = 6) -> lane.Lane:
@@ -125,3 +125,11 @@ def test_it_ends_with_its_session(platform, handle):
     assert held._connection is None
     assert handle.remote(1) == 1, "by another session"
     assert len(served.connections) == 3
+
+
+def test_in_a_container_there_is_none(platform, handle, monkeypatch):
+    served = platform(lambda x: x)
+    monkeypatch.setattr(session.address, "of_process", lambda: where)
+    where = address.Address(str(served.socket), {**address.greeting(), "role": "container"}, autostart=False)
+    assert [handle.remote(x) for x in range(8)] == list(range(8))
+    assert len(served.connections) == 1

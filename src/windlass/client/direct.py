@@ -128,7 +128,7 @@ class Connection:
         raise ConnectionResetError("the connection to the platform was lost")
 
     def follow(self, method: str, body: Any, attachments: Sequence[codec.Bytes] = ()) -> Iterator[codec.Frame]:
-        """The items of a stream. Who leaves before its end must ask nothing more."""
+        """The items of a stream. What comes after who read it has left is passed over."""
         diary.note(diary.DEBUG, "following %s", method)
         self._begin(codec.STREAM, method, body, attachments)
         for kind, frame in self._answers():
@@ -140,12 +140,8 @@ class Connection:
 
     def first(self, method: str, body: Any, attachments: Sequence[codec.Bytes]) -> codec.Frame:
         """The first item of a stream; what follows is passed over."""
-        self._begin(codec.STREAM, method, body, attachments)
-        for kind, frame in self._answers():
-            if kind == codec.ITEM:
-                return frame
-            if kind == codec.END:
-                break
+        for frame in self.follow(method, body, attachments):
+            return frame
         raise ConnectionResetError("the stream ended without an item")
 
     def _begin(self, kind: str, method: str, body: Any, attachments: Sequence[codec.Bytes]) -> None:

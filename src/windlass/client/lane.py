@@ -7,7 +7,7 @@ times in a row gets a connection that his thread writes and reads itself. It kno
 soon, or lost the connection, asks again through the session, which waits, connects again and resumes; what is asked
 here may be repeated.
 
-While logs are shown there is none: the session brings them in order with the results.
+While logs are shown there is none: the session brings them in order with the results. In containers there is none.
 """
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class Lane:
         self._row = 0
         self._last = 0.0
         self._not_before = 0.0
-        self._opening = self._closed = False
+        self._opening = False
+        self._closed = where.hello["role"] != "user"  # in containers forks would share it
 
     def take(self) -> bool:
         """Whether this thread has it now. Nobody waits for it."""

@@ -215,6 +215,7 @@ def test_a_script_gets_all_that_the_other_machine_must_be_told(standing, tmp_pat
 def test_a_browser_that_comes_back_after_the_token_is_still_answered(monkeypatch):
     body: dict = {}
     pages: list[bytes] = []
+    browsers: list[threading.Thread] = []
 
     class Platform:
         base = "https://there:1"
@@ -234,11 +235,13 @@ def test_a_browser_that_comes_back_after_the_token_is_still_answered(monkeypatch
             with urllib.request.urlopen(body["callback"], timeout=5) as answer:
                 pages.append(answer.read())
 
-        threading.Thread(target=later).start()
+        browsers.append(threading.Thread(target=later))
+        browsers[0].start()
         return True
 
     monkeypatch.setattr(flow, "_Platform", Platform)
     monkeypatch.setattr(flow, "_opened", browse)
     monkeypatch.setattr("sys.stdout", types.SimpleNamespace(isatty=lambda: True, write=len, flush=bool))
     assert flow.run("https://there:1", "", name="ada", expires_in=None)["token_id"] == "ak-1"
+    browsers[0].join(10)  # the page was sent before the flow ended; reading it is the browser's own time
     assert pages == [b"The token is there. You may close this page.\n"]

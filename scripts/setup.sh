@@ -15,6 +15,7 @@ declare -A packages=(
 # Only what tests need.
 declare -A test_packages=(
   [docker-registry]=docker-registry [busybox]=busybox-static [podman]=podman [caddy]=caddy [nginx]=nginx-light
+  [mkfs.btrfs]=btrfs-progs [mkfs.xfs]=xfsprogs
 )
 
 missing_packages() {

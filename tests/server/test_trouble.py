@@ -31,15 +31,18 @@ def test_a_full_disk_is_a_typed_error_and_nothing_acknowledged_is_lost(play):
 
 
 def test_when_the_disk_is_nearly_full_new_work_is_refused_before_it_is_too_late(play, monkeypatch):
-    from windlass.server.loops import reaper
+    from windlass.server.apply import disk
 
     async def scene(platform):
         client = await platform.client()
         function = await client.app()
-        monkeypatch.setattr(reaper, "_LOW_DISK", 1 << 60)
+        monkeypatch.setattr(disk, "_LOW", 1 << 60)
         await asyncio.sleep(0.2)
         with pytest.raises(exception.ResourceExhaustedError, match="disk of the server is full"):
             await client.create(function, [1])
+        monkeypatch.undo()
+        await client.create(function, [1])  # there is room: whether the reaper has looked or not
+        assert platform.core.low_disk == ""
 
     play(scene)
 

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from windlass import exception
 from windlass.client import here, stepping
-from windlass.kit import ids
+from windlass.kit import digests, ids
 from windlass.wire import payload
 
 TYPE_CHECKING = False
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SMALL = 256 * 1024  # bytes of files that travel in packs
 _PACK = 8 * 1024 * 1024
-_STREAMED = 64 * 1024 * 1024  # bytes above which a file is sent without looking whether the platform has it
+_STREAMED = digests.LARGE  # bytes above which a file is sent without looking whether the platform has it
 _FILE_TIMEOUT = 3600.0
 _WINDOW = 4  # pieces of one file on their way
 _AT_ONCE = 4  # uploads at the same time

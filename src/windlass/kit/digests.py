@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 PIECE = 16 * 1024 * 1024
+LARGE = 64 * 1024 * 1024
+"""Bytes of a file from which on its digest is one of pieces, wherever it comes from."""
 WHOLE, PIECES, BLAKE3 = "sha256:", "pieces:", "blake3-pieces:"
 _PERSONS = {PIECES: b"pieces", BLAKE3: b"blake3"}
 Hash = Callable[[], Any]

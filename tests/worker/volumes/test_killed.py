@@ -341,6 +341,7 @@ def _merging(home: Path, program: str) -> int:
             n += 1
             await put(volume, n)  # the stack is too high now
             (home / f"kill-{program}").write_text(str(nth))
+            in_time = len(both.stack(volume)) >= HIGH  # else it was merged before the trap was set
             deadline = time.monotonic() + 30
             while len(both.stack(volume)) >= HIGH and (home / f"kill-{program}").exists():
                 assert time.monotonic() < deadline, "never merged"
@@ -352,8 +353,8 @@ def _merging(home: Path, program: str) -> int:
                 await put(volume, n)
                 await asyncio.sleep(0.02)
             await whole(volume)
-            missed = 0 if used else missed + 1
-            if missed == 3:  # once or twice it was merged before the trap was set
+            missed = 0 if used else missed + in_time
+            if missed == 6:  # some steps may have been made before the trap was set
                 return nth
             nth += used
 

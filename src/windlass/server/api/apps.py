@@ -11,7 +11,7 @@ from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import apps as actions
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import calls, deployments, environments, proxies
+from windlass.server.apply import calls, deployments, disk, environments, proxies
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import logs as log_actions
 from windlass.server.apply import nfs as nfs_actions
@@ -55,8 +55,7 @@ def create(core: Core, who: door.Who, body: messages.AppCreate, incoming: peer.I
             "a container may not run an app of its own",
             hint="Look one up: App.lookup(name, create_if_missing=True); sandboxes need none in here.",
         )
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     app = core.world.apps.get(body["app_id"])
     if app is None:
         if apps.by_id(core.db, body["app_id"]) is not None:

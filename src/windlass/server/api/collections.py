@@ -10,7 +10,7 @@ from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import door
 from windlass.server.apply import collections as actions
-from windlass.server.apply import environments, receipts
+from windlass.server.apply import disk, environments, receipts
 from windlass.server.bus import link
 from windlass.server.store import collections
 from windlass.wire import peer
@@ -25,8 +25,8 @@ _MOST_LISTED = 1000
 def _open(kind: str, core: Core, who: door.Who, body: messages.CollectionOpen, incoming: peer.Incoming) -> Any:
     if not ids.is_id(body["id"], PREFIXES[kind]):
         raise exception.InvalidError(f"not the id of a {kind}: {body['id'][:60]!r}")
-    if core.low_disk and body.get("create", "never") != "never":
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    if body.get("create", "never") != "never":
+        disk.check(core)
     environment = environments.named(core, body.get("environment"))
     name = body.get("name")
     if name is None:

@@ -7,7 +7,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.api import apps, door
-from windlass.server.apply import buckets
+from windlass.server.apply import buckets, disk
 from windlass.server.apply import deployments as actions
 from windlass.server.state import machines, moves
 from windlass.server.store import apps as app_rows
@@ -30,8 +30,7 @@ def deploy(core: Core, who: door.Who, body: messages.AppDeploy, incoming: peer.I
     app = core.world.apps.get(body["app_id"])
     if (app is None or not app.alive) and app_rows.by_id(core.db, body["app_id"]) is not None:
         raise exception.ConflictError(f"app {body['app_id']} has stopped", hint="Deploy again.")
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     for part in body["functions"].values():
         if not ids.is_id(part["function_id"], "fu"):
             raise exception.InvalidError(f"not a function id: {part['function_id'][:60]!r}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import collections, dicts, quotas, receipts
+from windlass.server.apply import collections, dicts, disk, quotas, receipts
 from windlass.server.bus import link
 from windlass.server.decide import collections as decisions
 from windlass.server.state import work
@@ -101,8 +101,7 @@ def length(core: Core, who: door.Who, body: collection_messages.CollectionRef, i
 
 
 def _check_disk(core: Core) -> None:
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     quotas.check_in_all(core)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import build_logs, builds, environments
+from windlass.server.apply import build_logs, builds, disk, environments
 from windlass.server.apply import images as actions
 from windlass.server.decide import images as decisions
 from windlass.wire import peer
@@ -24,8 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 def build(core: Core, who: door.Who, body: messages.ImageBuild, incoming: peer.Incoming) -> None:
     if not body["recipes"] or body["recipes"][0].get("op") != "base":
         raise exception.InvalidError("an image begins with a base")
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     decisions.check_version(body.get("builder_version", ""))
     if any(recipe.get("op") == "base" for recipe in body["recipes"][1:]):
         raise exception.InvalidError("an image has one base")

@@ -6,7 +6,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import collections, queues, quotas, receipts
+from windlass.server.apply import collections, disk, queues, quotas, receipts
 from windlass.server.decide import collections as decisions
 from windlass.server.state import queues as state
 from windlass.server.store import queues as store
@@ -24,8 +24,7 @@ def _part(core: Core, identity: str, partition: str) -> state.Part:
 
 @door.handler("queue.put")
 def put(core: Core, who: door.Who, body: messages.QueuePut, incoming: peer.Incoming) -> None:
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     quotas.check_in_all(core)
     ttl = decisions.check_ttl(body["ttl"])
     for value in incoming.attachments:

@@ -11,7 +11,7 @@ from windlass import exception
 from windlass.kit import tasks
 from windlass.server.api import blobs, door
 from windlass.server.api import workers as worker_doors
-from windlass.server.apply import commits, environments, packs, quotas
+from windlass.server.apply import commits, disk, environments, packs, quotas
 from windlass.server.apply import volumes as actions
 from windlass.server.bus import link
 from windlass.server.objects import copying
@@ -230,8 +230,7 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
 
 @door.handler("volume.copy")
 def copy(core: Core, who: door.Who, body: messages.VolumeCopy, incoming: peer.Incoming) -> None:
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     task = core.tasks.start(door.answered(incoming, _copied(core, body, incoming)), "volume.copy")
     incoming.on_cancel = task.cancel  # type: ignore[assignment]
 

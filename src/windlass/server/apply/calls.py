@@ -7,7 +7,7 @@ from typing import Any
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import core as core_module
-from windlass.server.apply import traces
+from windlass.server.apply import disk, traces
 from windlass.server.apply import work as work_actions
 from windlass.server.decide import admission
 from windlass.server.state import machines, moves, work
@@ -260,8 +260,7 @@ def _admit(core: Core, call: work.Call, more: int) -> None:
 def _check_room(core: Core, function: machines.Function, kind: moves.Kind, more: int) -> None:
     if not function.app.alive or function.removed:
         raise _no_function(core, function.id)
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     limits = core.settings
     if kind == moves.Kind.SPAWN:
         allowed, unfinished = admission.Limits(limits.spawn_queued), function.open_spawned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 
 from windlass.server.apply import (
     apps,
@@ -12,6 +11,7 @@ from windlass.server.apply import (
     collections,
     containers,
     deadlines,
+    disk,
     leaps,
     nodes,
     quotas,
@@ -21,7 +21,6 @@ from windlass.server.apply import core as core_module
 
 Core = core_module.Core
 _log = logging.getLogger(__name__)
-_LOW_DISK = 64 * 1024 * 1024
 
 
 async def run(core: Core) -> None:
@@ -38,7 +37,7 @@ def look(core: Core) -> None:
     """One look."""
     leaps.follow(core)
     now = core.clock.now()
-    core.low_disk = _low_disk(core)
+    disk.look(core)
     quotas.look(core)
     deadlines.check(core, now)
     apps.silent(core, now)
@@ -73,10 +72,3 @@ def _nodes(core: Core, now: float) -> None:
             del core.world.lost_nodes[node]
             nodes.node_lost(core, node)
 
-
-def _low_disk(core: Core) -> str:
-    free = os.statvfs(core.settings.home)
-    left = free.f_bavail * free.f_frsize
-    if left >= _LOW_DISK:
-        return ""
-    return f"the disk of the server is full: {left / 1048576:,.0f} MiB are left at {core.settings.home}"

@@ -8,6 +8,9 @@ Damage is a matter of paths: a file that a later commit replaced or removed harm
 where a damaged file would be seen, and becomes whole again when that file is put anew, or an earlier version restored;
 and a container that shows such a file is ended, for it reads from the layer itself (ADR 27).
 
+What layers hold twice is stored once, on the same occasion (``deduplicating``): before anything is sealed, for then the
+kernel shares no bytes of it any more.
+
 Where kernel and file system can, a file that the background found whole is sealed, and compared once more: what it is
 then is what a read gives from then on, or an error (ADR 32).
 """
@@ -17,6 +20,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import errno
+import functools
 import json
 import logging
 import os
@@ -25,15 +29,15 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import blake3
 
 from windlass import exception
 from windlass.kit import digests
 from windlass.worker import linux
+from windlass.worker.volumes import deduplicating, taking, verity
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import taking, verity
 
 AGAIN = 7 * 86400.0
 """Seconds after which a layer is looked at again."""
@@ -43,6 +47,7 @@ RATE = 32 * 1024 * 1024
 """Bytes that are read in a second while nobody waits for them."""
 _CHUNK = 1024 * 1024
 _CALM = 60.0  # seconds between looks, and the age of a layer that is worth one
+_REST = 20  # looking for what is held twice may take a twentieth of a processor
 _HINT = "Put the file again, or `windlass volume restore` an earlier version; `windlass volume check` looks again."
 _log = logging.getLogger(__name__)
 
@@ -224,6 +229,7 @@ class Scrub:
         self._calm = calm
         self._sealing = False
         self._closed: set[str] = set()
+        self._rested = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -231,6 +237,7 @@ class Scrub:
         with concurrent.futures.ThreadPoolExecutor(1, "check of layers", initializer=linux.give_way) as thread:
             self._sealing = await loop.run_in_executor(thread, self._can_seal)
             while True:
+                await self._deduplicated(functools.partial(loop.run_in_executor, thread))
                 layer_id = await loop.run_in_executor(thread, self._due)
                 if layer_id:
                     pace = Pace(self._rate)
@@ -242,6 +249,24 @@ class Scrub:
                         await self._found()
                 else:
                     await asyncio.sleep(self._calm)
+
+    async def _deduplicated(self, run: Callable[..., Awaitable[Any]]) -> None:
+        due = functools.partial(deduplicating.is_due, self._layers, time.time() - self._calm)
+        if time.monotonic() < self._rested or not await run(due):
+            return
+        pace = Pace(self._rate)
+        try:
+            self._rested = time.monotonic() + _REST * await run(self._deduplicate, pace)
+        finally:
+            pace.over.set()
+
+    def _deduplicate(self, pace: Pace) -> float:
+        """How many seconds of a processor that took."""
+        began = time.thread_time()
+        with contextlib.suppress(Stopped):
+            if freed := deduplicating.deduplicate(self._layers, pace):
+                _log.info("%s bytes of volumes were stored twice, and are once", f"{freed:,}")
+        return time.thread_time() - began
 
     def _can_seal(self) -> bool:
         able = verity.able(self._layers.root)

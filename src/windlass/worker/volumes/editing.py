@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -23,8 +24,8 @@ from windlass.kit import digests
 from windlass.wire.messages import volumes as messages
 from windlass.worker import overlay, spec
 from windlass.worker.images import rooted
+from windlass.worker.volumes import deduplicating, reading, taking
 from windlass.worker.volumes import layers as layer_store
-from windlass.worker.volumes import reading, taking
 
 _NAME, _PATH = 255, 4096
 _PACKED = 256 * 1024  # bytes of files that come in packs
@@ -47,7 +48,8 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
     with layers.hold(layer_ids), layers.draft() as draft:
         if puts:
             with layers.view(layer_ids) as view, rooted.at(view) as root:
-                putting = _Putting(root, view, draft / "files", uploads)
+                below = functools.partial(layers.topmost, layer_ids)
+                putting = _Putting(root, view, draft / "files", uploads, below)
                 putting.all(puts)
                 for step in folders:
                     putting.folder(step)
@@ -101,13 +103,18 @@ class _Folder:
 
 
 class _Putting:
-    """``view``: what the volume is; ``target``: the layer in the making. Speed counts here: uploads have many files."""
+    """``view``: what the volume is; ``target``: the layer in the making; ``below``: where a file of the volume lies,
+    and its digest. Speed counts here: uploads have many files."""
 
-    def __init__(self, root: rooted.Root, view: Path, target: Path, uploads: Path) -> None:
+    def __init__(
+        self, root: rooted.Root, view: Path, target: Path, uploads: Path,
+        below: Callable[[str], tuple[Path, str] | None],
+    ) -> None:  # fmt: skip
         self._root = root
         self._view = str(view)
         self._target = str(target)
         self._uploads = uploads
+        self._below = below
         self._folders: dict[tuple[str, ...], _Folder] = {}
         self._by_path: dict[str, _Folder] = {}
         self._packs: dict[str, int] = {}
@@ -184,14 +191,34 @@ class _Putting:
         place, path = f"{folder.place}/{name}", f"{folder.path}/{name}" if folder.path else name
         if path in self.files:  # of two uploads to one path, the later counts
             Path(place).unlink()
-        descriptor = self._move(step, place) if is_whole(step) else self._cut(step, place)
-        try:
-            os.fchmod(descriptor, step.get("mode", 0o644) & 0o777 | 0o400)
-            os.fchown(descriptor, spec.OWNER, spec.OWNER)
-        finally:
-            os.close(descriptor)
+        mode = step.get("mode", 0o644) & 0o777 | 0o400
+        if is_whole(step) and step.get("force") and (there := self._unchanged(step, path, mode)) is not None:
+            os.link(there, place)
+        else:
+            descriptor = self._move(step, place) if is_whole(step) else self._cut(step, place)
+            try:
+                os.fchmod(descriptor, mode)
+                os.fchown(descriptor, spec.OWNER, spec.OWNER)
+            finally:
+                os.close(descriptor)
         self.files[path] = (step["digest"], step["size"])
         self.puts.append(path)
+
+    def _unchanged(self, step: messages.EditStep, path: str, mode: int) -> Path | None:
+        """The file that ``path`` is already, where that is the same as what was sent, byte for byte: it stays as it is,
+        with its times, and takes no room again."""
+        found = self._below(path)
+        if found is None or found[1] != step["digest"]:
+            return None
+        try:
+            state = found[0].lstat()
+            if (state.st_mode, state.st_uid, state.st_gid) != (stat.S_IFREG | mode, spec.OWNER, spec.OWNER):
+                return None
+            sent = self._moved.get(step["blob"]) or upload(self._uploads, step["blob"])
+            with found[0].open("rb", buffering=0) as one, open(sent, "rb", buffering=0) as other:  # noqa: PTH123
+                return found[0] if deduplicating.same_bytes(one, other) else None
+        except OSError:  # it is damaged, so what was sent shall take its place; or that is gone, which is told then
+            return None
 
     def _move(self, step: messages.EditStep, place: str) -> int:
         """A whole file. The server has compared its digest when it arrived."""
@@ -226,8 +253,9 @@ def is_whole(step: messages.EditStep) -> bool:
 
 
 def spent(uploads: Path, puts: Sequence[messages.EditStep]) -> None:
-    """Packs of which all is in place count as old: they go with the next sweep, unless somebody asks for them again."""
-    for blob in {step["blob"] for step in puts if not is_whole(step)}:
+    """Packs of which all is in place, and files that were there already, count as old: they go with the next sweep,
+    unless somebody asks for them again."""
+    for blob in {step["blob"] for step in puts}:
         with contextlib.suppress(FileNotFoundError):
             os.utime(upload(uploads, blob), (0, 0))
 

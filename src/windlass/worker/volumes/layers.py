@@ -87,10 +87,18 @@ class Layers:
         if layer_id not in self._indexes:
             if len(self._indexes) >= _INDEXES:
                 self._indexes.clear()
-            self._indexes[layer_id] = self._read_index(layer_id)
+            self._indexes[layer_id] = self.read_index(layer_id)
         return self._indexes[layer_id]
 
-    def _read_index(self, layer_id: str) -> Files:
+    def topmost(self, layer_ids: Sequence[str], path: str) -> tuple[Path, str] | None:
+        """Where the file lies that a stack shows at ``path``, and its digest. What hides it is not looked for."""
+        for layer_id in reversed(layer_ids):
+            if (found := self.index(layer_id).get(path)) is not None:
+                return self.root / layer_id / "files" / path, found[0]
+        return None
+
+    def read_index(self, layer_id: str) -> Files:
+        """As ``index``, from the disk. Raises ``DataLossError``."""
         try:
             text = (self.root / layer_id / "index.json").read_bytes()
             return {path: (digest, size) for path, (digest, size) in json.loads(text)["files"].items()}

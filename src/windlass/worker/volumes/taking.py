@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import stat
 import time
@@ -18,7 +17,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import blake3
+
 from windlass import exception
+from windlass.kit import digests
 
 OPAQUE = "user.overlay.opaque"
 DEPTH = 256
@@ -29,7 +31,7 @@ _CHUNK = 1024 * 1024
 _ZEROS = bytes(_CHUNK)
 _BLURRED = 50_000_000  # nanoseconds: a file changed so short before may change again without a trace in its times
 _RESERVE = 64 * 1024 * 1024  # bytes that copies leave free
-_RESTLESS, _LARGE = 10.0, 64 * 1024 * 1024
+_RESTLESS = 10.0  # seconds
 WHITEOUT, FOLDER, LINK, FILE, OTHER = "w", "d", "l", "f", "?"
 
 
@@ -229,7 +231,7 @@ class _Taking:
         return digest, size, state
 
     def _is_restless(self, state: os.stat_result) -> bool:
-        return state.st_size > _LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
+        return state.st_size > digests.LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
 
 
 def _kind(state: os.stat_result) -> str:
@@ -256,12 +258,17 @@ def _is_opaque(descriptor: int) -> bool:
         return False
 
 
+def _hash(size: int) -> digests.Reading:
+    """For a file of that size. What comes from outside has digests of the same kinds, so who holds both can tell."""
+    return digests.Reading(digests.BLAKE3 if size >= digests.LARGE else digests.WHOLE, blake3.blake3)
+
+
 def _digest(descriptor: int) -> tuple[str, int]:
-    state, size = hashlib.sha256(), 0
+    state, size = _hash(os.fstat(descriptor).st_size), 0
     while piece := os.read(descriptor, _CHUNK):
         state.update(piece)
         size += len(piece)
-    return f"sha256:{state.hexdigest()}", size
+    return state.digest(), size
 
 
 def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
@@ -269,7 +276,7 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
     before = os.fstat(descriptor)
     target = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=sink)
     try:
-        state, size = hashlib.sha256(), 0
+        state, size = _hash(before.st_size), 0
         while piece := os.read(descriptor, _CHUNK):
             state.update(piece)
             size += len(piece)
@@ -283,7 +290,7 @@ def _copied(descriptor: int, sink: int, name: str) -> tuple[str, int]:
         _dress(target, before)
     finally:
         os.close(target)
-    return f"sha256:{state.hexdigest()}", size
+    return state.digest(), size
 
 
 def _write(descriptor: int, data: bytes) -> None:

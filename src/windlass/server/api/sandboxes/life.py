@@ -11,7 +11,7 @@ from windlass.server.api import apps as app_api
 from windlass.server.api import door
 from windlass.server.api.sandboxes import waiting
 from windlass.server.apply import buckets as bucket_actions
-from windlass.server.apply import environments, proxies
+from windlass.server.apply import disk, environments, proxies
 from windlass.server.apply import gpus as gpu_actions
 from windlass.server.apply import images as image_actions
 from windlass.server.apply import nfs as nfs_actions
@@ -39,8 +39,7 @@ def create(core: Core, who: door.Who, body: messages.SandboxCreate, incoming: pe
         return actions.info(core, known)
     if (row := sandboxes.by_id(core.db, identity)) is not None:
         return actions.info_of_row(row)
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     app = app_api.living(core, body["app_id"])
     bucket_actions.bound(core, body["spec"].get("buckets", []), is_owner=who.is_owner)
     check(core, body)

@@ -1,0 +1,281 @@
+"""What layers hold twice is stored once, where nobody can tell; and what differs in anything is not."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import blake3
+import pytest
+
+from windlass.kit import digests, tasks
+from windlass.worker import overlay
+from windlass.worker.volumes import checking, deduplicating, editing, layers, measuring, taking
+
+BIG = os.urandom(deduplicating.LEAST)
+THEN = 1_700_000_000_123_456_789
+
+
+def whole(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def layer(store: layers.Layers, files: dict[str, bytes], *, mode: int = 0o644, mtime: int = THEN) -> str:
+    with store.draft() as draft:
+        index = {}
+        for name, data in files.items():
+            path = draft / "files" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(data)
+            path.chmod(mode)
+            os.utime(path, ns=(mtime, mtime))
+            index[name] = (whole(data), len(data))
+        for folder in {(draft / "files" / name).parent for name in files}:
+            os.utime(folder, ns=(THEN, THEN))
+        return store.publish(draft, index, puts=list(index), clears=[]).layer_id
+
+
+def freely(store: layers.Layers) -> int:
+    return deduplicating.deduplicate(store, lambda size: None)
+
+
+def are_one(store: layers.Layers, path: str, *names: str) -> bool:
+    return len({(store.files(name) / path).stat().st_ino for name in names}) == 1
+
+
+def test_files_that_nobody_can_tell_apart_are_one(tmp_path):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"folder/data": BIG, f"own-{n}": BIG[: -n - 1]}) for n in range(3)]
+    before = measuring.whole(store.root)
+    assert freely(store) == 2 * len(BIG) and measuring.whole(store.root) == before - 2 * len(BIG)
+    assert are_one(store, "folder/data", *names)
+    for n, name in enumerate(names):
+        tree = store.files(name)
+        assert (tree / "folder").stat().st_mtime_ns == THEN
+        assert (tree / "folder/data").read_bytes() == BIG and (tree / f"own-{n}").read_bytes() == BIG[: -n - 1]
+        assert checking.look(store, name, lambda size: None) == []
+    late = layer(store, {"folder/data": BIG})
+    assert deduplicating.is_due(store, time.time() + 1) and freely(store) == len(BIG)
+    assert are_one(store, "folder/data", names[0], late)
+    assert not deduplicating.is_due(store, time.time() + 1) and freely(store) == 0
+    assert not list(store.root.glob(f"{layers.DRAFT}*"))
+
+
+@pytest.mark.parametrize(
+    "other", [{"mode": 0o600}, {"mtime": THEN + 1}, {"attribute": b"x"}, {"path": "elsewhere"}, {"data": BIG[1:]}]
+)
+def test_what_differs_in_anything_stays_two(tmp_path, other):
+    store = layers.Layers(tmp_path)
+    first = layer(store, {"data": BIG})
+    about: dict[str, Any] = {key: other[key] for key in ("mode", "mtime") if key in other}
+    path = other.get("path", "data")
+    second = layer(store, {path: other.get("data", BIG)}, **about)
+    if "attribute" in other:
+        os.setxattr(store.files(second) / path, "user.mark", other["attribute"])
+    assert freely(store) == 0
+    assert (store.files(first) / "data").stat().st_nlink == (store.files(second) / path).stat().st_nlink == 1
+
+
+def test_small_files_are_left_alone(tmp_path):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"data": BIG[:-1]}) for _ in range(2)]
+    assert freely(store) == 0 and not are_one(store, "data", *names)
+
+
+@pytest.mark.parametrize("damaged", [0, 1])
+def test_damage_is_not_spread(tmp_path, damaged):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"data": BIG}) for _ in range(2)]
+    file = store.files(names[damaged]) / "data"
+    with file.open("r+b") as target:
+        target.write(bytes([BIG[0] ^ 1]))
+    os.utime(file, ns=(THEN, THEN))
+    assert freely(store) == 0
+    assert (store.files(names[1 - damaged]) / "data").read_bytes() == BIG
+
+
+def test_what_the_kernel_guards_takes_the_place_of_what_it_does_not(tmp_path, monkeypatch):
+    store = layers.Layers(tmp_path)
+    guarded, bare, other = (layer(store, {"data": BIG}) for _ in range(3))
+    inodes = {(store.files(one) / "data").stat().st_ino for one in (guarded, other)}
+    monkeypatch.setattr(deduplicating.verity, "is_sealed", lambda file: os.fstat(file).st_ino in inodes)
+    (store.root / bare / "deduplicated").touch()  # it comes first
+    freely(store)
+    assert are_one(store, "data", guarded, other) and not are_one(store, "data", guarded, bare)
+
+
+def test_cut_short_it_goes_on_the_next_time(tmp_path):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"a": BIG, "b": BIG[1:] * 2}) for _ in range(2)]
+    told = []
+
+    def pace(size: int) -> None:
+        told.append(size)
+        if len(told) == 2:
+            raise checking.Stopped
+
+    with pytest.raises(checking.Stopped):
+        deduplicating.deduplicate(store, pace)
+    assert sum(are_one(store, path, *names) for path in "ab") == 1 and deduplicating.is_due(store, time.time() + 1)
+    freely(store)
+    assert are_one(store, "a", *names) and are_one(store, "b", *names)
+    assert not list(store.root.glob(f"{layers.DRAFT}*"))
+
+
+def test_a_layer_that_is_damaged_or_gone_is_passed_over(tmp_path):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"data": BIG}) for _ in range(4)]
+    (store.root / names[0] / "index.json").write_text("{")
+    (store.files(names[1]) / "data").unlink()
+    freely(store)
+    assert are_one(store, "data", *names[2:]) and not deduplicating.is_due(store, time.time() + 1)
+
+
+def _mounted(root: Path) -> None:
+    store = layers.Layers(root)
+    names = [layer(store, {"folder/data": BIG}) for _ in range(2)]
+    with contextlib.ExitStack() as stack:
+        views = [stack.enter_context(store.view([name])) for name in names]
+        opened = [stack.enter_context((view / "folder/data").open("rb")) for view in views]
+        assert freely(store) == len(BIG)
+        for view, file in zip(views, opened, strict=True):
+            assert file.read() == BIG and (view / "folder/data").read_bytes() == BIG
+            assert os.listdir(view / "folder") == ["data"]
+    (root / "upper").mkdir()
+    (root / "work").mkdir()
+    (root / "m").mkdir()
+    overlay.mount(root / "m", lowers=store.lowers(names[:1]), upper=root / "upper", work=root / "work")
+    with (root / "m/folder/data").open("r+b") as file:
+        file.write(b"mine")
+    overlay.unmount(root / "m")
+    assert (store.files(names[1]) / "folder/data").read_bytes() == BIG, "who writes has a copy"
+
+
+def test_who_has_the_volume_mounted_reads_on(apart, tmp_path):
+    apart(_mounted, tmp_path)
+
+
+def test_the_background_does_it(tmp_path):
+    store = layers.Layers(tmp_path)
+    names = [layer(store, {"data": BIG}) for _ in range(2)]
+
+    async def wait() -> None:
+        async with tasks.Tasks() as owner:
+            owner.start(checking.Scrub(store, calm=0.05).run(), "scrub")
+            deadline = time.monotonic() + 20
+            while not are_one(store, "data", *names):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+
+    asyncio.run(wait())
+
+
+# -- file systems that share bytes -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def disk(folder: Path, kind: str, *options: str) -> Iterator[Path]:
+    image, place = folder / "disk", folder / "there"
+    with image.open("wb") as file:
+        file.truncate(512 << 20)
+    subprocess.run([f"mkfs.{kind}", *options, image], check=True, capture_output=True)
+    place.mkdir()
+    subprocess.run(["mount", "-o", "loop", image, place], check=True, capture_output=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def free(folder: Path) -> int:
+    os.sync()
+    state = os.statvfs(folder)
+    return state.f_bfree * state.f_frsize
+
+
+def _shared(root: Path, kind: str) -> None:
+    data = os.urandom((40 << 20) + 5)
+    with disk(root, kind) as place:
+        store = layers.Layers(place)
+        first = layer(store, {"data": data})
+        second = layer(store, {"elsewhere/copy": data}, mode=0o600, mtime=THEN + 5)
+        third = layer(store, {"data": data[:-1] + b"?"}, mtime=THEN + 7)
+        before = free(place)
+        assert freely(store) >= len(data)
+        assert free(place) - before > len(data) * 0.9
+        copy = store.files(second) / "elsewhere/copy"
+        state = copy.stat()
+        assert copy.read_bytes() == data and (state.st_mode & 0o777, state.st_mtime_ns) == (0o600, THEN + 5)
+        assert state.st_nlink == 1, "two files still"
+        assert [checking.look(store, one, lambda size: None, afresh=True) for one in (first, second, third)] == [[]] * 3
+        assert freely(store) == 0
+
+
+@pytest.mark.parametrize("kind", ["btrfs", "xfs"])
+def test_files_share_their_bytes_where_the_file_system_can(apart, tmp_path, kind):
+    if shutil.which(f"mkfs.{kind}") is None or not Path("/dev/loop-control").exists():
+        pytest.skip(f"no mkfs.{kind}, or no loop devices")
+    apart(_shared, tmp_path, kind)
+
+
+# -- what is put again -------------------------------------------------------------------------------------
+
+
+def put(store: layers.Layers, stack: list[str], path: str, data: bytes, **more: Any) -> str:
+    uploads = store.home / "uploads"
+    target = editing.upload(uploads, whole(data))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(data)
+    step = {"op": "put", "path": path, "blob": whole(data), "digest": whole(data), "size": len(data), "offset": 0}
+    text = json.dumps([{**step, "force": True, **more}]).encode()
+    return editing.edit(store, stack, text, uploads).layer_id
+
+
+def _again(root: Path) -> None:
+    store, data = layers.Layers(root), os.urandom(300_000)
+    first = put(store, [], "folder/data", data)
+    second = put(store, [first], "folder/data", data)
+    assert are_one(store, "folder/data", first, second), "the same bytes at the same path"
+    assert store.index(second) == store.index(first)
+    (left,) = [one for one in (root / "uploads").rglob("*") if one.is_file()]
+    assert left.stat().st_mtime == 0, "nobody needs what was sent"
+    third = put(store, [first, second], "folder/data", data, mode=0o755)
+    assert not are_one(store, "folder/data", second, third)
+    other = put(store, [first, second, third], "folder/data", data[1:])
+    assert (store.files(other) / "folder/data").read_bytes() == data[1:]
+    elsewhere = put(store, [first], "folder/other", data)
+    assert (store.files(elsewhere) / "folder/other").stat().st_nlink == 1, "no mount shows one file under two names"
+    with (store.files(first) / "folder/data").open("r+b") as file:
+        file.write(bytes([data[0] ^ 1]))
+    healed = put(store, [first], "folder/data", data)
+    assert (store.files(healed) / "folder/data").read_bytes() == data, "what is damaged is replaced"
+
+
+def test_what_is_put_again_takes_no_room_again(apart, tmp_path):
+    apart(_again, tmp_path)
+
+
+# -- digests tell --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_large_files_of_containers_have_the_digests_of_those_from_outside(tmp_path, monkeypatch, frozen):
+    monkeypatch.setattr(digests, "LARGE", 100_000)
+    data = os.urandom(100_000)
+    (tmp_path / "upper").mkdir()
+    (tmp_path / "upper/large").write_bytes(data)
+    (tmp_path / "upper/small").write_bytes(data[1:])
+    (tmp_path / "layer").mkdir()
+    taken = taking.take(tmp_path / "upper", tmp_path / "layer", {}, frozen=frozen)
+    from_outside = digests.Reading(digests.BLAKE3, blake3.blake3)
+    from_outside.update(data)
+    assert taken.files == {"large": (from_outside.digest(), 100_000), "small": (whole(data[1:]), 99_999)}

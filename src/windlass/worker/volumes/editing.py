@@ -253,11 +253,14 @@ def is_whole(step: messages.EditStep) -> bool:
 
 
 def spent(uploads: Path, puts: Sequence[messages.EditStep]) -> None:
-    """Packs of which all is in place, and files that were there already, count as old: they go with the next sweep,
-    unless somebody asks for them again."""
-    for blob in {step["blob"] for step in puts}:
+    """Packs of which all is in place count as old: they go with the next sweep, unless somebody asks for them again.
+    Whole files are gone: moved, or not needed where the same was there already."""
+    for blob, whole in {(step["blob"], is_whole(step)) for step in puts}:
         with contextlib.suppress(FileNotFoundError):
-            os.utime(upload(uploads, blob), (0, 0))
+            if whole:
+                upload(uploads, blob).unlink()
+            else:
+                os.utime(upload(uploads, blob), (0, 0))
 
 
 def cut(pack: int, step: messages.EditStep) -> bytes:

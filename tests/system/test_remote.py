@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -9,10 +10,12 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cutting
 import pytest
 
 from stage import CHECKOUT, Stage, until
@@ -175,3 +178,55 @@ def test_both_carriers_pass_through_a_usual_reverse_proxy(served, tmp_path):
         forced = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": url.replace("http", "ws") + "/without"}, "app", "list")
         assert forced.returncode == 1
         assert "A proxy in between must pass WebSockets" in forced.stderr
+
+
+@contextlib.contextmanager
+def counted(port: int) -> Iterator[cutting.Stretch]:
+    """A way to ``port`` that knows how many bytes went over it."""
+    loop, made = asyncio.new_event_loop(), threading.Event()
+
+    async def serve() -> None:
+        nonlocal stretch
+        async with cutting.Stretch(port) as stretch:
+            made.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    stretch: Any = None
+    task = loop.create_task(serve())
+    thread = threading.Thread(target=loop.run_until_complete, args=(task,))
+    thread.start()
+    try:
+        assert made.wait(10)
+        yield stretch
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+
+
+def test_a_large_upload_that_was_killed_goes_on_where_it_was(served, stage, tmp_path):
+    data = os.urandom(240 * 2**20)
+    (tmp_path / "weights").write_bytes(data)
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), **served}
+    put = [sys.executable, "-m", "windlass.cli", "volume", "put", "from-afar-large", "weights", "/weights"]
+    assert afar(tmp_path, served, "volume", "create", "from-afar-large").returncode == 0
+
+    def came() -> int:
+        return sum(file.stat().st_size for file in (stage.home / "uploads/incoming").glob("stream-*"))
+
+    with subprocess.Popen(put, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as killed:
+        until(lambda: came() > 80 * 2**20, 60, "a third of it")
+        killed.kill()
+    there = came() - 16 * 2**20  # of the last piece only a part may have come
+    url, _, port = served["WINDLASS_SERVER_URL"].rpartition(":")
+    with counted(int(port)) as way:
+        again = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
+        done = subprocess.run(put, cwd=tmp_path, env=again, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert 0 < way.seen < (len(data) - there) * 1.1
+    assert not came()
+    got = afar(tmp_path, served, "volume", "get", "from-afar-large", "/weights", "back")
+    assert got.returncode == 0, got.stderr
+    assert (tmp_path / "back").read_bytes() == data
+    assert afar(tmp_path, served, "volume", "delete", "from-afar-large", "--yes").returncode == 0

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import os
+import socket
 import stat
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
@@ -140,16 +141,17 @@ class Sending:
                 self._progress(file.remote, at, size)
 
         def read(at: int) -> bytes:
-            if at == 0:
-                source.seek(0)
+            source.seek(at)
             told(at)
             return source.read(payload.CHUNK)
+
+        name = "" if digest or not isinstance(file.source, Path) else _name(os.fstat(source.fileno()))
 
         async def carried() -> str:
             is_beside = stepping.current().is_beside and here.plan is None
             is_beside = is_beside and not digest and isinstance(file.source, Path)
             found = await _copied(source.fileno(), size, told) if is_beside else ""
-            return found or await _put(digest, read, size)
+            return found or await _put(digest, read, size, name)
 
         try:
             return await stepping.within(_FILE_TIMEOUT, _again(carried))
@@ -249,12 +251,30 @@ async def _copied(descriptor: int, size: int, told: Callable[[int], None]) -> st
     return digest
 
 
-async def _put(digest: str, read: Callable[[int], Any], size: int) -> str:
+def _name(state: os.stat_result) -> str:
+    """Of the upload of a file: the same for as long as it is that file and nobody has written to it."""
+    here = socket.gethostname(), state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+    return f"up-{hashlib.sha256(repr(here).encode()).hexdigest()}"
+
+
+async def _begun(name: str, size: int) -> tuple[str, int]:
+    """An upload, and the byte at which it goes on: one with this name may have broken off."""
+    if name:
+        body: messages.VolumeResume = {"upload_id": name, "size": size}
+        try:
+            return name, (await stepping.current().request("volume.resume", body)).body["offset"]
+        except (exception.ConflictError, exception.UnimplementedError):  # sent by others now; an older platform
+            pass
+    return ids.new("up"), 0
+
+
+async def _put(digest: str, read: Callable[[int], Any], size: int, name: str = "") -> str:
     """Send the pieces in order, some of them before the first is answered; the digest of all."""
-    upload_id, home = ids.new("up"), stepping.current()
+    home = stepping.current()
+    upload_id, begin = await _begun(name, size)
     async with stepping.crew() as owner:
         sent: list[Awaitable[Any]] = []
-        for offset in range(0, max(size, 1), payload.CHUNK):
+        for offset in range(begin, max(size, 1), payload.CHUNK):
             piece = read(offset)
             if len(piece) != min(payload.CHUNK, size - offset):
                 raise exception.ExecutionError("a file changed while it was uploaded", hint="Try again.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
-from windlass.server.apply import quotas
+from windlass.server.apply import disk, quotas
 from windlass.server.bus import link
 from windlass.wire import payload, peer
 from windlass.wire.messages import blobs as messages
@@ -32,8 +32,7 @@ def put(core: Core, who: door.Who, body: messages.BlobPut, incoming: peer.Incomi
 def piece(core: Core, body: messages.BlobPut, incoming: peer.Incoming, *, counts: bool = True) -> bytes:
     """The next bytes of an upload. Raises ``ResourceExhaustedError`` where there is no room for them; ``counts``:
     also where quotas leave none."""
-    if core.low_disk:
-        raise exception.ResourceExhaustedError(core.low_disk, hint="Free space on that disk and try again.")
+    disk.check(core)
     chunk = incoming.attachments[0] if incoming.attachments else b""
     if len(chunk) > payload.CHUNK:
         raise exception.RequestSizeError(f"a chunk has at most {payload.CHUNK:,} bytes")

@@ -222,10 +222,27 @@ def upload(core: Core, who: door.Who, body: blob_messages.BlobPut, incoming: pee
     chunk = blobs.piece(core, body, incoming)
     upload_id, offset, last, owner = body["upload_id"], body["offset"], body["last"], incoming.peer
     if not body["digest"]:
-        return {"digest": core.uploads.stream(upload_id, offset, chunk, last=last, owner=owner)}
+        return {"digest": core.uploads.stream(_own(who, upload_id), offset, chunk, last=last, owner=owner)}
     keeping = core.uploads.put(upload_id, body["digest"], offset, chunk, last=last, owner=owner)
     answer = {"digest": body["digest"]}
     return answer if keeping is None else blobs.kept(core, incoming, keeping, answer)
+
+
+@door.handler("volume.resume")
+def resume(core: Core, who: door.Who, body: messages.VolumeResume, incoming: peer.Incoming) -> None:
+    disk.check(core)
+    name = _own(who, body["upload_id"])
+
+    async def resumed() -> None:
+        incoming.reply({"offset": await core.uploads.resume(name, body["size"], incoming.peer)})
+
+    core.tasks.start(door.answered(incoming, resumed()), "volume.resume")
+
+
+def _own(who: door.Who, upload_id: str) -> str:
+    """Of an upload: nobody goes on with somebody else's, whatever name he gives."""
+    whose = who.principal.principal_id if who.principal is not None else ""
+    return f"{whose} {who.container.id if who.container is not None else ''} {upload_id}"
 
 
 @door.handler("volume.copy")

@@ -78,12 +78,16 @@ class Blobs:
         folder.mkdir(parents=True, exist_ok=True)
         self._incoming = folder / "incoming"
         self._incoming.mkdir(exist_ok=True)
-        for left in self._incoming.iterdir():
+        for left in self._left():
             left.unlink()
         self._kept = folder / "kept"
         self.is_elsewhere = store.place("") is None
         if self.is_elsewhere:
             self._kept.mkdir(exist_ok=True)
+
+    def _left(self) -> list[Path]:
+        """What nobody will go on with after the server has started anew."""
+        return list(self._incoming.iterdir())
 
     # -- what there is ---------------------------------------------------------------------------------------
 

@@ -203,6 +203,7 @@ METHODS: dict[str, Method] = {
     "volume.check": Method("stream", CALLER, volumes.VolumeCheck, volumes.Checked),
     "volume.missing": Method("request", CALLER, blobs.BlobQuery, blobs.BlobMissing),
     "volume.upload": Method("request", CALLER, blobs.BlobPut, volumes.VolumeUploaded),
+    "volume.resume": Method("request", CALLER, volumes.VolumeResume, volumes.VolumeResumed),
     "volume.copy": Method("stream", USER, volumes.VolumeCopy, volumes.VolumeCopied),
     "volume.edit": Method("request", CALLER, volumes.VolumeEdit, volumes.VolumeEdited),
     "volume.commit": Method("request", CONTAINER, volumes.VolumeCommit, volumes.MountTaken),

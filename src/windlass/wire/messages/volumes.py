@@ -121,6 +121,20 @@ class VolumeUploaded(TypedDict):
     digest: str
 
 
+class VolumeResume(TypedDict):
+    """An upload without a digest, of ``size`` bytes, goes on where it broke off. Who names it so that the same file has
+    the same name again, and another one, or a changed one, another, need not send twice what is there."""
+
+    upload_id: str
+    size: int
+
+
+class VolumeResumed(TypedDict):
+    """From which byte."""
+
+    offset: int
+
+
 class VolumeCopy(TypedDict):
     """An upload of the first ``size`` bytes of a file that the asking program has open, read by the server itself where
     it can see it."""

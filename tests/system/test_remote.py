@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cutting
 import pytest
 
+import cutting
 from stage import CHECKOUT, Stage, until
 from windlass.client import bridge, session
 from windlass.kit import ids
@@ -205,7 +206,7 @@ def counted(port: int) -> Iterator[cutting.Stretch]:
         loop.close()
 
 
-def test_a_large_upload_that_was_killed_goes_on_where_it_was(served, stage, tmp_path):
+def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, stage, tmp_path):
     data = os.urandom(240 * 2**20)
     (tmp_path / "weights").write_bytes(data)
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), **served}
@@ -226,7 +227,22 @@ def test_a_large_upload_that_was_killed_goes_on_where_it_was(served, stage, tmp_
         assert done.returncode == 0, done.stderr
         assert 0 < way.seen < (len(data) - there) * 1.1
     assert not came()
-    got = afar(tmp_path, served, "volume", "get", "from-afar-large", "/weights", "back")
-    assert got.returncode == 0, got.stderr
-    assert (tmp_path / "back").read_bytes() == data
+
+    def parts() -> int:
+        return sum(file.stat().st_size for file in tmp_path.glob(".*.windlass-part"))
+
+    get = [sys.executable, "-m", "windlass.cli", "volume", "get", "from-afar-large", "/weights", "back"]
+    with subprocess.Popen(get, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as stopped:
+        until(lambda: parts() > 80 * 2**20, 60, "a third of it")
+        stopped.send_signal(signal.SIGINT)
+        assert stopped.stderr is not None
+        assert "The same command goes on behind the first" in stopped.stderr.read()
+    there = parts() - 16 * 2**20
+    assert there > 0
+    with counted(int(port)) as way:
+        again = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
+        done = subprocess.run(get, cwd=tmp_path, env=again, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+        assert 0 < way.seen < (len(data) - there) * 1.1
+    assert (tmp_path / "back").read_bytes() == data and not parts()
     assert afar(tmp_path, served, "volume", "delete", "from-afar-large", "--yes").returncode == 0

@@ -16,7 +16,8 @@ from pathlib import Path
 import click
 
 from windlass import exception
-from windlass.cli import bars, listing
+from windlass.cli import bars, listing, unfinished
+from windlass.kit import ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -169,7 +170,11 @@ async def _fetched(
                 except (FileNotFoundError, exception.InvalidError):  # it leads nowhere, or to a folder
                     left_out.append(path)
             elif kind == "f" and not _is_there(place, size, mtime):
-                await _fetch(identity, path, place, at)
+                if size >= unfinished.LARGE and ids.is_id(identity, "vo"):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    await unfinished.download(identity, (path, kind, mtime, size), place, at, told)
+                else:
+                    await _fetch(identity, path, place, at)
                 os.utime(place, (mtime, mtime))
                 told(path, size, size)
             elif kind not in "df":

@@ -49,10 +49,11 @@ async def matching(identity: str, path: str) -> AsyncGenerator[Entry, None]:
 
 
 async def pieces(
-    volume_id: str, path: str, *, at: int | None = None, offset: int = 0, told: Callable[[int], None] | None = None
-) -> AsyncGenerator[bytes, None]:
+    volume_id: str, path: str, *, at: int | None = None, offset: int = 0,
+    told: Callable[[int, int | None], None] | None = None,
+) -> AsyncGenerator[bytes, None]:  # fmt: skip
     """The bytes of a file; goes on where it was, in the same version, when the connection is lost. ``told``: is called
-    with its size."""
+    with its size and that version, before the first of them."""
     patience = None
     while True:
         body: messages.VolumeRead = {"volume_id": volume_id, "offset": offset}
@@ -65,7 +66,7 @@ async def pieces(
                 async for reply in asked:
                     data, at = reply.attachments[0], reply.body.get("at", at)
                     if told is not None:
-                        told(reply.body["size"])
+                        told(reply.body["size"], at)
                         told = None
                     offset += len(data)
                     if data:
@@ -98,7 +99,7 @@ async def download(
     volume_id: str, path: str, file: BinaryIO, progress: Callable[..., Any] | None, *, at: int | None = None
 ) -> int:
     """Write a file's bytes to ``file``; how many there were."""
-    told = None if progress is None else (lambda size: progress(reset=True, total=size))
+    told = None if progress is None else (lambda size, _: progress(reset=True, total=size))
     done = 0
     async for piece in pieces(volume_id, path, at=at, told=told):
         await stepping.aside(file.write, piece)

@@ -10,12 +10,16 @@ class Stretch:
 
     While it is ``cut`` it swallows what comes, both ways, and accepts connections without an answer, like a cable that
     was pulled out. ``breaks()`` resets all connections. ``refuse``: what is answered to requests that hold such bytes.
+    ``most``: bytes after which it is cut.
     """
 
-    def __init__(self, port: int, delay: float = 0.0, refuse: dict[bytes, bytes] | None = None) -> None:
+    def __init__(
+        self, port: int, delay: float = 0.0, refuse: dict[bytes, bytes] | None = None, most: float = float("inf")
+    ) -> None:
         self.target = port
         self.delay = delay
         self.refuse = refuse or {}
+        self.most = most
         self.cut = False
         self.port = 0
         self.made = 0
@@ -62,6 +66,7 @@ class Stretch:
                 if self.cut:
                     continue
                 self.seen += len(data)
+                self.cut = self.cut or self.seen > self.most
                 if is_there and (answer := next((text for key, text in self.refuse.items() if key in data), None)):
                     near.write(answer)
                     break

@@ -182,13 +182,13 @@ def test_both_carriers_pass_through_a_usual_reverse_proxy(served, tmp_path):
 
 
 @contextlib.contextmanager
-def counted(port: int) -> Iterator[cutting.Stretch]:
-    """A way to ``port`` that knows how many bytes went over it."""
+def counted(port: int, most: float = float("inf")) -> Iterator[cutting.Stretch]:
+    """A way to ``port`` that knows how many bytes went over it, and is cut when there were more than ``most``."""
     loop, made = asyncio.new_event_loop(), threading.Event()
 
     async def serve() -> None:
         nonlocal stretch
-        async with cutting.Stretch(port) as stretch:
+        async with cutting.Stretch(port, most=most) as stretch:
             made.set()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
@@ -208,41 +208,45 @@ def counted(port: int) -> Iterator[cutting.Stretch]:
 
 def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, stage, tmp_path):
     data = os.urandom(240 * 2**20)
+    some, piece = 100 * 2**20, 16 * 2**20
     (tmp_path / "weights").write_bytes(data)
+    url, _, port = served["WINDLASS_SERVER_URL"].rpartition(":")
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT / "src"), **served}
-    put = [sys.executable, "-m", "windlass.cli", "volume", "put", "from-afar-large", "weights", "/weights"]
     assert afar(tmp_path, served, "volume", "create", "from-afar-large").returncode == 0
 
-    def came() -> int:
-        return sum(file.stat().st_size for file in (stage.home / "uploads/incoming").glob("stream-*"))
+    def there(folder: Path, pattern: str) -> int:
+        return sum(file.stat().st_size for file in folder.glob(pattern))
 
-    with subprocess.Popen(put, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as killed:
-        until(lambda: came() > 80 * 2**20, 60, "a third of it")
-        killed.kill()
-    there = came() - 16 * 2**20  # of the last piece only a part may have come
-    url, _, port = served["WINDLASS_SERVER_URL"].rpartition(":")
-    with counted(int(port)) as way:
-        again = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
-        done = subprocess.run(put, cwd=tmp_path, env=again, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        assert 0 < way.seen < (len(data) - there) * 1.1
-    assert not came()
+    def stopped(sign: int, *arguments: str) -> str:
+        """What a command says that some of the bytes reach, and then no more, and then the signal."""
+        command = [sys.executable, "-m", "windlass.cli", "volume", *arguments]
+        with counted(int(port), some) as way:
+            about = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
+            with subprocess.Popen(command, cwd=tmp_path, env=about, stderr=subprocess.PIPE, text=True) as running:
+                until(lambda: way.cut, 60, "some of it")
+                running.send_signal(sign)
+                assert running.stderr is not None
+                return running.stderr.read()
 
-    def parts() -> int:
-        return sum(file.stat().st_size for file in tmp_path.glob(".*.windlass-part"))
+    def rest(*arguments: str) -> int:
+        """How many bytes the same command takes then."""
+        with counted(int(port)) as way:
+            again = {**served, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
+            done = afar(tmp_path, again, "volume", *arguments)
+            assert done.returncode == 0, done.stderr
+            return way.seen
 
-    get = [sys.executable, "-m", "windlass.cli", "volume", "get", "from-afar-large", "/weights", "back"]
-    with subprocess.Popen(get, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as stopped:
-        until(lambda: parts() > 80 * 2**20, 60, "a third of it")
-        stopped.send_signal(signal.SIGINT)
-        assert stopped.stderr is not None
-        assert "The same command goes on behind the first" in stopped.stderr.read()
-    there = parts() - 16 * 2**20
-    assert there > 0
-    with counted(int(port)) as way:
-        again = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
-        done = subprocess.run(get, cwd=tmp_path, env=again, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stderr
-        assert 0 < way.seen < (len(data) - there) * 1.1
-    assert (tmp_path / "back").read_bytes() == data and not parts()
+    put = ("put", "from-afar-large", "weights", "/weights")
+    stopped(signal.SIGKILL, *put)
+    came = there(stage.home / "uploads/incoming", "stream-*") // piece * piece
+    assert some * 0.7 < came < some
+    assert len(data) - came < rest(*put) < (len(data) - came) * 1.1
+    assert there(stage.home / "uploads/incoming", "stream-*") == 0
+
+    get = ("get", "from-afar-large", "/weights", "back")
+    assert "The same command goes on behind the first" in stopped(signal.SIGINT, *get)
+    came = there(tmp_path, ".*.windlass-part") // piece * piece - piece
+    assert some * 0.5 < came < some
+    assert len(data) - came < rest(*get) < (len(data) - came) * 1.1
+    assert (tmp_path / "back").read_bytes() == data and there(tmp_path, ".*.windlass-part") == 0
     assert afar(tmp_path, served, "volume", "delete", "from-afar-large", "--yes").returncode == 0

@@ -21,3 +21,22 @@ def test_a_machine_that_could_not_be_examined_is_not_said_to_be_able(tmp_path, m
     data = testing.CliRunner().invoke(doctor.command, ["--json"])
     assert data.exit_code == 1 and json.loads(data.output)["able"] is False
     assert json.loads(data.output)["findings"][-1]["state"] == "unknown"
+
+
+def test_settings_that_lead_to_another_platform_are_told_apart_from_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WINDLASS_CONFIG_PATH", str(tmp_path / "settings.toml"))
+    monkeypatch.setattr(doctor, "_host", lambda root, worker: iter(()))
+
+    def found() -> dict:
+        shown = testing.CliRunner().invoke(doctor.command, ["--json"])
+        assert shown.exit_code == 0, shown.output
+        return {one["name"]: one for one in json.loads(shown.output)["findings"]}
+
+    assert "settings" not in found() and "the next command starts it" in found()["platform"]["detail"]
+    (tmp_path / "settings.toml").write_text('[there]\nserver_url = "https://gpu.example.org:8643"\n')
+    doctor_says = found()
+    assert "https://gpu.example.org:8643" in doctor_says["settings"]["detail"]
+    assert "next command" not in doctor_says["platform"]["detail"]
+    (tmp_path / "settings.toml").write_text("[there")
+    assert found()["settings"]["state"] == "limited" and "malformed" in found()["settings"]["detail"]

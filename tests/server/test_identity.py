@@ -137,6 +137,16 @@ def test_a_restricted_environment_is_not_there_for_others(play):
                 await mia.request("app.list", environment=name)
             texts.append(str(caught.value).replace(name, "_"))
         assert texts[0] == texts[1]
+        # Nor by what is said to somebody who may do it nowhere.
+        vic, texts = await member(platform, owner, "vic", kind="viewer"), []
+        for name, app_id in (("prod", app["app_id"]), ("none", ids.new("ap"))):
+            making = {"app_id": ids.new("ap"), "name": "a", "state": "deployed", "environment": name}
+            for method, body in {"app.create": making, "app.stop": {"app_id": app_id}}.items():
+                with pytest.raises(DENIED) as caught:
+                    await vic.request(method, **body)
+                texts.append(str(caught.value))
+        assert texts[:2] == texts[2:]
+        await owner.request("member.remove", member="vic")
         # Not by a spec that wants a secret of it, nor by a deployment that hides where it goes.
         async with refused(MISSING):
             await mia.request("app.deploy", **deployment(secrets=[secret]))

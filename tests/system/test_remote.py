@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -142,16 +143,18 @@ http {{
     access_log off;
     client_body_temp_path {home}/b; proxy_temp_path {home}/p; fastcgi_temp_path {home}/f;
     uwsgi_temp_path {home}/u; scgi_temp_path {home}/s;
-    server {{
-        listen 127.0.0.1:{port};
-        location /with/ {{
-            proxy_pass {url}/; proxy_http_version 1.1;
-            proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";
-        }}
-        location /without/ {{ proxy_pass {url}/; }}
-    }}
+    {text}
 }}
 """
+GUIDE = (CHECKOUT / "docs/guide/reverse-proxy.md").read_text()
+
+
+def as_the_guide_says(port: int, url: str) -> str:
+    """Its text for platforms, without certificates, and with a place that lets no WebSockets through."""
+    edge, platform = re.findall(r"```nginx\n(.*?)```", GUIDE, re.DOTALL)
+    server = re.sub(r" +ssl_.*\n", "", platform).replace("listen 443 ssl http2;", f"listen 127.0.0.1:{port};")
+    server = server.replace("http://127.0.0.1:8643", url).rstrip().removesuffix("}")
+    return f"{edge[: edge.index('upstream')]}{server} location /without/ {{ proxy_pass {url}/; }} }}"
 
 
 @contextlib.contextmanager
@@ -160,7 +163,7 @@ def proxied(home: Path, url: str) -> Iterator[str]:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     home.mkdir()
-    (home / "conf").write_text(NGINX.format(home=home, port=port, url=url))
+    (home / "conf").write_text(NGINX.format(home=home, text=as_the_guide_says(port, url)))
     with subprocess.Popen(["nginx", "-c", str(home / "conf"), "-p", str(home)], stderr=subprocess.DEVNULL) as process:
         try:
             until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 10, "nginx")
@@ -173,10 +176,11 @@ def proxied(home: Path, url: str) -> Iterator[str]:
 def test_both_carriers_pass_through_a_usual_reverse_proxy(served, tmp_path):
     about = {**served, "WINDLASS_SERVER_FINGERPRINT": ""}
     with proxied(tmp_path / "nginx", served["WINDLASS_SERVER_URL"]) as url:
-        for address in (f"{url}/with", f"{url}/without", url.replace("http", "http+post") + "/with"):
+        websockets_only = url.replace("http", "ws")
+        for address in (url, f"{url}/without", url.replace("http", "http+post"), websockets_only):
             ran = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": address}, "node", "list", "--json")
             assert ran.returncode == 0, (address, ran.stderr)
-        forced = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": url.replace("http", "ws") + "/without"}, "app", "list")
+        forced = afar(tmp_path, {**about, "WINDLASS_SERVER_URL": f"{websockets_only}/without"}, "app", "list")
         assert forced.returncode == 1
         assert "A proxy in between must pass WebSockets" in forced.stderr
 

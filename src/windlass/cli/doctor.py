@@ -67,7 +67,10 @@ def _look(root: Path) -> Iterator[Finding]:
         return
     yield from _space(root)
     yield from _volumes(root)
-    yield _platform(root)
+    chosen = _chosen()
+    if chosen is not None:
+        yield chosen
+    yield _platform(root, is_chosen=chosen is None)
     yield from _host(root, _worker(root))
 
 
@@ -142,7 +145,20 @@ def _guard(place: Path, layers: list[Path]) -> Finding:
     return Finding("stored content", GOOD, detail, able.remedy)
 
 
-def _platform(root: Path) -> Finding:
+def _chosen() -> Finding | None:
+    """Which platform commands and programs use, where the settings name one: all else here is about this machine."""
+    from windlass import config
+
+    try:
+        url = config.config["server_url"]
+    except exception.Error as exc:
+        return Finding("settings", LIMITED, str(exc), exc.hint)
+    if not url:
+        return None
+    return Finding("settings", GOOD, f"commands and programs use the platform at {url}, not this machine's")
+
+
+def _platform(root: Path, *, is_chosen: bool) -> Finding:
     try:
         report = control.report(root)
         if report["state"] == "running" and (answer := control.ask_server(root)) is not None:
@@ -151,7 +167,8 @@ def _platform(root: Path) -> Finding:
         return Finding("platform", LIMITED, str(exc), exc.hint)
     if report["state"] == "running":
         return Finding("platform", GOOD, f"running, Windlass {report['version']}")
-    return Finding("platform", GOOD, f"{report['state']}; the next command starts it")
+    starter = "the next command" if is_chosen else "`windlass server start`"
+    return Finding("platform", GOOD, f"{report['state']}; {starter} starts it")
 
 
 # -- what the machine grants ----------------------------------------------------------------------------

@@ -37,8 +37,8 @@ def run(url: str, fingerprint: str, *, name: str, expires_in: float | None) -> A
         body = {"name": name, "callback": callback, "expires_in": expires_in}
         flow = platform.post(_ROOT, body)[1]
         page = platform.base + flow["page"]
-        click.echo(f"Your code is {flow['code']}. Somebody who may approve it opens\n\n    {page}\n")
-        click.echo(f"or runs `windlass token approve {flow['code']}`. Waiting …")
+        click.echo(f"Your code is {flow['code']}. An owner or manager of the platform, who finds the same code at\n")
+        click.echo(f"    {page}\n\nruns `windlass token approve {flow['code']}`. Waiting …")
         is_open = sys.stdout.isatty() and _opened(page)
         made = _waited(platform, flow)
         if is_open:

@@ -52,13 +52,14 @@ def home(tmp_path) -> Path:
     os.mknod(root / LAYER / "gone", stat.S_IFCHR | 0o600, 0)
     (root / "layers/im-1").mkdir(parents=True)
     (root / "layers/im-1/meta.json").write_text("{}")
+    (root / "remote.json").write_text('{"listen": "127.0.0.1:8643"}')
     return root
 
 
 def seen(root: Path) -> dict[str, tuple]:
     """All that matters of what is below a home's state."""
     found = {}
-    for name in ("blobs", "volumes", "nfs", "db/key"):
+    for name in ("blobs", "volumes", "nfs", "db/key", "remote.json"):
         for path in [root / name, *sorted((root / name).rglob("*"))]:
             if not path.is_symlink() and not path.exists():
                 continue

@@ -72,22 +72,26 @@ def check(core: Core, ward: Ward, method: str, body: Any) -> None:
         if ward.principal is None or not identity.administers(ward.principal):
             raise _denied(ward, method, "the role owner or manager in the workspace")
         return
-    known, named = identity.parts(core), False
+    known, named, hidden = identity.parts(core), False, None
     for what, environment in scope.environments(core, method, body):
         part = known.get(environment)
         if part is None:
             continue  # the handler says that there is none
-        named, role = True, ward.role(core, part)
+        role = ward.role(core, part)
         if role == "no-access":
-            raise _missing(what)
+            hidden = hidden or what
+            continue
+        named = True
         if right not in rights.RIGHTS[role]:
             raise _denied(ward, method, f"the role contributor in environment {environment!r}", role)
-    if named:
-        return
-    if method in _WHOLE and any(ward.role(core, part) == "no-access" for part in known.values()):
-        raise _denied(ward, method, "a role in every environment")
-    if not any(right in rights.RIGHTS[ward.role(core, part)] for part in known.values()):
-        raise _denied(ward, method, "a role in an environment" if right == "read" else "the role contributor somewhere")
+    if not named:  # what is hidden counts as not named: somebody who may nowhere do this must not tell it from nothing
+        if method in _WHOLE and any(ward.role(core, part) == "no-access" for part in known.values()):
+            raise _denied(ward, method, "a role in every environment")
+        if not any(right in rights.RIGHTS[ward.role(core, part)] for part in known.values()):
+            needs = "a role in an environment" if right == "read" else "the role contributor somewhere"
+            raise _denied(ward, method, needs)
+    if hidden is not None:
+        raise _missing(hidden)
 
 
 def sign(who: state.Principal, method: str, body: Any) -> None:

@@ -95,7 +95,8 @@ def _page(flow: state.Flow) -> http.Response:
         text = (
             f"<p>{html.escape(flow.name or 'Somebody')} asks for a token, from {html.escape(flow.source)}. "
             "Compare this code with the one in the terminal:</p>"
-            f"<p class=code>{flow.code}</p><p>If they are the same, an owner of the platform runs, on any machine:</p>"
+            f"<p class=code>{flow.code}</p>"
+            "<p>If they are the same, an owner or manager of the platform runs, on any machine:</p>"
             f"<pre>windlass token approve {flow.code}</pre>"
         )
     else:

@@ -133,7 +133,7 @@ class Volumes:
 
     def used(self) -> set[str]:
         """Layers that containers here show, or have not committed."""
-        found = {layer for layer in self.layers.held if self.layers.held[layer]}
+        found = self.layers.held()
         for mounts in self._mounts.values():
             for mount in mounts.values():
                 found |= mount.used()

@@ -24,6 +24,9 @@ from windlass.kit import digests
 
 OPAQUE = "user.overlay.opaque"
 DEPTH = 256
+LENGTH = 3584
+"""Bytes of a path in a volume. The kernel takes 4,096 of one, with that of our folder before it; and what lies deeper,
+where only a program comes that goes folder by folder, could be neither compared nor merged."""
 _OURS = "user.overlay."
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -64,7 +67,7 @@ def take(upper: Path, target: Path, seen: Mapping[str, Seen], *, frozen: bool, p
     ``patient``: leave large files alone that are being written right now.
 
     Raises:
-        InvalidError: folders are nested too deep.
+        InvalidError: folders are nested too deep, or a path is too long.
     """
     taking = _Taking(target, seen, frozen=frozen, patient=patient)
     source, sink = os.open(upper, _DIRECTORY), os.open(target, _DIRECTORY)
@@ -126,10 +129,11 @@ class _Taking:
 
     def _entry(self, source: int, sink: int, name: str, path: str, state: os.stat_result, depth: int) -> bool:
         kind = _kind(state)
-        if kind == FOLDER:
-            return self._folder(source, sink, name, path, depth)
         if kind == OTHER:
             return False
+        check_length(path)
+        if kind == FOLDER:
+            return self._folder(source, sink, name, path, depth)
         before = self._seen.get(path)
         found = _seen(kind, state, before.digest if before is not None else "")
         if found == before:
@@ -232,6 +236,12 @@ class _Taking:
 
     def _is_restless(self, state: os.stat_result) -> bool:
         return state.st_size > digests.LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
+
+
+def check_length(path: str) -> None:
+    """Raise ``InvalidError`` for a path that is too long."""
+    if len(path) * 4 > LENGTH and len(os.fsencode(path)) > LENGTH:
+        raise exception.InvalidError(f"paths of a volume may have {LENGTH:,} bytes; {path[:80]!r}… has more")
 
 
 def _kind(state: os.stat_result) -> str:

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import ids, trees
 from windlass.worker import overlay, spec
 from windlass.worker.volumes import taking, verity
 
@@ -68,7 +67,7 @@ class Layers:
             for left in self.root.glob(pattern):
                 overlay.unmount(left / MERGED)  # or all in it would be deleted through the stack, and the folder stay
                 overlay.unmount(left)
-                shutil.rmtree(left, ignore_errors=True)
+                trees.remove(left)
         for left in self.root.glob(f"{verity.PROBE}*"):
             left.unlink(missing_ok=True)
 
@@ -123,7 +122,7 @@ class Layers:
             dressed(path / "files")
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            trees.remove(path)
 
     def publish(self, draft: Path, files: Files, *, puts: list[str], clears: list[str], layer_id: str = "") -> Made:
         """Give a draft its name. From then on it is never changed."""
@@ -176,7 +175,7 @@ class Layers:
             (self.root / layer_id).rename(gone)
         except FileNotFoundError:
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        trees.remove(gone)
 
 
 def dressed(path: Path) -> None:

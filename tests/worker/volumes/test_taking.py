@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -55,3 +56,34 @@ def test_what_comes_from_outside_has_the_same_limit():
     assert len(editing.parts(at_limit)) == 28
     with pytest.raises(exception.InvalidError, match="3,584 bytes"):
         editing.parts(at_limit + "x")
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_file_that_gets_another_name_after_its_commit_is_one_file_still(tmp_path, last):
+    upper, seen = tmp_path / "upper", {}
+    upper.mkdir()
+    (upper / "m").write_text("same")
+    (upper / "alone").write_text("own")
+
+    def take(number: int, *, frozen: bool = False) -> tuple[list[str], Path]:
+        nonlocal seen
+        layer = tmp_path / f"layer-{number}"
+        layer.mkdir()
+        if frozen:  # as the last commit does
+            seen = {path: one._replace(ctime=0) for path, one in seen.items()}
+        taken = taking.take(upper, layer, seen, frozen=frozen)
+        seen = {path: taking.Seen(*one) for path, one in json.loads(json.dumps(taken.seen)).items()}
+        return sorted(taken.puts), layer
+
+    assert take(0)[0] == ["alone", "m"]
+    (upper / "folder").mkdir()
+    for name in ("a", "folder/z"):
+        os.link(upper / "m", upper / name)
+    puts, layer = take(1, frozen=last)
+    assert puts == ["a", "folder", "folder/z", "m"], "all names of it, and nothing else"
+    assert len({(layer / name).stat().st_ino for name in ("a", "m", "folder/z")}) == 1
+    if not last:
+        (upper / "a").unlink()
+        puts, layer = take(2)
+        assert puts == [] and sorted(os.listdir(layer)) == ["a"], "what others made of the other names meanwhile stays"
+        assert take(3, frozen=True)[0] == []

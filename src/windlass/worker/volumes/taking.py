@@ -39,7 +39,8 @@ WHITEOUT, FOLDER, LINK, FILE, OTHER = "w", "d", "l", "f", "?"
 
 
 class Seen(NamedTuple):
-    """How an entry of an upper folder was when it was taken. ``digest``: of a file, or where a link leads."""
+    """How an entry of an upper folder was when it was taken. ``digest``: of a file, or where a link leads. ``names``:
+    how many a file had; 0 where nobody counted."""
 
     kind: str
     ino: int
@@ -50,6 +51,7 @@ class Seen(NamedTuple):
     uid: int
     gid: int
     digest: str
+    names: int = 0
 
 
 class Taken(NamedTuple):
@@ -95,6 +97,8 @@ class _Taking:
         self._target = target
         self._copies: dict[tuple[int, int], _Copied] = {}
         """Of files with several names, by inode."""
+        self._linked: defaultdict[tuple[int, int], int] = defaultdict(int)
+        """Names that a file has in the layer, besides its own."""
         self._seen = seen
         self._frozen = frozen
         self._patient = patient
@@ -195,6 +199,8 @@ class _Taking:
         descriptor = os.open(name, _FILE, dir_fd=source)
         try:
             state = os.fstat(descriptor)
+            inode = state.st_dev, state.st_ino
+            names = state.st_nlink - self._linked[inode]
             if not stat.S_ISREG(state.st_mode):
                 return False
             if self._patient and self._is_restless(state):
@@ -203,18 +209,20 @@ class _Taking:
                 return False
             if self._frozen:
                 os.link(name, name, src_dir_fd=source, dst_dir_fd=sink, follow_symlinks=False)
+                self._linked[inode] += 1
                 digest, size = _digest(descriptor)
             else:
                 digest, size, state = self._copy(descriptor, sink, name, path)
         finally:
             os.close(descriptor)
-        found = _seen(FILE, state, digest)
+        found = _seen(FILE, state, digest)._replace(names=names)
         if self._clock - found.ctime < _BLURRED:
             found = found._replace(ctime=0)
         self.now[path] = found
-        if before is not None and before._replace(ctime=0, ino=0) == found._replace(ctime=0, ino=0):
+        if before is not None and _is_same(before, found):
             os.unlink(name, dir_fd=sink)
-            self._copies.pop((state.st_dev, state.st_ino), None)
+            self._linked[inode] -= self._frozen
+            self._copies.pop(inode, None)
             return False
         self.files[path] = (digest, size)
         self.puts.append(path)
@@ -257,8 +265,14 @@ def _kind(state: os.stat_result) -> str:
 def _seen(kind: str, state: os.stat_result, digest: str) -> Seen:
     return Seen(
         kind, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, stat.S_IMODE(state.st_mode),
-        state.st_uid, state.st_gid, digest,
+        state.st_uid, state.st_gid, digest, state.st_nlink if kind == FILE else 0,
     )  # fmt: skip
+
+
+def _is_same(before: Seen, found: Seen) -> bool:
+    """Whether a file need not be put again. One that got another name is: or that would be a file of its own."""
+    has_more = 0 < before.names < found.names
+    return not has_more and before._replace(ctime=0, ino=0, names=0) == found._replace(ctime=0, ino=0, names=0)
 
 
 def _is_opaque(descriptor: int) -> bool:

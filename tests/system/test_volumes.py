@@ -420,6 +420,35 @@ def test_a_deleted_volume_stays_as_it_is_where_it_is_mounted_but_takes_no_more(s
         volume.listdir("/")
 
 
+def nest(path):
+    """Folders in each other, deeper than a path can say."""
+    import os
+
+    here = os.open(path, os.O_RDONLY)
+    for _ in range(1300):
+        os.mkdir("folder", dir_fd=here)
+        inner = os.open("folder", os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+
+
+def test_folders_that_are_nested_too_deep_are_told_of_and_leave_nothing_behind(stage, volume):
+    nesting = app.function(serialized=True, volumes={PLACE: volume}, single_use_containers=True)(nest)
+    with app.run():
+        nesting.remote(PLACE)
+        nesting.remote("/root")
+
+        def told() -> str:
+            lines = stage.cli("app", "logs", app.app_id).text
+            return lines if "not committed" in lines else ""
+
+        lines = until(told, 30, "the container's log")
+        assert f"What was written at {PLACE} is not committed: folders of a volume may be nested 256 deep" in lines
+        assert lines.count("is not committed") == 1, "said once"
+        until(lambda: not os.listdir(stage.home / "containers"), 30, "containers' folders to go")
+    assert volume.listdir("/") == []
+
+
 def test_ephemeral_volumes_and_handles_by_id_rename_and_info(stage):
     with windlass.Volume.ephemeral() as volume:
         put(volume, x="1")

@@ -28,6 +28,10 @@ def backup(target: Path, with_images: bool) -> None:
     made = _apart("make", home, target, *(["--with-images"] if with_images else []))
     place = f"the folder {target}" if target.is_dir() else target
     click.echo(f"{made['files']:,} files, {made['size'] / 2**20:,.1f} MiB, are kept in {place}.")
+    for path in made["left"][:10]:
+        click.echo(f"Not kept is what has too long a path, in {path[:200]}…", err=True)
+    if len(made["left"]) > 10:
+        click.echo(f"The same in {len(made['left']) - 10:,} more folders.", err=True)
     click.echo("The key that secrets are encrypted with is among them: whoever reads the backup can read the secrets.")
     if (home / "blobs" / "kept").exists():
         click.echo("Blobs and layers of volumes that lie in a bucket are not: the backup only names them.")

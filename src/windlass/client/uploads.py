@@ -104,6 +104,8 @@ class Upload:
             found, bare = _walk(local, recursive)
             files += [sending.File(f"{head}{name}", path, None) for name, path in found]
             empty += [place for name in bare if (place := f"{head}{name}".rstrip("/"))]
+        if self._force:  # of two to one path the later counts, whichever would arrive first
+            files = list({file.remote: file for file in files}.values())
         return files, empty
 
     async def _send(

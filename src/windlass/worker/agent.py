@@ -46,7 +46,7 @@ class Agent:
             runtime.network.say = self._say
         self._volumes = None
         if runtime.volumes is not None:
-            runtime.volumes.connect(self._link.call, self._spoiled)
+            runtime.volumes.connect(self._link.call, self._spoiled, self._say)
             self._tasks.start(runtime.volumes.steps.rescue(), "commits of ended steps")
             self._tasks.start(runtime.volumes.scrub.run(), "check of layers")
             self._volumes = answers.Answers(runtime.volumes, self._tasks)

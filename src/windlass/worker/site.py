@@ -7,14 +7,13 @@ import asyncio
 import contextlib
 import os
 import resource
-import shutil
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from windlass import exception
-from windlass.kit import descriptors
+from windlass.kit import descriptors, trees
 from windlass.wire.messages import containers, workers
 from windlass.worker import cgroups, gpus, library, mounts, network, overlay, release, seccomp, spec, step, upper
 from windlass.worker import folder as folders
@@ -183,7 +182,7 @@ def cell_of(box: spec.Box) -> cell.Plan:
 
 def removed(folder: folders.Folder) -> contextlib.AbstractAsyncContextManager[None]:
     """Have the folder go at the end."""
-    return release.on_end_async(lambda: asyncio.to_thread(shutil.rmtree, folder.path, True))
+    return release.on_end_async(lambda: asyncio.to_thread(trees.remove, folder.path))
 
 
 @contextlib.contextmanager

@@ -16,14 +16,13 @@ import contextlib
 import json
 import os
 import resource
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.kit import ids, tasks
+from windlass.kit import ids, tasks, trees
 from windlass.worker import cgroups, overlay, seccomp, spec
 from windlass.worker import folder as folders
 from windlass.worker.images import owners
@@ -128,7 +127,7 @@ class Steps:
         await self._emptied(self._groups.find(name))
         overlay.unmount(place / "rootfs")
         await asyncio.to_thread(self._runtime.forget, name)
-        await asyncio.to_thread(shutil.rmtree, place, True)
+        await asyncio.to_thread(trees.remove, place)
 
     async def _emptied(self, group: cgroups.Cgroup) -> None:
         """Kill what is left of a step, also what its runtime had not told us of, and take its groups away.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -11,9 +12,11 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
 import tarfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +109,50 @@ def test_what_of_a_volume_cannot_be_read_any_more_is_left_out_once_it_is_marked(
     layer = tmp_path / "other" / LAYER
     assert not (layer / "folder/lost").exists() and (layer / "folder/a").exists()
     assert json.loads(layer.with_name("damaged.json").read_text()) == ["folder/lost"], "it is refused there, too"
+
+
+def test_folders_as_deep_as_containers_make_them_stop_no_backup(home, tmp_path):
+    for name, depth in (("d", 1100), ("l" * 200, 60)):
+        here = os.open(home, os.O_RDONLY)
+        for inner in ["nfs", "nf-deep", "files", *[name] * depth]:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(inner, dir_fd=here)
+            beyond = os.open(inner, os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = beyond
+        os.close(os.open("inmost", os.O_WRONLY | os.O_CREAT, dir_fd=here))
+        os.close(here)
+    target, other = tmp_path / "folder", tmp_path / "other"
+    made = making.make(home, target)
+    assert [len(path) for path in made.left] == [len("nfs/nf-deep/files") + 19 * 201], "what nobody can name is told of"
+    restoring.restore(restoring.chosen(target), other)
+    place = other / "nfs/nf-deep/files" / "/".join(["d"] * 1100)
+    assert [path.name for path in place.iterdir()] == ["inmost"]
+    subprocess.run(["rm", "-rf", home, target, other], check=True)  # no library's own means would
+
+
+def test_a_file_that_got_the_number_of_one_that_is_gone_is_not_taken_for_it(home, tmp_path, monkeypatch):
+    one, other = home / "nfs/nf-9/files/one", home / "nfs/nf-9/files/two"
+    one.parent.mkdir(parents=True)
+    for path, text in ((one, "first"), (other, "another")):
+        path.write_text(text)
+        os.link(path, path.with_suffix(".too"))
+    states = {path: path.stat() for path in (one, other)}
+    stat_of = Path.stat
+
+    def same_number(path: Path, **options: Any) -> os.stat_result:
+        state = stat_of(path, **options)
+        if path.parent == one.parent:  # as if "one" had been removed before "two" was made
+            values = list(state.__reduce__()[1][0])
+            values[1] = states[one].st_ino
+            return os.stat_result(values, state.__reduce__()[1][1])
+        return state
+
+    monkeypatch.setattr(Path, "stat", same_number)
+    making.make(home, tmp_path / "b.tar")
+    monkeypatch.undo()
+    restoring.restore(restoring.chosen(tmp_path / "b.tar"), tmp_path / "back")
+    assert [(tmp_path / "back/nfs/nf-9/files" / name).read_text() for name in ("one", "two")] == ["first", "another"]
 
 
 def test_a_backup_can_be_read_by_its_owner_alone(home, tmp_path):

@@ -92,7 +92,7 @@ def worker(home: Path) -> None:
                 (home / "worker-ready").touch()
 
             line = link.Link(paths.server_socket(home), greet=greet, serve=lambda asked: (served.serve(asked), None)[1])
-            volumes.connect(line.call, lambda container_id, why: None)
+            volumes.connect(line.call, lambda container_id, why: None, lambda container_id, text: None)
             await line.run()
 
     arm(

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -84,6 +85,42 @@ def test_what_differs_in_anything_stays_two(tmp_path, other):
         os.setxattr(store.files(second) / path, "user.mark", other["attribute"])
     assert freely(store) == 0
     assert (store.files(first) / "data").stat().st_nlink == (store.files(second) / path).stat().st_nlink == 1
+
+
+def test_names_that_somebody_gave_one_file_stay_its_names(tmp_path):
+    store = layers.Layers(tmp_path)
+    plain = layer(store, {"a": BIG})
+    several = layer(store, {"a": BIG, "b": BIG})
+    (store.files(several) / "b").unlink()
+    os.link(store.files(several) / "a", store.files(several) / "b")
+    later = layer(store, {"a": BIG})
+    assert freely(store) == len(BIG)
+    tree = store.files(several)
+    assert (tree / "a").stat().st_ino == (tree / "b").stat().st_ino, "who wrote to one would write to both"
+    assert are_one(store, "a", plain, later) and not are_one(store, "a", plain, several)
+
+
+def test_files_of_their_own_do_not_become_names_of_one_in_a_mount(tmp_path):
+    store = layers.Layers(tmp_path)
+    below = layer(store, {"a": BIG, "b": BIG})
+    (store.files(below) / "b").unlink()
+    os.link(store.files(below) / "a", store.files(below) / "b")
+    above = layer(store, {"a": BIG})  # somebody wrote "a" anew, and gave it the times that it had
+    assert freely(store) == 0
+    assert (store.files(above) / "a").stat().st_ino != (store.files(below) / "b").stat().st_ino
+
+
+def test_many_copies_of_one_file_take_no_longer_than_as_many_files(tmp_path):
+    store = layers.Layers(tmp_path)
+    layer(store, {"first": BIG})
+    with store.draft() as draft:
+        for number in range(1500):
+            (draft / "files" / str(number)).write_bytes(BIG)
+        names = [str(number) for number in range(1500)]
+        store.publish(draft, dict.fromkeys(names, (whole(BIG), len(BIG))), puts=names, clears=[])
+    began = time.thread_time()
+    assert freely(store) == 0
+    assert time.thread_time() - began < 1.0, "each was compared with each"
 
 
 def test_small_files_are_left_alone(tmp_path):
@@ -167,6 +204,64 @@ def test_a_layer_that_is_damaged_or_gone_is_passed_over(tmp_path):
     (store.files(names[1]) / "data").unlink()
     freely(store)
     assert are_one(store, "data", *names[2:]) and not deduplicating.is_due(store, time.time() + 1)
+
+
+def _full(root: Path) -> None:
+    home = root / "small"
+    home.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=40", "none", home], check=True)
+    store = layers.Layers(home)
+    names = [layer(store, {"data": BIG}) for _ in range(2)]
+    fill = [home / f"fill-{number}" for number in range(40)]
+    with contextlib.suppress(OSError):
+        for one in fill:
+            one.touch()
+    with pytest.raises(OSError, match="No space"):
+        freely(store)
+
+    async def scrubbed() -> None:
+        async with tasks.Tasks() as owner:
+            running = owner.start(checking.Scrub(store, calm=0.02).run(), "scrub")
+            await asyncio.sleep(0.5)
+            assert not running.done(), "a full disk ends nothing"
+            for one in fill:
+                one.unlink(missing_ok=True)
+            deadline = time.monotonic() + 20
+            while not are_one(store, "data", *names):
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+
+    asyncio.run(scrubbed())
+    subprocess.run(["umount", home], check=True)
+
+
+def test_on_a_full_disk_it_waits_for_room(apart, tmp_path):
+    apart(_full, tmp_path)
+
+
+def _rotten(root: Path) -> None:
+    """The disk has lost a bit, which memory still has."""
+    with disk(root, "ext4", "-q", "-O", "^metadata_csum") as place:
+        store = layers.Layers(place)
+        first, second = (layer(store, {"data": BIG}) for _ in range(2))
+        keeper = store.files(first) / "data"
+        os.sync()
+        assert keeper.read_bytes() == BIG
+        shown = subprocess.run(["filefrag", "-v", "-b4096", keeper], check=True, capture_output=True, text=True).stdout
+        block = int(re.search(r"0:\s+0\.\.\s*\d+:\s+(\d+)", shown)[1])
+        loop = subprocess.run(["findmnt", "-no", "SOURCE", place], check=True, capture_output=True, text=True).stdout
+        with open(loop.strip(), "r+b", buffering=0) as device:
+            os.pwrite(device.fileno(), bytes([BIG[0] ^ 1]), block * 4096)
+            os.fsync(device.fileno())
+        assert freely(store) == 0
+        assert (store.files(second) / "data").read_bytes() == BIG
+        assert checking.look(store, first, lambda size: None, afresh=True) == ["data"]
+
+
+def test_what_memory_has_kept_does_not_speak_for_the_disk(apart, tmp_path):
+    if not Path("/dev/loop-control").exists() or shutil.which("filefrag") is None:
+        pytest.skip("no loop devices, or no filefrag")
+    apart(_rotten, tmp_path)
 
 
 def _mounted(root: Path) -> None:
@@ -280,16 +375,42 @@ def _again(root: Path) -> None:
     assert not are_one(store, "folder/data", second, third)
     other = put(store, [first, second, third], "folder/data", data[1:])
     assert (store.files(other) / "folder/data").read_bytes() == data[1:]
+    remove = json.dumps([{"op": "remove", "path": "folder/data"}]).encode()
+    removed = editing.edit(store, [first], remove, root / "uploads")
+    os.utime(store.files(first) / "folder/data", ns=(THEN, THEN))
+    anew = put(store, [first, removed.layer_id], "folder/data", data)
+    assert (store.files(anew) / "folder/data").stat().st_mtime_ns > THEN, "what was removed is a new file"
     elsewhere = put(store, [first], "folder/other", data)
     assert (store.files(elsewhere) / "folder/other").stat().st_nlink == 1, "no mount shows one file under two names"
     with (store.files(first) / "folder/data").open("r+b") as file:
         file.write(bytes([data[0] ^ 1]))
     healed = put(store, [first], "folder/data", data)
     assert (store.files(healed) / "folder/data").read_bytes() == data, "what is damaged is replaced"
+    (store.root / first / "index.json").write_text("{")
+    assert put(layers.Layers(root), [first], "folder/data", data), "and nobody is stopped by a damaged index"
 
 
 def test_what_is_put_again_takes_no_room_again(apart, tmp_path):
     apart(_again, tmp_path)
+
+
+def _over_and_over(root: Path) -> None:
+    store, one, other = layers.Layers(root), os.urandom(300_000), os.urandom(300_000)
+    steps = []
+    for path, data in (("a", one), ("a", other), ("b", one), ("c", other), ("c", one)):
+        target = editing.upload(root / "uploads", whole(data))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        step = {"op": "put", "path": path, "blob": whole(data), "digest": whole(data), "size": len(data), "offset": 0}
+        steps.append({**step, "force": True})
+    made = editing.edit(store, [], json.dumps(steps).encode(), root / "uploads")
+    tree = store.files(made.layer_id)
+    assert {path: (tree / path).read_bytes() for path in "abc"} == {"a": other, "b": one, "c": one}
+    assert checking.look(store, made.layer_id, lambda size: None) == [] and sorted(made.puts) == ["a", "b", "c"]
+
+
+def test_of_two_uploads_to_one_path_the_later_counts_wherever_else_they_go(apart, tmp_path):
+    apart(_over_and_over, tmp_path)
 
 
 # -- digests tell --------------------------------------------------------------------------------------------

@@ -90,15 +90,25 @@ def _xattrs(place: Path) -> dict[str, str]:
         raise
 
 
+def make_folders(place: Path) -> None:
+    """As ``Path.mkdir(parents=True, exist_ok=True)``, which is as deep in calls as the folders are."""
+    absent = []
+    while not place.is_dir():
+        absent.append(place)
+        place = place.parent
+    for one in reversed(absent):
+        one.mkdir(exist_ok=True)
+
+
 def dress(entry: Entry, place: Path) -> None:
     """Make what is no file, and give anything its owner, attributes, mode and time."""
     if entry.kind == FOLDER:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folders(place)
     elif entry.kind == LINK:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(place.parent)
         place.symlink_to(entry.target)
     elif entry.kind == DEVICE:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(place.parent)
         os.mknod(place, stat.S_IFCHR | entry.mode, int(entry.target))
     with _owned(entry):
         os.chown(place, outside(entry.uid, os.geteuid()), outside(entry.gid, os.getegid()), follow_symlinks=False)

@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import hashlib
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -24,8 +25,11 @@ _PATIENCE = 120.0
 
 
 class Made(NamedTuple):
+    """``left``: folders with something in them whose path is too long to be kept."""
+
     files: int
     size: int
+    left: list[str]
 
 
 def make(home: Path, target: Path, *, images: bool = False) -> Made:
@@ -39,25 +43,27 @@ def make(home: Path, target: Path, *, images: bool = False) -> Made:
 
 
 class _Making:
-    """``first``: by device and number, the path at which a file of several names was seen first."""
+    """``first``: the path at which a file of several names was seen first. It is known by device and number, and by
+    size and time: the number of what was removed meanwhile may be another one's since."""
 
     def __init__(self, sink: places.Sink) -> None:
         self._sink = sink
         self._lines: list[str] = []
-        self._first: dict[tuple[int, int], str] = {}
+        self._first: dict[tuple[int, ...], str] = {}
         self._files = self._size = 0
 
     def run(self, home: Path, snapshot: Path, names: tuple[str, ...]) -> Made:
         taken = entries.look(parts.DATABASE, snapshot)
         assert taken is not None
         self._put(taken, snapshot)
-        for entry, place in parts.found(home, names):
+        left: list[str] = []
+        for entry, place in parts.found(home, names, left):
             with contextlib.suppress(FileNotFoundError):  # a file that somebody removed meanwhile, of an nfs
                 self._put(entry, place)
         text = "".join(f"{line}\n" for line in self._lines).encode()
         self._sink.note(places.FILES, text)
         self._sink.note(places.SEAL, _json({"files": hashlib.sha256(text).hexdigest(), "size": len(text)}))
-        return Made(self._files, self._size)
+        return Made(self._files, self._size, [os.fsencode(path).decode(errors="replace") for path in left])
 
     def _put(self, entry: entries.Entry, place: Path) -> None:
         if entry.kind == entries.FILE:
@@ -68,7 +74,8 @@ class _Making:
 
     def _file(self, entry: entries.Entry, place: Path) -> entries.Entry:
         state = place.stat()
-        known = self._first.setdefault((state.st_dev, state.st_ino), entry.path) if state.st_nlink > 1 else entry.path
+        which = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+        known = self._first.setdefault(which, entry.path) if state.st_nlink > 1 else entry.path
         if known != entry.path:
             return dataclasses.replace(entry, kind=entries.SAME, target=known, size=0)
         try:

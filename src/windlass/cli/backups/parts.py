@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,30 +17,32 @@ IMAGES = ("layers", "pythons")
 
 DATABASE = "db/windlass.sqlite3"
 _CHUNK = 1024 * 1024
+_LONGEST = 3840
+"""Bytes of a path below the home. The kernel takes 4,096 of one, with that of the home, or of the backup, before it."""
 _OWN = {"db": {"key"}}  # of these folders only these files
 _NOT = {"blobs": {"incoming"}}
 
 
-def found(home: Path, names: tuple[str, ...]) -> Iterator[tuple[entries.Entry, Path]]:
-    """All below ``home`` that belongs to the parts ``names``, folders before what is in them."""
-    for name in names:
-        yield from _walk(home, name)
-
-
-def _walk(home: Path, path: str) -> Iterator[tuple[entries.Entry, Path]]:
-    try:
-        entry = entries.look(path, home / path)
-        if entry is None:
-            return
-        yield entry, home / path
-        if entry.kind != entries.FOLDER:
-            return
-        names = sorted(one.name for one in (home / path).iterdir())
-    except FileNotFoundError:
-        return  # removed meanwhile: nothing that the database names is
-    for name in names:
-        if _belongs(path, name):
-            yield from _walk(home, f"{path}/{name}")
+def found(home: Path, names: tuple[str, ...], left: list[str]) -> Iterator[tuple[entries.Entry, Path]]:
+    """All below ``home`` that belongs to the parts ``names``, folders before what is in them. ``left`` is filled with
+    the folders whose content has longer paths than anybody could restore: containers may nest folders as they like."""
+    waiting = list(reversed(names))
+    while waiting:
+        path = waiting.pop()
+        try:
+            entry = entries.look(path, home / path)
+            if entry is None:
+                continue
+            yield entry, home / path
+            if entry.kind != entries.FOLDER:
+                continue
+            inside = sorted((one.name for one in (home / path).iterdir()), reverse=True)
+        except FileNotFoundError:
+            continue  # removed meanwhile: nothing that the database names is
+        paths = [f"{path}/{name}" for name in inside if _belongs(path, name)]
+        waiting += [one for one in paths if len(os.fsencode(one)) <= _LONGEST]
+        if any(len(os.fsencode(one)) > _LONGEST for one in paths):
+            left.append(path)
 
 
 def _belongs(folder: str, name: str) -> bool:

@@ -111,7 +111,7 @@ class _Folder:
 
     def add(self, entry: entries.Entry, place: Path) -> str:
         target = self._root / TREE / entry.path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        entries.make_folders(target.parent)
         known = self._known.get(entry.path)
         if known is not None and self._before is not None and known.same_file(entry):
             with contextlib.suppress(OSError):  # another disk, or too many links

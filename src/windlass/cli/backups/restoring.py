@@ -123,11 +123,14 @@ def _filed(source: Path) -> Iterator[tuple[str, BinaryIO]]:
         with contextlib.suppress(FileNotFoundError), (source / name).open("rb") as file:
             yield name, file
     tree = source / places.TREE
-    for folder, _, names in os.walk(tree):
-        for name in names:
-            path = Path(folder) / name
+    waiting = [tree] if tree.is_dir() else []
+    while waiting:
+        for path in waiting.pop().iterdir():
             if path.is_symlink():
                 raise exception.DataLossError(f"{source} holds something that no backup has: {path}")
+            if path.is_dir():
+                waiting.append(path)
+                continue
             with path.open("rb") as file:
                 yield places.TREE + str(path.relative_to(tree)), file
 
@@ -151,7 +154,7 @@ def _head(data: bytes) -> Head:
 
 def _copied(file: BinaryIO, target: Path) -> str:
     state = hashlib.sha256()
-    target.parent.mkdir(parents=True, exist_ok=True)
+    entries.make_folders(target.parent)
     with target.open("xb") as copy:
         while piece := file.read(_STEP):
             state.update(piece)
@@ -184,7 +187,7 @@ def _dress(listed: list[entries.Entry], digests: dict[str, str], draft: Path) ->
         raise exception.DataLossError(f"the backup does not name {min(unnamed)[:200]!r}, which is in it", hint=_HINT)
     for entry in listed:
         if entry.kind == entries.SAME:
-            (draft / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            entries.make_folders((draft / entry.path).parent)
             (draft / entry.path).hardlink_to(draft / entry.target)
         elif entry.kind != entries.FOLDER:
             entries.dress(judging.settled(entry), draft / entry.path)

@@ -19,14 +19,13 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import ClassVar, TypedDict, TypeVar
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import ids, trees
 from windlass.wire.messages import workers
 from windlass.worker.images import seal
 
@@ -173,7 +172,7 @@ class Layers:
 async def remove(folder: Path) -> None:
     """Delete a tree with everything in it, also when this task is cancelled meanwhile."""
     if folder.exists():
-        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+        await asyncio.shield(asyncio.to_thread(trees.remove, folder))
 
 
 def _write(path: Path, text: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import windlass
 from windlass import exception, paths
-from windlass.kit import tasks
+from windlass.kit import tasks, trees
 from windlass.wire.messages import containers, images, workers
 from windlass.worker import folder as folders
 from windlass.worker import mounts, network, release
@@ -180,4 +180,4 @@ def _fill(folder: folders.Folder, trees: list[Path], plan: containers.ContainerP
 
 
 def _removed_after(folder: folders.Folder) -> contextlib.AbstractContextManager[None]:
-    return release.on_end(lambda: shutil.rmtree(folder.path, ignore_errors=True))
+    return release.on_end(lambda: trees.remove(folder.path))

@@ -11,11 +11,11 @@ import contextlib
 import json
 import os
 import posixpath
-import shutil
 from pathlib import Path
 from typing import Any
 
 from windlass import exception
+from windlass.kit import trees
 from windlass.worker import folder as folders
 from windlass.worker import linux, overlay, spec
 from windlass.worker.images import rooted, stack
@@ -45,7 +45,7 @@ def mount(home: box.Home, root: Path, image_id: str, path: str) -> None:
         finally:
             os.close(tree)
     except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
+        trees.remove(part)
         raise
     finally:
         overlay.unmount(part / "rootfs")  # it hangs in the sandbox now, or nowhere
@@ -60,7 +60,7 @@ def unmount(home: box.Home, path: str) -> None:
     device, part = known.pop(where)
     swap.inside(home.record["pid"], lambda: _take(where, device, home.inner))
     _remember(home, known, "")
-    shutil.rmtree(part, ignore_errors=True)
+    trees.remove(part)
 
 
 def _place(path: str) -> str:

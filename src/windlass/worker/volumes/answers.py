@@ -163,10 +163,11 @@ class Answers(answering.Answering):
 
     def _sweep(self, kept: set[str], young: float, *, dry_run: bool) -> messages.LayersRemoved:
         going = [name for name in self._layers.known() if name not in kept and self._age(name) > young]
-        going = [name for name in going if not self._layers.held[name]]
+        held = self._layers.held()
+        going = [name for name in going if name not in held]
         size = sum(measuring.layer(self._layers.root / name) for name in going)
         for name in going:
-            if not dry_run and not self._layers.held[name]:
+            if not dry_run and name not in self._layers.held():
                 self._layers.remove(name)
         return {"removed": len(going), "size": size}
 

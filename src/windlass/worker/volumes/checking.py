@@ -50,6 +50,7 @@ _CALM = 60.0  # seconds between looks, and the age of a layer that is worth one
 _REST = 20  # looking for what is held twice may take a twentieth of a processor
 _HINT = "Put the file again, or `windlass volume restore` an earlier version; `windlass volume check` looks again."
 _log = logging.getLogger(__name__)
+_Run = Callable[..., Awaitable[Any]]
 
 
 class Damage(NamedTuple):
@@ -236,21 +237,31 @@ class Scrub:
         loop = asyncio.get_running_loop()
         with concurrent.futures.ThreadPoolExecutor(1, "check of layers", initializer=linux.give_way) as thread:
             self._sealing = await loop.run_in_executor(thread, self._can_seal)
+            run = functools.partial(loop.run_in_executor, thread)
             while True:
-                await self._deduplicated(functools.partial(loop.run_in_executor, thread))
-                layer_id = await loop.run_in_executor(thread, self._due)
-                if layer_id:
-                    pace = Pace(self._rate)
-                    try:
-                        damaged = await loop.run_in_executor(thread, self._look, layer_id, pace)
-                    finally:
-                        pace.over.set()
-                    if damaged and self._found is not None:
-                        await self._found()
-                else:
-                    await asyncio.sleep(self._calm)
+                try:
+                    if await self._looked(run):
+                        continue
+                except Exception as exc:  # noqa: BLE001 - a loop's tick: log, and try again at the next
+                    _log.error("layers could not be looked at", exc_info=exc)
+                await asyncio.sleep(self._calm)
 
-    async def _deduplicated(self, run: Callable[..., Awaitable[Any]]) -> None:
+    async def _looked(self, run: _Run) -> bool:
+        """Look at what is due; whether there was anything."""
+        await self._deduplicated(run)
+        layer_id = await run(self._due)
+        if not layer_id:
+            return False
+        pace = Pace(self._rate)
+        try:
+            damaged = await run(self._look, layer_id, pace)
+        finally:
+            pace.over.set()
+        if damaged and self._found is not None:
+            await self._found()
+        return True
+
+    async def _deduplicated(self, run: _Run) -> None:
         due = functools.partial(deduplicating.is_due, self._layers, time.time() - self._calm)
         if time.monotonic() < self._rested or not await run(due):
             return
@@ -263,9 +274,14 @@ class Scrub:
     def _deduplicate(self, pace: Pace) -> float:
         """How many seconds of a processor that took."""
         began = time.thread_time()
-        with contextlib.suppress(Stopped):
+        try:
             if freed := deduplicating.deduplicate(self._layers, pace):
                 _log.info("%s bytes of volumes were stored twice, and are once", f"{freed:,}")
+        except Stopped:
+            pass
+        except OSError as exc:
+            _log.warning("what volumes hold twice stays so for now: %s", exc)
+            time.sleep(min(self._calm, 5.0))
         return time.thread_time() - began
 
     def _can_seal(self) -> bool:

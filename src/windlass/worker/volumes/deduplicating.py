@@ -5,10 +5,11 @@
 Where the file system can let files share their bytes (btrfs, XFS), files with one digest do: each keeps its own times,
 mode and owner. Elsewhere (ext4) one file takes the other's place, as a second name of the first, if nobody can see a
 difference: they are alike in everything, and lie at the same path of two layers. Of one path a stack shows only the
-topmost, so no mount has two names for one file, which programs like ``tar`` and ``cp -a`` would keep as such.
+topmost, so no mount gets two names for one file, which programs like ``tar`` and ``cp -a`` would keep as such. A file
+that has several names in a layer was given them by somebody, and is neither exchanged nor lent.
 
-Bytes are compared before, not digests: what was damaged meanwhile is never spread. What the kernel guards (``verity``)
-is not exchanged for what it does not guard.
+Bytes are compared before, as the disk has them, not digests: what was damaged meanwhile is never spread. What the
+kernel guards (``verity``) is not exchanged for what it does not guard.
 """
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ import fcntl
 import os
 import stat
 import struct
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -34,6 +35,7 @@ _SHARED = 16 * 1024 * 1024  # bytes that file systems share in one call
 _DEDUPE = 0xC0189436  # _IOWR(0x94, 54, struct file_dedupe_range)
 _ARGUMENT = "=QQHHI qQQiI"  # offset, length, 1, 0, 0; the other's descriptor, offset, bytes done, status, 0
 _UNABLE = (errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL, errno.ENOSYS)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 Pace = Callable[[int], None]
 
 
@@ -55,14 +57,17 @@ def deduplicate(layers: layer_store.Layers, pace: Pace) -> int:
     """Let new layers share their files' bytes with the others and with each other; how many bytes that freed.
 
     ``pace`` is told of bytes that were read, and may wait or raise. Cut short, the next time does the rest.
+
+    Raises:
+        OSError: the disk is full.
     """
     known = sorted(layers.known(), key=lambda one: (_is_fresh(layers, one), _birth(layers, one)))
-    fresh = {layer_id: _index(layers, layer_id) for layer_id in known if _is_fresh(layers, layer_id)}
-    wanted = {digest for index in fresh.values() for digest, size in index.values() if size >= LEAST}
+    fresh = {layer_id: _worth(layers, layer_id) for layer_id in known if _is_fresh(layers, layer_id)}
+    wanted = {digest for digests in fresh.values() for digest in digests.values()}
     places: defaultdict[str, list[_Place]] = defaultdict(list)
     for layer_id in known if wanted else ():
         tree, is_fresh = layers.root / layer_id / "files", layer_id in fresh
-        for path, (digest, _) in (fresh[layer_id] if is_fresh else _index(layers, layer_id)).items():
+        for path, digest in (fresh[layer_id] if is_fresh else _worth(layers, layer_id)).items():
             if digest in wanted:
                 places[digest].append(_Place(layer_id, path, tree / path, is_fresh))
     sharing = _Sharing(layers, pace)
@@ -75,7 +80,10 @@ def deduplicate(layers: layer_store.Layers, pace: Pace) -> int:
 
 
 def same_bytes(one: BinaryIO, other: BinaryIO, pace: Pace = lambda size: None) -> bool:
-    """Whether two open files hold the same, from where they are."""
+    """Whether two open files hold the same. One of them will be all there is: so it is the disk that is asked, as far
+    as nobody has mapped them, and not what memory kept of it."""
+    for file in (one, other):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     while True:
         piece, counterpart = one.read(_CHUNK), other.read(_CHUNK)
         if piece != counterpart:
@@ -94,31 +102,40 @@ class _Sharing:
 
     def among(self, alike: list[_Place]) -> None:
         """Of files with one digest, those that were compared before come first."""
-        kept: dict[tuple[int, int], _Place] = {}
-        for place in alike:
-            try:
-                state = place.file.lstat()
-                inode = state.st_dev, state.st_ino
-                if inode in kept or not stat.S_ISREG(state.st_mode):
-                    continue
-                if place.fresh and self._is_spared(place, list(kept.values())):
-                    self.freed += state.st_blocks * 512
-                    continue
-                kept[inode] = place
-            except (OSError, exception.NotFoundError):  # removed meanwhile; damaged; too many names
+        states = [(place, state) for place in alike if (state := _state(place.file)) is not None]
+        names = Counter((place.layer_id, state.st_ino) for place, state in states)
+        several = {inode for (_, inode), count in names.items() if count > 1}
+        kept: dict[int, _Place] = {}
+        at: defaultdict[str, list[_Place]] = defaultdict(list)
+        for place, state in states:
+            if state.st_ino in kept:
                 continue
+            alone = state.st_ino not in several
+            try:
+                twins = at[place.path] if alone else []
+                if place.fresh and self._is_spared(place, twins, next(iter(kept.values()), None)):
+                    self.freed += state.st_blocks * 512 if state.st_nlink == 1 else 0
+                    continue
+            except exception.NotFoundError:  # removed meanwhile
+                continue
+            except OSError as exc:  # removed meanwhile; damaged; too many names
+                if exc.errno in _FULL:
+                    raise
+                continue
+            kept[state.st_ino] = place
+            if alone:
+                at[place.path].append(place)
 
-    def _is_spared(self, place: _Place, kept: list[_Place]) -> bool:
-        """Whether its bytes are another's now."""
-        for other in kept:
+    def _is_spared(self, place: _Place, twins: list[_Place], first: _Place | None) -> bool:
+        """Whether its bytes are another's now. ``twins``: those at the same path."""
+        for other in twins:
             with self._layers.hold([place.layer_id, other.layer_id]):
-                if other.path == place.path and self._link(other, place):
+                if self._link(other, place):
                     return True
-        for other in kept[:1] if self._can_share else ():
-            with self._layers.hold([place.layer_id, other.layer_id]):
-                if self._share(other.file, place.file):
-                    return True
-        return False
+        if first is None or not self._can_share:
+            return False
+        with self._layers.hold([place.layer_id, first.layer_id]):
+            return self._share(first.file, place.file)
 
     def _link(self, keep: _Place, spare: _Place) -> bool:
         if _looks(keep.file) != _looks(spare.file):
@@ -126,8 +143,6 @@ class _Sharing:
         with keep.file.open("rb", buffering=0) as one, spare.file.open("rb", buffering=0) as other:
             if verity.is_sealed(other.fileno()) and not verity.is_sealed(one.fileno()):
                 return False
-            for file in (one, other):
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_NOREUSE)
             if not same_bytes(one, other, self._pace):
                 return False
         folder = spare.file.parent
@@ -142,6 +157,8 @@ class _Sharing:
         """Let the kernel compare, and share what is the same. False where it cannot, or where something differs."""
         with keep.open("rb") as one, spare.open("rb") as other:
             done, size = 0, os.fstat(one.fileno()).st_size
+            if os.fstat(other.fileno()).st_size != size:  # damaged
+                return False
             while done < size:
                 length = min(_SHARED, size - done)
                 argument = bytearray(struct.pack(_ARGUMENT, done, length, 1, 0, 0, other.fileno(), done, 0, 0, 0))
@@ -167,12 +184,23 @@ def _looks(file: Path) -> tuple[object, ...]:
     return state.st_dev, state.st_mode, state.st_uid, state.st_gid, state.st_size, state.st_mtime_ns, attributes
 
 
-def _index(layers: layer_store.Layers, layer_id: str) -> Mapping[str, tuple[str, int]]:
-    """None of its files where it is gone or damaged. Not by ``Layers.index``, which would forget what others need."""
+def _worth(layers: layer_store.Layers, layer_id: str) -> Mapping[str, str]:
+    """Digests of the files that are worth it, by path; none where the layer is gone or damaged. Not by
+    ``Layers.index``, which would forget what others need."""
     try:
-        return layers.read_index(layer_id)
+        index = layers.read_index(layer_id)
     except exception.DataLossError:
         return {}
+    return {path: digest for path, (digest, size) in index.items() if size >= LEAST}
+
+
+def _state(file: Path) -> os.stat_result | None:
+    """None for what is no file, any more."""
+    try:
+        state = file.lstat()
+    except OSError:
+        return None
+    return state if stat.S_ISREG(state.st_mode) else None
 
 
 def _is_fresh(layers: layer_store.Layers, layer_id: str) -> bool:

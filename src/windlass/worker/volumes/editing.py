@@ -27,7 +27,7 @@ from windlass.worker.images import rooted
 from windlass.worker.volumes import deduplicating, reading, taking
 from windlass.worker.volumes import layers as layer_store
 
-_NAME, _PATH = 255, 4096
+_NAME = 255
 _PACKED = 256 * 1024  # bytes of files that come in packs
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
@@ -79,10 +79,9 @@ def parts(path: str) -> tuple[str, ...]:
     names = tuple([part for part in path.split("/") if part not in ("", ".")])
     if ".." in names or "\0" in path:
         raise exception.InvalidError(f"the path {path!r} is not allowed", hint="Leave out '..'.")
-    if len(path) * 4 > _NAME and (
-        len(os.fsencode(path)) > _PATH or any(len(os.fsencode(name)) > _NAME for name in names)
-    ):
-        raise exception.InvalidError(f"the path {path[:80]!r}… is too long")
+    if len(path) * 4 > _NAME and any(len(os.fsencode(name)) > _NAME for name in names):
+        raise exception.InvalidError(f"a name in the path {path[:80]!r}… is too long")
+    taking.check_length(path)
     if len(names) > taking.DEPTH:
         raise exception.InvalidError(f"folders may be nested {taking.DEPTH} deep")
     return names
@@ -124,9 +123,11 @@ class _Putting:
 
     def all(self, steps: Sequence[messages.EditStep]) -> None:
         places = [self._place(step) for step in steps]  # everything is looked at before anything is moved
+        last = {(folder.path, name): step for step, (folder, name) in zip(steps, places, strict=True)}
         try:
             for step, (folder, name) in zip(steps, places, strict=True):
-                self._put(step, folder, name)
+                if last[folder.path, name] is step:  # of two uploads to one path, the later counts
+                    self._put(step, folder, name)
         finally:
             for descriptor in self._packs.values():
                 os.close(descriptor)
@@ -189,8 +190,6 @@ class _Putting:
 
     def _put(self, step: messages.EditStep, folder: _Folder, name: str) -> None:
         place, path = f"{folder.place}/{name}", f"{folder.path}/{name}" if folder.path else name
-        if path in self.files:  # of two uploads to one path, the later counts
-            Path(place).unlink()
         mode = step.get("mode", 0o644) & 0o777 | 0o400
         if is_whole(step) and step.get("force") and (there := self._unchanged(step, path, mode)) is not None:
             os.link(there, place)
@@ -207,18 +206,18 @@ class _Putting:
     def _unchanged(self, step: messages.EditStep, path: str, mode: int) -> Path | None:
         """The file that ``path`` is already, where that is the same as what was sent, byte for byte: it stays as it is,
         with its times, and takes no room again."""
-        found = self._below(path)
-        if found is None or found[1] != step["digest"]:
-            return None
         try:
-            state = found[0].lstat()
+            state = os.lstat(f"{self._view}/{path}")  # what was removed meanwhile is not what it was
             if (state.st_mode, state.st_uid, state.st_gid) != (stat.S_IFREG | mode, spec.OWNER, spec.OWNER):
+                return None
+            found = self._below(path) if state.st_size == step["size"] else None
+            if found is None or found[1] != step["digest"]:
                 return None
             sent = self._moved.get(step["blob"]) or upload(self._uploads, step["blob"])
             with found[0].open("rb", buffering=0) as one, open(sent, "rb", buffering=0) as other:  # noqa: PTH123
                 return found[0] if deduplicating.same_bytes(one, other) else None
-        except OSError:  # it is damaged, so what was sent shall take its place; or that is gone, which is told then
-            return None
+        except (OSError, exception.DataLossError):
+            return None  # it is damaged, so what was sent shall take its place; or that is gone, which is told then
 
     def _move(self, step: messages.EditStep, place: str) -> int:
         """A whole file. The server has compared its digest when it arrived."""

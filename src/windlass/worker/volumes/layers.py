@@ -14,14 +14,14 @@ import contextlib
 import hashlib
 import json
 import os
-import shutil
 import stat
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from windlass import exception
-from windlass.kit import ids
+from windlass.kit import ids, trees
 from windlass.worker import overlay, spec
 from windlass.worker.volumes import taking, verity
 
@@ -54,8 +54,8 @@ class Layers:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.root = home / "volumes"
-        self.held: collections.Counter[str] = collections.Counter()
-        """Layers that something under way reads."""
+        self._held: collections.Counter[str] = collections.Counter()
+        self._holding = threading.Lock()  # edits, looks and merges are threads
         self._indexes: dict[str, Files] = {}
         self.root.mkdir(mode=0o700, exist_ok=True)
         for name in _NOTHING:
@@ -67,7 +67,7 @@ class Layers:
             for left in self.root.glob(pattern):
                 overlay.unmount(left / MERGED)  # or all in it would be deleted through the stack, and the folder stay
                 overlay.unmount(left)
-                shutil.rmtree(left, ignore_errors=True)
+                trees.remove(left)
         for left in self.root.glob(f"{verity.PROBE}*"):
             left.unlink(missing_ok=True)
 
@@ -84,14 +84,19 @@ class Layers:
 
     def index(self, layer_id: str) -> Files:
         """Digests and sizes of a layer's own files. That of the last layers that were asked for is remembered."""
-        if layer_id not in self._indexes:
+        found = self._indexes.get(layer_id)
+        if found is None:
+            found = self.read_index(layer_id)
             if len(self._indexes) >= _INDEXES:
                 self._indexes.clear()
-            self._indexes[layer_id] = self.read_index(layer_id)
-        return self._indexes[layer_id]
+            self._indexes[layer_id] = found
+        return found
 
     def topmost(self, layer_ids: Sequence[str], path: str) -> tuple[Path, str] | None:
-        """Where the file lies that a stack shows at ``path``, and its digest. What hides it is not looked for."""
+        """Where the file lies that a stack shows at ``path``, and its digest. What hides it is not looked for.
+
+        Raises ``DataLossError``.
+        """
         for layer_id in reversed(layer_ids):
             if (found := self.index(layer_id).get(path)) is not None:
                 return self.root / layer_id / "files" / path, found[0]
@@ -117,7 +122,7 @@ class Layers:
             dressed(path / "files")
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            trees.remove(path)
 
     def publish(self, draft: Path, files: Files, *, puts: list[str], clears: list[str], layer_id: str = "") -> Made:
         """Give a draft its name. From then on it is never changed."""
@@ -132,12 +137,21 @@ class Layers:
     def hold(self, layer_ids: Iterable[str]) -> Iterator[None]:
         """Keep layers while the block runs."""
         names = list(layer_ids)
-        self.held.update(names)
+        with self._holding:
+            self._held.update(names)
         try:
             yield
         finally:
-            self.held.subtract(names)
-            self.held += collections.Counter()
+            with self._holding:
+                for name in names:
+                    self._held[name] -= 1
+                    if not self._held[name]:
+                        del self._held[name]
+
+    def held(self) -> set[str]:
+        """Layers that something under way reads."""
+        with self._holding:
+            return set(self._held)
 
     @contextlib.contextmanager
     def view(self, layer_ids: Sequence[str], more: Sequence[Path] = ()) -> Iterator[Path]:
@@ -161,7 +175,7 @@ class Layers:
             (self.root / layer_id).rename(gone)
         except FileNotFoundError:
             return
-        shutil.rmtree(gone, ignore_errors=True)
+        trees.remove(gone)
 
 
 def dressed(path: Path) -> None:

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from windlass import exception
+from windlass.kit import trees
 from windlass.wire.messages import volumes as messages
 from windlass.worker import linux, overlay, spec
 from windlass.worker.images import rooted
@@ -345,4 +345,4 @@ def _parts(path: str) -> list[str]:
 
 
 def _remove(path: Path) -> None:
-    shutil.rmtree(path, ignore_errors=True)
+    trees.remove(path)

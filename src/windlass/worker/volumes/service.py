@@ -33,6 +33,7 @@ _EVERY = 5.0  # seconds between commits in the background
 _SHARE = 20  # a commit in the background may take a twentieth of the time
 _FINAL_ATTEMPTS = 10
 _ADOPTION = 60.0  # seconds until a worker that has just begun follows the containers that it found
+_LASTING = (exception.NotFoundError, exception.InvalidError)  # it does not go by itself
 _log = logging.getLogger(__name__)
 
 
@@ -50,11 +51,14 @@ class Volumes:
         self._locks: dict[tuple[str, str], asyncio.Lock] = {}
         self._call: Call | None = None
         self._end: Callable[[str, str], None] = lambda container_id, why: None
+        self._say: Callable[[str, str], None] = lambda container_id, text: None
+        self._told: set[tuple[str, str]] = set()
+        """In whose log it stands already that a volume takes no commits."""
         self._connected = asyncio.Event()
 
-    def connect(self, call: Call, end: Callable[[str, str], None]) -> None:
-        """Give the way to the server, and to end a container with a reason."""
-        self._call, self._end = call, end
+    def connect(self, call: Call, end: Callable[[str, str], None], say: Callable[[str, str], None]) -> None:
+        """Give the way to the server, to end a container with a reason, and to its log."""
+        self._call, self._end, self._say = call, end, say
         self._connected.set()
 
     # -- the life of a container -----------------------------------------------------------------------------
@@ -133,7 +137,7 @@ class Volumes:
 
     def used(self) -> set[str]:
         """Layers that containers here show, or have not committed."""
-        found = {layer for layer in self.layers.held if self.layers.held[layer]}
+        found = self.layers.held()
         for mounts in self._mounts.values():
             for mount in mounts.values():
                 found |= mount.used()
@@ -268,6 +272,8 @@ class Volumes:
                     await self._commit(container_id, mount, live=True, patient=True)
             except (exception.Error, OSError) as exc:
                 _log.warning("volume %s of %s was not committed: %s", mount.volume_id, container_id, exc)
+                if isinstance(exc, _LASTING):
+                    self._tell(container_id, mount, exc)
             wait = max(_EVERY, _SHARE * (loop.time() - began))
 
     async def _finish(
@@ -283,7 +289,16 @@ class Volumes:
                 continue
             if (failed := await self._last(container_id, mount)) is not None:
                 lost.append(failed)
+                self._tell(container_id, mount, failed)
             self._locks.pop((container_id, mount.volume_id), None)
+            self._told.discard((container_id, mount.volume_id))
+
+    def _tell(self, container_id: str, mount: mounted.Mount, exc: exception.Error | OSError) -> None:
+        """Say once in a container's log that what it writes is not kept. Where there is no room the server does."""
+        which = container_id, mount.volume_id
+        if not isinstance(exc, exception.ResourceExhaustedError) and which not in self._told:
+            self._told.add(which)
+            self._say(container_id, f"What was written at {mount.plan['path']} is not committed: {exc}")
 
     async def _last(self, container_id: str, mount: mounted.Mount) -> exception.Error | OSError | None:
         """The last commit of a mount; why it was given up."""
@@ -296,7 +311,7 @@ class Volumes:
             except (exception.Error, OSError) as exc:
                 failed = exc
                 _log.warning("last commit of volume %s by %s: %s", mount.volume_id, container_id, exc)
-                if isinstance(exc, (exception.NotFoundError, exception.InvalidError)):
+                if isinstance(exc, _LASTING):
                     break
             await asyncio.sleep(min(2.0, 0.05 * 2**attempt))
         return failed

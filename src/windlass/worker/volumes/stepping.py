@@ -12,12 +12,12 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from windlass import exception
+from windlass.kit import trees
 from windlass.wire.messages import containers, workers
 from windlass.wire.messages import volumes as messages
 from windlass.worker import folder as folders
@@ -62,9 +62,9 @@ class Steps:
                 self._left.put_nowait(name)
                 raise
             except BaseException:
-                await asyncio.to_thread(shutil.rmtree, folder.path, True)
+                await asyncio.to_thread(trees.remove, folder.path)
                 raise
-            await asyncio.to_thread(shutil.rmtree, folder.path, True)
+            await asyncio.to_thread(trees.remove, folder.path)
         if lost:
             raise exception.ImageBuildError(f"what the step wrote to a volume could not be committed: {lost[0]}")
 
@@ -87,4 +87,4 @@ class Steps:
         if folder.path.exists():
             async with self._volumes.following(name, folder, 0):
                 pass
-            await asyncio.to_thread(shutil.rmtree, folder.path, True)
+            await asyncio.to_thread(trees.remove, folder.path)

@@ -144,6 +144,9 @@ def user_of(pid: int, mount: Place) -> str:
         ours = entry.name.isdigit() and _namespace(int(entry.name)) == namespace != ""
         if ours and (use := _use(Path(entry.path), mount.path)):
             return use
+    for fields, _, _ in _mounts(pid):
+        if (path := _unescaped(fields[4])).startswith(mount.path.rstrip("/") + "/"):
+            return f"path {path} is a mount"
     return ""
 
 

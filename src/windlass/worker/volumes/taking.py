@@ -24,6 +24,9 @@ from windlass.kit import digests
 
 OPAQUE = "user.overlay.opaque"
 DEPTH = 256
+LENGTH = 3584
+"""Bytes of a path in a volume. The kernel takes 4,096 of one, with that of our folder before it; and what lies deeper,
+where only a program comes that goes folder by folder, could be neither compared nor merged."""
 _OURS = "user.overlay."
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -36,7 +39,8 @@ WHITEOUT, FOLDER, LINK, FILE, OTHER = "w", "d", "l", "f", "?"
 
 
 class Seen(NamedTuple):
-    """How an entry of an upper folder was when it was taken. ``digest``: of a file, or where a link leads."""
+    """How an entry of an upper folder was when it was taken. ``digest``: of a file, or where a link leads. ``names``:
+    how many a file had; 0 where nobody counted."""
 
     kind: str
     ino: int
@@ -47,6 +51,7 @@ class Seen(NamedTuple):
     uid: int
     gid: int
     digest: str
+    names: int = 0
 
 
 class Taken(NamedTuple):
@@ -64,7 +69,7 @@ def take(upper: Path, target: Path, seen: Mapping[str, Seen], *, frozen: bool, p
     ``patient``: leave large files alone that are being written right now.
 
     Raises:
-        InvalidError: folders are nested too deep.
+        InvalidError: folders are nested too deep, or a path is too long.
     """
     taking = _Taking(target, seen, frozen=frozen, patient=patient)
     source, sink = os.open(upper, _DIRECTORY), os.open(target, _DIRECTORY)
@@ -92,6 +97,8 @@ class _Taking:
         self._target = target
         self._copies: dict[tuple[int, int], _Copied] = {}
         """Of files with several names, by inode."""
+        self._linked: defaultdict[tuple[int, int], int] = defaultdict(int)
+        """Names that a file has in the layer, besides its own."""
         self._seen = seen
         self._frozen = frozen
         self._patient = patient
@@ -126,10 +133,11 @@ class _Taking:
 
     def _entry(self, source: int, sink: int, name: str, path: str, state: os.stat_result, depth: int) -> bool:
         kind = _kind(state)
-        if kind == FOLDER:
-            return self._folder(source, sink, name, path, depth)
         if kind == OTHER:
             return False
+        check_length(path)
+        if kind == FOLDER:
+            return self._folder(source, sink, name, path, depth)
         before = self._seen.get(path)
         found = _seen(kind, state, before.digest if before is not None else "")
         if found == before:
@@ -191,6 +199,8 @@ class _Taking:
         descriptor = os.open(name, _FILE, dir_fd=source)
         try:
             state = os.fstat(descriptor)
+            inode = state.st_dev, state.st_ino
+            names = state.st_nlink - self._linked[inode]
             if not stat.S_ISREG(state.st_mode):
                 return False
             if self._patient and self._is_restless(state):
@@ -199,18 +209,20 @@ class _Taking:
                 return False
             if self._frozen:
                 os.link(name, name, src_dir_fd=source, dst_dir_fd=sink, follow_symlinks=False)
+                self._linked[inode] += 1
                 digest, size = _digest(descriptor)
             else:
                 digest, size, state = self._copy(descriptor, sink, name, path)
         finally:
             os.close(descriptor)
-        found = _seen(FILE, state, digest)
+        found = _seen(FILE, state, digest)._replace(names=names)
         if self._clock - found.ctime < _BLURRED:
             found = found._replace(ctime=0)
         self.now[path] = found
-        if before is not None and before._replace(ctime=0, ino=0) == found._replace(ctime=0, ino=0):
+        if before is not None and _is_same(before, found):
             os.unlink(name, dir_fd=sink)
-            self._copies.pop((state.st_dev, state.st_ino), None)
+            self._linked[inode] -= self._frozen
+            self._copies.pop(inode, None)
             return False
         self.files[path] = (digest, size)
         self.puts.append(path)
@@ -234,6 +246,12 @@ class _Taking:
         return state.st_size > digests.LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
 
 
+def check_length(path: str) -> None:
+    """Raise ``InvalidError`` for a path that is too long."""
+    if len(path) * 4 > LENGTH and len(os.fsencode(path)) > LENGTH:
+        raise exception.InvalidError(f"paths of a volume may have {LENGTH:,} bytes; {path[:80]!r}… has more")
+
+
 def _kind(state: os.stat_result) -> str:
     if stat.S_ISDIR(state.st_mode):
         return FOLDER
@@ -247,8 +265,14 @@ def _kind(state: os.stat_result) -> str:
 def _seen(kind: str, state: os.stat_result, digest: str) -> Seen:
     return Seen(
         kind, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns, stat.S_IMODE(state.st_mode),
-        state.st_uid, state.st_gid, digest,
+        state.st_uid, state.st_gid, digest, state.st_nlink if kind == FILE else 0,
     )  # fmt: skip
+
+
+def _is_same(before: Seen, found: Seen) -> bool:
+    """Whether a file need not be put again. One that got another name is: or that would be a file of its own."""
+    has_more = 0 < before.names < found.names
+    return not has_more and before._replace(ctime=0, ino=0, names=0) == found._replace(ctime=0, ino=0, names=0)
 
 
 def _is_opaque(descriptor: int) -> bool:

@@ -1,6 +1,9 @@
 """Lines of containers where no terminal looks."""
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from windlass.cli import plain, render, tables
@@ -43,6 +46,19 @@ def test_without_progress_only_logs_are_shown(capsys: pytest.CaptureFixture[str]
         shown.image_step("a", 1, 1, "true")
         shown.logs([entry("a\n")])
     assert capsys.readouterr() == ("a\n", "")
+
+
+def test_what_the_program_printed_stands_before_the_end_of_its_app_also_in_a_pipe() -> None:
+    program = """
+from windlass.cli import plain
+shown = plain.PlainOutput()
+print("result")
+shown.app_ended("ap-1", "done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    assert done.stdout == "result\nApp completed.\n"
 
 
 def test_a_reader_that_left_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:

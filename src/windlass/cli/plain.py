@@ -6,6 +6,7 @@ our own progress go to stderr. So ``windlass run job.py > result.txt`` holds wha
 from __future__ import annotations
 
 import collections
+import contextlib
 import sys
 import threading
 import time
@@ -120,6 +121,8 @@ class PlainOutput(output.Output):
 
     def app_ended(self, app_id: str, reason: str) -> None:
         self.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()  # where it is a file or a pipe, what the program printed still waits in it
         self._say(ending(app_id, reason))
 
     def image_step(self, image: str, step: int, steps: int, command: str) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from windlass import exception, paths
 from windlass.cli import control, programs
+from windlass.client import output, session
 
 
 @pytest.fixture
@@ -47,6 +48,26 @@ def test_start_answers_twice_and_stop_leaves_no_process(home: Path) -> None:
     assert control.stop(home) is False
     assert not any(control.is_alive(pid) for pid in alive)
     assert control.report(home)["state"] == "stopped"
+
+
+def test_what_the_machine_cannot_give_is_said_where_a_platform_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Said(output.Output):
+        text = ""
+
+        def notice(self, text: str) -> None:
+            self.text += text
+
+    monkeypatch.setenv("WINDLASS_HOME", str(home))
+    assert "without any isolation" in session.start_platform()
+    assert session.start_platform() == "", "it is up already"
+    control.stop(home)
+    said = Said()
+    with output.using(said):
+        control.ensure(home)
+        control.ensure(home)
+    assert said.text.count("without any isolation") == 1 and "windlass doctor" in said.text
 
 
 def test_killed_programs_come_back_and_nothing_survives_a_killed_supervisor(home: Path) -> None:

@@ -1,6 +1,9 @@
 """Lines of containers where no terminal looks."""
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from windlass.cli import plain, render, tables
@@ -43,6 +46,36 @@ def test_without_progress_only_logs_are_shown(capsys: pytest.CaptureFixture[str]
         shown.image_step("a", 1, 1, "true")
         shown.logs([entry("a\n")])
     assert capsys.readouterr() == ("a\n", "")
+
+
+def test_a_line_that_is_written_over_and_over_is_seen_as_it_stands_and_does_not_grow() -> None:
+    lines = plain.Assembler(forgets=True)
+    for text, stands in (("\r 1%", " 1%"), ("\r 2%\r", " 2%"), (" 3%", " 3%"), ("\r 4", " 4"), ("5%", " 45%")):
+        assert [*lines.feed([entry(text, "stderr")])] == []
+        assert lines.moving() == [stands]
+    for number in range(1000):
+        assert [*lines.feed([entry(f"\r{number}", "stderr")])] == []
+    assert [line.text for line in lines.feed([entry("\nend", "stderr")])] == ["\r999\n"]
+    assert lines.moving() == [] and [line.text for line in lines.flush()] == ["end\n"]
+
+
+def test_off_the_terminal_all_that_was_written_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = plain.PlainOutput()
+    shown.logs([entry("\r 1%"), entry("\r 2%"), entry("\n")])
+    assert capsys.readouterr().out == "\r 1%\r 2%\n"
+
+
+def test_what_the_program_printed_stands_before_the_end_of_its_app_also_in_a_pipe() -> None:
+    program = """
+from windlass.cli import plain
+shown = plain.PlainOutput()
+print("result")
+shown.app_ended("ap-1", "done")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True
+    )
+    assert done.stdout == "result\nApp completed.\n"
 
 
 def test_a_reader_that_left_does_not_raise(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,6 +42,16 @@ def test_causes_are_shown_as_text():
     assert "second" not in str(error.__cause__)
 
 
+def test_an_exception_without_frames_of_the_program_is_shown_once():
+    """Such as that of a call with too many arguments."""
+    wrong = TypeError("f() takes 1 positional argument but 2 were given")
+    text = "".join(traceback.format_exception_only(wrong))
+    output = {"status": "failure", "failure": {"kind": "TypeError", "frames": [], "traceback": text}}
+    assert failure.rebuild(output, pickle.dumps(wrong)).__cause__ is None
+    output["failure"]["traceback"] = f"what led to it\n{text}"
+    assert "what led to it" in str(failure.rebuild(output, pickle.dumps(wrong)).__cause__)
+
+
 @pytest.mark.parametrize("data", [None, b"broken", pickle.dumps("no exception")])
 def test_what_cannot_be_rebuilt_is_an_execution_error_with_the_remote_traceback(data):
     output = {"status": "failure", "failure": {"kind": "lib.Odd", "repr": "Odd(1)", "traceback": "line 9"}}
@@ -64,6 +74,16 @@ def test_what_no_user_code_raised_has_a_type_of_ours_and_the_reason(status, kind
     error = failure.rebuild({"status": status, "failure": {"reason": "because"}}, None)
     assert type(error) is kind
     assert str(error) == "because"
+
+
+def test_who_ran_out_of_time_or_memory_hears_how_to_get_more():
+    late = failure.rebuild({"status": "timeout", "failure": {"reason": "too long"}}, None)
+    assert "timeout=" in late.hint
+    exit = {"reason": "oom", "memory_peak": 5, "memory_limit": 5}
+    large = failure.rebuild({"status": "crash", "failure": {"reason": "too much", "exit": exit}}, None)
+    assert "memory=" in large.hint and large.exit == exit
+    gone = failure.rebuild({"status": "crash", "failure": {"reason": "gone", "exit": {"reason": "lost"}}}, None)
+    assert gone.hint == ""
 
 
 def test_a_cancelled_input_says_so_and_by_what():

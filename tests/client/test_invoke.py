@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 
+from windlass import dict as dict_module
 from windlass import exception, function_call
 from windlass.client import bridge, here, session
 
@@ -88,6 +89,14 @@ def test_gather_keeps_the_order(platform, handle):
     platform(lambda x: x)
     calls = [handle.spawn(x) for x in (3, 1, 2)]
     assert function_call.FunctionCall.gather(*calls) == [3, 1, 2]
+
+
+def test_the_warning_about_an_operator_names_a_method_that_can_be_awaited():
+    async def main():
+        bridge.check_blocking(dict_module.Dict.__getitem__)
+
+    with pytest.warns(exception.AsyncUsageWarning, match=r"write `await Dict\.get\.aio\("):
+        asyncio.run(main())
 
 
 @pytest.mark.parametrize("notebook", [False, True])

@@ -131,7 +131,11 @@ SAID: dict[str, list[str]] = {
 
 
 def blocks(page: str) -> list[str]:
-    return _BLOCK.findall((PAGES / page).read_text())
+    return within((PAGES / page).read_text())
+
+
+def within(text: str) -> list[str]:
+    return _BLOCK.findall(text)
 
 
 def placed(page: str, place: str) -> list[str]:

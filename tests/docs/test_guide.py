@@ -37,6 +37,14 @@ def test_links_between_pages_lead_somewhere():
     assert [page.name for page in guide.PAGES.glob("*.md") if page.name != "README.md" and page.name not in index] == []
 
 
+def test_the_program_of_the_readme_is_the_example_that_it_tells_to_copy():
+    readme = (ROOT / "README.md").read_text()
+    (name,) = re.findall(r"windlass examples copy (\w+)", readme)
+    rest = iter((ROOT / f"examples/{name}.py").read_text().splitlines())
+    missing = [line for line in guide.within(readme)[0].splitlines() if line and line not in rest]
+    assert missing == []  # each line in its order; docstrings may stand between
+
+
 def test_blocks_that_only_define_are_right(tmp_path):
     program = guide.definitions()
     ran = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)

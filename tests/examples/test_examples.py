@@ -19,7 +19,7 @@ SAID = {
         "hello 42",
     ],
     "generator": ["collatz(27): 112 values", "1: to be", "2: or not to be"],
-    "grid_search": ["40 fits in ", "best so far: C=", "best C="],
+    "grid_search": ["C=5     gamma=0.001   accuracy 0.976"],
     "job_queue": [
         "submitted 6 jobs",
         "done: frame-0000.png",

@@ -597,6 +597,7 @@ def test_requests_that_come_together_are_handed_on_in_small_groups():
 
 WHOLE = (
     (web.whole(202, 2, b"a: b\r\nContent-Length: 2\r\n", b"hi"), 202, b"a: b"),
+    (web.whole(409, 0, b"", b"hi"), 409, b"HTTP/1.1 409 Conflict\r\n"),
     (web.whole(204, 0, b"", b""), 204, b"Server: windlass"),  # what is not so simple goes another way
     (web.whole(200, 1, b"connection: close\r\n", b"hi"), 200, b"Content-Length: 2"),
     (web.whole(200, 1, b"a: b\r\nSet-Cookie: c\r\n", b"hi"), 502, b""),

@@ -93,7 +93,7 @@ def test_an_exception_that_cannot_be_unpickled_arrives_as_a_clear_error():
 def test_a_result_that_cannot_be_pickled_is_a_clear_error():
     exc = raised(errors.fail, "result")
     assert isinstance(exc, windlass.Error), repr(exc)
-    assert "lock" in str(exc)
+    assert str(exc).startswith("the function returned what cannot be pickled, a lock: ")
     assert errors.fail.remote("none") == "fine"
 
 

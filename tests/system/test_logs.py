@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import windlass
+from typist import Typist
+
 MANY = """
 import sys
 import modal
@@ -43,6 +46,22 @@ def main():
     speak.remote("anna")
     speak.remote("otto")
     other.remote()
+"""
+
+BAR = """
+import sys
+import modal
+
+app = modal.App("test-bar")
+went = modal.Queue.from_name("test-bar", create_if_missing=True)
+
+@app.function()
+def bar():
+    for percent in (10, 20, 100):
+        sys.stderr.write(f"\\r{percent:3}%|###|")
+        sys.stderr.flush()
+        went.get(timeout=40)
+    sys.stderr.write("\\n")
 """
 
 
@@ -144,3 +163,16 @@ def test_failures_that_no_caller_sees_are_in_the_log_and_an_app_without_a_name_i
     assert "again: ValueError('seen by the caller'); retry 1 of 1 in 1 s" in ran.err
     assert re.search(r"alone failed:\nTraceback .*\n.*unseen.py.*\n.*\nKeyError: 'seen by nobody'", ran.err), ran.err
     assert re.search(r"Initialized app \S*unseen\.py ", ran.err)
+
+
+def test_a_bar_in_a_container_moves_on_the_terminal(stage, program):
+    went = windlass.Queue.from_name("test-bar", create_if_missing=True)
+    terminal = Typist(stage, "run", program("bar.py", BAR))
+    try:
+        for percent in (" 10%", " 20%", "100%"):
+            terminal.sees(f"{percent}|###|")
+            went.put(None)
+        assert terminal.leaves() == 0
+    finally:
+        terminal.close()
+    assert terminal.seen.count("100%|###|\r\n") == 1 and "20%|###|\r\n" not in terminal.seen

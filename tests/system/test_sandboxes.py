@@ -88,6 +88,23 @@ def test_a_terminated_sandbox_ends_with_137_and_terminating_again_is_harmless(ap
         list(sandbox.filesystem.watch("/etc", timeout=1))
 
 
+def test_a_command_that_meets_the_end_of_its_sandbox_is_a_conflict(app):
+    """Whenever it comes: before, while or after the sandbox is killed."""
+    refused = 0
+    for turn in range(16):
+        sandbox = windlass.Sandbox.create(app=app)
+        assert sandbox.exec("true").wait() == 0
+        sandbox.terminate()
+        time.sleep(turn % 4 * 0.005)
+        for _ in range(3):
+            try:
+                sandbox.exec("true").wait()
+            except exception.ConflictError as exc:
+                assert "finished" in str(exc) or "does not run" in str(exc)
+                refused += 1
+    assert refused
+
+
 def test_an_idle_sandbox_ends_but_not_while_a_command_runs(app):
     sandbox = windlass.Sandbox.create(app=app, idle_timeout=2)
     process = sandbox.exec("sleep", "4")

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,3 +38,12 @@ def test_what_is_in_a_parted_folder_lies_apart_on_ext4(tmp_path: Path) -> None:
 def test_where_folders_cannot_lie_apart_nothing_happens(tmp_path: Path) -> None:
     folder.part(Path("/proc/self"))
     folder.part(tmp_path / "nothing")
+
+
+def test_a_process_is_ending_from_its_exit_on_and_another_of_its_number_is_not_it() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = folder.start_time(process.pid)
+    assert not folder.is_ending(process.pid, started)
+    assert folder.is_ending(process.pid, started + 1)
+    process.communicate(b"\n")
+    assert folder.is_ending(process.pid, started)

@@ -17,6 +17,7 @@ def test_it_holds_what_the_runner_needs_compiled_and_nothing_of_the_servers(tmp_
     path = asyncio.run(scene())
     assert (path / "windlass/wire/codec.py").is_file() and (path / "windlass/wire/pickling/cloudpickle.py").is_file()
     assert not (path / "cloudpickle").exists()
+    assert {entry.name for entry in path.iterdir()} == {"windlass", "modal.py", "__pycache__"}
     assert not any((path / "windlass" / room).exists() for room in ("server", "worker", "cli"))
     tag = sys.implementation.cache_tag
     assert (path / f"windlass/wire/__pycache__/codec.{tag}.pyc").is_file()

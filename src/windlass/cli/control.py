@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from windlass import config, exception, paths
 from windlass.cli import programs
-from windlass.client import direct
+from windlass.client import direct, output
 from windlass.wire import PROTOCOL
 
 if TYPE_CHECKING:
@@ -112,6 +112,16 @@ def ensure(root: Path, tell: Callable[[str], None] = lambda text: None, *, worke
             _await_worker(root, {})
     finally:
         tell("")
+    if answer is None:
+        for line in lacks(root):
+            output.current().notice(line)
+
+
+def lacks(root: Path) -> list[str]:
+    """What whoever starts the platform in ``root`` is to know of this machine: lines; none where it gives all."""
+    nodes = (ask_server(root, "node.list") or {}).get("nodes", [])
+    gaps = [f"! {gap}" for node in nodes for gap in node["gaps"]]
+    return [*gaps, "`windlass doctor` says how to change that."] if gaps else []
 
 
 def stop(root: Path, *, timeout: float = 60.0) -> bool:

@@ -6,6 +6,7 @@ our own progress go to stderr. So ``windlass run job.py > result.txt`` holds wha
 from __future__ import annotations
 
 import collections
+import contextlib
 import sys
 import threading
 import time
@@ -36,11 +37,13 @@ class Assembler:
     """Puts log entries together to whole lines, so that two containers never share one.
 
     A piece without a newline waits for the rest of its line; ``flush`` gives up what still waits at the end.
+    ``forgets``: of a line that is written over and over, only how it stands is kept.
     """
 
-    def __init__(self, *, timestamps: bool = False, prefix: Prefix | None = None) -> None:
+    def __init__(self, *, timestamps: bool = False, prefix: Prefix | None = None, forgets: bool = False) -> None:
         self._timestamps = timestamps
         self._prefix = prefix
+        self._forgets = forgets
         self._waiting: dict[tuple[str, str], tuple[str, str]] = {}
         """What stands before the line, and what is there of it."""
 
@@ -50,6 +53,9 @@ class Assembler:
             head, text = self._waiting.pop(key, (self._head(entry), ""))
             text += entry["text"]
             whole, newline, rest = text.rpartition("\n")
+            if self._forgets and "\r" in rest:
+                body = rest.rstrip("\r")
+                rest = "\r" + body.rpartition("\r")[2] + rest[len(body) :]
             if rest:
                 self._waiting[key] = (self._head(entry) if newline else head, rest)
             if newline:
@@ -60,9 +66,18 @@ class Assembler:
         for (_, source), (head, text) in waiting.items():
             yield Line(source, _headed(head, text + "\n"))
 
+    def moving(self) -> list[str]:
+        """What lines look like now that are written over and over, such as the bars of ``tqdm``."""
+        return [last_frame(head + text) for head, text in self._waiting.values() if "\r" in text]
+
     def _head(self, entry: apps.LogEntry) -> str:
         head = f"{stamp(entry['time'])} " if self._timestamps else ""
         return head + self._prefix(entry) if self._prefix is not None else head
+
+
+def last_frame(line: str) -> str:
+    """What is left of a line that returned to its beginning to be written anew."""
+    return line.rstrip("\r\n").rpartition("\r")[2]
 
 
 def _headed(head: str, text: str) -> str:
@@ -120,6 +135,8 @@ class PlainOutput(output.Output):
 
     def app_ended(self, app_id: str, reason: str) -> None:
         self.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()  # where it is a file or a pipe, what the program printed still waits in it
         self._say(ending(app_id, reason))
 
     def image_step(self, image: str, step: int, steps: int, command: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from windlass.cli import plain, tables
@@ -20,10 +20,13 @@ if TYPE_CHECKING:
     import rich.live
     import rich.progress
 
+    from windlass.wire.messages import apps
+
 _COLOURS = {"stderr": "\x1b[34m", "system": "\x1b[2m", "build": "\x1b[2m", "notice": "\x1b[33m"}
 _STYLES = {"stderr": "blue", "system": "dim", "build": "dim", "notice": "yellow"}
 _PLAIN = "\x1b[0m"
 _REFRESH = 10
+_MOST_MOVING = 8
 
 
 @contextlib.contextmanager
@@ -46,6 +49,7 @@ class TerminalOutput(plain.PlainOutput):
         self, *, show_progress: bool = True, timestamps: bool = False, prefix: plain.Prefix | None = None
     ) -> None:
         super().__init__(show_progress=show_progress, timestamps=timestamps, prefix=prefix)
+        self._lines = plain.Assembler(timestamps=timestamps, prefix=prefix, forgets=True)
         import rich.console
 
         self._console: rich.console.Console = rich.console.Console(highlight=False, soft_wrap=True)
@@ -53,6 +57,8 @@ class TerminalOutput(plain.PlainOutput):
         self._tree: dict[str, str] = {}
         """What is being made: key → text; a text that ends in an ellipsis is still in work."""
         self._status = ""
+        self._moving: list[str] = []
+        """Lines of containers that are written over and over: shown as they stand."""
         self._creating = False
         self._lending = False
         """A container has the terminal: nothing of ours may move on it."""
@@ -79,7 +85,7 @@ class TerminalOutput(plain.PlainOutput):
     def app_ended(self, app_id: str, reason: str) -> None:
         with self._lock:
             self._end_creation("Objects were not all created.")
-            self._status = ""
+            self._status, self._moving = "", []
             self._update()
             self.flush()
             mark = self._tick() if reason in ("done", "detached") else "\x1b[31m✗\x1b[0m"
@@ -119,6 +125,12 @@ class TerminalOutput(plain.PlainOutput):
 
     def web_created(self, name: str, url: str) -> None:
         self._set(f"web {name}", f"Created web function {name} => {url}")
+
+    def logs(self, entries: Sequence[apps.LogEntry]) -> None:
+        with self._lock:
+            super().logs(entries)
+            self._moving = self._lines.moving()[-_MOST_MOVING:]
+            self._update()
 
     def map_started(self, map_id: str, name: str) -> None:
         if not self._show_progress:
@@ -162,7 +174,7 @@ class TerminalOutput(plain.PlainOutput):
 
     def close(self) -> None:
         with self._lock:
-            self._status, self._creating, self._bars = "", False, None
+            self._status, self._creating, self._bars, self._moving = "", False, None, []
             self._tree.clear()
             self._update()
             super().close()
@@ -189,7 +201,9 @@ class TerminalOutput(plain.PlainOutput):
 
     def _update(self) -> None:
         """Begin, redraw or end the live region, as what is going on demands."""
-        wanted = self._show_progress and not self._lending and bool(self._creating or self._status or self._bars)
+        wanted = self._show_progress and not self._lending and bool(
+            self._creating or self._status or self._bars or self._moving
+        )
         if wanted and self._live is None:
             import rich.live
 
@@ -216,6 +230,10 @@ class TerminalOutput(plain.PlainOutput):
                 style = "" if line.endswith("…") else "green"
                 tree.add(rich.text.Text(line, style=style, overflow="ellipsis", no_wrap=True))
             parts.append(tree)
+        for frame in self._moving:
+            text = rich.text.Text.from_ansi(frame)
+            text.no_wrap, text.overflow = True, "ellipsis"
+            parts.append(text)
         if (bars := self._bars) is not None:
             parts.append(bars.get_renderable())
         return rich.console.Group(*parts)
@@ -223,6 +241,8 @@ class TerminalOutput(plain.PlainOutput):
     # -- lines -----------------------------------------------------------------------------------------
 
     def _put(self, line: plain.Line) -> None:
+        if "\r" in line.text:
+            line = line._replace(text="\n".join(map(plain.last_frame, line.text.split("\n"))))
         if self._live is None:
             colour = "" if os.environ.get("NO_COLOR") else _COLOURS.get(line.source, "")
             body, newline = (line.text[:-1], "\n") if line.text.endswith("\n") else (line.text, "")

@@ -73,6 +73,7 @@ def start(metrics: str | None, **remote: Any) -> None:
     exposure.note(root, wanted)
     if control.start(root):
         click.echo(f"Windlass is up; its state lies in {root}.")
+        _print_lacks(root)
     else:
         click.echo(f"Windlass is up already; its state lies in {root}.")
         if metrics is not None:
@@ -86,6 +87,11 @@ def _print_chosen() -> None:
 
     if url := config.config["server_url"]:
         click.echo(f"(server_url is set: other commands use the platform at {url}.)")
+
+
+def _print_lacks(root: Path) -> None:
+    for line in control.lacks(root):
+        click.echo(line, err=True)  # who started it by another command shows what is said there
 
 
 def _print_remote(root: Path) -> None:
@@ -111,6 +117,7 @@ def restart(metrics: str | None, **remote: Any) -> None:
     exposure.note(root, wanted)
     control.start(root)
     click.echo(f"Windlass is up; its state lies in {root}.")
+    _print_lacks(root)
     _print_remote(root)
 
 

@@ -417,6 +417,12 @@ def refuse_loop(function: Any) -> None:
         )
 
 
+_METHODS = {
+    "__getitem__": "get", "__setitem__": "put", "__delitem__": "pop", "__contains__": "contains", "__len__": "len",
+}  # fmt: skip
+"""What does the same as an operator, and can be awaited."""
+
+
 def check_blocking(function: Any) -> None:
     """Warn when a blocking face is used where it stalls somebody's event loop."""
     events = sys.modules.get("asyncio.events")
@@ -428,8 +434,10 @@ def check_blocking(function: Any) -> None:
             if not config.config["async_warnings"] or "ipykernel" in sys.modules:
                 return  # a notebook's loop waits for its cell anyway
             name = function.__qualname__
+            kind, _, method = name.rpartition(".")
+            twin = f"{kind}.{_METHODS[method]}" if method in _METHODS else name
             warnings.warn(
-                f"{name}(...) blocks the event loop that runs in this thread; write `await {name}.aio(...)`",
+                f"{name}(...) blocks the event loop that runs in this thread; write `await {twin}.aio(...)`",
                 exception.AsyncUsageWarning,
                 stacklevel=3,
             )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import traceback
 import types
 from typing import NoReturn
 
@@ -22,7 +23,10 @@ def rebuild(output: calls.Output, error: bytes | bytearray | None) -> BaseExcept
     failure: calls.Failure = output.get("failure") or {}
     reason = failure.get("reason") or failure.get("repr") or ""
     if status == "timeout":
-        return exception.FunctionTimeoutError(reason or "the function ran longer than its timeout")
+        return exception.FunctionTimeoutError(
+            reason or "the function ran longer than its timeout",
+            hint="Where it needs longer, `timeout=` gives it more seconds.",
+        )
     if status == "terminated":
         why = f": {reason}" if reason and reason != "cancelled" else ""
         return exception.RemoteError(f"the input was cancelled before it ended{why}")
@@ -31,9 +35,12 @@ def rebuild(output: calls.Output, error: bytes | bytearray | None) -> BaseExcept
     if status == "internal":
         return exception.InternalFailure(reason or "the platform lost this input too often")
     unknown = "the function's containers could not start" if status == "init_failure" else "the container died under it"
-    died = exception.RemoteError(reason or unknown)
-    if "exit" in failure:
-        died.exit = dict(failure["exit"])
+    exit = failure.get("exit", {})
+    died = exception.RemoteError(
+        reason or unknown, hint="`memory=` gives it more MiB." if exit.get("reason") == "oom" else ""
+    )
+    if exit:
+        died.exit = dict(exit)
     return died
 
 
@@ -64,7 +71,9 @@ def splice(error: BaseException, failure: calls.Failure) -> BaseException:
         tail = types.TracebackType(tail, shown, shown.f_lasti, max(frame["line"], 1))
     error.__windlass_remote__ = tail  # type: ignore[attr-defined]
     text = failure.get("traceback", "")
-    causes = text if tail is None else max((text.rpartition(link)[0] for link in _LINKS), key=len)
+    causes = max((text.rpartition(link)[0] for link in _LINKS), key=len)
+    if tail is None and text.strip() != "".join(traceback.format_exception_only(error)).strip():
+        causes = text
     if causes and error.__cause__ is None:  # causes do not survive pickling; their text does
         error.__cause__ = _Chained(causes)
     return error.with_traceback(tail)

@@ -206,7 +206,8 @@ class Session:
             return
         self._started = True
         output.current().status("Starting the local platform")
-        await asyncio.get_running_loop().run_in_executor(None, start_platform)
+        for line in (await asyncio.get_running_loop().run_in_executor(None, start_platform)).splitlines():
+            output.current().notice(line)
 
 
 class _Beside(peer.Peer, buffered.Buffered):
@@ -252,8 +253,11 @@ class Pace:
         await asyncio.sleep(error.retry_after)
 
 
-def start_platform() -> None:
-    """Run ``windlass server start``: it returns when the platform is up, or says why not."""
+def start_platform() -> str:
+    """Run ``windlass server start``: it returns when the platform is up, or says why not.
+
+    Gives what it says of things that this machine lacks.
+    """
     import subprocess
     import sys
 
@@ -270,6 +274,7 @@ def start_platform() -> None:
             f"the local platform could not be started:\n{said}" if said else "the local platform could not be started",
             hint="`windlass doctor` says what this machine lacks; `windlass server logs` what happened.",
         )
+    return done.stderr
 
 
 _current: Session | None = None

@@ -81,6 +81,8 @@ def main() -> int:
     put_user_first(in_container=plan_path == _PLAN)
     if library not in sys.path:
         sys.path.append(library)
+    if plan_path == _PLAN:
+        hand_down(library)
     return life.main(plan_path)
 
 
@@ -98,6 +100,12 @@ def put_user_first(*, in_container: bool) -> None:
     if cwd not in (*front, "/"):
         front.append(cwd)
     sys.path[:] = front + [path for path in sys.path if path not in ("", *front)]
+
+
+def hand_down(library: str) -> None:
+    """Have Python programs that user code starts find its modules, and ``modal``, too."""
+    own = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", _CODE, library)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([_CODE, *own, library])
 
 
 if __name__ == "__main__":

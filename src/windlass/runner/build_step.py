@@ -30,6 +30,7 @@ def main(folder: str) -> int:
     sys.path.remove(library)
     boot.put_user_first(in_container=True)
     sys.path.append(library)
+    boot.hand_down(library)
     here.building, here.pid = True, os.getpid()
     renaming.install()
     sys.dont_write_bytecode = True  # nothing beside sources that are not of the image

@@ -35,7 +35,7 @@ class Outcomes:
     def pickled(self, lease: work_module.Lease, value: Any, seconds: float) -> bytes | None:
         """``value`` as it travels; None when it cannot, which is the input's failure."""
         try:
-            return payload.dumps(value)
+            return _pickled(value, "returned")
         except exception.Error as exc:
             self.fail([lease], exc, seconds)
             return None
@@ -49,7 +49,7 @@ class Outcomes:
 
     def item(self, lease: work_module.Lease, number: int, value: Any) -> None:
         """One value of a generator."""
-        self._add(lease, {**lease.held, "status": "item", "item": number}, "value", payload.dumps(value))
+        self._add(lease, {**lease.held, "status": "item", "item": number}, "value", _pickled(value, "yielded"))
 
     def fail(
         self,
@@ -112,6 +112,17 @@ class Outcomes:
             (output if slot == "value" else output["failure"])[slot] = place
             data = None
         (lease.stream or self._work.outputs).add(lease.key, output, data, slot)
+
+
+def _pickled(value: Any, how: str) -> bytes:
+    """``value``, which the user's function ``how`` ("returned", "yielded"), as it travels."""
+    try:
+        return payload.dumps(value)
+    except exception.SerializationError as exc:
+        raise exception.SerializationError(
+            f"the function {how} what cannot be pickled, a {type(value).__qualname__}: {exc.__cause__ or exc}",
+            hint="Let it give plain data, or objects that can be pickled.",
+        ) from None
 
 
 def _cost(lease: work_module.Lease, seconds: float) -> dict[str, Any]:

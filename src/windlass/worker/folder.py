@@ -24,6 +24,8 @@ from windlass.kit import files
 CONTAINERS, FAMILIES, STEPS = "containers", "families", "building"
 _GET_FLAGS, _SET_FLAGS, _TOP_FOLDER = 0x80086601, 0x40086602, 0x20000  # of ioctl_iflags
 
+_EXITING = 0x4  # PF_EXITING, among the flags in /proc/PID/stat
+
 
 class Record(TypedDict, total=False):
     """What outlives the worker. A pid counts only together with its start time: pids are used again.
@@ -124,6 +126,15 @@ def start_time(pid: int) -> int:
 def alive(pid: int, started: int) -> bool:
     """Whether the process that had ``pid`` and that start time still lives."""
     return pid > 0 and started > 0 and start_time(pid) == started
+
+
+def is_ending(pid: int, started: int) -> bool:
+    """Whether that process has ended or is on its way out, where nothing can be begun in its namespaces any more."""
+    try:
+        fields = files.read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return fields[0] in (b"Z", b"X") or int(fields[19]) != started or bool(int(fields[6]) & _EXITING)
 
 
 def read_pid(path: Path) -> int:

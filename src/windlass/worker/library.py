@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import windlass
+from windlass import compat
 from windlass.wire import pickling
 
 _NOT_INSIDE = frozenset({"server", "worker", "cli"})
@@ -121,6 +122,7 @@ def _sources() -> Iterator[tuple[str, Path]]:
         name = path.relative_to(package)
         if name.parts[0] not in _NOT_INSIDE:
             yield f"windlass/{name}", path
+    yield f"{compat.ALIAS}.py", package / "compat/stand_in.py"
     found = importlib.util.find_spec("cloudpickle")
     if found is not None and found.origin is not None:
         yield f"windlass/wire/pickling/{pickling.MODULE}", Path(found.origin).with_name(pickling.MODULE)

@@ -9,6 +9,7 @@ Most requests are of that kind, and each microsecond here is paid by all of them
 from __future__ import annotations
 
 import asyncio
+import http
 import re
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ from windlass.wire import web
 
 _EVERY = 1.0  # seconds between looks at what takes long
 _FEW = 8  # requests that wait for each other
-_REASONS = {200: b"OK", 201: b"Created", 301: b"Moved Permanently", 302: b"Found", 404: b"Not Found"}
+_REASONS = {status.value: status.phrase.encode() for status in http.HTTPStatus}
 _ADDED = frozenset({b"content-length", b"content-type", b"date", b"server"})
 """What the edge says where an app does not."""
 _SPECIAL = re.compile(

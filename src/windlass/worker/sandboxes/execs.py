@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from windlass import exception
 from windlass.kit import clock, descriptors, tasks
 from windlass.wire.messages import sandboxes as messages
+from windlass.worker import folder as folders
 from windlass.worker.sandboxes import box, custody, entering, progress, spools, starting
 
 _log = logging.getLogger(__name__)
@@ -176,6 +177,8 @@ class Execs:
             await self._execute(identity, one, starter, inside, ends, request)
         except starting.Refused as exc:
             self._never(identity, one)
+            if folders.is_ending(home.record["pid"], home.record["pid_start"]):
+                raise exception.ConflictError("the sandbox has finished") from None
             raise _refusal(exc, request) from None
         except BaseException:
             self._never(identity, one)

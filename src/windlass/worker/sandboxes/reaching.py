@@ -25,10 +25,15 @@ class Reaching:
     def home(self, container_id: str) -> box.Home:
         """Raises ``ConflictError`` where it does not run, ``NotFoundError`` where it is no sandbox."""
         folder = folders.Folder(self._parts.root, container_id)
-        asked = box.load(folder) if folder.path.is_dir() else None  # first: most that are asked about are no sandboxes
-        record = folder.read()
-        if asked is None or record is None or not folders.alive(record["pid"], record["pid_start"]):
-            raise exception.ConflictError(f"sandbox {container_id} does not run")
+        try:
+            asked = box.load(folder)  # first: most that are asked about are no sandboxes
+        except exception.NotFoundError:
+            if _running(folder) is not None:
+                raise
+            asked = None  # it is being removed, or was
+        record = _running(folder)
+        if asked is None or record is None:
+            raise exception.ConflictError("the sandbox does not run")
         doors = [str(door) for door in self._parts.cgroups.find(container_id).doors]
         return box.Home(folder, record, asked, doors)
 
@@ -64,3 +69,9 @@ class Reaching:
 
     def _inmates(self, home: box.Home) -> vm_room.Commands:
         return vm_room.Commands(home, self._machines, home.asked["accel"])
+
+
+def _running(folder: folders.Folder) -> folders.Record | None:
+    """What is known of a container whose process lives."""
+    record = folder.read()
+    return record if record is not None and folders.alive(record["pid"], record["pid_start"]) else None

@@ -140,6 +140,8 @@ def test_commands_in_a_container_and_those_that_do_not_exist(stage, program, sha
         assert ran.out == ""
         assert stage.cli("container", "exec", identity, "sh", "-c", "echo $OF_FUNCTION; exit 4", check=4).out == "too\n"
         assert stage.cli("shell", identity, "-c", "echo $OF_FUNCTION", check=0).out == "too\n"
+        look = "import shells, modal; print(shells.app.name, modal.__name__)"
+        assert stage.cli("container", "exec", identity, "python3", "-c", look, check=0).out.endswith(" windlass\n")
         assert stage.cli("shell", identity, "--cpu", "1").code == 2
     stage.cli("shell", shared.object_id, "-c", "no-such-program", check=127)
     assert stage.cli("container", "exec", shared.object_id, "echo", "in", check=0).out == "in\n"

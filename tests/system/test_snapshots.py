@@ -230,6 +230,8 @@ def test_commands_run_inside_a_fork_with_its_walls(stage):
     assert "00000000000405fb" in done.out.lower() and f"/{container}" in done.out
     assert done.code != 0 and "not permitted" in done.text
     assert stage.cli("container", "exec", container, "--", "sh", "-c", "exit 7").code == 7
+    look = "cd /; python3 -c 'import modal; print(modal.__name__)'"
+    assert stage.cli("container", "exec", container, "--", "sh", "-c", look, check=0).out == "windlass\n"
     call.cancel()
 
 

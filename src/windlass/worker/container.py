@@ -7,6 +7,7 @@ stack; what only the worker's end interrupts is not given back (``release``).
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -125,7 +126,9 @@ class Containers:
         if "process" in record:
             return self._command_in_fork(record, argv)
         pid_file = folder.path / f"{ids.new('ex')}.pid"
-        line = self._parts.runtime.exec_command(container_id, argv, pty=pty, pid_file=pid_file)
+        line = self._parts.runtime.exec_command(
+            container_id, argv, search=spec.search_path(_search_path(folder)), pty=pty, pid_file=pid_file
+        )
         line = [*launch.into(Path(f"/proc/{record['pid']}/ns/net")), *line]
         return base.Command(line, {"PATH": spec.PATH}, "/", pid_file)
 
@@ -175,3 +178,9 @@ class Containers:
     def contents(self, image_id: str) -> image_messages.Contents:
         digest = self._site.layers.read(image_id).get("digest", "")
         return {"installed": inventory.read(stack.lowers(self._parts.root, image_id)), "digest": str(digest)}
+
+
+def _search_path(folder: folders.Folder) -> str:
+    """The ``PYTHONPATH`` that a container's image or function asked for."""
+    lines = json.loads((folder.bundle / "config.json").read_text())["process"]["env"]
+    return next((value for name, _, value in (line.partition("=") for line in lines) if name == "PYTHONPATH"), "")

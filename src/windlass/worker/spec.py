@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 LIBRARY = "/__windlass/lib"
+CODE = "/root"
 SERVER = "/__windlass/run"
 PLAN = "/__windlass/plan.json"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -78,6 +79,11 @@ def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: floa
         "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "WINDLASS_PLAN": PLAN,
         **dict.fromkeys(_THREADS, threads), **image, **plan,
     }  # fmt: skip
+
+
+def search_path(own: str) -> str:
+    """``PYTHONPATH`` of what is started beside a runner, whose own is ``own``: as ``runner.boot`` hands it down."""
+    return ":".join(filter(None, (CODE, own, LIBRARY)))
 
 
 def document(box: Box) -> dict[str, Any]:

@@ -62,10 +62,13 @@ class Oci:
         """What to start so that the bundle runs in the foreground with our own pipes."""
         return [*self._base(), "run", "--bundle", str(bundle), "--pid-file", str(pid_file), name]
 
-    def exec_command(self, container_id: str, argv: Sequence[str], *, pty: bool, pid_file: Path) -> list[str]:
-        """What to start so that ``argv`` runs inside."""
+    def exec_command(
+        self, container_id: str, argv: Sequence[str], *, search: str, pty: bool, pid_file: Path
+    ) -> list[str]:
+        """What to start so that ``argv`` runs inside. ``search``: its ``PYTHONPATH``."""
         terminal = ["--tty", "--env", "TERM=xterm-256color"] if pty else []
-        return [*self._base(), "exec", "--pid-file", str(pid_file), *terminal, container_id, *argv]
+        told = ["--env", f"PYTHONPATH={search}", *terminal]
+        return [*self._base(), "exec", "--pid-file", str(pid_file), *told, container_id, *argv]
 
     def _base(self) -> list[str]:
         return [self._binary, "--root", str(self._state)]

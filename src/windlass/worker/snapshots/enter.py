@@ -34,6 +34,7 @@ def main(arguments: list[str]) -> int:
         for line in os.fsdecode(Path(f"/proc/{process}/environ").read_bytes()).split("\0")
         if "=" in line and line.split("=")[0] not in _OURS
     )
+    environment["PYTHONPATH"] = spec.search_path(environment.get("PYTHONPATH", ""))
     folder = os.readlink(f"/proc/{process}/cwd")  # noqa: PTH115
     walls = filters.Filter(profile) if (profile := seccomp.profile()) else None
     for group in arguments[2:end]:

@@ -59,7 +59,7 @@ def test_a_file_without_a_certificate_is_said(tmp_path):
 
 def test_a_key_that_is_not_there_is_named_beside_its_certificate(tmp_path):
     given = _given(tmp_path / "given.pem", "gpu.example.org", "An authority")
-    with pytest.raises(exception.InvalidError, match=r"given\.pem with the key .*gone\.key cannot be used: .*No such file"):
+    with pytest.raises(exception.InvalidError, match=r"given\.pem with the key .*gone\.key cannot be used: "):
         certificate.context(given, tmp_path / "gone.key")
 
 

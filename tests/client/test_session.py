@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 
 import pytest
@@ -88,3 +89,31 @@ def test_a_variable_that_is_set_but_empty_is_named_where_a_token_is_missing(monk
     with pytest.raises(exception.AuthError) as caught:
         address.elsewhere("https://127.0.0.1:1", {}, {"server_fingerprint": ""})
     assert "WINDLASS_TOKEN_ID is set, but empty" in caught.value.hint
+
+
+def test_each_outage_has_its_own_limit_and_a_long_one_still_ends(monkeypatch):
+    now = [1000.0]
+
+    async def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr(session.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(session.asyncio, "sleep", sleep)
+    lost = exception.ServiceError("lost")
+
+    async def outages() -> None:
+        patience = session.Patience()
+        for _ in range(5):  # the platform is restarted once an hour
+            await patience.wait(lost)
+            now[0] += 3600.0
+        with pytest.raises(exception.ServiceError):
+            while now[0] < 1e6:  # it never comes back
+                await patience.wait(lost)
+        assert now[0] < 1000.0 + 5 * 3601.0 + session.RESTART_PATIENCE + 5.0
+        connecting = session.Patience(session.START_PATIENCE, calm=math.inf)
+        await connecting.wait(lost)
+        now[0] += session.START_PATIENCE + 1.0  # one try that took so long
+        with pytest.raises(exception.ServiceError):
+            await connecting.wait(lost)
+
+    asyncio.run(outages())

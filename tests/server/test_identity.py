@@ -275,7 +275,13 @@ def test_a_token_is_good_until_it_expires_is_revoked_or_has_another_secret(play)
         assert {one["name"]: one["state"] for one in (await owner.request("token.list"))["tokens"]} == {
             "mia": "revoked", "zoe": "valid",
         }  # fmt: skip
+        await owner.app()
+        query = {"app_id": owner.app_id, "follow": True}
+        following = asyncio.ensure_future(anext(zoe.peer.stream("app.logs", query)))
+        await zoe.request("app.list")
         await owner.request("member.remove", member="zoe")
+        async with refused(AUTH, "revoked", "windlass token"):  # not that a connection was lost
+            await following
         await until(lambda: not zoe.peer.connected)
 
     play(scene)

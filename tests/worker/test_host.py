@@ -55,3 +55,11 @@ def test_a_machine_is_looked_at_though_the_home_is_somebody_elses(
     with host._scratch(tmp_path / "home") as folder:
         assert folder.is_dir() and folder.parent == tmp_path
     assert not folder.exists()
+
+
+def test_what_a_user_is_told_to_do_for_limits_helps_on_this_machine(monkeypatch, tmp_path):
+    monkeypatch.setattr(host.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "_SYSTEMD", tmp_path)
+    assert "loginctl enable-linger" in host._for_limits()
+    monkeypatch.setattr(host, "_SYSTEMD", tmp_path / "none")
+    assert "loginctl" not in host._for_limits() and "as root" in host._for_limits()

@@ -4,10 +4,13 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncGenerator, Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from windlass import exception, paths
 from windlass.cli import options
+
+if TYPE_CHECKING:
+    from windlass.wire.messages import apps
 
 
 def request(method: str, body: Any) -> Any:
@@ -81,12 +84,15 @@ def print_logs(
 ) -> None:
     """Print the entries that ``query`` asks for; with ``follow`` until the app has ended."""
     from windlass.cli import control, render
-    from windlass.client import bridge, session
+    from windlass.client import bridge, run, session
 
     control.ensure(paths.home(), worker=False)
     with render.open_output(show_progress=False, timestamps=timestamps, prefix=prefix) as shown:
 
         async def stream() -> None:
+            if query.get("follow"):
+                await run.follow_logs(session.current(), cast("apps.LogQuery", query), shown)
+                return
             async for reply in session.current().stream("app.logs", query):
                 shown.logs(reply.body["entries"])
 

@@ -67,7 +67,7 @@ def _follow(app_id: str, since: float) -> None:
     from windlass.client import bridge, output, run, session
 
     async def follow() -> None:
-        await run.follow_logs(session.current(), app_id, output.current(), since)
+        await run.follow_logs(session.current(), {"app_id": app_id, "since": since}, output.current())
 
     try:
         bridge.run(follow())

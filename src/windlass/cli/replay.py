@@ -55,7 +55,7 @@ async def _replayed(call_id: str, index: int, shown: output.Output) -> outputs.A
         "environment": found["app"]["environment"],
     })  # fmt: skip
     async with tasks.Tasks(lambda name, exc: None) as owner:
-        logs = owner.start(run.follow_logs(home, app_id, shown), "logs")
+        logs = owner.start(run.follow_logs(home, {"app_id": app_id}, shown), "logs")
         owner.start(_beat(home, app_id), "heartbeat")
         try:
             function_id = await _functions(home, app_id, found)

@@ -95,7 +95,7 @@ class Running:
         self._show.app_started(self._app_id, self._description)
         self._owner.start(self._beat(), "heartbeat")
         if self._show.enabled:
-            self._logs = self._owner.start(follow_logs(home, self._app_id, self._show), "logs")
+            self._logs = self._owner.start(follow_logs(home, {"app_id": self._app_id}, self._show), "logs")
         if self._interactive:
             self._lender = terminal.Lender(home, self._app_id, self._show)
             await self._lender.begin()
@@ -171,11 +171,10 @@ def forget(obj: objects.Object) -> None:
             forget(dependency)
 
 
-async def follow_logs(home: session.Session, app_id: str, show: output.Output, since: float = 0.0) -> None:
-    """Show the app's logs until it has stopped and its last entry is out; resumes after lost connections."""
-    query: apps.LogQuery = {"app_id": app_id, "follow": True}
-    if since:
-        query["since"] = since
+async def follow_logs(home: session.Session, query: apps.LogQuery, show: output.Output) -> None:
+    """Show the log entries that ``query`` asks for until what it names has stopped and its last entry is out; resumes
+    after lost connections."""
+    query = {**query, "follow": True}
     patience = session.Patience()
     last, at_last = 0.0, 0
     while True:
@@ -195,6 +194,7 @@ async def follow_logs(home: session.Session, app_id: str, show: output.Output, s
             await patience.wait(exc)
             if last:
                 query["since"] = last
+                query.pop("tail", None)
 
 
 def _is_interrupt(exc: BaseException) -> bool:

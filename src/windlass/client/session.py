@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import time
 from collections.abc import AsyncGenerator, Coroutine, Sequence
@@ -153,7 +154,7 @@ class Session:
             raise
 
     async def _reach(self) -> peer.Peer:
-        patience, told = Patience(START_PATIENCE), False
+        patience, told = Patience(START_PATIENCE, calm=math.inf), False
         while True:
             try:
                 link = await self._connected()
@@ -215,11 +216,17 @@ class _Beside(peer.Peer, buffered.Buffered):
 
 
 class Patience:
-    """Growing waits up to a limit, after which the error is raised."""
+    """Growing waits up to a limit, after which the error is raised.
 
-    def __init__(self, limit: float = RESTART_PATIENCE) -> None:
+    What went on for ``calm`` seconds after a wait was well again: an error after that begins another limit, so that a
+    call of many hours outlives one restart of the platform each hour. The making of a connection knows no such thing.
+    """
+
+    def __init__(self, limit: float = RESTART_PATIENCE, *, calm: float = START_PATIENCE) -> None:
         self._limit = limit
+        self._calm = calm
         self._deadline = 0.0
+        self._waited_at = 0.0
         self._turn = 0
 
     @property
@@ -229,13 +236,14 @@ class Patience:
 
     async def wait(self, error: exception.Error) -> None:
         now = time.monotonic()
-        if not self._deadline:
-            self._deadline = now + self._limit
+        if not self._deadline or now - self._waited_at > self._calm:
+            self._deadline, self._turn = now + self._limit, 0
         elif now > self._deadline:
             raise error
         delay = _DELAYS[min(self._turn, len(_DELAYS) - 1)]
         self._turn += 1
         await asyncio.sleep(delay)
+        self._waited_at = time.monotonic()
 
 
 class Pace:

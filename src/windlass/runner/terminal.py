@@ -10,6 +10,7 @@ from __future__ import annotations
 import _thread
 import asyncio
 import fcntl
+import math
 import os
 import signal
 import struct
@@ -166,7 +167,7 @@ class Line:
     async def open(self) -> None:
         """Wait for our turn."""
         self._home = session.current()
-        patience = session.Patience(_AGAIN)
+        patience = session.Patience(_AGAIN, calm=math.inf)
         while True:
             stream = self._home.stream("terminal.open", {"input_id": self._input_id})
             try:
@@ -227,7 +228,7 @@ class Line:
     async def _again(self) -> None:
         """The connection, or the user's, was lost: both ends come back if they can."""
         self._lost = True
-        patience = session.Patience(_AGAIN)
+        patience = session.Patience(_AGAIN, calm=math.inf)
         while True:
             try:
                 await self.open()

@@ -258,6 +258,11 @@ class Peer(asyncio.Protocol):
         """Wait until the other end has read enough that more may be sent."""
         await self._writable.wait()
 
+    def refuse(self, why: exception.Error) -> None:
+        """Tell the other end why all that it waits for ends, then close."""
+        self.send({"k": codec.ERROR, "i": 0, "e": status.to_wire(why)})
+        self.close()
+
     def close(self) -> None:
         """Send what is written, then close."""
         if self._transport is not None:

@@ -41,6 +41,7 @@ PRIVATE = "private networks"  # without it outbound lists, or i6pn, are refused
 GPUS = "GPUs"  # without it none is lent
 SANDBOXES = "sandboxes"  # without it there is one way less to isolate them
 SETTINGS = "settings"  # without it builds may not reach what they install from
+_SYSTEMD = Path("/run/systemd/system")
 
 _PROCESSOR = "x86_64"  # of the calls that start commands in sandboxes
 _CHECKPOINT = 'works for runtime="gvisor", by runsc checkpoint and restore'
@@ -283,11 +284,16 @@ def _tun() -> Check:
 
 
 def _limits(place: node.Node) -> list[Check]:
-    remedy = f"As root: loginctl enable-linger {pause.names()[0]}. Then: windlass server restart"
-    if os.geteuid() == 0:
-        remedy = "Mount the control groups of the machine writable at /sys/fs/cgroup."
-    missing = [_check("limit", False, PROTECTION, gap, remedy) for gap in cgroups.gaps(place.groups)]
+    missing = [_check("limit", False, PROTECTION, gap, _for_limits()) for gap in cgroups.gaps(place.groups)]
     return missing or [_check("limits", True, PROTECTION, "CPU, memory and number of processes can be limited")]
+
+
+def _for_limits() -> str:
+    if os.geteuid() == 0:
+        return "Mount the control groups of the machine writable at /sys/fs/cgroup."
+    if not _SYSTEMD.exists():
+        return "Run the platform as root: only systemd gives users control groups, and this machine runs without it."
+    return f"As root: loginctl enable-linger {pause.names()[0]}. Then: windlass server restart"
 
 
 def _settings(home: Path, worker: int) -> Iterator[Check]:

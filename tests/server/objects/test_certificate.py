@@ -57,6 +57,12 @@ def test_a_file_without_a_certificate_is_said(tmp_path):
         certificate.pinned(tmp_path / "key.pem")
 
 
+def test_a_key_that_is_not_there_is_named_beside_its_certificate(tmp_path):
+    given = _given(tmp_path / "given.pem", "gpu.example.org", "An authority")
+    with pytest.raises(exception.InvalidError, match=r"given\.pem with the key .*gone\.key cannot be used: "):
+        certificate.context(given, tmp_path / "gone.key")
+
+
 async def _shown(port: int, name: str = "gpu.example.org") -> str:
     """The fingerprint of the certificate that is shown there."""
     asking = ssl.create_default_context()

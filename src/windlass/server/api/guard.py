@@ -106,7 +106,8 @@ def _denied(ward: Ward, method: str, needs: str, role: str = "") -> exception.Pe
     is_ = f", and {ward.name} is a {role} there" if role else f", which {ward.name} has not"
     return exception.PermissionDeniedError(
         f"{method} needs {needs}{is_}",
-        hint="`windlass environment roles update` and `windlass workspace members update` change roles; owners may.",
+        hint="`windlass environment roles update` and `windlass workspace members update` change roles; owners and "
+        "managers may.",
     )
 
 

@@ -6,6 +6,7 @@ server's clock alone, so a client's clock may be as wrong as it likes.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 
@@ -64,11 +65,15 @@ def current(core: Core, token_id: str, now: float) -> state.Principal:
     return found
 
 
+def _revoked() -> exception.AuthError:
+    return exception.AuthError("this token was revoked", hint=_NEXT)
+
+
 def _read(core: Core, token_id: str) -> state.Principal:
     row = store.token(core.db, token_id)
     whose = None if row is None else store.principal(core.db, row.principal)
     if row is None or whose is None or row.revoked_at is not None:
-        raise exception.AuthError("this token was revoked", hint=_NEXT)
+        raise _revoked()
     made = state.Principal(
         principal_id=whose.id,
         name=whose.name,
@@ -154,7 +159,7 @@ def pace(core: Core, who: state.Principal) -> None:
 def disconnect(core: Core, gone: set[str]) -> None:
     """After the answer: streams that are open would go on otherwise."""
     found = [link for link, token in core.identity.connected.items() if token in gone]
-    core.turn.after.extend(link.close for link in found)
+    core.turn.after.extend(functools.partial(link.refuse, _revoked()) for link in found)
 
 
 def look(core: Core, now: float) -> None:
@@ -162,8 +167,8 @@ def look(core: Core, now: float) -> None:
     for link, token_id in list(core.identity.connected.items()):
         try:
             current(core, token_id, now)
-        except exception.AuthError:
-            link.close()
+        except exception.AuthError as exc:
+            link.refuse(exc)
 
 
 def state_of(row: store.Token, now: float) -> str:

@@ -109,7 +109,8 @@ def context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         chosen.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as exc:
+        both = f"{certificate} with the key {key}" if key is not None else str(certificate)
         raise exception.InvalidError(
-            f"the certificate {certificate} cannot be used: {exc}", hint="Certificate and key must be PEM and fit."
+            f"the certificate {both} cannot be used: {exc}", hint="Certificate and key must be PEM and fit."
         ) from None
     return chosen

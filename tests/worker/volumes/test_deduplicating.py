@@ -7,18 +7,16 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import blake3
 import pytest
 
+import disks
 from windlass.kit import digests, tasks
 from windlass.worker import overlay
 from windlass.worker.volumes import checking, deduplicating, editing, layers, measuring, taking
@@ -241,26 +239,19 @@ def test_on_a_full_disk_it_waits_for_room(apart, tmp_path):
 
 def _rotten(root: Path) -> None:
     """The disk has lost a bit, which memory still has."""
-    with disk(root, "ext4", "-q", "-O", "^metadata_csum") as place:
+    with disks.disk(root, "ext4", "-q", "-O", "^metadata_csum") as place:
         store = layers.Layers(place)
         first, second = (layer(store, {"data": BIG}) for _ in range(2))
         keeper = store.files(first) / "data"
-        os.sync()
+        disks.flip(keeper)
         assert keeper.read_bytes() == BIG
-        shown = subprocess.run(["filefrag", "-v", "-b4096", keeper], check=True, capture_output=True, text=True).stdout
-        block = int(re.search(r"0:\s+0\.\.\s*\d+:\s+(\d+)", shown)[1])
-        loop = subprocess.run(["findmnt", "-no", "SOURCE", place], check=True, capture_output=True, text=True).stdout
-        with open(loop.strip(), "r+b", buffering=0) as device:
-            os.pwrite(device.fileno(), bytes([BIG[0] ^ 1]), block * 4096)
-            os.fsync(device.fileno())
         assert freely(store) == 0
         assert (store.files(second) / "data").read_bytes() == BIG
         assert checking.look(store, first, lambda size: None, afresh=True) == ["data"]
 
 
 def test_what_memory_has_kept_does_not_speak_for_the_disk(apart, tmp_path):
-    if not Path("/dev/loop-control").exists() or shutil.which("filefrag") is None:
-        pytest.skip("no loop devices, or no filefrag")
+    disks.need("filefrag")
     apart(_rotten, tmp_path)
 
 
@@ -306,20 +297,6 @@ def test_the_background_does_it(tmp_path):
 # -- file systems that share bytes -------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def disk(folder: Path, kind: str, *options: str) -> Iterator[Path]:
-    image, place = folder / "disk", folder / "there"
-    with image.open("wb") as file:
-        file.truncate(512 << 20)
-    subprocess.run([f"mkfs.{kind}", *options, image], check=True, capture_output=True)
-    place.mkdir()
-    subprocess.run(["mount", "-o", "loop", image, place], check=True, capture_output=True)
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)
-
-
 def free(folder: Path) -> int:
     os.sync()
     state = os.statvfs(folder)
@@ -328,7 +305,7 @@ def free(folder: Path) -> int:
 
 def _shared(root: Path, kind: str) -> None:
     data = os.urandom((40 << 20) + 5)
-    with disk(root, kind) as place:
+    with disks.disk(root, kind) as place:
         store = layers.Layers(place)
         first = layer(store, {"data": data})
         second = layer(store, {"elsewhere/copy": data}, mode=0o600, mtime=THEN + 5)
@@ -346,8 +323,7 @@ def _shared(root: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["btrfs", "xfs"])
 def test_files_share_their_bytes_where_the_file_system_can(apart, tmp_path, kind):
-    if shutil.which(f"mkfs.{kind}") is None or not Path("/dev/loop-control").exists():
-        pytest.skip(f"no mkfs.{kind}, or no loop devices")
+    disks.need(f"mkfs.{kind}")
     apart(_shared, tmp_path, kind)
 
 

@@ -102,7 +102,7 @@ class Pretend:
     def worker(self) -> service.Volumes:
         """A fresh one, as after a restart."""
         made = service.Volumes(self.store.home)
-        made.connect(self.server, lambda *_: None)
+        made.connect(self.server, lambda *_: None, lambda *_: None)
         return made
 
     def committed(self) -> dict[str, str]:

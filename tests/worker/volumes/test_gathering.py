@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from pathlib import Path
 
 import pytest
 
+import disks
 from windlass import exception
 from windlass.wire import payload
-from windlass.worker.volumes import layers, reading, sending
+from windlass.worker.volumes import editing, layers, reading, sending
 
 
 def unchecked(real: str, path: str, data: bytes) -> None:
@@ -59,3 +62,57 @@ def test_no_message_has_much_more_than_a_piece_of_a_file_has() -> None:
         counts.append(len(batch))
         assert sum(len(data or b"") for _, data in batch) < payload.CHUNK + 100_000
     assert sum(counts) == 30 and len(counts) == 3
+
+
+def _lost(root: Path) -> None:
+    with disks.disk(root, "ext4", "-q", "-O", "^metadata_csum") as place:
+        store, data = layers.Layers(place), os.urandom(3 * reading.PIECE + 7)
+        with store.draft() as draft:
+            (draft / "files/file").write_bytes(data)
+            digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+            layer_id = store.publish(draft, {"file": (digest, len(data))}, puts=[], clears=[]).layer_id
+        checked, file = reading.Checked(store), store.files(layer_id) / "file"
+        pieces = [data[at : at + reading.PIECE] for at in range(0, len(data), reading.PIECE)]
+        for number, piece in enumerate(pieces):
+            checked.check([layer_id], "file", "shown")(number, piece)
+        disks.flip(file, 2 * reading.PIECE + 5)
+        disks.forget(file)
+        check, found = checked.check([layer_id], "file", "shown"), file.read_bytes()
+        assert found != data, "the disk has lost a bit, and no time tells"
+        check(1, pieces[1])
+        with pytest.raises(exception.DataLossError, match="'shown'"):
+            check(2, found[2 * reading.PIECE : 3 * reading.PIECE])
+        with pytest.raises(exception.DataLossError, match="'shown'"):
+            checked.check([layer_id], "file", "shown")
+
+
+def test_a_bit_that_the_disk_loses_after_a_file_was_compared_is_not_given_out(apart, tmp_path: Path) -> None:
+    disks.need("filefrag")
+    apart(_lost, tmp_path)
+
+
+def _copied(root: Path) -> None:
+    store, data = layers.Layers(root), os.urandom(100_000)
+    with store.draft() as draft:
+        (draft / "files/folder").mkdir()
+        for name in ("good", "bad"):
+            (draft / "files/folder" / name).write_bytes(data)
+        digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+        index = {"folder/good": (digest, len(data)), "folder/bad": (digest, len(data))}
+        layer_id = store.publish(draft, index, puts=[], clears=[]).layer_id
+    (store.files(layer_id) / "folder/bad").write_bytes(b"?" + data[1:])
+
+    def copy(*steps: tuple[str, str]) -> layers.Made:
+        edit = [{"op": "copy", "sources": [source], "path": target, "recursive": True} for source, target in steps]
+        return editing.edit(store, [layer_id], json.dumps(edit).encode(), root / "uploads")
+
+    made = copy(("folder/good", "copy"), ("copy", "again"))
+    assert store.index(made.layer_id) == {"copy": (digest, len(data)), "again": (digest, len(data))}
+    for source in ("folder/bad", "folder"):
+        with pytest.raises(exception.DataLossError, match="'folder/bad'"):
+            copy((source, "elsewhere"))
+    assert not list(store.root.glob(f"{layers.DRAFT}*"))
+
+
+def test_a_copy_within_a_volume_makes_nothing_whole_of_what_is_damaged(apart, tmp_path: Path) -> None:
+    apart(_copied, tmp_path)

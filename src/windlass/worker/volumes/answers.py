@@ -66,8 +66,8 @@ class Answers(answering.Answering):
             descriptor, real = await asyncio.to_thread(reading.opened, view, path)
             try:
                 checking.refuse(await asyncio.to_thread(self._damaged, request["layers"]), real)
-                await asyncio.to_thread(self._checked.check, request["layers"], real, path)
-                await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1))
+                check = await asyncio.to_thread(self._checked.check, request["layers"], real, path)
+                await sending.file(incoming, descriptor, request.get("offset", 0), request.get("size", -1), check)
             except OSError as exc:
                 if exc.errno != errno.EIO:
                     raise

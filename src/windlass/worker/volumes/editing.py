@@ -29,6 +29,7 @@ from windlass.worker.volumes import layers as layer_store
 
 _NAME = 255
 _PACKED = 256 * 1024  # bytes of files that come in packs
+_Step = Callable[[Path, messages.EditStep], None]
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 
 
@@ -288,10 +289,19 @@ def _change(
     merged.mkdir()
     work.mkdir()
     overlay.mount(merged, lowers=layers.lowers(layer_ids), upper=draft / "files", work=work)
+
+    def check(source: str, copy: str) -> None:
+        """What is damaged would get the digest of what is whole. Raises ``DataLossError``."""
+        path = source.removeprefix(f"{merged}/")
+        if not os.path.lexists(draft / "files" / path) and (found := layers.topmost(layer_ids, path)) is not None:
+            with open(copy, "rb") as file:  # noqa: PTH123
+                reading.compare(iter(lambda: file.read(reading.PIECE), b""), (found[1], 0), path)
+
+    kinds: dict[str, _Step] = {**_STEPS, "copy": functools.partial(_copy, check=check)}
     try:
         for step in steps:
             try:
-                _STEPS[step["op"]](merged, step)
+                kinds[step["op"]](merged, step)
             except KeyError as exc:
                 raise exception.InvalidError(f"malformed edit: {exc}") from None
             except OSError as exc:
@@ -349,7 +359,7 @@ def _make_folder(tree: Path, step: messages.EditStep) -> None:
             layer_store.dressed(place)
 
 
-def _copy(tree: Path, step: messages.EditStep) -> None:
+def _copy(tree: Path, step: messages.EditStep, *, check: Callable[[str, str], None]) -> None:
     sources = step["sources"]
     target = _followed(tree, step["path"])
     into = target.is_dir()
@@ -368,21 +378,23 @@ def _copy(tree: Path, step: messages.EditStep) -> None:
                 raise exception.InvalidError(f"{path!r} is a folder", hint="Pass recursive=True to copy it.")
             if goal.is_relative_to(source):
                 raise exception.InvalidError(f"{path!r} cannot be copied into itself")
-            shutil.copytree(source, goal, symlinks=True, copy_function=_copy_file, dirs_exist_ok=True)
+            copy = functools.partial(_copy_file, check=check)
+            shutil.copytree(source, goal, symlinks=True, copy_function=copy, dirs_exist_ok=True)
             for folder, _, _ in os.walk(goal):
                 os.chown(folder, spec.OWNER, spec.OWNER)
         elif goal.is_dir():
             raise exception.AlreadyExistsError(f"{step['path']!r} is a folder, which no file can replace")
         else:
-            _copy_file(str(source), str(goal))
+            _copy_file(str(source), str(goal), check=check)
 
 
-def _copy_file(source: str, target: str) -> None:
+def _copy_file(source: str, target: str, *, check: Callable[[str, str], None]) -> None:
     Path(target).unlink(missing_ok=True)
     if Path(source).is_symlink():
         Path(target).symlink_to(Path(source).readlink())
     elif stat.S_ISREG(os.lstat(source).st_mode):
         shutil.copy2(source, target)
+        check(source, target)
     else:
         return
     os.chown(target, spec.OWNER, spec.OWNER, follow_symlinks=False)
@@ -398,4 +410,4 @@ def _followed(tree: Path, path: str) -> Path:
             return Path(os.readlink(f"/proc/self/fd/{descriptor}"))  # noqa: PTH115
 
 
-_STEPS = {"remove": _remove, "folder": _make_folder, "copy": _copy}
+_STEPS: dict[str, _Step] = {"remove": _remove, "folder": _make_folder}

@@ -20,7 +20,9 @@ from windlass.worker.images import rooted
 from windlass.worker.volumes import layers as layer_store
 
 _DEPTH = 256
-_CHUNK = 1024 * 1024
+PIECE = 1024 * 1024
+"""Bytes that are looked at, and given out, at once."""
+_SHORT = 16  # bytes of a piece's digest, which is kept in memory only
 _REMEMBERED = 200_000  # files that are known to be good
 _KINDS = {
     stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFIFO: "p", stat.S_IFSOCK: "s",
@@ -142,27 +144,49 @@ def _small(file: BinaryIO, most: int) -> bytes | None:
     return data if len(data) <= most else None
 
 
+Check = Callable[[int, bytes], None]
+"""Is told of a piece of a file, with its number, before it is given out, and raises what speaks against that."""
+
+
+class _Good(NamedTuple):
+    """A file that was as its index says. ``pieces``: digests of its pieces, one after the other."""
+
+    mark: tuple[int, int, int]
+    pieces: bytes
+
+
 class Checked:
-    """Which files of layers are known to be as their index says, for as long as their times stay the same."""
+    """Which files of layers are known to be as their index says, for as long as their times stay the same. A bit that
+    the disk loses changes no times: so what is given out is compared with what was found then, piece by piece."""
 
     def __init__(self, layers: layer_store.Layers) -> None:
         self._layers = layers
-        self._good: dict[tuple[str, str], tuple[int, int, int]] = {}
+        self._good: dict[tuple[str, str], _Good] = {}
 
-    def check(self, layer_ids: Sequence[str], path: str, shown: str) -> None:
-        """Raises ``DataLossError``, which names the path, if the file is not what it was when it was committed."""
+    def check(self, layer_ids: Sequence[str], path: str, shown: str) -> Check:
+        """Raises ``DataLossError``, which names the path, if the file is not what it was when it was committed. So does
+        what it returns, for a piece of the file that is not."""
         layer_id = self._holding(layer_ids, path)
         if layer_id is None:
-            return
+            return lambda number, data: None
         file = self._layers.files(layer_id) / path
         state = file.stat(follow_symlinks=False)
         mark = (state.st_ino, state.st_mtime_ns, state.st_ctime_ns)
-        if self._good.get((layer_id, path)) != mark:
+        good = self._good.get((layer_id, path))
+        if good is None or good.mark != mark:
             with file.open("rb") as source:
-                compare(iter(lambda: source.read(_CHUNK), b""), self._layers.index(layer_id).get(path), shown)
+                good = _Good(mark, _compared(source, self._layers.index(layer_id).get(path), shown))
             if len(self._good) >= _REMEMBERED:
                 self._good.clear()
-            self._good[layer_id, path] = mark
+            self._good[layer_id, path] = good
+        pieces = good.pieces
+
+        def check_piece(number: int, data: bytes) -> None:
+            if _short(data) != pieces[number * _SHORT : (number + 1) * _SHORT]:
+                self._good.pop((layer_id, path), None)
+                raise damaged(shown)
+
+        return check_piece
 
     def check_bytes(self, layer_ids: Sequence[str], path: str, shown: str, data: bytes) -> None:
         """The same of bytes that were read: these are looked at, each time."""
@@ -174,12 +198,33 @@ class Checked:
         return next((one for one in reversed(layer_ids) if os.path.lexists(f"{self._layers.files(one)}/{path}")), None)
 
 
+def _short(piece: bytes) -> bytes:
+    return blake3.blake3(piece).digest(_SHORT)
+
+
+def _compared(source: BinaryIO, wanted: tuple[str, int] | None, shown: str) -> bytes:
+    """Digests of a file's pieces, of which all is compared. Raises ``DataLossError``."""
+    found = bytearray()
+
+    def pieces() -> Iterator[bytes]:
+        while piece := source.read(PIECE):
+            found.extend(_short(piece))
+            yield piece
+
+    compare(pieces(), wanted, shown)
+    return bytes(found)
+
+
 def compare(pieces: Iterable[bytes], wanted: tuple[str, int] | None, shown: str) -> None:
     digest = digests.Reading(wanted[0] if wanted is not None else digests.WHOLE, blake3.blake3)
     for piece in pieces:
         digest.update(piece)
     if wanted is None or digest.digest() != wanted[0]:
-        raise exception.DataLossError(
-            f"the content of {shown!r} is damaged: it is no longer what was committed",
-            hint="Write the file again, or restore an earlier version: `windlass volume history`.",
-        )
+        raise damaged(shown)
+
+
+def damaged(shown: str) -> exception.DataLossError:
+    return exception.DataLossError(
+        f"the content of {shown!r} is damaged: it is no longer what was committed",
+        hint="Write the file again, or restore an earlier version: `windlass volume history`.",
+    )

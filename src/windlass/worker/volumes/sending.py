@@ -51,16 +51,29 @@ def _together(files: Iterator[reading.Small]) -> list[reading.Small]:
     return batch
 
 
-async def file(incoming: peers.Incoming, descriptor: int, offset: int, wanted: int) -> None:
+def _unchecked(number: int, piece: bytes) -> None:
+    """Of a file that nobody has committed."""
+
+
+async def file(
+    incoming: peers.Incoming, descriptor: int, offset: int, wanted: int, check: reading.Check = _unchecked
+) -> None:
     """Answer with the bytes of an open file, and end. ``wanted`` -1: all from ``offset`` on."""
     size = os.fstat(descriptor).st_size
     incoming.item({"size": size}, [b""])
     end = size if wanted < 0 else min(size, offset + wanted)
     while offset < end:
-        data = await asyncio.to_thread(os.pread, descriptor, min(payload.CHUNK, end - offset), offset)
-        if not data:
+        number, begun = divmod(offset, reading.PIECE)
+        piece = await asyncio.to_thread(_piece, descriptor, number, check)
+        if not (data := piece[begun : begun + end - offset]):
             break
         incoming.item({"size": size}, [data])
         offset += len(data)
         await incoming.peer.drain()
     incoming.end()
+
+
+def _piece(descriptor: int, number: int, check: reading.Check) -> bytes:
+    piece = os.pread(descriptor, reading.PIECE, number * reading.PIECE)
+    check(number, piece)
+    return piece

@@ -135,5 +135,5 @@ def test_commits_of_volumes_are_in_the_bucket_and_come_back_when_the_disk_has_lo
         said, _ = work.remote(volume.object_id, "late", "late")
         assert said.startswith("InternalFailure") and "cannot be used" in said
         assert "late" not in [entry.path for entry in volume.iterdir("/")]
-    until(lambda: not list((elsewhere.home / "packs").iterdir()), what="no archive left")
+    stages.until(lambda: not list((elsewhere.home / "packs").iterdir()), what="no archive left")
     elsewhere.cli("volume", "delete", name, "--yes", check=0)

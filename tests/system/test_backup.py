@@ -160,5 +160,5 @@ def main():
     (ended,) = re.findall(r'^windlass_inputs_ended_total\{status="success"\} (\d+)$', text, re.M)
     assert status == 200 and int(ended) >= 3  # and perhaps what was under way when the backup was made
     (started,) = re.findall(r'^windlass_container_start_seconds_count\{phase="whole"\} (\d+)$', text, re.M)
-    assert int(started) >= 1  # of "adds"; the others may have been up when the backup was made, and have their names again
+    assert int(started) >= 1  # of "adds"; the others may have been up then, and have their names again
     assert asked(other, "/readyz")[0] == 200 and asked(other, "/healthz")[0] == 200

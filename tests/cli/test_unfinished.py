@@ -64,12 +64,12 @@ def broken(served, place, until: int, **more) -> None:
 def test_the_next_download_goes_on_in_the_same_version(served, tmp_path, capsys):
     place = tmp_path / "large"
     broken(served, place, 180)
-    assert not place.exists() and "behind the first 100 B" in capsys.readouterr().err
+    assert not place.exists() and "behind the first 50 B" in capsys.readouterr().err
     served.versions[8] = b"?" * len(DATA)  # written in the same second: one file is of one version all the same
     broken(served, place, 310)
     assert get(place)[-1] == len(DATA)
     assert place.read_bytes() == DATA and os.listdir(tmp_path) == ["large"]
-    assert served.asked == [(None, 0), (7, 100), (7, 250)]
+    assert served.asked == [(None, 0), (7, 50), (7, 200)]
 
 
 def test_what_came_of_another_file_is_not_used(served, tmp_path):
@@ -95,7 +95,7 @@ def test_a_version_that_is_forgotten_is_fetched_anew(served, tmp_path):
     broken(served, place, 180)
     served.versions = {20: DATA}
     get(place)
-    assert place.read_bytes() == DATA and served.asked == [(None, 0), (7, 100), (None, 0)]
+    assert place.read_bytes() == DATA and served.asked == [(None, 0), (7, 50), (None, 0)]
     with pytest.raises(exception.NotFoundError):
         get(place, at=7)
 
@@ -106,12 +106,12 @@ def test_all_of_it_was_there(served, tmp_path):
     (part,) = tmp_path.iterdir()
     part.write_bytes(DATA)
     get(place)
-    assert place.read_bytes() == DATA and served.asked[-1] == (7, 350)
+    assert place.read_bytes() == DATA and served.asked[-1] == (7, 300)
 
 
 def test_hardly_anything_and_a_full_disk_leave_nothing(served, tmp_path, monkeypatch):
     place = tmp_path / "large"
-    broken(served, place, 80)
+    broken(served, place, 100)
     assert os.listdir(tmp_path) == []
 
     def full(descriptor: int) -> None:

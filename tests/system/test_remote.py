@@ -249,7 +249,7 @@ def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, sta
 
     get = ("get", "from-afar-large", "/weights", "back")
     assert "The same command goes on behind the first" in stopped(signal.SIGINT, *get)
-    came = there(tmp_path, ".*.windlass-part") // piece * piece - piece
+    came = there(tmp_path, ".*.windlass-part") // piece * piece - 2 * piece
     assert some * 0.5 < came < some
     assert len(data) - came < rest(*get) < (len(data) - came) * 1.1
     assert (tmp_path / "back").read_bytes() == data and there(tmp_path, ".*.windlass-part") == 0

@@ -3,9 +3,9 @@
     .<place>.<file>.<version>.windlass-part    beside the place where it shall be; two digests and a number
 
 A version of a volume never changes, so what comes from the same one fits together, whoever writes it here. Which file
-it is, is told by its volume, path, time and size: what came of another one, or before it was changed, is removed. After
-every ``_SAFE`` bytes the disk is waited for, and a download goes on behind what it had for sure: what a power cut left
-of the rest is not believed.
+it is, is told by its volume, path, time and size: what came of another one, or before it was changed, is removed. The
+disk is given every ``_SAFE`` bytes while the next come, and waited for before those after them. A download goes on
+behind what it had for sure: what a power cut left of the rest is not believed.
 """
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ async def download(identity: str, entry: Entry, place: Path, at: int | None, tol
 
 async def _fetch(identity: str, entry: Entry, place: Path, part: _Part, told: bars.Tell) -> None:
     """``part``: what has come; its path is ``place`` where nothing has."""
+    from concurrent import futures
+
     from windlass.client import downloads, stepping
 
     path, _, _, size = entry
@@ -63,18 +65,24 @@ async def _fetch(identity: str, entry: Entry, place: Path, part: _Part, told: ba
     try:
         with contextlib.ExitStack() as stack:
             file: BinaryIO | None = None
+            synced: futures.Future[None] | None = None
             pieces = downloads.pieces(identity, path, at=part.version, offset=done, told=hear)
             async with contextlib.aclosing(pieces):
                 async for data in pieces:
                     if file is None:
                         file = stack.enter_context(part.path.open("r+b"))
                         file.seek(done)
+                        beside = stack.enter_context(futures.ThreadPoolExecutor(1, "fsync"))  # ends before the file
                     await stepping.aside(file.write, data)
                     file.flush()
                     before, done = done, done + len(data)
                     told(path, done, max(size, done))
                     if done // _SAFE > before // _SAFE:
-                        await stepping.aside(os.fsync, file.fileno())
+                        if synced is not None:
+                            await stepping.aside(synced.result)
+                        synced = beside.submit(os.fsync, file.fileno())
+            if synced is not None:
+                await stepping.aside(synced.result)
             if file is not None:
                 file.truncate(done)
         part.path.replace(place)
@@ -88,7 +96,7 @@ async def _fetch(identity: str, entry: Entry, place: Path, part: _Part, told: ba
 
 def _safe(size: int) -> int:
     """How much of a file of that size the disk had before the last of it came."""
-    return max(0, size // _SAFE - 1) * _SAFE
+    return max(0, size // _SAFE - 2) * _SAFE
 
 
 def _begun(place: Path, identity: str, entry: Entry, at: int | None) -> _Part | None:

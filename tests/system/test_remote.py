@@ -221,13 +221,13 @@ def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, sta
     def there(folder: Path, pattern: str) -> int:
         return sum(file.stat().st_size for file in folder.glob(pattern))
 
-    def stopped(sign: int, *arguments: str) -> str:
+    def stopped(sign: int, folder: Path, pattern: str, *arguments: str) -> str:
         """What a command says that some of the bytes reach, and then no more, and then the signal."""
         command = [sys.executable, "-m", "windlass.cli", "volume", *arguments]
         with counted(int(port), some) as way:
             about = {**environment, "WINDLASS_SERVER_URL": f"{url}:{way.port}"}
             with subprocess.Popen(command, cwd=tmp_path, env=about, stderr=subprocess.PIPE, text=True) as running:
-                until(lambda: way.cut, 60, "some of it")
+                until(lambda: way.cut and there(folder, pattern) > some * 0.8, 60, "some of it")
                 running.send_signal(sign)
                 assert running.stderr is not None
                 return running.stderr.read()
@@ -241,16 +241,18 @@ def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, sta
             return way.seen
 
     put = ("put", "from-afar-large", "weights", "/weights")
-    stopped(signal.SIGKILL, *put)
-    came = there(stage.home / "uploads/incoming", "stream-*") // piece * piece
-    assert some * 0.7 < came < some
+    incoming = stage.home / "uploads/incoming", "stream-*"
+    stopped(signal.SIGKILL, *incoming, *put)
+    came = there(*incoming) // piece * piece
+    assert some * 0.6 < came < some
     assert len(data) - came < rest(*put) < (len(data) - came) * 1.1
-    assert there(stage.home / "uploads/incoming", "stream-*") == 0
+    assert there(*incoming) == 0
 
     get = ("get", "from-afar-large", "/weights", "back")
-    assert "The same command goes on behind the first" in stopped(signal.SIGINT, *get)
-    came = there(tmp_path, ".*.windlass-part") // piece * piece - 2 * piece
-    assert some * 0.5 < came < some
+    parts = tmp_path, ".*.windlass-part"
+    assert "The same command goes on behind the first" in stopped(signal.SIGINT, *parts, *get)
+    came = there(*parts) // piece * piece - 2 * piece
+    assert some * 0.4 < came < some
     assert len(data) - came < rest(*get) < (len(data) - came) * 1.1
-    assert (tmp_path / "back").read_bytes() == data and there(tmp_path, ".*.windlass-part") == 0
+    assert (tmp_path / "back").read_bytes() == data and there(*parts) == 0
     assert afar(tmp_path, served, "volume", "delete", "from-afar-large", "--yes").returncode == 0

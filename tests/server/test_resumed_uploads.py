@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 
 import blake3
@@ -127,6 +128,34 @@ def test_two_who_send_the_same_at_once_do_not_mix(play, monkeypatch):
         with pytest.raises(exception.ConflictError, match="byte 0"):
             await send(first, PIECE + payload.CHUNK)
         assert await send(second, PIECE) == digest(DATA) and kept(platform) == DATA
+
+    play(scene)
+
+
+def test_nothing_is_taken_while_what_is_there_is_hashed(play, monkeypatch):
+    """Or the digest could be of the same bytes in another order."""
+    hashing, go_on = threading.Event(), threading.Event()
+    real = uploads._Stream.catch_up
+
+    def slowly(upload, size: int) -> None:
+        hashing.set()
+        assert go_on.wait(10)
+        real(upload, size)
+
+    async def scene(platform):
+        client = await platform.client()
+        await begin(client)
+        await send(client, 0, PIECE)
+        monkeypatch.setattr(uploads._Stream, "catch_up", slowly)
+        resuming = asyncio.ensure_future(begin(client))
+        await asyncio.to_thread(hashing.wait, 10)
+        with pytest.raises(exception.ConflictError, match="byte 0"):
+            await send(client, PIECE)
+        found = await send(client, 0, SIZE)  # another one, under that name
+        go_on.set()
+        with pytest.raises(exception.Error):
+            await resuming
+        assert found == digest(DATA) and kept(platform) == DATA
 
     play(scene)
 

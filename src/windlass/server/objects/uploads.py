@@ -38,13 +38,13 @@ _STREAM = "stream-"
 
 
 class _Stream:
-    """``lasting``: it stays when its owner goes."""
+    """``lasting``: it stays when its owner goes. ``offset`` -1: what is here is being hashed, and nothing is taken."""
 
     def __init__(self, path: Path, owner: Any, *, lasting: bool = False) -> None:
         self.path = path
         self.file = path.open("ab" if lasting else "wb")
         self.hash = digests.Reading(digests.BLAKE3, blake3.blake3)
-        self.offset = 0
+        self.offset = -1 if lasting else 0
         self.owner = owner
         self.lasting = lasting
         self.at = time.monotonic()
@@ -52,12 +52,13 @@ class _Stream:
 
     def catch_up(self, size: int) -> None:
         """Hash the whole pieces that are here, all but the last of a file of ``size`` bytes, and forget the rest."""
-        here = min(self.path.stat().st_size, size - 1)
+        here, done = min(self.path.stat().st_size, size - 1), 0
         self.file.truncate(here - here % digests.PIECE)
         with self.path.open("rb", buffering=0) as source:
             while piece := source.read(_CHUNK):
                 self.hash.update(piece)
-                self.offset += len(piece)
+                done += len(piece)
+        self.offset = done
 
 
 class Uploads(blobs.Blobs):

@@ -56,6 +56,8 @@ def edit(layers: layer_store.Layers, layer_ids: Sequence[str], text: bytes, uplo
                     putting.folder(step)
             made = layers.publish(draft, putting.files, puts=putting.puts, clears=[])
             spent(uploads, puts)
+            for blob in putting.unneeded:
+                upload(uploads, blob).unlink(missing_ok=True)
             return made
         _change(layers, layer_ids, draft, steps)
         with layers.draft() as second:
@@ -121,6 +123,8 @@ class _Putting:
         self._moved: dict[str, str] = {}
         self.files: dict[str, tuple[str, int]] = {}
         self.puts: list[str] = []
+        self.unneeded: set[str] = set()
+        """Uploads of what was there already."""
 
     def all(self, steps: Sequence[messages.EditStep]) -> None:
         places = [self._place(step) for step in steps]  # everything is looked at before anything is moved
@@ -194,6 +198,7 @@ class _Putting:
         mode = step.get("mode", 0o644) & 0o777 | 0o400
         if is_whole(step) and step.get("force") and (there := self._unchanged(step, path, mode)) is not None:
             os.link(there, place)
+            self.unneeded.add(step["blob"])
         else:
             descriptor = self._move(step, place) if is_whole(step) else self._cut(step, place)
             try:
@@ -253,14 +258,10 @@ def is_whole(step: messages.EditStep) -> bool:
 
 
 def spent(uploads: Path, puts: Sequence[messages.EditStep]) -> None:
-    """Packs of which all is in place count as old: they go with the next sweep, unless somebody asks for them again.
-    Whole files are gone: moved, or not needed where the same was there already."""
-    for blob, whole in {(step["blob"], is_whole(step)) for step in puts}:
+    """Packs of which all is in place count as old: they go with the next sweep, unless somebody asks for them again."""
+    for blob in {step["blob"] for step in puts if not is_whole(step)}:
         with contextlib.suppress(FileNotFoundError):
-            if whole:
-                upload(uploads, blob).unlink()
-            else:
-                os.utime(upload(uploads, blob), (0, 0))
+            os.utime(upload(uploads, blob), (0, 0))
 
 
 def cut(pack: int, step: messages.EditStep) -> bytes:

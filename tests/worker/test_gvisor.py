@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from windlass import exception
+from windlass.kit import clock
 from windlass.worker import folder as folders
 from windlass.worker import packets, spec
 from windlass.worker.sandboxes import box, gvisor, levels, sentry, starting
@@ -161,3 +162,21 @@ async def flood() -> None:
 
 def test_what_is_refused_has_a_number():
     assert starting.Refused("x").number == 0
+
+
+def test_a_short_command_that_was_over_between_two_looks_had_begun(tmp_path):
+    made = room(tmp_path)
+    log = made.bundle / "entry.log"
+
+    async def up() -> None:
+        over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        over.set_result(0)
+        await made.up(over, clock.SystemClock())
+
+    with pytest.raises(exception.ExecutionError, match="before the command had begun"):  # not even runsc had
+        asyncio.run(up())
+    log.touch()
+    asyncio.run(up())
+    log.write_text('{"msg": "starting sandbox: failed to load /nope", "level": "error"}\n')
+    with pytest.raises(exception.ExecutionError, match="failed to load /nope"):
+        asyncio.run(up())

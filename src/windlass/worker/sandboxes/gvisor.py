@@ -73,7 +73,9 @@ class Room(NamedTuple):
         deadline = time.monotonic() + _UP_TIME
         while (state := self._state()) in _BEFORE:
             if ended.done():
-                raise exception.ExecutionError(self._reason("entry") or "runsc ended before the command had begun")
+                if (said := self._reason("entry")) or not self._log("entry").exists():
+                    raise exception.ExecutionError(said or "runsc ended before the command had begun")
+                return  # a short command, which began and was over between two looks: runsc has nothing to complain of
             if time.monotonic() > deadline:
                 said = state or "it said nothing"
                 raise exception.ExecutionError(f"runsc did not start the sandbox within {_UP_TIME:.0f} s: {said}")
@@ -115,9 +117,12 @@ class Room(NamedTuple):
         for kind in ("json", "pid", "log"):
             (self.bundle / f"{name}.{kind}").unlink(missing_ok=True)
 
+    def _log(self, name: str) -> Path:
+        return self.bundle / f"{name}.log"
+
     def _reason(self, name: str) -> str:
         with contextlib.suppress(OSError):
-            for line in reversed((self.bundle / f"{name}.log").read_text(errors="replace").splitlines()):
+            for line in reversed(self._log(name).read_text(errors="replace").splitlines()):
                 with contextlib.suppress(ValueError, KeyError, TypeError):
                     said = str(json.loads(line)["msg"])
                     if said:

@@ -46,7 +46,7 @@ class Room(NamedTuple):
         """Wait until its command runs. Raises ``ExecutionError`` where it cannot."""
         seconds = _UP_TIME[self.parts.accel]
         deadline = time.monotonic() + seconds
-        while (state := self._state()) != "up":
+        while (state := self._state()) not in ("up", machine.HUNGRY):
             if state or ended.done():
                 raise exception.ExecutionError(state.removeprefix("failed ") or "its machine ended before it was up")
             if time.monotonic() > deadline:

@@ -105,7 +105,7 @@ async def things_of(scene, where: str) -> dict[str, str]:
     sandboxes.add_memory(core.db, app_n, sandboxes.Memory(
         made["snapshot"], made["image"], made["app"], "", {}, {}, now, now + 600))  # fmt: skip
     proxies.insert(core.db, proxies.Row(made["proxy"], where, "p", "[]", now, "me"))
-    core.terminals.by_id[made["terminal"]] = terminals.Terminal(made["terminal"], made["container"], None, None)
+    core.terminals.by_id[made["terminal"]] = terminals.Terminal(made["terminal"], made["container"], "", None, None)
     core.turn.end()
     return made
 

@@ -150,3 +150,26 @@ def test_a_container_cannot_write_to_the_terminal_of_another(play):
                 await s.sdks[1].request("terminal.output", name, [b"spoof"])
 
     play(scene)
+
+
+def test_the_caller_has_his_terminal_back_before_he_has_the_result(play):
+    async def scene(platform):
+        async with _Scene(platform, 2).playing(single_use=True) as s:
+            desk = await s.attach()
+            first, second = s.open(0), s.open(1)
+            await first.__anext__()
+            waiting = asyncio.ensure_future(second.__anext__())
+            await asyncio.sleep(0.05)
+            for runner in reversed(s.runners):  # neither gives the terminal back, nor ends its wait
+                lease = runner.seen[0]
+                output = {"input_id": lease["input_id"], "attempt": lease["attempt"], "status": "success", "seconds": 0}
+                await runner.peer.request(
+                    "runner.outputs", {"outputs": [{**output, "value": {"at": 0, "size": 1}}]}, [b"N"]
+                )
+            events = [(await asyncio.wait_for(desk.__anext__(), 10)).body["event"] for _ in range(2)]
+            assert events == ["open", "close"]
+            with pytest.raises(exception.ConflictError):
+                await asyncio.wait_for(waiting, 10)
+            assert not platform.core.terminals.by_id
+
+    play(scene)

@@ -27,7 +27,7 @@ def open(core: Core, who: door.Who, body: messages.TerminalOpen, incoming: peer.
     assert who.container is not None
     if body["input_id"] not in who.container.held:
         raise exception.ConflictError("the input that asks for a terminal does not run here any more")
-    actions.open(core, who.container, incoming)
+    actions.open(core, who.container, body["input_id"], incoming)
 
 
 @door.handler("terminal.output")

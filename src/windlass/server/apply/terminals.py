@@ -44,15 +44,15 @@ def _abandon(core: Core, desk: terminals.Desk) -> None:
         terminal.incoming.fail(exception.ServiceError("the user's terminal is gone"))
 
 
-def open(core: Core, container: machines.Container, incoming: peer.Incoming) -> None:
-    """Lend the terminal to ``container``, as soon as it is free."""
+def open(core: Core, container: machines.Container, input_id: str, incoming: peer.Incoming) -> None:
+    """Lend the terminal to ``container`` for one of its inputs, as soon as it is free."""
     desk = core.terminals.desks.get(container.function.app.id)
     if desk is None:
         raise exception.InvalidError(
             "there is no terminal to attach: this app does not run interactively",
             hint="Start it with `windlass run -i`.",
         )
-    terminal = terminals.Terminal(ids.new("tt"), container.id, desk, incoming)
+    terminal = terminals.Terminal(ids.new("tt"), container.id, input_id, desk, incoming)
     core.terminals.by_id[terminal.id] = terminal
     incoming.on_cancel = lambda: close(core, terminal)
     if desk.current is None:
@@ -101,6 +101,16 @@ def close(core: Core, terminal: terminals.Terminal) -> None:
         following = desk.waiting.pop(0)
         _stop_timer(following)
         _lend(following)
+
+
+def returned(core: Core, input_id: str) -> None:
+    """The input has ended. The container gives the terminal back by itself, but on another connection than that of its
+    results: the caller hears of it before he has the result, and his program may ask something there at once."""
+    for terminal in [one for one in core.terminals.by_id.values() if one.input_id == input_id]:
+        waits = terminal is not terminal.desk.current
+        close(core, terminal)
+        if waits:
+            terminal.incoming.fail(exception.ConflictError("the input that asks for a terminal has ended"))
 
 
 def _forget(core: Core, terminal: terminals.Terminal) -> None:

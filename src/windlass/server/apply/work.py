@@ -8,7 +8,7 @@ import msgspec
 
 from windlass.server.apply import core as core_module
 from windlass.server.apply import logs as log_actions
-from windlass.server.apply import records, traces
+from windlass.server.apply import records, terminals, traces
 from windlass.server.decide import attempts
 from windlass.server.state import clusters, moves, work
 from windlass.wire.messages import containers as deaths
@@ -100,6 +100,7 @@ def _drop_lease(core: Core, item: work.Input) -> None:
     function = container.function
     function.running -= 1
     core.turn.dispatch[function] = None
+    terminals.returned(core, item.id)
     if container.cluster is not None:
         _drop_everywhere(core, item, container.cluster)
         return

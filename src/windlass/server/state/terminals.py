@@ -9,13 +9,14 @@ from windlass.wire.messages import terminals as messages
 
 
 class Terminal:
-    """A container that has, or wants, the terminal of its app's client."""
+    """A container that has, or wants, the terminal of its app's client, for one of its inputs."""
 
-    __slots__ = ("container_id", "desk", "id", "incoming", "timer")
+    __slots__ = ("container_id", "desk", "id", "incoming", "input_id", "timer")
 
-    def __init__(self, identity: str, container_id: str, desk: Desk, incoming: peer.Incoming) -> None:
+    def __init__(self, identity: str, container_id: str, input_id: str, desk: Desk, incoming: peer.Incoming) -> None:
         self.id = identity
         self.container_id = container_id
+        self.input_id = input_id
         self.desk = desk
         self.incoming = incoming
         self.timer: asyncio.Task[None] | None = None

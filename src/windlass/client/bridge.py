@@ -283,8 +283,9 @@ class Outcome(Settled):
         return self.value
 
 
-_LOOK = 0.2 if sys.platform == "win32" else -1
-"""Seconds between two looks whether Ctrl-C came: on Windows nothing wakes a thread that waits. -1: no limit."""
+_LOOK = 0.2 if sys.platform == "win32" else 5.0
+"""Seconds between two looks whether Ctrl-C came. On Windows nothing wakes a thread that waits; elsewhere a signal does,
+unless it came in the moment before, or the system gave it to another thread."""
 
 CANCEL_PATIENCE = 5.0
 """Seconds that an interrupted thread waits for its coroutine to clean up."""

@@ -22,6 +22,7 @@ from windlass.cli import completion, control, loader, reference, signals
 _QUIET = 50  # ms without a change, then what changed is loaded
 _DEBOUNCE = 500  # ms after which it is loaded although files still change
 _LOOK = 500  # ms between two looks at the clock
+_STEP = 10_000_000  # ns by which the times that a kernel gives to files may lag behind its clock
 _SKIPPED = frozenset({"__pycache__", ".git", ".hg", ".svn", ".venv", "node_modules", ".mypy_cache", ".pytest_cache"})
 _MOST = 5000  # folders
 
@@ -53,20 +54,25 @@ def command(
     seconds = timeout or config.config["serve_timeout"]
     control.ensure(paths.home())
     with loader.Loader(loader.Plan(wanted, environment, timestamps)) as loads:
+        began = time.time_ns()
         loaded = loads.load()
         if loaded is None:
             raise SystemExit(1)
-        serving = Serving(loads, loaded["watched"], time.monotonic() + seconds if seconds else None)
+        serving = Serving(loads, loaded["watched"], began, time.monotonic() + seconds if seconds else None)
         serving.run(name or loaded["description"] or str(wanted), loaded["name"], environment, timestamps)
 
 
 class Serving:
-    """The app that runs, and what of it is watched."""
+    """The app that runs, and what of it is watched. ``began``: when its load did (ns of the wall clock)."""
 
-    def __init__(self, loads: loader.Loader, watched: dict[str, list[str]], deadline: float | None) -> None:
+    def __init__(
+        self, loads: loader.Loader, watched: dict[str, list[str]], began: int, deadline: float | None
+    ) -> None:
         self._loads = loads
         self._watched = watched
+        self._began = began
         self._deadline = deadline
+        self._caught: dict[str, int] = {}
 
     def run(self, description: str, name: str | None, environment: str, timestamps: bool) -> None:
         """Until Ctrl-C, or the deadline. Raises ``SystemExit`` when the first version cannot be published."""
@@ -85,7 +91,7 @@ class Serving:
 
     def _reload(self, app_id: str, shown: Any) -> None:
         for changed in self._changes():
-            began = time.monotonic()
+            began, self._began = time.monotonic(), time.time_ns()
             shown.notice(f"changed: {_few(changed)}; loading the app anew.")
             loaded = self._loads.load(self._deadline)
             if loaded is not None:
@@ -102,19 +108,44 @@ class Serving:
         import watchfiles
 
         while True:
-            watched = self._watched
+            watched, is_first = self._watched, True
             for changes in watchfiles.watch(
                 *_folders(watched), watch_filter=_Filter(watched), recursive=False, step=_QUIET, debounce=_DEBOUNCE,
                 rust_timeout=_LOOK, yield_on_timeout=True,
             ):  # fmt: skip
                 if self._deadline is not None and time.monotonic() > self._deadline:
                     return
-                if changes:
-                    yield sorted({path for _, path in changes})
+                paths = {path for _, path in changes}
+                if is_first:  # now that it is watched
+                    is_first = False
+                    paths |= self._missed()
+                if paths:
+                    yield sorted(paths)
                     if _folders(self._watched) != _folders(watched) or self._watched != watched:
                         break
                 elif _folders(watched) != _folders(self._watched):
                     break
+
+    def _missed(self) -> set[str]:
+        """What was saved since the last load began, and before it was watched; each only once, whatever the clock of
+        the files' system says."""
+        since = self._began - _STEP
+        stamps = {path: stamp for path, stamp in _stamps(self._watched) if stamp >= since}
+        caught, self._caught = self._caught, stamps
+        return {path for path, stamp in stamps.items() if caught.get(path) != stamp}
+
+
+def _stamps(watched: dict[str, list[str]]) -> Iterator[tuple[str, int]]:
+    """When what is watched was changed last (ns); folders by what is in them."""
+    ours = _Filter(watched)
+    for folder in _folders(watched):
+        found = [folder]
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            found += [entry.path for entry in entries if not entry.is_dir(follow_symlinks=False)]
+        for path in found:
+            with contextlib.suppress(OSError):
+                if path in ours:
+                    yield path, Path(path).stat().st_ctime_ns
 
 
 def _few(changed: list[str]) -> str:
@@ -145,6 +176,9 @@ class _Filter:
         self._trees = tuple(tree.rstrip("/") + "/" for tree in watched["trees"])
         self._usual = watchfiles.DefaultFilter()
 
+    def __contains__(self, path: str) -> bool:
+        return path in self._files or f"{path}/".startswith(self._trees)
+
     def __call__(self, change: Any, path: str) -> bool:
-        ours = path in self._files or path.startswith(self._trees)
-        return ours and Path(path).name != "4913" and self._usual(change, path)  # 4913: vim tries whether it may write
+        ours = path in self and Path(path).name != "4913"  # so vim tries whether it may write
+        return ours and self._usual(change, path)

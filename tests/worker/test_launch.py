@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from stage import until
 from windlass import exception
-from windlass.worker import launch
+from windlass.worker import folder, launch
 
 
 @pytest.mark.parametrize("error", [exception.ExecutionError("no keeper"), BlockingIOError("too many processes")])
 def test_nothing_is_left_running_whatever_a_start_broke_off_with(tmp_path, error):
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", "ta-x"]) as first:
         (tmp_path / "pid").write_text(str(first.pid))
+        until(lambda: folder.mentions(first.pid, "ta-x"), what="its command line")  # it comes a moment after it began
 
         class Folder:
             container_id = "ta-x"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 
 from click import testing
 
 from windlass.cli import doctor
+from windlass.server.store import database
 
 
 def test_a_machine_that_could_not_be_examined_is_not_said_to_be_able(tmp_path, monkeypatch):
@@ -40,3 +42,25 @@ def test_settings_that_lead_to_another_platform_are_told_apart_from_this_machine
     assert "next command" not in doctor_says["platform"]["detail"]
     (tmp_path / "settings.toml").write_text("[there")
     assert found()["settings"]["state"] == "limited" and "malformed" in found()["settings"]["detail"]
+
+
+def test_a_database_that_no_server_would_take_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("WINDLASS_HOME", str(tmp_path))
+    monkeypatch.setattr(doctor, "_host", lambda root, worker: iter(()))
+    path = tmp_path / "db/windlass.sqlite3"
+    path.parent.mkdir()
+
+    def found() -> dict:
+        shown = testing.CliRunner().invoke(doctor.command, ["--json"])
+        return next(one for one in json.loads(shown.output)["findings"] if one["name"] == "platform")
+
+    database.Database(str(path))._connection.close()
+    assert "starts it" in found()["detail"]
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 9999")
+    newer.close()
+    before = path.read_bytes()
+    assert found()["state"] == "limited" and "newer Windlass" in found()["detail"]
+    assert path.read_bytes() == before
+    path.write_bytes(b"no database, " * 1000)
+    assert found()["state"] == "limited" and "damaged" in found()["detail"]

@@ -473,3 +473,20 @@ def test_addresses_of_web_functions_carry_a_host_that_others_can_reach(play):
         assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
 
     play(scene, web_port=0, web_host="0.0.0.0", web_name="gpu.example.org")
+
+
+def test_whoever_stands_before_the_platform_may_ask_for_its_health_but_not_for_reasons(play):
+    async def scene(platform):
+        def asked(path: str, method: str = "GET") -> bytes:
+            return f"{method} {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode()
+
+        alive = await raw(platform, asked("/healthz"))
+        assert alive.startswith(b"HTTP/1.1 200 ") and alive.endswith(b'{"state": "alive"}\n')
+        unready = await raw(platform, asked("/windlass/readyz"))  # behind the prefix of a proxy
+        assert unready.startswith(b"HTTP/1.1 503 ") and unready.endswith(b'{"state": "not ready"}\n')
+        await platform.worker(lambda *_: 1)
+        assert (await raw(platform, asked("/readyz"))).startswith(b"HTTP/1.1 200 ")
+        assert (await raw(platform, asked("/readyz", "POST"))).startswith(b"HTTP/1.1 405 ")
+        assert (await raw(platform, asked("/metrics"))).startswith(b"HTTP/1.1 404 ")
+
+    play(scene, **PLAIN)

@@ -163,6 +163,10 @@ def _platform(root: Path, *, is_chosen: bool) -> Finding:
         report = control.report(root)
         if report["state"] == "running" and (answer := control.ask_server(root)) is not None:
             control.check_version(root, answer)
+        if report["state"] == "stopped" and (file := root / "db/windlass.sqlite3").is_file():
+            from windlass.server.store import database
+
+            database.check(file)
     except exception.Error as exc:
         return Finding("platform", LIMITED, str(exc), exc.hint)
     if report["state"] == "running":

@@ -155,11 +155,13 @@ async def server(
     async with tasks.Tasks() as owner, contextlib.AsyncExitStack() as stack:
         made = core(settings, owner, clock, links)
         stack.callback(made.db.close)
+        checked = health.Health(made)
         if settings.listen:
             from windlass.server.ingress.remote import listening  # costly, as the edge
 
             entrance = door.Door(made, REMOTE, links, trusted=False)
-            await stack.enter_async_context(listening.serve(made, entrance.connection, owner))
+            pages = _health(checked, says_why=False)
+            await stack.enter_async_context(listening.serve(made, entrance.connection, owner, pages))
         for path, roles, mode in _sockets(settings.home):
             await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
         stack.callback(_close_links, links)
@@ -172,7 +174,7 @@ async def server(
             from windlass.server.ingress import operations
 
             place = paths.operations_socket(settings.home)
-            await stack.enter_async_context(operations.serve(_pages(made), place, settings.metrics))
+            await stack.enter_async_context(operations.serve(_pages(made, checked), place, settings.metrics))
         for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:
@@ -185,27 +187,33 @@ async def server(
                 await asyncio.to_thread(made.tracer.flush, 1.0)
 
 
-def _pages(core: core_module.Core) -> operations.Pages:
+def _pages(core: core_module.Core, checked: health.Health) -> operations.Pages:
     """What the door of operations shows."""
     from windlass.kit import exposition
     from windlass.server.ingress import operations
 
-    checked = health.Health(core)
-
     async def figures() -> operations.Answer:
         return operations.Answer(200, exposition.TYPE, metrics.page(core))
+
+    async def described() -> operations.Answer:
+        return operations.said(200, _openapi.document())
+
+    return {"/metrics": figures, **_health(checked, says_why=True), "/openapi.json": described}
+
+
+def _health(checked: health.Health, *, says_why: bool) -> operations.Pages:
+    """``says_why``: what is missing is for the owner."""
+    from windlass.server.ingress import operations
 
     async def alive() -> operations.Answer:
         return operations.said(200, {"state": "alive"})
 
     async def ready() -> operations.Answer:
         gaps = await checked.gaps()
-        return operations.said(503 if gaps else 200, {"state": "not ready" if gaps else "ready", "gaps": gaps})
+        more = {"gaps": gaps} if says_why else {}
+        return operations.said(503 if gaps else 200, {"state": "not ready" if gaps else "ready", **more})
 
-    async def described() -> operations.Answer:
-        return operations.said(200, _openapi.document())
-
-    return {"/metrics": figures, "/healthz": alive, "/readyz": ready, "/openapi.json": described}
+    return {"/healthz": alive, "/readyz": ready}
 
 
 def _close_links(links: set[link.Link]) -> None:

@@ -1,7 +1,8 @@
 """The door for those who look after the platform: figures, health, and the description of all messages.
 
 On a Unix socket of the owner's always, and over HTTP where the settings say so. There is no other protection, and no
-secret behind it: names of apps and functions, sizes and counts.
+secret behind it: names of apps and functions, sizes and counts. Of health alone, without the reasons, the port for
+remote users tells, too: whatever stands before it asks there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ class Answer(NamedTuple):
     text: str
 
 
-Pages = dict[str, Callable[[], Awaitable[Answer]]]
+Page = Callable[[], Awaitable[Answer]]
+Pages = dict[str, Page]
+Handle = Callable[[http.BaseRequest], Awaitable[http.StreamResponse]]
 
 
 def said(status: int, value: object) -> Answer:
@@ -46,12 +49,8 @@ async def serve(pages: Pages, socket: Path, address: str) -> AsyncIterator[list[
     async def handle(request: http.BaseRequest) -> http.StreamResponse:
         page = pages.get(request.path)
         if page is None:
-            answer = Answer(404, "text/plain; charset=utf-8", "".join(f"{path}\n" for path in pages))
-        elif request.method not in ("GET", "HEAD"):
-            answer = Answer(405, "text/plain; charset=utf-8", "only GET\n")
-        else:
-            answer = await page()
-        return http.Response(status=answer.status, text=answer.text, headers={"Content-Type": answer.type})
+            return _response(Answer(404, "text/plain; charset=utf-8", "".join(f"{path}\n" for path in pages)))
+        return await _shown(page, request)
 
     server = http.Server(handle, access_log=None)
     async with contextlib.AsyncExitStack() as stack:
@@ -64,6 +63,26 @@ async def serve(pages: Pages, socket: Path, address: str) -> AsyncIterator[list[
             stack.callback(listener.close)
             ports = [one.getsockname()[1] for one in listener.sockets]
         yield ports
+
+
+def before(pages: Pages, handle: Handle) -> Handle:
+    """``handle``, for a listener whose other requests are about something else; behind the prefix of a proxy, too."""
+
+    async def handled(request: http.BaseRequest) -> http.StreamResponse:
+        page = pages.get("/" + request.path.rpartition("/")[2])
+        return await handle(request) if page is None else await _shown(page, request)
+
+    return handled
+
+
+async def _shown(page: Page, request: http.BaseRequest) -> http.Response:
+    if request.method not in ("GET", "HEAD"):
+        return _response(Answer(405, "text/plain; charset=utf-8", "only GET\n"))
+    return _response(await page())
+
+
+def _response(answer: Answer) -> http.Response:
+    return http.Response(status=answer.status, text=answer.text, headers={"Content-Type": answer.type})
 
 
 async def _unix(server: http.Server, socket: Path) -> asyncio.AbstractServer:

@@ -57,12 +57,7 @@ class Database:
         except sqlite3.DatabaseError as exc:
             raise _translated(exc, self.path) from exc
         steps = migrations()
-        if version > len(steps):
-            raise exception.VersionError(
-                f"the database {self.path} was written by a newer Windlass "
-                f"(schema {version}; this one knows {len(steps)})",
-                hint="Upgrade Windlass, or move the state folder away to begin anew.",
-            )
+        _check_known(version, len(steps), self.path)
         for number, script in enumerate(steps[version:], version + 1):
             try:
                 self._connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
@@ -144,6 +139,32 @@ def _not_migrated(exc: sqlite3.Error, path: str, number: int) -> exception.Error
         f"the database {path} stays at schema {number - 1}, because it could not be brought to {number}: {error}",
         hint=error.hint or "The release that wrote it still reads it. Go back to that one, and report this.",
     )
+
+
+def check(path: Path) -> None:
+    """Look whether a server would take the database of a platform that does not run; nothing is changed.
+
+    Raises:
+        VersionError: a newer release wrote it.
+        DataLossError: it is damaged.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.Error as exc:
+        raise _translated(exc, str(path)) from exc
+    finally:
+        connection.close()
+    _check_known(version, len(migrations()), str(path))
+
+
+def _check_known(version: int, known: int, path: str) -> None:
+    if version > known:
+        raise exception.VersionError(
+            f"the database {path} was written by a newer Windlass (schema {version}; this one knows {known})",
+            hint="Upgrade Windlass, or move the state folder away to begin anew.",
+        )
 
 
 def _translated(exc: sqlite3.Error, path: str) -> exception.Error:

@@ -21,7 +21,7 @@ from windlass.kit import tasks
 from windlass.server import settings as settings_module
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
-from windlass.server.ingress import flows
+from windlass.server.ingress import flows, operations
 from windlass.server.ingress.remote import lines, requests
 from windlass.server.objects import certificate
 from windlass.wire import carriers, status, tether
@@ -97,12 +97,16 @@ def _answer(code: int, refusal: exception.Error) -> bytes:
 
 
 @contextlib.asynccontextmanager
-async def serve(core: core_module.Core, make: Callable[[], link.Link], owner: tasks.Tasks) -> AsyncIterator[None]:
-    """Listen at ``settings.listen`` until the block is left. What users must know of it is noted in a file."""
+async def serve(
+    core: core_module.Core, make: Callable[[], link.Link], owner: tasks.Tasks, pages: operations.Pages
+) -> AsyncIterator[None]:
+    """Listen at ``settings.listen`` until the block is left. What users must know of it is noted in a file. ``pages``:
+    what is shown to everybody."""
     settings = core.settings
     known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
+    handle = operations.before(pages, requests.Desk(known, core.clock).handle)
     server = Server(
-        flows.before(core, requests.Desk(known, core.clock).handle), request_factory=_request,
+        flows.before(core, handle), request_factory=_request,
         handler_cancellation=True, access_log=None,
         keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
     )  # fmt: skip

@@ -44,6 +44,8 @@ class Stage:
         self.drop: list[dict[str, Any]] = []
         self.deaf = False  # do not answer runner.outputs
         self.withheld: set[str] = set()  # do not answer those with items of these inputs
+        self.again = False  # lease once more what is given back: on a slow machine each input may take long
+        self.leased: dict[str, tuple[dict[str, Any], bytes]] = {}
         self.peer: peer.Peer | None = None
         self.changed = asyncio.Event()
         self.count = 0
@@ -106,6 +108,7 @@ class Stage:
                 attachments.append(data)
             lease = {"input_id": name, "call_id": CALL, "attempt": attempt, "retries": 0, "payload": place}
             leases.append({**lease, "method": method} if method else lease)
+            self.leased[name] = leases[-1], data
             names.append(name)
         assert self.peer is not None
         self.peer.notify("runner.lease", {"leases": leases}, attachments)
@@ -133,7 +136,7 @@ class Stage:
         assert self.peer is not None
         self.peer.notify("runner.stop", {"graceful": graceful, "grace": grace, "reason": "test"})
 
-    async def until(self, condition, seconds: float = 8.0):
+    async def until(self, condition, seconds: float = 20.0):
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             left = deadline - time.monotonic()
@@ -142,6 +145,16 @@ class Stage:
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), min(left, 0.05))
         return value
+
+    async def quiet(self, switches, most: int, seconds: float) -> None:
+        """Until a time of that length has passed in which ``switches()`` has not grown by more than ``most``."""
+        end = time.monotonic() + 20
+        while True:
+            before = switches()
+            await asyncio.sleep(seconds)
+            if (grown := switches() - before) <= most:
+                return
+            assert time.monotonic() < end, f"it is not quiet: {grown} switches"
 
     async def end_of(self, name: str) -> dict[str, Any]:
         return await self.until(lambda: next((o for o in self.ends if o["input_id"] == name), None))
@@ -185,6 +198,10 @@ class Stage:
             call.reply({"drop": self.drop})
         elif call.method == "runner.outputs":
             self._take(call)
+        elif call.method == "runner.release":
+            call.reply({})
+            if self.again and not call.body.get("leaving"):
+                self._lease_again(call.peer, [one["input_id"] for one in call.body["inputs"]])
         elif call.method == "blob.put":
             self.blobs.setdefault(call.body["digest"], bytearray()).extend(call.attachments[0])
             call.reply({})
@@ -201,6 +218,14 @@ class Stage:
             call.fail(exception.AuthError("wrong token"))
         else:
             call.reply({"version": "1", "protocol": 1, "server_id": "s", "workspace": "w", "environment": "main"})
+
+    def _lease_again(self, link: peer.Peer, names: list[str]) -> None:
+        """As another attempt, each by itself."""
+        for name in names:
+            lease, data = self.leased[name]
+            lease = {**lease, "attempt": lease["attempt"] + 1, "payload": {"at": 0, "size": len(data)}}
+            self.leased[name] = lease, data
+            link.notify("runner.lease", {"leases": [lease]}, [data])
 
     def _take(self, call: peer.Incoming) -> None:
         for output in call.body["outputs"]:

@@ -29,9 +29,11 @@ CODE = """
         if what == "unpicklable": return [(lambda: 1) if i == 0 else i for i in range(len(x))]
         return x
     def slow(seconds):
+        print("begun", flush=True)
         time.sleep(max(seconds))
         return [windlass.current_input_id()] * len(seconds)
     async def aslow(seconds):
+        print("begun", flush=True)
         await asyncio.sleep(max(seconds))
         return [windlass.current_input_id()] * len(seconds)
     def printing(x):
@@ -68,7 +70,7 @@ def test_a_batch_begins_when_it_is_full(shape):
         began = time.monotonic()
         names = s.lease(*[(n, 10) for n in range(4)])
         assert await values(s, names) == [(n * 10, 4) for n in range(4)]
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
         s.stop(graceful=True)
         assert await s.exit_code() == 0
 
@@ -107,6 +109,7 @@ def test_a_batch_begins_when_its_first_input_has_waited_long_enough(shape):
 
 def test_more_than_a_batch_are_several(shape):
     async def script(s: scripted.Stage) -> None:
+        s.again = True
         names = s.lease(*[(n, 1) for n in range(10)])
         assert sorted(size for _, size in await values(s, names)) == [2, 2] + [4] * 8
 
@@ -180,19 +183,19 @@ def test_the_timeout_covers_the_batch(shape):
         names = s.lease((30,), (0,), (0,), (0,))
         for name in names:
             output = await s.end_of(name)
-            assert output["status"] == "timeout" and output["seconds"] < 3
+            assert output["status"] == "timeout" and output["seconds"] < 15
         assert (await s.end_of(s.lease((0,))[0]))["status"] == "success"
 
     spec = slow(shape)
     if "concurrency" in spec and not spec.get("is_async"):
         pytest.skip("time.sleep in a thread does not notice; test_crowd has what follows")
-    play(script, timeout=0.4, **spec)
+    play(script, timeout=1.0, **spec)
 
 
 def test_cancelling_one_ends_its_batch_and_gives_the_others_back(shape):
     async def script(s: scripted.Stage) -> None:
         victim, *others = s.lease((30,), (0,), (0,), (0,))
-        await asyncio.sleep(0.2)
+        await s.until(lambda: "begun" in s.out.read_text())
         s.cancel(victim)
         assert (await s.end_of(victim))["status"] == "terminated"
         await s.until(lambda: [i for r in s.seen.get("runner.release", []) for i in r["inputs"]])
@@ -211,9 +214,10 @@ def test_one_that_is_cancelled_while_it_waits_is_left_out(shape):
         await asyncio.sleep(0.05)
         s.cancel(names[0])
         assert (await s.end_of(names[0]))["status"] == "terminated"
-        assert await values(s, names[1:]) == [(4, 1)]
+        names += s.lease((3, 3), (4, 4), (5, 5))
+        assert await values(s, names[1:]) == [(4, 4), (9, 4), (16, 4), (25, 4)]
 
-    play(script, **shape)
+    play(script, batching={"max_batch_size": 4, "wait_ms": 60_000}, **shape)
 
 
 def test_a_stop_gives_back_what_was_gathered(shape):
@@ -230,7 +234,7 @@ def test_a_stop_gives_back_what_was_gathered(shape):
 
 def test_a_batch_that_is_not_full_says_that_it_is_closed():
     async def script(s: scripted.Stage) -> None:
-        names = s.lease((0.5,), (0,))
+        names = s.lease((2.0,), (0,))
         await s.until(lambda: s.seen.get("runner.release"))
         assert s.seen["runner.release"] == [{"inputs": []}] and not s.ends
         await values(s, names)
@@ -244,9 +248,9 @@ def test_a_batch_that_is_not_full_says_that_it_is_closed():
 def test_several_batches_run_at_once(qualname, is_async):
     async def script(s: scripted.Stage) -> None:
         began = time.monotonic()
-        names = s.lease(*[(0.5,)] * 24)
+        names = s.lease(*[(1.0,)] * 24)
         firsts = await values(s, names)
-        assert time.monotonic() - began < 2.4
+        assert time.monotonic() - began < 5.5  # one after the other: 6
         assert firsts == [names[n // 4 * 4] for n in range(24)]
 
     play(script, qualname=qualname, is_async=is_async, concurrency=SIX)

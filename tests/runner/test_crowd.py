@@ -44,6 +44,7 @@ CODE = """
             time.sleep(pause)
             yield i, me()
     def deaf(seconds):
+        print("begun", flush=True)
         time.sleep(seconds)
     async def adeaf(seconds):
         if seconds > 1:
@@ -97,10 +98,10 @@ def kind(request):
 def test_as_many_run_at_once_as_may(kind):
     async def script(s: scripted.Stage) -> None:
         began = time.monotonic()
-        s.lease(*[(0.5,)] * 10)
+        s.lease(*[(1.0,)] * 10)
         await s.until(lambda: len(s.ends) == 10)
-        assert time.monotonic() - began < 2.5
-        assert {o["status"] for o in s.ends} == {"success"} and all(0.4 < o["seconds"] < 2 for o in s.ends)
+        assert time.monotonic() - began < 8  # one after the other: 10
+        assert {o["status"] for o in s.ends} == {"success"} and all(0.9 < o["seconds"] < 8 for o in s.ends)
         s.stop(graceful=True)
         assert await s.exit_code() == 0
 
@@ -121,11 +122,10 @@ def test_each_input_has_a_context_of_its_own(kind):
 
 def test_one_that_is_cancelled_leaves_its_neighbours_alone(kind):
     async def script(s: scripted.Stage) -> None:
-        victim, *others = s.lease((30,), *[(1.0,)] * 5)
+        victim, *others = s.lease((30,), *[(3.0,)] * 5)
         await asyncio.sleep(0.2)
-        began = time.monotonic()
         s.cancel(victim)
-        assert (await s.end_of(victim))["status"] == "terminated" and time.monotonic() - began < 0.8
+        assert (await s.end_of(victim))["status"] == "terminated" and len(s.ends) == 1, "it waited for the others"
         for name in others:
             assert (await s.end_of(name))["status"] == "success"
         assert s.running.poll() is None and "runner.release" not in s.seen
@@ -138,13 +138,13 @@ def test_one_that_runs_too_long_leaves_its_neighbours_alone(kind):
         victim, *others = s.lease((30,), *[(0.2,)] * 5)
         output = await s.end_of(victim)
         assert output["status"] == "timeout" and isinstance(s.value(output), exception.FunctionTimeoutError)
-        assert 0.5 < output["seconds"] < 3
+        assert 1.5 < output["seconds"] < 15
         for name in others:
             assert (await s.end_of(name))["status"] == "success"
         (after,) = s.lease((0,))
         assert (await s.end_of(after))["status"] == "success"
 
-    play(script, timeout=0.5, **kind)
+    play(script, timeout=1.5, **kind)
 
 
 def test_late_cancellations_harm_nobody(kind):
@@ -180,8 +180,9 @@ def test_code_that_does_not_stop_ends_the_container_and_the_others_are_given_bac
             (victim,) = s.lease((60,))
         else:
             victim, young = s.lease((60,), (60,))
+            await s.until(lambda: s.out.read_text().count("begun") == 2)
             s.cancel(victim)
-        await s.until(lambda: s.running.poll() is not None, 12)
+        await s.until(lambda: s.running.poll() is not None)
         ends = {o["input_id"]: o["status"] for o in s.ends}
         if kind_ == "async":
             assert ends == {victim: "timeout"}
@@ -279,10 +280,10 @@ def test_a_generator_nobody_reads_waits_and_holds_up_no_other(qualname, is_async
 def test_a_plain_function_may_return_a_coroutine():
     async def script(s: scripted.Stage) -> None:
         began = time.monotonic()
-        victim, *names = s.lease((30,), *[(0.5,)] * 5)
+        victim, *names = s.lease((30,), *[(1.0,)] * 5)
         for name in names:
             assert s.value(await s.end_of(name))[0] == name
-        assert time.monotonic() - began < 2.4
+        assert time.monotonic() - began < 4.5  # one after the other: 5
         s.cancel(victim)
         assert (await s.end_of(victim))["status"] == "terminated"
 
@@ -320,7 +321,7 @@ def test_results_survive_a_server_that_goes_away(kind):
 
 def test_what_waits_for_a_place_too_long_is_given_back(kind):
     async def script(s: scripted.Stage) -> None:
-        names = s.lease(*[(1.0,)] * 4)
+        names = s.lease(*[(2.0,)] * 4)
         await s.until(lambda: s.seen.get("runner.release"))
         assert {i["input_id"] for i in s.seen["runner.release"][0]["inputs"]} == set(names[2:])
         for name in names[:2]:
@@ -381,10 +382,10 @@ def test_methods_of_both_kinds_share_a_container():
 
     async def script(s: scripted.Stage) -> None:
         began = time.monotonic()
-        names = [*s.lease(*[(0.5,)] * 3, method="later"), *s.lease(*[(0.5,)] * 3, method="now")]
+        names = [*s.lease(*[(1.0,)] * 3, method="later"), *s.lease(*[(1.0,)] * 3, method="now")]
         for name in names:
             assert s.value(await s.end_of(name)) == ["enter"]
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5  # one after the other: 6
         s.stop(graceful=True)
         assert await s.exit_code() == 0
         assert "exit ['enter']" in s.out.read_text()
@@ -405,10 +406,7 @@ def test_an_idle_crowd_is_quiet(kind):
         names = s.lease(*[(0,)] * 10)
         for name in names:
             await s.end_of(name)
-        await asyncio.sleep(0.7)
-        before = s.switches()
-        await asyncio.sleep(0.5)
-        assert s.switches() - before <= 4
+        await s.quiet(s.switches, most=4, seconds=0.5)
 
     play(script, **kind)
 
@@ -420,7 +418,7 @@ def test_code_says_how_many_inputs_it_takes_at_once(spec):
         assert s.value(await s.end_of(name)) == 10 and "runner.slots" not in s.seen
         (name,) = s.lease((2,))
         assert s.value(await s.end_of(name)) == 2
-        names = s.lease(*[(0, 1.0)] * 5)
+        names = s.lease(*[(0, 2.0)] * 5)
         await s.until(lambda: s.seen.get("runner.release"))
         assert {i["input_id"] for i in s.seen["runner.release"][0]["inputs"]} == set(names[2:])
         for name in names[:2]:
@@ -446,7 +444,7 @@ def test_a_container_of_one_input_at_a_time_stays_one():
 SLOW = """
 import builtins, time
 builtins.slow_times = getattr(builtins, "slow_times", 0) + 1
-for _ in range(100):
+for _ in range(200):
     time.sleep(0.01)
 TIMES = builtins.slow_times
 """
@@ -460,7 +458,7 @@ def test_a_thread_is_not_interrupted_in_the_midst_of_an_import():
         began = time.monotonic()
         s.cancel(victim)
         assert (await s.end_of(victim))["status"] == "terminated"
-        assert 0.2 < time.monotonic() - began < 3
+        assert 0.2 < time.monotonic() - began < 15
         assert s.value(await s.end_of(other)) == 1, "it was imported once"
         (late,) = s.lease(())
         assert s.value(await s.end_of(late)) == 1

@@ -85,9 +85,9 @@ def test_a_rate_is_kept_where_the_settings_have_one(play):
         function = await client.app()
         results = await asyncio.gather(*[client.run(function, [i]) for i in range(30)], return_exceptions=True)
         refused = [r for r in results if isinstance(r, exception.ResourceExhaustedError)]
-        assert 15 <= len(refused) <= 20 and "more than 10 times a second" in str(refused[0])
+        assert 15 <= len(refused) <= 20 and "more than 1 times a second" in str(refused[0])
 
-    play(scene, sync_rate=10.0, rate_burst=1.0)
+    play(scene, sync_rate=1.0, rate_burst=10.0)  # of which it gets hardly more while they come
 
 
 def test_a_crash_loop_of_a_deployed_app_tries_one_container_at_a_time_and_ever_more_seldom(play):

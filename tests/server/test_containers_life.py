@@ -229,11 +229,11 @@ def test_a_runner_that_beats_is_left_alone(play):
         (runner,) = worker.runners.values()
         held = [{"input_id": identity, "attempt": attempt} for identity, attempt in runner.held.items()]
         for _ in range(10):
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.3)
             await runner.peer.request("runner.beat", {"held": held})
         assert len(worker.started) == 1 and runner.connected
 
-    play(scene, beat=0.5)
+    play(scene, beat=2.0)
 
 
 def test_idle_containers_of_others_make_room_on_a_full_machine(play):

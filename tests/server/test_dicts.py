@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 
 import fakes
@@ -148,11 +149,12 @@ def test_an_ephemeral_dict_ends_with_its_client_also_over_a_restart(play):
         await platform.start()
         seen.client = await platform.client()
         assert await seen.get(b"k") == b"1"
+        platform.core.settings = dataclasses.replace(platform.core.settings, caller_gone=0.1)
         while await _there(seen):
             reaper.look(platform.core)
             await asyncio.sleep(0.01)
 
-    play(scene, caller_gone=0.1)
+    play(scene)
 
 
 async def _there(d) -> bool:

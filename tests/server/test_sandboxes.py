@@ -135,10 +135,10 @@ def test_time_and_idleness_end_a_sandbox(play):
 def test_a_sandbox_in_which_a_command_runs_is_not_idle(play):
     async def scene(platform):
         here = await Scene(platform).begin()
-        identity = await here.create(idle_timeout=0.4)
+        identity = await here.create(idle_timeout=1.5)
         container = (await here.until(identity, "running"))["container_id"]
         await here.worker.tell(container, execs=1)
-        info = await here.ask("sandbox.wait", sandbox_id=identity, until="finished", seconds=1.2)
+        info = await here.ask("sandbox.wait", sandbox_id=identity, until="finished", seconds=2.5)
         assert info["state"] == "running"
         await here.worker.tell(container, execs=0)
         await here.until(identity, "finished")

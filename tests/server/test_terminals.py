@@ -128,11 +128,11 @@ def test_a_client_that_goes_away_takes_its_terminal_along(play):
 
 def test_somebody_at_the_terminal_is_not_hurried_by_the_servers_own_limit(play):
     async def scene(platform):
-        async with _Scene(platform, 1).playing(timeout=0.1) as s:
+        async with _Scene(platform, 1).playing(timeout=1.0) as s:
             await s.attach()
             opened = s.open(0)
             await opened.__anext__()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.0)
             assert s.runners[0].stop_body is None and s.runners
             await opened.aclose()
             assert (await s.client.outputs(s.call_id))[0]["status"] == "timeout"

@@ -45,7 +45,7 @@ def test_an_ephemeral_app_stops_when_its_client_falls_silent(play):
     async def scene(platform):
         client = await platform.client()
         await client.app()
-        await asyncio.sleep(0.5)
+        await until(lambda: client.app_id not in platform.core.world.apps)
         assert (await client.request("app.get", app=client.app_id))["state"] == "stopped"
 
     play(scene, app_silence=0.2)
@@ -61,14 +61,15 @@ def test_a_detached_app_stops_after_its_last_input(play):
         await platform.worker(work)
         client = await platform.client()
         function = await client.app("detached")
-        await client.create(function, [1])
-        await asyncio.sleep(0.5)
+        await client.create(function, [1])  # before the server finds that its client is silent, and nothing to do
+        await until(lambda: platform.core.world.apps[client.app_id].draining)
+        await asyncio.sleep(0.2)
         assert (await client.request("app.get", app=client.app_id))["state"] == "ephemeral (detached)"
         release.set()
-        await asyncio.sleep(0.5)
+        await until(lambda: client.app_id not in platform.core.world.apps)
         assert (await client.request("app.get", app=client.app_id))["state"] == "stopped"
 
-    play(scene, app_silence=0.2)
+    play(scene, app_silence=1.5)
 
 
 def test_a_waiting_call_is_cancelled_when_its_caller_is_gone_and_a_spawned_one_is_not(play):
@@ -79,10 +80,8 @@ def test_a_waiting_call_is_cancelled_when_its_caller_is_gone_and_a_spawned_one_i
         sync = await client.create(function, [1], kind="map", closed=False)
         spawned = await client.create(function, [1], kind="spawn")
         client.peer.close()
-        await asyncio.sleep(0.5)
+        await until(lambda: platform.core.world.calls[sync[3:19]].cancelled)
         assert (await other.request("call.get", call_id=spawned))["status"] == "pending"
-        cancelled = platform.core.world.calls[sync[3:19]].cancelled
-        assert cancelled
 
     play(scene, caller_gone=0.2)
 

@@ -61,6 +61,7 @@ def test_figures_say_what_was_done_and_what_waits(play):
         await client.create(function, ["wait"] * 5)
         while not figures((await ask(platform.home, "/metrics"))[1])['windlass_inputs_running{app="t",function="f"}']:
             await asyncio.sleep(0.01)
+        before = platform.core.turn.commits
         status, text = await ask(platform.home, "/metrics")
         found = figures(text)
         assert status == 200
@@ -72,7 +73,7 @@ def test_figures_say_what_was_done_and_what_waits(play):
         assert found['windlass_container_start_seconds_count{phase="whole"}'] == 1
         assert found["windlass_workers"] == 1 and found["windlass_clients"] == 1
         assert found['windlass_gpus{kind="T4",state="free"}'] == 2
-        assert found["windlass_commit_seconds_count"] == platform.core.turn.commits > 0
+        assert 0 < before <= found["windlass_commit_seconds_count"] <= platform.core.turn.commits
         assert found['windlass_commit_seconds_bucket{le="+Inf"}'] == found["windlass_commit_seconds_count"]
         assert found["windlass_scheduler_look_seconds_count"] > 0
         assert found['windlass_stored_bytes{what="database"}'] > 0

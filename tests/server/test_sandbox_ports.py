@@ -8,6 +8,7 @@ import ssl
 
 import pytest
 import test_sandboxes
+from test_containers_life import until
 
 from windlass import exception, paths
 from windlass.server.objects import authority, certificate
@@ -92,7 +93,8 @@ def test_ports_are_the_same_whenever_somebody_asks_and_closed_with_the_sandbox(p
         await here.ask("sandbox.terminate", sandbox_id=identity)
         await here.until(identity, "finished")
         assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert await gone(first["number"]) and platform.core.web.visiting == {}
+        assert await gone(first["number"])
+        await until(lambda: platform.core.web.visiting == {})
         with pytest.raises(exception.ConflictError):
             await here.ask("sandbox.tunnels", sandbox_id=identity)
 
@@ -111,8 +113,7 @@ def test_a_visitor_whom_nobody_inside_takes_is_let_go_at_once(play):
         path = made["url"].rpartition("/")[2].encode()
         head = b"GET /%b HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %b\r\n\r\n" % (path, made["token"].encode())
         assert b" 502 " in await asked(platform, head)
-        await asyncio.sleep(0)
-        assert platform.core.web.visiting == {}
+        await until(lambda: platform.core.web.visiting == {})
 
     play(scene, web_port=0)
 

@@ -32,7 +32,7 @@ def pids(home: Path) -> dict[str, int]:
     return {name: one["pid"] for name, one in programs.read_state(home)["programs"].items()}
 
 
-def wait_for(condition: object, seconds: float = 10) -> None:
+def wait_for(condition: object, seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline

@@ -131,9 +131,12 @@ def test_blocking_on_the_librarys_own_thread_is_refused():
 
 
 def test_an_interrupt_of_the_waiting_thread_cancels_the_coroutine():
+    import signal
+
     cancelled = threading.Event()
 
     async def forever() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)  # not before it has begun
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
@@ -143,10 +146,7 @@ def test_an_interrupt_of_the_waiting_thread_cancels_the_coroutine():
     def interrupt(signum, frame):
         raise KeyboardInterrupt
 
-    import signal
-
     before = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
             bridge.run(forever())

@@ -35,7 +35,11 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def test_a_program_that_hangs_keeps_nobody_waiting_and_is_refused_with_its_reason_once_it_was_tried(tmp_path, runsc):
+def test_a_program_that_hangs_keeps_nobody_waiting_and_is_refused_with_its_reason_once_it_was_tried(
+    tmp_path, runsc, monkeypatch
+):
+    monkeypatch.setattr(sentry, "_TIME", 2.0)
+
     async def run() -> Any:
         began = time.monotonic()
         async with trying.Offer(home(tmp_path), STARTER) as offer:
@@ -43,7 +47,7 @@ def test_a_program_that_hangs_keeps_nobody_waiting_and_is_refused_with_its_reaso
             return entered, hoped, (await offer.tried("gvisor")).reasons["gvisor"], offer.reasons["gvisor"]
 
     entered, hoped, tried, said = asyncio.run(run())
-    assert entered < 0.25 and hoped == ""
+    assert entered < 1.8 and hoped == ""
     assert tried == said == "runsc is installed, but does not answer"
 
 

@@ -108,8 +108,8 @@ def _staged(home: Path) -> Iterator[stages.Stage]:
     fake_gpus.make(home / "fake-gpus", "Tesla T4", "Tesla T4", "NVIDIA H100 80GB HBM3")
     try:
         with _one_makes_the_base(home):  # alone: what others do with our layers is not left by anybody
-            before = leftovers.look(home)
-            assert not before, f"left by an earlier session: {before}"
+            # What was stopped just now may take a moment to be gone.
+            stages.until(lambda: not leftovers.look(home), 10, f"left by an earlier session: {leftovers.look(home)}")
             platform.start()
             platform.base()
         yield platform

@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+
+import ports
 
 BUCKET = "objects"
 KEY, SECRET = "key-of-tests", "secret-of-tests"
@@ -17,9 +18,8 @@ class S3:
     """moto's server: it can be stopped, and forgets all then."""
 
     def __init__(self) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self._held = contextlib.ExitStack()
+        self.port = self._held.enter_context(ports.reserved())  # also while it is stopped
         self.address = f"http://127.0.0.1:{self.port}"
         self.variables = {
             "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL": self.address,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import oci
+import ports
 import stage
 
 USER, PASSWORD = "somebody", "pass/word-0f-a-registry"
@@ -50,8 +51,11 @@ class Registry:
 def running(folder: Path, *, private: bool = False) -> Iterator[Registry]:
     """A registry of its own, empty, until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with ports.reserved() as port:
+        yield from _running(folder, port, private=private)
+
+
+def _running(folder: Path, port: int, *, private: bool) -> Iterator[Registry]:
     settings: dict[str, Any] = {
         "version": "0.1", "log": {"level": "error"}, "http": {"addr": f"127.0.0.1:{port}"},
         "storage": {"filesystem": {"rootdirectory": str(folder / "store")}},

@@ -181,8 +181,11 @@ class Stage:
         return found
 
     def payload(self, container: str) -> int:
-        """The process of a container."""
-        return next(pid for pid, name in self.payloads().items() if name == container)
+        """The process of a container, once it has begun."""
+        return until(
+            lambda: next((pid for pid, name in self.payloads().items() if name == container), 0),
+            what=f"the process of {container}",
+        )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """What the runner does with classes: one instance, its hooks, its methods, and how it ends."""
 from __future__ import annotations
 
-import asyncio
 import signal
 import time
 

@@ -6,13 +6,13 @@ import contextlib
 import json
 import re
 import shutil
-import socket
 from pathlib import Path
 
 import aiohttp
 import pytest
 import sites
 
+import ports
 from windlass.wire import web
 
 GUIDE = (Path(__file__).parents[2] / "docs/guide/reverse-proxy.md").read_text()
@@ -84,9 +84,6 @@ async def running(command: list[str], port: int):
 def test_who_asks_and_websockets_come_through_a_proxy_in_front(play, tmp_path, front):
     if shutil.which("caddy") is None if front is caddy else _nginx() is None:
         pytest.skip(f"{front.__name__} is not installed")
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = int(one.getsockname()[1])
 
     async def scene(platform):
         site = Told()
@@ -109,4 +106,5 @@ def test_who_asks_and_websockets_come_through_a_proxy_in_front(play, tmp_path, f
             async with asking.get(f"http://127.0.0.1:{port}/", headers={"Host": "nobody.apps.example.org"}) as got:
                 assert got.status == 404
 
-    play(scene, **SETTINGS)
+    with ports.reserved() as port:
+        play(scene, **SETTINGS)

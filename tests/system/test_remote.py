@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import cutting
+import ports
 from stage import CHECKOUT, Stage, until
 from windlass.client import bridge, session
 from windlass.kit import ids
@@ -158,10 +159,12 @@ def as_the_guide_says(port: int, url: str) -> str:
 
 @contextlib.contextmanager
 def proxied(home: Path, url: str) -> Iterator[str]:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
     home.mkdir()
+    with ports.reserved() as port:
+        yield from _proxied(home, url, port)
+
+
+def _proxied(home: Path, url: str, port: int) -> Iterator[str]:
     (home / "conf").write_text(NGINX.format(home=home, text=as_the_guide_says(port, url)))
     with subprocess.Popen(["nginx", "-c", str(home / "conf"), "-p", str(home)], stderr=subprocess.DEVNULL) as process:
         try:

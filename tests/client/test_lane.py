@@ -12,6 +12,12 @@ from windlass import exception
 from windlass.client import address, bridge, lane, output, session
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """No pause of the machine makes a call give up the lane."""
+    monkeypatch.setattr(lane, "PATIENCE", 15.0)
+
+
 def in_a_row(handle, count: int = 6) -> lane.Lane:
     """Call until there is a lane."""
     deadline = time.monotonic() + 10

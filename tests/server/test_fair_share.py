@@ -176,11 +176,9 @@ def test_two_maps_share_a_full_machine_as_their_containers_finish(play):
             await asyncio.sleep(0.01)
         second = asyncio.ensure_future(other.run(two, list(range(900)), kind="map"))
         counts = []
-        for _ in range(500):
-            counts = [len([c for c in world.functions[f].containers.values() if c.state <= 2]) for f in (one, two)]
-            if counts == [4, 4]:
-                break
+        while counts != [4, 4] and not first.done():
             await asyncio.sleep(0.01)
+            counts = [len([c for c in world.functions[f].containers.values() if c.state <= 2]) for f in (one, two)]
         assert counts == [4, 4], counts
         assert not first.done() and not second.done()
         first.cancel()

@@ -19,7 +19,7 @@ from windlass.server.state import identity, machines, queues, sandboxes, work
 DAY = 86400.0
 TIME = re.compile(r"(_at|_since|_before|_until|last_active|last_start)$")
 RETRY = {"max_retries": 1, "backoff_coefficient": 1.0, "initial_delay": 1.0, "max_delay": 1.0}
-QUICK = {"min_containers": 0, "max_containers": 1, "buffer_containers": 0, "scaledown_window": 2.0}
+QUICK = {"min_containers": 0, "max_containers": 1, "buffer_containers": 0, "scaledown_window": 20.0}
 
 
 @pytest.fixture

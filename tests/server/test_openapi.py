@@ -22,7 +22,7 @@ from windlass.wire.messages import methods
 
 ROLES = ("user", "container", "runner")
 """Whose messages may be anything. The worker is a part of the platform: what it says is believed."""
-_LONG = 0.03  # seconds to wait for an answer that may not come for long: streams that follow something
+_LONG = 0.25  # seconds to wait for an answer that may not come for long: streams that follow something
 EXAMPLES = int(os.environ.get("WINDLASS_TEST_MESSAGES", 250))
 """Always the same ones; as many others as the variable says, where somebody wants to look deeper."""
 DOCUMENT = openapi.document()

@@ -78,13 +78,18 @@ def test_an_interrupt_that_another_thread_was_given_ends_the_wait_all_the_same()
     code = """
 import asyncio, signal, threading, time
 from windlass.client import bridge
+begun = threading.Event()
+async def long():
+    begun.set()
+    await asyncio.sleep(3600)
 def taken():
+    begun.wait()
     time.sleep(1)
     signal.pthread_kill(threading.get_ident(), signal.SIGINT)
     time.sleep(3600)
 threading.Thread(target=taken, daemon=True).start()
 try:
-    bridge.run(asyncio.sleep(3600))
+    bridge.run(long())
 except KeyboardInterrupt:
     print("interrupted")
 """

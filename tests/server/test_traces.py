@@ -125,7 +125,7 @@ def test_a_collector_that_fails_costs_spans_and_no_time(collector, how):
     began = time.monotonic()
     for _ in range(20_000):
         exporter.add(span)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 4.0
     assert exporter.lost >= 20_000 - tracing._MOST - 2 * tracing._BATCH if how == "stuck" else exporter.sent == 0
     if how != "stuck":
         exporter.flush(10.0)

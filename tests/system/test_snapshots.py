@@ -225,9 +225,9 @@ def test_a_template_that_was_used_once_has_forks_for_a_first_burst_and_gives_the
 
 def test_commands_run_inside_a_fork_with_its_walls(stage):
     before = set(_forks(stage))
-    call = snapshots.Warm().wait.spawn(20)
+    call = snapshots.Warm().wait.spawn(100)
     container, _ = _new_fork(stage, before)
-    until(lambda: "waiting 20" in logs(stage), what="it runs")
+    until(lambda: "waiting 100" in logs(stage), what="it runs")
     command = "hostname; grep -E 'CapEff|Seccomp:|NoNewPrivs' /proc/self/status; cat /proc/self/cgroup; unshare -U true"
     done = stage.cli("container", "exec", container, "--", "sh", "-c", command)
     assert done.out.startswith(container) and "Seccomp:\t2" in done.out and "NoNewPrivs:\t1" in done.out, done.text

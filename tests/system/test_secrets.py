@@ -101,7 +101,7 @@ def test_a_value_is_nowhere_to_be_read_in_clear(stage):
         assert not readable_by_others(stage.home, value)
         assert call.get() == len(value)
     stage.cli("app", "list")
-    until(lambda: not leftovers.holding(stage.home, value), what="its container and all it had are gone")
+    until(lambda: not leftovers.holding(stage.home, value), 60, "its container and all it had are gone")
 
 
 def readable_by_others(home: Path, value: str) -> list[str]:

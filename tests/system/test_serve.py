@@ -66,7 +66,7 @@ class Served:
     def write(self, value: object) -> None:
         self.path.write_text(SOURCE.format(value=value))
 
-    def reaches(self, name: str, value: object, seconds: float = 30) -> None:
+    def reaches(self, name: str, value: object, seconds: float = 60) -> None:
         until(lambda: self.ask(name) == value, seconds, f"{name} answers {value}")
 
 
@@ -102,7 +102,7 @@ def test_what_is_saved_answers_and_what_did_not_change_goes_on(serve):
         served.reaches("data", "second")
         (served.path.parent / "data" / "new").mkdir()
         (served.path.parent / "settings.py").write_text('VALUE = "two"\n')
-        until(lambda: served.ask("setting")[0] == "two", 30, "a module that only this machine imports counts, too")
+        until(lambda: served.ask("setting")[0] == "two", 60, "a module that only this machine imports counts, too")
         served.process.send_signal(signal.SIGINT)
         output, _ = served.process.communicate(timeout=30)
         assert served.process.returncode == 0 and "asked" in output and "reloaded" in output.lower()

@@ -71,7 +71,7 @@ class User:
 def _lend(layers: Path, target: Path) -> None:
     """Show layers whose files belong to root's platforms as if they belonged to the user's. Nobody can change them."""
     identities = _identities()
-    for layer in layers.iterdir():
+    for layer in [entry for entry in layers.iterdir() if not entry.name.startswith(".")]:  # those are coming or going
         (target / layer.name).mkdir()
         tree = linux.open_tree(layer)
         wish = struct.pack("=QQQQ", _IDMAP | _READ_ONLY, 0, 0, identities)

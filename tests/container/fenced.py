@@ -12,7 +12,7 @@ from windlass.worker import egress, network, node, userns
 from windlass.worker.buckets import fence, rclone
 from windlass.worker.images import relay
 
-TRY = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 2); s.sendall(b'x'); s.recv(9)"
+TRY = "import socket, sys; s = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5); s.sendall(b'x'); s.recv(9)"
 OTHERS = 9000
 """A service of the node: of what only the machine itself should reach."""
 

@@ -115,7 +115,7 @@ async def outer(home: Path, target: str) -> dict[str, object]:
     await outer.run(["sh", "-c", f"cat; cat {outside.INPUT}"], env={}, log=lines.append, timeout=20, data=b"said\n")
     late, slow = list[str](), "sleep 4711 & echo on its way; exec sleep 4711"
     try:
-        await outer.run(["sh", "-c", slow], env={}, log=late.append, timeout=1)
+        await outer.run(["sh", "-c", slow], env={}, log=late.append, timeout=3)
     except exception.TimeoutError as exc:
         late.append(str(exc))
     return {

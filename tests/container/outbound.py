@@ -8,6 +8,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +21,26 @@ NAMES = {
     "allowed.test": [SERVER], "deep.below.wild.test": [SERVER], "private.test": ["10.1.2.3"], "other.test": [SERVER],
 }
 
-_GATHERED = 0.3  # seconds after which the kernel has told what it refused
-
 TRY = """
-import socket, ssl, sys
+import contextlib, socket, ssl, sys
+def patient(s):
+    s.settimeout(10)  # the kernel connects, a busy program answers
+    return contextlib.nullcontext()
 def tcp(where, text=b"hello\\n"):
     with socket.create_connection(where, 3) as s:
+        patient(s)
         s.sendall(text)
         return s.recv(100).decode().strip()
 def udp(where):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        s.settimeout(1)
+        s.settimeout(4)
         s.connect(where)
         s.send(b"hello")
         return s.recv(100).decode().strip()
 def tls(where, name):
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(where, 3) as s, context.wrap_socket(s, server_hostname=name) as t:
+    with socket.create_connection(where, 3) as s, patient(s), context.wrap_socket(s, server_hostname=name) as t:
         t.sendall(b"hello\\n")
         return t.recv(100).decode().strip()
 for line in sys.stdin:
@@ -53,6 +56,13 @@ async def tried(net: network.Network, *attempts: str) -> list[str]:
     process = await asyncio.create_subprocess_exec(*line, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     out, _ = await asyncio.wait_for(process.communicate("\n".join(attempts).encode()), 40)
     return out.decode().splitlines()
+
+
+async def told(said: list[tuple[str, str]], name: str, words: str) -> None:
+    """The kernel gathers for a moment what it refused; its last one comes while there still is whom it is about."""
+    deadline = time.monotonic() + 10
+    while not any(one == name and words in text for one, text in said) and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
 
 
 async def resolve(name: str) -> list[str]:
@@ -77,7 +87,7 @@ async def lists(place: node.Node) -> dict[str, Any]:
                 f"tls({server.format(443)}, 'allowed.test')",
             ]  # fmt: skip
             found["cidr"] = await tried(one, *attempts)
-            await asyncio.sleep(_GATHERED)
+            await told(said, "cidr", "10.1.2.3, TCP port 80")
         async with pool.lease("nothing", block_network=False, plan={"cidrs": [], "domains": []}) as one:
             attempts = [f"tcp({server.format(80)})", f"tls({server.format(443)}, 'allowed.test')"]
             found["nothing"] = await tried(one, *attempts)
@@ -94,7 +104,7 @@ async def lists(place: node.Node) -> dict[str, Any]:
             ]  # fmt: skip
             found["named"] = await tried(one, *attempts)
             async with pool.lease("all", block_network=False, plan={"domains": ["*"]}) as two:
-                await asyncio.sleep(_GATHERED)
+                await told(said, "named", f"{SERVER}, UDP port 443")
                 found["all"] = await tried(two, f"tls({server.format(443)}, 'other.test')", f"tcp({server.format(80)})")
     found.update(await again(place))
     found["fenced"] = await fenced.attempts(place, SERVER, OTHER)

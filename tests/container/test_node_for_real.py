@@ -154,7 +154,7 @@ def test_only_programs_of_the_outside_thread_reach_the_machines_loopback(place: 
     inner = "open" if place.uplink.kind == "none" else "closed"
     assert found["outside"] == [0, "open\n", "said\n", "said\n"]
     assert found["here"] == found["thread"] == inner
-    assert found["late"] == ["on its way\n", "did not end within 1 s"] and found["left"] == 0
+    assert found["late"] == ["on its way\n", "did not end within 3 s"] and found["left"] == 0
 
 
 def test_cancelling_a_program_outside_ends_all_that_it_started(place: node.Node) -> None:

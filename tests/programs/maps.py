@@ -22,6 +22,14 @@ def late_first(x: int) -> int:
     return x
 
 
+@app.function(max_containers=4)
+def zero_waits(x: int, gate: windlass.Queue) -> int:
+    """What ``x`` is; of 0 only when somebody has put something into the gate."""
+    if x == 0:
+        gate.get(timeout=100)
+    return x
+
+
 @app.function(max_containers=2)
 def picky(x: int) -> int:
     if x % 3 == 2:

@@ -78,6 +78,7 @@ def welcome(seconds: float) -> Any:
 def visit(address: str, port: int = 7777) -> str:
     try:
         with socket.create_connection((address, port), 3) as s:
+            s.settimeout(20)
             return s.recv(100).decode().strip()
     except OSError as exc:
         return f"refused: {exc}"

@@ -15,9 +15,18 @@ def me() -> str:
 
 
 @app.function(max_containers=3)
-def wide(seconds: float) -> str:
-    time.sleep(seconds)
+def together(here: windlass.Dict, count: int) -> str:
+    """Its container, once so many of them have come."""
+    here[me()] = True
+    while here.len() < count:
+        time.sleep(0.05)
     return me()
+
+
+@app.function(max_containers=3)
+def held(gate: windlass.Queue) -> None:
+    """Until something for it is in the gate."""
+    gate.get(timeout=100)
 
 
 @app.function(scaledown_window=2)

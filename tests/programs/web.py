@@ -73,7 +73,7 @@ async def _events(send) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/event-stream")]})
     for number in range(3):
         await send({"type": "http.response.body", "body": b"data: %d\n\n" % number, "more_body": True})
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.5 if number else 5)
     await send({"type": "http.response.body", "body": b""})
 
 

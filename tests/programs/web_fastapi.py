@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 
 import windlass
 
@@ -60,7 +59,7 @@ def without() -> int:
 
 
 @app.function(timeout=60)
-def forwards(seconds: float):
+def forwards(over: windlass.Queue):
     listener = socket.create_server(("0.0.0.0", 9100))
 
     def serve() -> None:
@@ -72,5 +71,5 @@ def forwards(seconds: float):
     threading.Thread(target=serve, daemon=True).start()
     with windlass.forward(9100, unencrypted=True) as tunnel, windlass.forward(9101, unencrypted=True) as silent:
         yield tunnel.tcp_socket, silent.tcp_socket, tunnel.url
-        time.sleep(seconds)
+        over.get(timeout=50)
     yield "closed", "closed", ""

@@ -55,6 +55,14 @@ def kept(platform) -> bytes:
     return (platform.home / "uploads" / name[:2] / name).read_bytes()
 
 
+def test_a_file_that_is_stored_while_what_is_unfinished_is_looked_for_harms_nobody(tmp_path):
+    """A thread gives a copied file its name at any moment. One that leads nowhere is like one that has just gone."""
+    kept = uploads.Uploads(tmp_path, lambda work, name: asyncio.ensure_future(work), synchronous=False)
+    (tmp_path / "incoming/stays").write_bytes(b"123")
+    (tmp_path / "incoming/gone").symlink_to("nowhere")
+    assert [(one.digest, one.size) for one in kept.unfinished(time.time() + 1)] == [("stays", 3)]
+
+
 def test_the_next_sender_goes_on_behind_the_last_whole_piece(play):
     async def scene(platform):
         first = await platform.client()

@@ -62,7 +62,7 @@ def test_a_program_that_is_not_the_locked_one_is_refused_before_anything_is_buil
     program("moved.py", PROGRAM.format(steps='pip_install("iniconfig", "idna", "six")'))
     ran = stage.cli("run", "--locked", path, check=1)
     assert "step 2 is `pip idna iniconfig six`, in the lock `pip idna iniconfig`" in ran.err
-    assert {entry.name for entry in (stage.home / "layers").iterdir()} == layers
+    assert {entry.name for entry in (stage.home / "layers").iterdir()} <= layers, "old ones may go at any time"
 
 
 def test_what_nobody_can_pin_is_compared(stage, program):

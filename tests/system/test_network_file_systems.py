@@ -41,10 +41,15 @@ def answer(name, other):
 
     folder = pathlib.Path("/shared")
     (folder / name).write_text(name)
-    deadline = time.monotonic() + 20
-    while not (folder / other).exists() and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if text := (folder / other).read_text():  # a file is there before anything is in it
+                return text
+        except FileNotFoundError:
+            pass
         time.sleep(0.01)
-    return (folder / other).read_text()
+    return "nothing came"
 
 
 def vanish():

@@ -95,7 +95,7 @@ def test_an_address_that_the_machine_does_not_have_is_refused_with_those_it_has(
 
 
 def test_containers_of_one_app_that_ask_for_it_reach_each_other_privately_and_nobody_else_does(program):
-    door = program.welcome.remote_gen(60)
+    door = program.welcome.remote_gen(110)
     address = next(door)
     assert address.startswith("fdaa:")
     with program.other.run():

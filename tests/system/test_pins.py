@@ -89,6 +89,7 @@ def main():
 '''
 
 
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize("pins", [OLD, MIDDLE, LATEST], ids=["old", "middle", "latest"])
 def test_functions_run_beside_any_version_of(stage, program, pins):
     ran = stage.cli("run", program(f"pins_{uuid.uuid4().hex[:6]}.py", SOURCE.format(pins=pins)), check=0, timeout=400)

@@ -85,6 +85,7 @@ def test_where_uv_lacks_a_library_pip_installs(stage, registry):
     assert called(image, escaped) == "&lt;"
 
 
+@pytest.mark.timeout(420)
 def test_the_base_of_another_release_runs_functions_with_its_own_python(stage, program):
     path = program("other.py", """
 import modal

@@ -58,6 +58,7 @@ def built(image: windlass.Image) -> str:
 
 
 def layers(stage: Any) -> set[str]:
+    """Old ones may go at any time, and what another test began to remove."""
     return {path.name for path in (stage.home / "layers").iterdir()}
 
 
@@ -212,7 +213,7 @@ def test_what_is_wrong_with_a_name_or_a_registry_is_said(stage, public):
     }.items():
         with pytest.raises(exception.ImageBuildError, match=match):
             built(windlass.Image.from_registry(tag))
-    assert layers(stage) == known
+    assert layers(stage) <= known
 
 
 def test_an_image_with_a_hostile_layer_is_refused_and_leaves_nothing(stage, public, tmp_path):
@@ -229,7 +230,7 @@ def test_an_image_with_a_hostile_layer_is_refused_and_leaves_nothing(stage, publ
         with pytest.raises(exception.ImageBuildError, match=r"layer sha256:\w+ is refused"):
             built(windlass.Image.from_registry(named(public, f"team/hostile:{number}")))
         known.add(oci.layer(good))  # it is whole, and may serve another image
-        assert layers(stage) == known and not goal.exists()
+        assert oci.layer(good) in layers(stage) <= known and not goal.exists()
 
 
 def test_an_image_of_nothing_takes_files_and_says_that_it_can_run_nothing(stage, tmp_path):

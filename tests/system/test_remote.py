@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,11 @@ def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, sta
     def there(folder: Path, pattern: str) -> int:
         return sum(file.stat().st_size for file in folder.glob(pattern))
 
+    def settled(folder: Path, pattern: str) -> bool:
+        before = there(folder, pattern)
+        time.sleep(0.5)
+        return there(folder, pattern) == before
+
     def killed(folder: Path, pattern: str, *arguments: str) -> None:
         """Run a command that some of the bytes reach, and then no more, and then its death."""
         command = [sys.executable, "-m", "windlass.cli", "volume", *arguments]
@@ -231,6 +237,7 @@ def test_a_large_file_whose_transfer_was_killed_goes_on_where_it_was(served, sta
             with subprocess.Popen(command, cwd=tmp_path, env=about, stderr=subprocess.DEVNULL) as running:
                 until(lambda: way.cut and there(folder, pattern) > some * 0.8, 60, "some of it")
                 running.kill()
+        until(lambda: settled(folder, pattern), 20, "an end of what comes")
 
     def rest(*arguments: str) -> int:
         """How many bytes the same command takes then."""

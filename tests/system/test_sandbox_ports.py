@@ -233,9 +233,13 @@ def test_a_connection_keeps_a_sandbox_from_being_idle_and_ends_with_it(app):
         "python3", "-c", program + "s.ThreadingTCPServer(('', 7000), H).serve_forever()", app=app, idle_timeout=2,
         unencrypted_ports=[7000], readiness_probe=windlass.Probe.with_tcp(7000),
     )  # fmt: skip
+    command = sandbox.exec("cat")  # keeps it until somebody is connected
     sandbox.wait_until_ready(timeout=30)
     where = sandbox.tunnels()[7000].tcp_socket
     with socket.create_connection(where, timeout=10) as held:
+        command.stdin.write_eof()
+        command.stdin.drain()
+        assert command.wait() == 0
         end = time.monotonic() + 4
         held.settimeout(4)
         with pytest.raises(TimeoutError):

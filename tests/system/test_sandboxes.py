@@ -270,12 +270,14 @@ def test_a_command_that_does_not_exist_is_named_with_the_next_step(app):
 
 
 def test_a_sandbox_is_ready_when_its_probe_says_so(app):
-    script = "sleep 1; touch /ready; exec sleep 100"
+    script = "read line; touch /ready; exec sleep 100"
     sandbox = windlass.Sandbox.create(
         "sh", "-c", script, app=app, readiness_probe=windlass.Probe.with_exec("test", "-e", "/ready")
     )
     with pytest.raises(exception.TimeoutError):
         sandbox.wait_until_ready(timeout=0.2)
+    sandbox.stdin.write("\n")
+    sandbox.stdin.drain()
     sandbox.wait_until_ready(timeout=30)
     sandbox.terminate()
     server = windlass.Sandbox.create(
@@ -625,12 +627,13 @@ def test_changes_of_files_are_seen(shared):
 
     async def watch() -> list[Any]:
         seen = []
-        events = shared.filesystem.watch.aio("/seen", recursive=True, timeout=10)
-        script = "sleep 1; cd /seen/deep; echo x > f; mv f g; rm g"
-        await shared.exec.aio("sh", "-c", script)
+        events = shared.filesystem.watch.aio("/seen", recursive=True, timeout=30)
+        script = "cd /seen/deep; for n in $(seq 60); do echo x > f; mv f g; rm g; sleep 0.3; done"
+        await shared.exec.aio("sh", "-c", script)  # again and again: nobody knows when the watch begins
         async for event in events:
             seen.append(event)
-            if event.type == file_io.FileWatchEventType.Remove:
+            kinds = [event.type for event in seen]
+            if file_io.FileWatchEventType.Create in kinds and event.type == file_io.FileWatchEventType.Remove:
                 break
         return seen
 
@@ -641,7 +644,7 @@ def test_changes_of_files_are_seen(shared):
 
 def test_links_and_races_of_links_never_lead_out_of_the_sandbox(shared):
     files = shared.filesystem
-    host = Path("/tmp/windlass-test-outside")
+    host = Path(f"/tmp/windlass-test-outside-{uuid.uuid4().hex}")
     host.write_text("host")
     try:
         shared.exec("sh", "-c", f"ln -s {host} /tmp/out; ln -s /../../../..{host} /tmp/out2; ln -s / /tmp/root").wait()

@@ -22,15 +22,16 @@ def total(function) -> int:
 
 
 def test_work_spreads_to_the_maximum_and_no_further():
-    containers = set(pools.wide.map([0.7] * 9))
+    with windlass.Dict.ephemeral() as here:
+        containers = set(pools.together.starmap([(here, 3)] * 9))
     assert len(containers) == 3
-    assert total(pools.wide) == 3
+    assert total(pools.together) == 3
 
 
 def test_an_idle_pool_shrinks_to_zero_and_grows_again():
     first = pools.brief.remote()
     assert total(pools.brief) == 1
-    until(lambda: total(pools.brief) == 0, 15, "scaled to zero")
+    until(lambda: total(pools.brief) == 0, 30, "scaled to zero")
     assert pools.brief.remote() != first
 
 
@@ -59,11 +60,12 @@ def test_a_container_for_single_use_takes_one_input_only():
 
 
 def test_current_stats_count_what_waits_and_what_runs():
-    list(pools.wide.map([0] * 3))
-    calls = [pools.wide.spawn(1.5) for _ in range(5)]
-    stats = until(lambda: (s := pools.wide.get_current_stats()).num_running_inputs == 3 and s, what="three run")
-    assert stats.backlog == 2 and stats.input_headroom == 0
-    windlass.FunctionCall.gather(*calls)
+    with windlass.Queue.ephemeral() as gate:
+        calls = [pools.held.spawn(gate) for _ in range(5)]
+        stats = until(lambda: (s := pools.held.get_current_stats()).num_running_inputs == 3 and s, 60, "three run")
+        assert stats.backlog == 2 and stats.input_headroom == 0
+        gate.put_many([None] * 5)
+        windlass.FunctionCall.gather(*calls)
 
 
 def test_the_autoscaler_can_be_set_while_it_runs():

@@ -111,7 +111,7 @@ def test_a_stored_value_is_nowhere_to_be_read_in_clear_also_after_a_crash(stage)
     server = stage.pid("server")
     os.kill(server, signal.SIGSEGV)
     until(lambda: stage.pid("server") not in (0, server), what="a new server")
-    until(lambda: leftovers.holding(stage.home, value) == [], 30, "no file of the platform holds it")
+    until(lambda: leftovers.holding(stage.home, value) == [], 60, "no file of the platform holds it")
     assert stat.S_IMODE((stage.home / "db/key").stat().st_mode) == 0o600
     one = windlass.App("test-secret-store")
     function = one.function(serialized=True, secrets=[hidden])(digest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import uuid
 from pathlib import Path
@@ -100,7 +101,7 @@ def test_a_value_is_nowhere_to_be_read_in_clear(stage):
         assert not readable_by_others(stage.home, value)
         assert call.get() == len(value)
     stage.cli("app", "list")
-    until(lambda: not leftovers.holding(stage.home, value), what="its container and all it had are gone")
+    until(lambda: not leftovers.holding(stage.home, value), 60, "its container and all it had are gone")
 
 
 def readable_by_others(home: Path, value: str) -> list[str]:
@@ -108,12 +109,13 @@ def readable_by_others(home: Path, value: str) -> list[str]:
     open_ones = []
     for name in leftovers.holding(home, value):
         path = Path(name)
-        closed = not path.stat().st_mode & 0o004
-        closed = closed or any(
-            not folder.stat().st_mode & 0o001 for folder in path.parents if home in (folder, *folder.parents)
-        )
-        if not closed:
-            open_ones.append(name)
+        with contextlib.suppress(FileNotFoundError):  # it was there for a moment only
+            closed = not path.stat().st_mode & 0o004
+            closed = closed or any(
+                not folder.stat().st_mode & 0o001 for folder in path.parents if home in (folder, *folder.parents)
+            )
+            if not closed:
+                open_ones.append(name)
     return open_ones
 
 

@@ -32,7 +32,7 @@ def data():
     with open("/data/text") as file:
         return file.read()
 
-@app.function(serialized=True, image=modal.Image.debian_slim(), env={{"SETTING": value}})
+@app.function(serialized=True, image=modal.Image.debian_slim(), env={{"SETTING": value}}, scaledown_window=600)
 def setting():
     return os.environ["SETTING"], os.environ["MODAL_TASK_ID"]
 
@@ -66,7 +66,7 @@ class Served:
     def write(self, value: object) -> None:
         self.path.write_text(SOURCE.format(value=value))
 
-    def reaches(self, name: str, value: object, seconds: float = 30) -> None:
+    def reaches(self, name: str, value: object, seconds: float = 60) -> None:
         until(lambda: self.ask(name) == value, seconds, f"{name} answers {value}")
 
 
@@ -102,7 +102,7 @@ def test_what_is_saved_answers_and_what_did_not_change_goes_on(serve):
         served.reaches("data", "second")
         (served.path.parent / "data" / "new").mkdir()
         (served.path.parent / "settings.py").write_text('VALUE = "two"\n')
-        until(lambda: served.ask("setting")[0] == "two", 30, "a module that only this machine imports counts, too")
+        until(lambda: served.ask("setting")[0] == "two", 60, "a module that only this machine imports counts, too")
         served.process.send_signal(signal.SIGINT)
         output, _ = served.process.communicate(timeout=30)
         assert served.process.returncode == 0 and "asked" in output and "reloaded" in output.lower()
@@ -122,12 +122,12 @@ def test_while_a_change_cannot_be_loaded_the_version_before_goes_on(serve):
             ("import os\nos.kill(os.getpid(), 9)\n", ""),
         ):
             served.path.write_text(wrong)
-            seen = []
+            seen = ""
             for line in lines:
-                seen.append(line)
-                if "version before goes on" in line:
+                seen += line
+                if "version before goes on" in line and said in seen:  # a file may be seen half written, and twice
                     break
-            assert said in "".join(seen)
+            assert said in seen
             assert served.ask("code") == 0
         served.write(5)
         served.reaches("code", 5)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -26,8 +28,7 @@ def put(volume, path, data):
 
 def flip(stage, mark: bytes):
     """A bit of the stored file that holds ``mark``; its times stay what they were."""
-    stored = [path for path in (stage.home / "volumes").glob("vl-*/files/**/*") if path.is_file()]
-    [file] = [path for path in stored if mark in path.read_bytes()]
+    [file] = [path for layer in (stage.home / "volumes").glob("vl-*") for path in _holding(layer, mark)]
     before = file.stat()
     with file.open("r+b") as target:
         target.seek(1000)
@@ -35,6 +36,15 @@ def flip(stage, mark: bytes):
         target.seek(1000)
         target.write(bytes([byte ^ 0x10]))
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def _holding(layer, mark: bytes):
+    """Files of a layer with ``mark``; one of another test's volumes may go away meanwhile."""
+    for folder, _, names in os.walk(layer / "files"):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and mark in path.read_bytes():
+                    yield path
 
 
 def read(path):

@@ -58,11 +58,11 @@ def work(steps):
             elif step == "chdir":
                 os.chdir(arguments[0])
             elif step == "wait":
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 60
                 while not os.path.exists(arguments[0]) and time.monotonic() < deadline:
                     time.sleep(0.02)
             elif step == "until_gone":
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 60
                 while os.path.exists(arguments[0]) and time.monotonic() < deadline:
                     time.sleep(0.02)
             elif step == "rmtree":
@@ -76,7 +76,7 @@ def work(steps):
             elif step == "kill":
                 os.kill(os.getpid(), 9)
             elif step == "wait_for":
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 60
                 while time.monotonic() < deadline:
                     volume.reload()
                     if os.path.exists(arguments[0]):
@@ -217,8 +217,7 @@ def test_a_folder_that_is_removed_leaves_what_others_put_there_meanwhile(stage, 
                 ("wait_for", "/signal/go"),
             ]
         )
-        while not other.listdir("/"):
-            pass
+        until(lambda: other.listdir("/"), 60, "its word")
         deep = ("write", "/data/d/sub/x/deep", "d")
         quick.remote([volume.object_id, ("write", "/data/d/new", "n"), deep, ("commit",)])
         put(other, go="")
@@ -410,8 +409,7 @@ def test_a_deleted_volume_stays_as_it_is_where_it_is_mounted_but_takes_no_more(s
                 ("read", "/data/file"),
             ]
         )
-        while not signal.listdir("/"):
-            pass
+        until(lambda: signal.listdir("/"), 60, "its word")
         windlass.Volume.delete(name)
         put(signal, go="")
         assert call.get() == ["f"]

@@ -10,6 +10,7 @@ import socket
 import aiohttp
 import pytest
 
+import windlass
 from programs import web_fastapi as web
 from stage import until
 
@@ -75,20 +76,30 @@ def test_an_app_of_fastapi_has_routes_streams_background_tasks_and_websockets(po
 def test_an_image_without_fastapi_is_told_in_the_log(port, stage):
     response, body = ask(port, "without", "/")
     assert response.status == 502 and b"log" in body
-    assert "needs FastAPI in the image" in stage.cli("app", "logs", web.app.app_id).text
+    said = "needs FastAPI in the image"
+    until(lambda: said in stage.cli("app", "logs", web.app.app_id).text, 20, "what its container says")
 
 
 def test_a_forwarded_port_is_reached_until_the_block_ends():
-    values = web.forwards.remote_gen(3.0)
-    address, silent, url = next(values)
-    assert url == f"http://{address[0]}:{address[1]}"
-    for _ in range(2):
-        with socket.create_connection(tuple(address), timeout=20) as client:
+    with windlass.Queue.ephemeral() as over:
+        values = web.forwards.remote_gen(over)
+        address, silent, url = next(values)
+        assert url == f"http://{address[0]}:{address[1]}"
+        for _ in range(2):
+            with socket.create_connection(tuple(address), timeout=20) as client:
+                client.sendall(b"hello")
+                assert client.recv(100) == b"HELLO"
+        with socket.create_connection(tuple(silent), timeout=8) as client:
             client.sendall(b"hello")
-            assert client.recv(100) == b"HELLO"
-    with socket.create_connection(tuple(silent), timeout=2) as client:
-        client.sendall(b"hello")
-        assert client.recv(100) == b"", "nobody listens: a visitor is told so at once"
-    assert next(values) == ("closed", "closed", "")
-    with pytest.raises(OSError):
+            assert client.recv(100) == b"", "nobody listens: a visitor is told so at once"
+        over.put(None)
+        assert next(values) == ("closed", "closed", "")
+    until(lambda: refused(address), 10, "a closed port")  # its result may come sooner than the word about its tunnel
+
+
+def refused(address) -> bool:
+    try:
         socket.create_connection(tuple(address), timeout=5).close()
+    except OSError:
+        return True
+    return False

@@ -231,7 +231,7 @@ class Blobs:
 
     def unfinished(self, before: float) -> list[Stored]:
         """Uploads on their way of which nothing came since ``before``; they have no digest yet."""
-        found = [(path, path.stat()) for path in self._incoming.iterdir()]
+        found = _states(self._incoming.iterdir())
         return [Stored(path.name, state.st_size, state.st_mtime) for path, state in found if state.st_mtime < before]
 
     def forget_unfinished(self, before: float) -> None:
@@ -368,7 +368,7 @@ class Blobs:
 
     def evict(self, budget: int) -> None:
         """Remove copies that nobody read for long, until the others take at most ``budget`` bytes."""
-        copies = [(path, path.stat()) for path in self._folder.glob("[0-9a-f][0-9a-f]/*")] if self.is_elsewhere else []
+        copies = [*_states(self._folder.glob("[0-9a-f][0-9a-f]/*"))] if self.is_elsewhere else []
         left = sum(state.st_size for _, state in copies)
         for path, state in sorted(copies, key=lambda one: one[1].st_mtime):
             if left <= budget or state.st_mtime > time.time() - _READ:
@@ -376,6 +376,13 @@ class Blobs:
             if (self._kept / path.name).exists():
                 path.unlink(missing_ok=True)
                 left -= state.st_size
+
+
+def _states(paths: Iterable[Path]) -> Iterator[tuple[Path, os.stat_result]]:
+    """Of those that are still there: threads store files, and the loop removes some, while others look."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            yield path, path.stat()
 
 
 @contextlib.contextmanager

@@ -77,7 +77,9 @@ def _one_makes_the_base(home: Path) -> Iterator[None]:
     with home.with_name(f"{family}base.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         (home / "layers").mkdir(exist_ok=True)
-        for layer in home.parent.glob(f"{family}gw*/layers/im-*"):
+        # Not of homes that tests make beside them: what lies there may be half linked, or go.
+        homes = [one for one in home.parent.glob(f"{family}gw*") if one.name.removeprefix(f"{family}gw").isdigit()]
+        for layer in [layer for one in homes for layer in one.glob("layers/im-*")]:
             is_base = (layer / "files/etc/debian_version").exists() and (layer / "meta.json").exists()
             if is_base and not (home / "layers" / layer.name).exists():
                 subprocess.run(["cp", "-al", layer, home / "layers"], check=True)

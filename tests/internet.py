@@ -23,6 +23,9 @@ from typing import NamedTuple
 
 import pytest
 
+ADDRESSES = "203.0.113."
+"""How all of them begin."""
+
 
 class Internet(NamedTuple):
     """``server`` and ``other``: addresses that answer. ``here``: this machine's own two addresses on the way there;
@@ -40,7 +43,7 @@ def internet(folder: Path) -> Iterator[Internet]:
     if os.geteuid():
         pytest.skip("only root can make networks")
     with _place() as number:
-        gateway, second, server, other = (f"203.0.113.{8 * number + last}" for last in (1, 2, 3, 4))
+        gateway, second, server, other = (f"{ADDRESSES}{8 * number + last}" for last in (1, 2, 3, 4))
         link = f"wltest{number}"
         _certificate(folder)
         line = ["unshare", "--net", sys.executable, __file__, str(folder)]

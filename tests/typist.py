@@ -66,8 +66,9 @@ class Typist:
 
     def _read(self, seconds: float = 0.2) -> bool:
         """False at the end."""
+        ended = self.process.poll() is not None  # first: what it says before its end is there then
         if not select.select([self.master], [], [], seconds)[0]:
-            return self.process.poll() is None
+            return not ended
         self._raw += os.read(self.master, 65536).decode(errors="replace")
         last = self._raw.rfind("\x1b")
         whole = self._raw if last < 0 or _MOVES.match(self._raw, last) else self._raw[:last]

@@ -11,6 +11,7 @@ from typing import Any
 import windlass
 
 app = windlass.App("test-attempts")
+marks = windlass.Dict.from_name("test-attempts", create_if_missing=True)
 tried: dict[str, list[float]] = {}
 events: list[str] = []
 
@@ -70,6 +71,7 @@ def work(how: str) -> Any:
         events.clear()
         return os.environ["MODAL_TASK_ID"], seen
     try:
+        marks[windlass.current_function_call_id()] = "begun"
         if how == "sleep":
             time.sleep(1000)
         while how == "spin":
@@ -98,6 +100,7 @@ async def async_work(how: str) -> Any:
         events.clear()
         return os.environ["MODAL_TASK_ID"], seen
     try:
+        await marks.put.aio(windlass.current_function_call_id(), "begun")
         await asyncio.sleep(1000)
     except BaseException as exc:
         events.append(type(exc).__name__)

@@ -57,14 +57,14 @@ def thread_who(n: int) -> tuple[Any, ...]:
     return (*before, mine.get(), windlass.current_input_id(), windlass.current_function_call_id())
 
 
-@app.function(max_containers=1, timeout=2)
+@app.function(max_containers=1, timeout=4)
 @windlass.concurrent(max_inputs=10)
 async def timed(seconds: float) -> str:
     await asyncio.sleep(seconds)
     return here()
 
 
-@app.function(max_containers=1, timeout=2)
+@app.function(max_containers=1, timeout=4)
 @windlass.concurrent(max_inputs=10)
 def thread_timed(seconds: float) -> str:
     end = time.monotonic() + seconds

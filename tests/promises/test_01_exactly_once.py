@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import os
 import random
 import signal
@@ -85,7 +86,9 @@ def test_containers_killed_at_random(stage):
 
 def test_server_and_worker_and_a_container_at_once(stage):
     def all_of_them() -> None:
-        for pid in [stage.pid("worker"), stage.pid("server"), *list(stage.payloads())[:1]]:
-            os.kill(pid, signal.SIGKILL)
+        programs = [until(lambda name=name: stage.pid(name), what=name) for name in ("worker", "server")]
+        for pid in [*programs, *list(stage.payloads())[:1]]:
+            with contextlib.suppress(ProcessLookupError):  # a container may have ended by itself
+                os.kill(pid, signal.SIGKILL)
 
     check(disturbed(all_of_them))

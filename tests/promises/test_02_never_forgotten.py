@@ -49,11 +49,11 @@ def test_a_generator_goes_on_behind_a_killed_server(stage):
     for value in survivors.count.remote_gen(300):
         got.append(value)
         if value == 50:
-            os.kill(stage.pid("server"), signal.SIGKILL)
+            os.kill(until(lambda: stage.pid("server")), signal.SIGKILL)
     assert got == list(range(300))
 
 
 def test_inputs_wait_for_a_platform_that_comes_back(stage):
     """The server is away while the caller calls: the call waits and is made once."""
-    os.kill(stage.pid("server"), signal.SIGKILL)
+    os.kill(until(lambda: stage.pid("server")), signal.SIGKILL)
     assert survivors.double.remote(21) == 42

@@ -30,7 +30,12 @@ def test_apps_results_and_logs_are_still_known(stage):
     call.get()
     survivors.talk.remote(5)
     app_id = survivors.app.app_id
-    before = stage.cli("app", "logs", app_id, check=0).lines
+
+    def all_lines() -> list[str]:  # a result does not wait for the lines before it
+        lines = stage.cli("app", "logs", app_id, check=0).lines
+        return lines if lines[-1:] == ["talk 0004"] else []
+
+    before = until(all_lines, what="all lines")
     stage.kill("server")
     assert windlass.FunctionCall.from_id(call.object_id).get(timeout=10) == 8
     assert stage.app_id("test-survivors") == app_id

@@ -59,4 +59,4 @@ def test_a_container_of_an_app_that_stopped_meanwhile_is_ended(stage):
     os.kill(stage.pid("worker"), signal.SIGKILL)
     stage.cli("container", "stop", container, "-y", check=0)
     until(lambda: not (stage.home / "containers" / container).exists(), 30, "its folder is gone")
-    assert container not in [row["container_id"] for row in stage.containers()]
+    until(lambda: container not in [row["container_id"] for row in stage.containers()], what="the server knows it")

@@ -26,10 +26,7 @@ def test_calls_that_come_just_as_containers_go_all_succeed(act):
 
         await asyncio.gather(*[caller(number) for number in range(4)])
         assert len(worker.started) > 4, "nothing was scaled down in this test"
-        for _ in range(200):
-            if not worker.runners:
-                break
+        while worker.runners:  # or the scene ends without it
             await asyncio.sleep(0.02)
-        assert not worker.runners
 
     act(scene)

@@ -109,3 +109,40 @@ def test_a_program_whose_client_leaves_has_not_failed(more):
     assert failed == "" and [kind for kind, _ in frames] == [web.HEAD, web.BODY]
     frames, failed = asked(answer)
     assert "closed the connection early" in failed and frames[-1][0] == web.GONE
+
+
+class Counting(edge_end.Carrier):
+    """Knows which frames were said together. ``short``: there is little credit for the body, and more comes later."""
+
+    def __init__(self, short):
+        super().__init__()
+        self.short, self.said = short, []
+
+    def stream(self, number):
+        self.last = super().stream(number)
+        return self.last
+
+    def write(self, data):
+        before = len(self.frames)
+        super().write(data)
+        self.said.append([kind for kind, _ in self.frames[before:]])
+        if self.short and web.HEAD in self.said[-1]:
+            self.last.credit = 1
+            asyncio.get_running_loop().call_later(0.1, self.last.take, web.CREDIT, (1000).to_bytes(4, "big"))
+
+
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"HTTP/1.1 200 OK\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ],
+)  # fmt: skip
+def test_the_end_of_a_response_is_never_left_out_and_goes_with_its_last_bytes_where_those_are_known(answer, short):
+    carrier = Counting(short)
+    frames, failed = asked(answer, carrier=carrier)
+    assert not failed and frames[-1] == (web.END, b"") and [kind for kind, _ in frames].count(web.END) == 1
+    if b"Content" in answer:
+        assert carrier.said[-1] in ([web.HEAD, web.END], [web.BODY, web.END])

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import fakes
@@ -23,7 +24,8 @@ class Standing:
     async def start(self) -> Standing:
         command = [sys.executable, "-m", "windlass.server", "--home", str(self.home)]
         self.process = subprocess.Popen(command, env=self.environment)
-        for _ in range(500):
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError("the server did not start")
             try:
@@ -40,7 +42,7 @@ class Standing:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     async def restart(self) -> None:
         self.kill()

@@ -769,6 +769,29 @@ def test_a_server_answers_503_until_a_container_is_ready_and_when_all_are_full(p
     play(scene, web_port=0)
 
 
+def test_a_client_that_has_its_response_may_ask_a_server_again_at_once(play):
+    """Its container may not have said yet that the request is over."""
+
+    async def scene(platform):
+        site = sites.Site()
+        client = await platform.client()
+        concurrency = {"max_inputs": 1, "target_inputs": 1}
+        await client.app(web=SERVER, concurrency=concurrency, autoscaler={**BOUNDS, "max_containers": 1})
+        site.worker = await platform.worker(site.work)
+        await sent(platform, request())
+        while status(await sent(platform, request())) != 200:
+            await asyncio.sleep(0.01)
+        for headers in (b"", b"Modal-Session-ID: x\r\n") * 2:
+            assert status(await sent(platform, request(b"/unended", headers))) == 200
+        kept = asyncio.create_task(sent(platform, request(b"/keep")))
+        while site.heads[-1]["path"] != "/keep":
+            await asyncio.sleep(0.01)
+        assert status(await sent(platform, request())) == 503
+        kept.cancel()
+
+    play(scene, web_port=0)
+
+
 def test_only_servers_have_a_target_of_their_own(play):
     async def scene(platform):
         client = await platform.client()

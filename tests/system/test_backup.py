@@ -41,7 +41,7 @@ def adds(name):
 
 @app.function(max_containers=1)
 def patient(number):
-    return waits.get(timeout=60) + number
+    return waits.get(timeout=250) + number
 """
 
 

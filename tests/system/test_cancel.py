@@ -16,6 +16,13 @@ from stage import until
 def running(stage):
     with attempts.app.run():
         yield
+    windlass.Dict.objects.delete("test-attempts", allow_missing=True)
+
+
+def begun(call) -> None:
+    """Wait until its code says that it is where it notes what it sees."""
+    until(lambda: attempts.marks.get(call.object_id), what="running")
+    time.sleep(0.2)
 
 
 def runs(function) -> bool:
@@ -34,8 +41,7 @@ def cancelled(call) -> BaseException:
 def test_sync_code_is_interrupted_wherever_it_is(how):
     container, _ = attempts.work.remote("look")
     call = attempts.work.spawn(how)
-    until(lambda: runs(attempts.work), what="running")
-    time.sleep(0.2)
+    begun(call)
     cancelled(call)
     assert attempts.work.remote("look") == (container, ["InputCancellation"])
 
@@ -43,8 +49,7 @@ def test_sync_code_is_interrupted_wherever_it_is(how):
 def test_an_async_function_is_cancelled_as_a_task():
     container, _ = attempts.async_work.remote("look")
     call = attempts.async_work.spawn("sleep")
-    until(lambda: runs(attempts.async_work), what="running")
-    time.sleep(0.2)
+    begun(call)
     cancelled(call)
     after, seen = attempts.async_work.remote("look")
     assert after == container and seen in (["CancelledError"], ["InputCancellation"])
@@ -62,7 +67,7 @@ def test_a_generator_nobody_listens_to_any_more_is_stopped(function):
 
 def test_an_input_that_waits_never_begins():
     first = attempts.work.spawn("sleep")
-    until(lambda: runs(attempts.work), what="running")
+    begun(first)
     waiting = attempts.work.spawn("swallow")
     cancelled(waiting)
     cancelled(first)
@@ -71,8 +76,9 @@ def test_an_input_that_waits_never_begins():
 
 
 def test_another_input_of_the_same_function_is_left_alone():
-    innocent = attempts.pair.spawn(2.0)
     guilty = attempts.pair.spawn(1000)
+    until(lambda: runs(attempts.pair), what="one runs")
+    innocent = attempts.pair.spawn(3.0)  # which begins when its own container is there
     until(lambda: attempts.pair.get_current_stats().num_running_inputs == 2, what="both run")
     cancelled(guilty)
     assert innocent.get(timeout=20).startswith("ta-")

@@ -26,7 +26,8 @@ def beside():
 @pytest.fixture
 def dev(stage):
     name = "test-dev"
-    stage.cli("environment", "create", name, check=0)
+    free = "its apps of the test before are being removed"
+    until(lambda: stage.cli("environment", "create", name).code == 0, 40, free)
     yield name
     stage.cli("environment", "delete", name, "--yes")
 

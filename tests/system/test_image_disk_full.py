@@ -39,7 +39,7 @@ def _write(folder: Path, name: str, command: str) -> str:
 def test_a_step_that_fills_the_disk_is_stopped_and_everything_else_goes_on(small, tmp_path):
     before = set(os.listdir(small.home / "layers"))
     filling = _write(tmp_path, "filling.py", "echo filling-it; cat /dev/zero > /fills; echo it is full")
-    ran = small.cli("run", filling, check=1)
+    ran = small.cli("run", filling, timeout=150, check=1)
     assert "the disk of Windlass' home is full" in ran.err and "filling-it" in ran.text, ran.err
     until(lambda: set(os.listdir(small.home / "layers")) == before, what="only the layers that were there")
     assert shutil.disk_usage(small.home).free > 400 * 2**20

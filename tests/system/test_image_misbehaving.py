@@ -71,11 +71,10 @@ def peak(pid: int) -> int:
 
 def inner(pid: int) -> int:
     """The worker itself, below the program that took it into the node."""
-    while children := Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        below = [child for child in children if b"windlass.worker" in Path(f"/proc/{child}/cmdline").read_bytes()]
-        if not below:
-            break
-        pid = int(below[0])
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):  # it has ended
+            if b"windlass.worker\0" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return inner(int(child))
     return pid
 
 
@@ -117,7 +116,7 @@ def test_a_step_that_hangs_ends_at_its_timeout_with_all_it_started(stage):
         began = time.monotonic()
         with pytest.raises(Failed, match=r"did not end within 2 s") as caught:
             build(step(f"echo before it hangs; (exec -a {mark} sleep 900) & sleep 800", timeout=2.0))
-        assert time.monotonic() - began < 15 and "before it hangs" in str(caught.value)
+        assert time.monotonic() - began < 60 and "before it hangs" in str(caught.value)
     assert not running("sleep 900", "sleep 800")
 
 
@@ -133,7 +132,7 @@ def running(*words: str) -> list[str]:
 def test_what_a_step_leaves_in_the_background_ends_with_it(stage):
     began = time.monotonic()
     build(step("sleep 777 & (trap '' HUP TERM; sleep 778) & echo done"))
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert not running("sleep 777", "sleep 778")
 
 
@@ -151,7 +150,8 @@ def test_a_step_that_needs_too_much_memory_says_so_with_the_limit(stage):
     """The limit of a step is nine tenths of the machine: here it is lowered while the step waits."""
 
     def lower() -> None:
-        for group in until(lambda: steps(stage), what="the group of a step"):
+        until(lambda: running("sleep 3.21"), what="the step")  # its groups have their own limits then
+        for group in steps(stage):
             for name in ("memory.limit_in_bytes", "memory.max"):
                 if (Path(group) / name).exists():
                     (Path(group) / name).write_text(str(256 * 2**20))
@@ -160,7 +160,7 @@ def test_a_step_that_needs_too_much_memory_says_so_with_the_limit(stage):
     with leaving_nothing(stage):
         waiting.start()
         with pytest.raises(Failed, match=r"out of memory; the step may use \d+ MiB") as caught:
-            build(step("sleep 2; python3 -c 'x = bytearray(600 << 20)'; code=$?; echo it gave $code; exit $code"))
+            build(step("sleep 3.21; python3 -c 'x = bytearray(600 << 20)'; code=$?; echo it gave $code; exit $code"))
         waiting.join()
     assert "exit code 137" in str(caught.value)
 

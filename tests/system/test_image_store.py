@@ -84,15 +84,14 @@ def test_the_log_of_a_failed_build_stays_readable(stage, mark):
 
 
 def test_a_build_is_followed_by_another_client_while_it_runs(stage, program, mark):
-    path = program("slow.py", SLOW.format(mark=mark, seconds=3))
+    path = program("slow.py", SLOW.format(mark=mark, seconds=8))
     with stage.background("run", path) as process:
-        image_id = ""
         for line in process.stdout:
             if "begun-" in line and "echo" not in line:
                 break
-        done = stage.cli("image", "list", "--all", "--json", check=0)
-        assert mark not in done.out, "what is being built is no image yet"
         image_id = _building(stage)
+        done = stage.json("image", "list", "--all")
+        assert mark not in str(done), "what is being built is no image yet"
         ran = stage.cli("image", "logs", image_id, "--follow", check=0)
         assert ran.out.endswith(f"begun-{mark}\nended-{mark}\n")
         assert process.wait(60) == 0
@@ -195,8 +194,13 @@ def test_list_and_info_say_what_is_shared_and_who_uses_it(stage, program, mark):
     handle = app.function(serialized=True)(sh)
     with app.run():
         handle.remote("true")
+
+        def users() -> list[tuple[str, list[str]]]:
+            found = stage.json("image", "info", two.object_id)["users"]
+            return [(user["description"], user["functions"]) for user in found]
+
+        until(lambda: users() == [("test-image-user", ["sh"])], what="the one user; the app before has ended")
         info = stage.json("image", "info", two.object_id)
-        assert [(user["description"], user["functions"]) for user in info["users"]] == [("test-image-user", ["sh"])]
     assert info["env"]["MODE"] == "fast" and info["workdir"] == "/srv" and info["python"].startswith("3.")
     assert [step["command"].split()[0] for step in info["steps"]] == ["debian_slim", "head", "ENV", "WORKDIR", "head"]
     shown = stage.cli("image", "info", two.object_id, check=0).out

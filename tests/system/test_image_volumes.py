@@ -155,7 +155,7 @@ def test_two_who_need_one_step_join_it_and_both_commits_of_its_neighbours_stay(s
 
 def test_a_step_whose_volume_is_deleted_meanwhile_publishes_no_layer(stage, volume):
     image = SLIM().run_commands(
-        f"echo {volume.name} > /data/x; touch /data/ready; sleep 12; echo late > /data/late", volumes={"/data": volume}
+        f"echo {volume.name} > /data/x; touch /data/ready; sleep 18; echo late > /data/late", volumes={"/data": volume}
     )
     failed: list[BaseException] = []
 

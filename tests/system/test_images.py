@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import windlass
+from stage import until
 
 SLIM = windlass.Image.debian_slim
 
@@ -154,7 +155,8 @@ def main(): f.remote()
         assert f"saying-{mark}" in ran.text and "also-42" in ran.text
         assert "exit 3" in ran.err
     assert set(os.listdir(stage.home / "layers")) == layers
-    assert not list(Path(stage.home / "layers").glob(".*")) and not stage.containers()
+    assert not list(Path(stage.home / "layers").glob(".*"))
+    until(lambda: not stage.containers(), what="no containers")
 
 
 def test_the_error_of_a_failing_step_has_a_type_and_an_image(stage):

@@ -85,7 +85,7 @@ def test_ctrl_c_exits_130_and_nothing_keeps_running(stage, program, entrypoint):
         said = process.communicate(timeout=30)[0]
         assert process.returncode == 130, said
         assert "Traceback" not in said
-    until(lambda: not stage.containers(app_id), 20, "its containers are gone")
+    until(lambda: not stage.containers(app_id), 40, "its containers are gone")
     assert stage.apps("test-interrupted")[0]["state"] == "stopped"
 
 

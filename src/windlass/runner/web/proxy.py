@@ -117,6 +117,7 @@ class Passing:
         self._body = body
         self._upgrade = request["kind"] != "http"
         self._begun = self.ended = False
+        self._end = web.pack(web.END, stream.number)
 
     async def run(self) -> None:
         repeatable = self._request["method"] in ("GET", "HEAD", "OPTIONS") and not self._request["body"]
@@ -168,9 +169,9 @@ class Passing:
             length = _length(headers)
             described = {"status": status, "headers": headers, "raw": status == 101}
             self._begun = True
-            await self._stream.send(web.HEAD, json.dumps(described).encode())
-            kept = await self._receive(reader, status, headers, length)
-            await self._stream.send(web.END)
+            bare = status != 101 and (self._request["method"] == "HEAD" or status in (204, 304) or length == 0)
+            await self._stream.send(web.HEAD, json.dumps(described).encode(), after=self._end if bare else b"")
+            kept = await self._receive(reader, status, headers, 0 if bare else length)
             self.ended = True
             return kept and (sender is None or sender.done())
         finally:
@@ -212,29 +213,27 @@ class Passing:
     async def _receive(
         self, reader: asyncio.StreamReader, status: int, headers: list[list[str]], length: int | None
     ) -> bool:
+        """Pass the body on. Its end goes with its last bytes: who has those may ask again, and finds this one over."""
         found = {name.lower(): value for name, value in headers}
         if status == 101:
             await self._until_closed(reader)
             return False
-        closes = found.get("connection", "").lower() == "close"
-        if self._request["method"] == "HEAD" or status in (204, 304):
-            return not closes
-        if "chunked" in found.get("transfer-encoding", "").lower():
+        if length is not None:
+            await self._exactly(reader, length, after=self._end)
+        elif "chunked" in found.get("transfer-encoding", "").lower():
             await self._chunks(reader)
-        elif length is not None:
-            await self._exactly(reader, length)
         else:
             await self._until_closed(reader)
             return False
-        return not closes
+        return found.get("connection", "").lower() != "close"
 
-    async def _exactly(self, reader: asyncio.StreamReader, left: int) -> None:
+    async def _exactly(self, reader: asyncio.StreamReader, left: int, *, after: bytes = b"") -> None:
         while left:
             data = await reader.read(min(left, web.PIECE))
             if not data:
                 raise ConnectionResetError("in the middle of a response")
             left -= len(data)
-            await self._stream.send(web.BODY, data)
+            await self._stream.send(web.BODY, data, after=b"" if left else after)
 
     async def _chunks(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -249,6 +248,7 @@ class Passing:
             if size == 0:
                 while (await reader.readline()).strip():
                     pass
+                await self._stream.send(web.BODY, after=self._end)
                 return
             await self._exactly(reader, size)
             await reader.readexactly(2)
@@ -256,6 +256,7 @@ class Passing:
     async def _until_closed(self, reader: asyncio.StreamReader) -> None:
         while data := await reader.read(web.PIECE):
             await self._stream.send(web.BODY, data)
+        await self._stream.send(web.BODY, after=self._end)
 
 
 async def _response_head(reader: asyncio.StreamReader) -> tuple[int, list[list[str]]]:

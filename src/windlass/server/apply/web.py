@@ -236,7 +236,7 @@ def container(core: Core, function: machines.Function, session: str) -> machines
     if function.rolling:
         ready = [c for c in ready if not c.outdated] or ready
     allowed = capacity.of(function.spec, function.seconds, function.autoscaler)
-    candidates = [sessions.Candidate(c.id, len(c.held), allowed.most) for c in ready]
+    candidates = [sessions.Candidate(c.id, _unanswered(c, allowed.most), allowed.most) for c in ready]
     places = core.web.sessions.setdefault(function.id, sessions.Sessions())
     chosen = places.choose(candidates, session)
     if chosen is not None:
@@ -246,6 +246,13 @@ def container(core: Core, function: machines.Function, session: str) -> machines
         function.knocked_at = function.last_active
         core.scheduler.set()
     return bool(ready)
+
+
+def _unanswered(container: machines.Container, most: int) -> int:
+    """How many requests a container has. One that seems full is looked at closely: a client that has its response asks
+    again before the runner has said that the request is over."""
+    held = len(container.held)
+    return held if held < most else sum(not item.answered for item in container.held.values())
 
 
 def _values(schema: list[functions.ParameterSpec], given: dict[str, str]) -> dict[str, Any]:

@@ -98,6 +98,8 @@ class Exchange:
         else:
             self.arrived.append((kind, data))
             self.complete = self.complete or kind == web.END
+        if self.complete and self.item is not None:
+            self.item.answered = True
         self._wake()
 
     def part(self) -> None:

@@ -141,6 +141,7 @@ class Input:
     """One unit of work, while it is queued in memory, delayed or leased."""
 
     __slots__ = (
+        "answered",
         "attempt",
         "call",
         "container",
@@ -178,6 +179,8 @@ class Input:
         """Not yet a row: inserted at the end of this turn."""
         self.ended: tuple[int, int] | None = None
         """Status and ``seq`` of its end, where that came before its row."""
+        self.answered = False
+        """Of a request: its whole response is here, but not yet the word that it is over."""
 
     def forget_large(self) -> None:
         """Do not hold a large payload while it waits: its row has it."""

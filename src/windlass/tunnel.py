@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from windlass.wire import peer
 
 _PIECE = 256 * 1024
-_FIRST = 10.0  # seconds for the platform to open a port
+_FIRST = 10.0  # seconds for the platform to open a port, or to close it
 _forwarded: set[int] = set()
 
 
@@ -120,10 +120,23 @@ async def _forward(port: int, unencrypted: bool, kind: str) -> AsyncIterator[Tun
             owner.start(_welcome(visits, port, owner), "tunnel")
             host, number = first["host"], first["port"]
             raw_host, raw = (host, number) if unencrypted else ("", 0)
-            yield Tunnel(host, number, raw_host, raw, first.get("plain", False))
+            try:
+                yield Tunnel(host, number, raw_host, raw, first.get("plain", False))
+            finally:
+                await _close(first["tunnel_id"])
     finally:
         _forwarded.discard(port)
         await visits.aclose()
+
+
+async def _close(tunnel_id: str) -> None:
+    """Once this returns nobody comes any more. What the function says next goes another way, and could be sooner."""
+    import asyncio
+
+    from windlass.client import session
+
+    with contextlib.suppress(exception.Error, asyncio.TimeoutError):  # a platform that has lost us has closed it
+        await asyncio.wait_for(session.current().request("tunnel.close", {"tunnel_id": tunnel_id}), _FIRST)
 
 
 async def _welcome(visits: AsyncGenerator[peer.Reply, None], port: int, owner: Any) -> None:

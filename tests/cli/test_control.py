@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,23 @@ def test_killed_programs_come_back_and_nothing_survives_a_killed_supervisor(home
     after = pids(home)
     os.kill(programs.read_state(home)["pid"], signal.SIGKILL)
     wait_for(lambda: not any(control.is_alive(pid) for pid in after.values()))
+
+
+def test_stop_waits_for_what_it_kills_after_a_killed_supervisor(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    control.start(home)
+    left = pids(home)
+    os.kill(left["server"], signal.SIGSTOP)  # so that it does not hear that its supervisor has ended
+    os.kill(programs.read_state(home)["pid"], signal.SIGKILL)
+    wait_for(lambda: not programs.is_running(home))
+
+    def late(pid: int, number: int) -> None:
+        """As for a process that waits for the disk."""
+        threading.Timer(2, signals, (pid, number)).start()
+
+    signals = control._signal
+    monkeypatch.setattr(control, "_signal", late)
+    control.stop(home)
+    assert not control.is_alive(left["server"])
 
 
 def test_another_version_is_refused_with_the_next_step(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

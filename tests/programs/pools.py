@@ -29,7 +29,7 @@ def held(gate: windlass.Queue) -> None:
     gate.get(timeout=100)
 
 
-@app.function(scaledown_window=2)
+@app.function(scaledown_window=4)
 def brief() -> str:
     return me()
 

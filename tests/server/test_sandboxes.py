@@ -25,6 +25,8 @@ class Worker(fakes.Worker):
     def __init__(self, *arguments, **more) -> None:
         super().__init__(*arguments, **more)
         self.asked: list[tuple[str, dict]] = []
+        self.begins_in = 0.0
+        """Seconds that a command takes to begin."""
 
     async def _make(self, identity: str) -> None:
         plan = (await self.peer.request("container.plan", {"container_id": identity})).body
@@ -40,6 +42,8 @@ class Worker(fakes.Worker):
         self.asked.append((incoming.method, incoming.body))
         if incoming.method == "sandbox.snapshot":
             incoming.reply({"meta": META})
+        elif incoming.method == "sandbox.exec" and self.begins_in:
+            asyncio.get_running_loop().call_later(self.begins_in, incoming.reply, {"code": 7})
         elif incoming.method.startswith("sandbox."):
             incoming.reply({"code": 7}, incoming.attachments)
         else:
@@ -142,6 +146,18 @@ def test_a_sandbox_in_which_a_command_runs_is_not_idle(play):
         assert info["state"] == "running"
         await here.worker.tell(container, execs=0)
         await here.until(identity, "finished")
+
+    play(scene)
+
+
+def test_a_sandbox_in_which_a_command_takes_long_to_begin_is_not_idle(play):
+    async def scene(platform):
+        here = await Scene(platform).begin()
+        here.worker.begins_in = 1.2
+        identity = await here.create(idle_timeout=0.4)
+        await here.ask("sandbox.exec", sandbox_id=identity, exec_id="ex-x", command=["x"])
+        assert (await here.ask("sandbox.wait", sandbox_id=identity, until="running", seconds=0))["state"] == "running"
+        assert (await here.until(identity, "finished"))["why"] == "idle"
 
     play(scene)
 

@@ -23,7 +23,7 @@ WHAT = {
     "proxy_id": "proxy", "terminal_id": "terminal", "cluster_id": "cluster",
     "environment": "environment", "parent_input_id": "", "input_id": "",
     # what whoever asks has made, or knows by nothing but its id, and only beside an id of the above
-    "deploy_id": "", "edit_id": "", "upload_id": "", "exec_id": "", "token_id": "", "client_id": "",
+    "deploy_id": "", "edit_id": "", "upload_id": "", "exec_id": "", "tunnel_id": "", "token_id": "", "client_id": "",
 }  # fmt: skip
 """The thing that each key of a request names."""
 

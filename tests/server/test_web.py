@@ -485,6 +485,27 @@ def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(pla
     play(scene, web_port=0)
 
 
+def test_a_tunnel_is_closed_when_its_container_is_told_so_and_by_no_other_one(play):
+    async def scene(platform):
+        site, _ = await standing(platform)
+        assert status(await sent(platform, request())) == 200
+        plan = site.worker.plans[-1]["runner"]
+        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+        visits = inside.stream("tunnel.open", {"port": 8000})
+        tunnel = (await visits.__anext__()).body
+        assert platform.core.web.tunnels.of("ta-" + "0" * 22, tunnel["tunnel_id"]) == []
+        await inside.request("tunnel.close", {"tunnel_id": "tu-" + "0" * 22})
+        (await asyncio.open_connection(tunnel["host"], tunnel["port"]))[1].close()
+        for _ in range(2):  # once more does no harm
+            await inside.request("tunnel.close", {"tunnel_id": tunnel["tunnel_id"]})
+            with pytest.raises(OSError):
+                await asyncio.open_connection(tunnel["host"], tunnel["port"])
+        await visits.aclose()
+
+    play(scene, web_port=0)
+
+
 def test_https_is_answered_with_certificates_of_a_local_authority(play, home):
     async def scene(platform):
         site, client = await standing(platform)

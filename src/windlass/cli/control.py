@@ -271,13 +271,16 @@ def _clear_up(root: Path) -> None:
     import shutil
     import subprocess
 
-    state = programs.read_state(root)
+    state, killed = programs.read_state(root), []
     for name in reversed(programs.NAMES):
         pid = state.get("programs", {}).get(name, {}).get("pid")
         if pid and f"windlass.{name}" in _command_line(pid):
             _signal(pid, signal.SIGKILL)
+            killed.append(pid)
     argv = [sys.executable, "-m", "windlass.worker.node", "down", "--home", str(root)]
     subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=60)
+    for pid in killed:  # one that waits for the disk takes its time
+        _await_end(pid)
     run = paths.run(root)
     for leftover in (programs.state_file(root), *run.glob("*.sock"), *run.glob("*.pid")):
         leftover.unlink(missing_ok=True)
@@ -286,7 +289,7 @@ def _clear_up(root: Path) -> None:
 
 
 def _await_end(pid: int | None) -> None:
-    """Wait until a process that has let go of its lock is gone, too."""
+    """Wait until a process that has let go of its lock, or was killed, is gone, too."""
     deadline = time.monotonic() + _ANSWER
     while pid and is_alive(pid) and time.monotonic() < deadline:
         time.sleep(_POLL)

@@ -1,6 +1,8 @@
-"""``tunnel.open``: a port of a container, open to others as long as the stream is."""
+"""``tunnel.open``: a port of a container, open to others as long as the stream is; ``tunnel.close`` ends it before."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from windlass import exception
 from windlass.server.api import door
@@ -29,3 +31,12 @@ def open_tunnel(core: Core, who: door.Who, body: messages.TunnelOpen, incoming: 
     incoming.on_cancel = lambda: tunnels.close(opened)
     host, plain = actions.front(core)
     incoming.item({"tunnel_id": opened.id, "host": host, "port": opened.port, "plain": plain})
+
+
+@door.handler("tunnel.close", "tunnel_id")
+def close_tunnel(core: Core, who: door.Who, body: messages.TunnelClose, incoming: peer.Incoming) -> Any:
+    """That its stream is left is told to nobody, and may be heard after the function's result."""
+    if who.container is not None and core.web.tunnels is not None:
+        for one in core.web.tunnels.of(who.container.id, body["tunnel_id"]):
+            core.web.tunnels.close(one)
+    return {}

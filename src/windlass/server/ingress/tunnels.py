@@ -201,6 +201,10 @@ class Tunnels:
                 _log.warning("port %d of a tunnel is not free any more: %s", wanted, exc)
         tunnel.open(self._owner, self._visits, self._context, self._host)
 
+    def of(self, container_id: str, identity: str) -> list[Tunnel]:
+        """The one of this id, if the container has it open."""
+        return [one for one in self._open if one.id == identity and one.container_id == container_id]
+
     def close(self, tunnel: Tunnel, *, all_of_them: bool = False) -> None:
         self._open.discard(tunnel)
         tunnel.close(all_of_them=all_of_them)

@@ -212,6 +212,7 @@ METHODS: dict[str, Method] = {
     "proxy_token.list": Method("request", USER, common.Empty, web.ProxyTokenList),
     "proxy_token.revoke": Method("request", USER, web.ProxyTokenRef, common.Empty),
     "tunnel.open": Method("stream", CALLER, web.TunnelOpen, web.TunnelItem),
+    "tunnel.close": Method("request", CONTAINER, web.TunnelClose, common.Empty),
     "edge.trust": Method("request", USER, common.Empty, web.EdgeTrusted),
     "domain.add": Method("request", USER, web.DomainRef, common.Empty),
     "domain.list": Method("request", USER, common.Empty, web.DomainList),

@@ -48,6 +48,12 @@ class TunnelOpen(_TunnelOpen, total=False):
     kind: str
 
 
+class TunnelClose(TypedDict):
+    """Answered when nobody is let in any more."""
+
+    tunnel_id: str
+
+
 class TunnelItem(TypedDict, total=False):
     """First where the tunnel is (``plain``: URLs of it are http), then the number of each ``visitor``, for whom the
     container connects to the edge, and shows the ``ticket`` there."""

@@ -32,6 +32,9 @@ def _handed_on(method: str, *needs: str, used: bool = True) -> None:
             actions.used(core, one)
         task = core.tasks.start(_pass_on(core, one, method, body, incoming), f"{method} of {body['sandbox_id']}")
         incoming.on_cancel = functools.partial(waiting.give_up, task)
+        if method == "sandbox.exec":  # it is not idle while a command is on its way, which its worker will tell of
+            actions.visited(core, body["sandbox_id"], 1)
+            task.add_done_callback(lambda _: actions.visited(core, body["sandbox_id"], -1))
 
 
 for _method in ("stdin", "exec", "exec_write", "file", "unmount"):

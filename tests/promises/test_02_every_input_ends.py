@@ -71,9 +71,8 @@ def test_a_retry_that_waits_for_its_time_survives_a_killed_server(act):
         policy = {"max_retries": 2, "backoff_coefficient": 1.0, "initial_delay": 1.0, "max_delay": 60.0}
         function = await client.app(retries=policy)
         call_id = await client.create(function, [1])
-        while not tried:
+        while not tried or any(runner.held for runner in worker.runners.values()):  # until the failure is recorded
             await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
         await server.restart()
         for runner in worker.runners.values():
             await runner.start()

@@ -210,6 +210,7 @@ def test_a_removal_whose_programs_are_killed_leaves_a_whole_store(
         place.kill(program_name)
         process.communicate(timeout=150)
     until(lambda: not [name for name in layers(place) if name.startswith(".")], 30, "no leftovers")
+    until(lambda: place.json("node", "list"), 30, "the worker is back")
     found = json.loads(place.cli("image", "fsck", "--json").out)["findings"]
     assert {one["kind"] for one in found} <= {"no image"}, "at most rows are behind, and such are never offered"
     assert "MADE" in place.cli("run", path, check=0).out

@@ -29,12 +29,14 @@ ADDRESSES = "203.0.113."
 
 class Internet(NamedTuple):
     """``server`` and ``other``: addresses that answer. ``here``: this machine's own two addresses on the way there;
-    ``here[1]`` is not what it would use by itself. ``link``: the interface that has them."""
+    ``here[1]`` is not what it would use by itself. ``link``: the interface that has them. ``late``: one that it has not
+    yet."""
 
     server: str
     other: str
     here: tuple[str, str]
     link: str
+    late: str
 
 
 @contextlib.contextmanager
@@ -43,7 +45,7 @@ def internet(folder: Path) -> Iterator[Internet]:
     if os.geteuid():
         pytest.skip("only root can make networks")
     with _place() as number:
-        gateway, second, server, other = (f"{ADDRESSES}{8 * number + last}" for last in (1, 2, 3, 4))
+        gateway, second, server, other, late = (f"{ADDRESSES}{8 * number + last}" for last in range(1, 6))
         link = f"wltest{number}"
         _certificate(folder)
         line = ["unshare", "--net", sys.executable, __file__, str(folder)]
@@ -62,7 +64,7 @@ def internet(folder: Path) -> Iterator[Internet]:
             process.stdin.write("linked\n")
             process.stdin.flush()
             assert process.stdout.readline() == "ready\n"
-            yield Internet(server, other, (gateway, second), link)
+            yield Internet(server, other, (gateway, second), link, late)
         finally:
             process.kill()
             process.wait()

@@ -1,11 +1,13 @@
 """What containers may reach on a platform of an ordinary user, which runs this: it prints what they saw.
 
-Its words are the two servers of the test's internet; the lists allow the second.
+Its words are the two servers of the test's internet, of which the lists allow the second; an address that this machine
+gets when the file "ready" is in the user's folder, which "added" says; and a port at which somebody listens there.
 """
 
 from __future__ import annotations
 
 import json
+import pathlib
 import socket
 import ssl
 import subprocess
@@ -53,11 +55,23 @@ def asked(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*CLI, *words], capture_output=True, text=True, check=False)
 
 
+def late(address: str, port: int) -> str:
+    """What a container hears at an address that the machine has only now, once the platform has seen it."""
+    (pathlib.Path.home() / "ready").touch()
+    while not (pathlib.Path.home() / "added").exists():
+        time.sleep(0.05)
+    end = time.monotonic() + 40
+    while (said := free.remote([(address, port)])[0]).startswith("from") and time.monotonic() < end:
+        time.sleep(0.5)
+    return said
+
+
 def main(server: str) -> None:
     targets = [(server, 80), (other, 80)]
     try:
         with app.run():
             said = {name: one.remote(targets) for name, one in ways.items()}
+            said["late"] = [late(sys.argv[3], int(sys.argv[4]))]
             said["named"] = [named.remote(server, "elsewhere.test")]
             end = time.monotonic() + 10
             while not (logs := asked("app", "logs", str(app.app_id), "--source", "system")).stderr:

@@ -33,6 +33,7 @@ _log = logging.getLogger(__name__)
 _FIRST, _LAST = 2, 65_000  # slots; slot 1 would be the gateway
 _TOLD = 30  # refusals of one container in a minute
 _RETRY = 1.0  # seconds after a failed attempt to fill up
+_LOOK = 10.0  # seconds between two looks at the machine's own addresses and name servers
 _HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
 _PRIVATE_NAME = "i6pn.modal.local"  # as programs look their own address up
 _RESOLV_CONF = Path("/etc/resolv.conf")
@@ -85,6 +86,7 @@ class NetworkPool:
         self._wanted = asyncio.Event()
         self._tasks = tasks.Tasks()
         self._resolvers = place.uplink.resolvers
+        self._host_addresses = frozenset(place.host_addresses)
         self._resolv_changed = _changed(_RESOLV_CONF)
 
     async def __aenter__(self) -> NetworkPool:
@@ -245,7 +247,7 @@ class NetworkPool:
         return domains.Guest(self._holder(file), plan["domains"], plan.get("source", ""))
 
     def _closed(self, address: str) -> bool:
-        return egress.closed(address, self._node.host_addresses)
+        return egress.closed(address, self._host_addresses)
 
     def _denied(self, link: str, what: str) -> None:
         file = self._node.netns / link.removeprefix("wc")
@@ -269,8 +271,10 @@ class NetworkPool:
             try:
                 while len(self._ready) < self._size:
                     self._ready.append(await self._open())
-                await self._follow_resolvers()
-                await self._wanted.wait()
+                if self._size:
+                    await self._follow_machine()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), _LOOK)
             except OSError as exc:
                 _log.warning("no network could be made: %s", exc)
                 await self._time.sleep(_RETRY)
@@ -314,18 +318,21 @@ class NetworkPool:
             self._next = max(self._next, int(file.name.lstrip("b")) + 1)
         self._ready.sort()
 
-    async def _follow_resolvers(self) -> None:
-        """A machine that moves gets other name servers; what is open on port 53 moves along."""
-        if self._node.uplink.kind != "veth" or self._resolv_changed == _changed(_RESOLV_CONF):
-            return
-        self._resolv_changed = _changed(_RESOLV_CONF)
-        if names := uplink.reachable_resolvers():
-            self._resolvers = tuple(names)
+    async def _follow_machine(self) -> None:
+        """A machine that moves gets other name servers and addresses. What is open on port 53 moves along; an address
+        is closed from then on, and those that it had stay so."""
+        found = self._host_addresses | {*uplink.host_addresses(self._outside)}
+        names = self._resolvers
+        if self._node.uplink.kind == "veth" and self._resolv_changed != _changed(_RESOLV_CONF):
+            self._resolv_changed = _changed(_RESOLV_CONF)
+            names = tuple(uplink.reachable_resolvers()) or names
+        if (found, names) != (self._host_addresses, self._resolvers):
+            self._host_addresses, self._resolvers = found, names
             await self._run(self._establish)
 
     def _establish(self) -> None:
         own = [limits.opened(int(file.name), plan) for file, plan in list(self._plans.items())]
-        egress.establish(resolvers=self._resolvers, host_addresses=self._node.host_addresses, own=own)
+        egress.establish(resolvers=self._resolvers, host_addresses=sorted(self._host_addresses), own=own)
 
     def _describe(self, file: Path) -> Network:
         own = netns.address(int(file.name)) if file.name.isdigit() else ""

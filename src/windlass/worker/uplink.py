@@ -6,13 +6,17 @@ inside (``network.py``). Several homes live side by side on one host: interface,
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import fcntl
 import ipaddress
 import json
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +30,7 @@ _PREFIX, _SIZE = 26, 64  # of the network of one home
 _RESOLV_CONF = Path("/etc/resolv.conf")
 _SLIRP_RESOLVER = "10.0.2.3"
 _SLIRP_MTU = 65_520
+_SIOCGIFCONF, _IFREQ = 0x8912, 40  # bytes of its answer for each address
 _SLIRP = (
     "slirp4netns", "--configure", f"--mtu={_SLIRP_MTU}", "--disable-host-loopback", "--enable-seccomp",
     "--netns-type=path",
@@ -191,12 +196,26 @@ def connect_user(pid: int, log: Path) -> Uplink:
     return Uplink("slirp", (_SLIRP_RESOLVER,), _SLIRP_MTU, helper.pid, folder.start_time(helper.pid))
 
 
-def host_addresses() -> list[str]:
-    """All IPv4 addresses of the host but loopback: containers shall not reach its services."""
-    done = subprocess.run(["ip", "-j", "-4", "addr"], capture_output=True, text=True)
-    interfaces = json.loads(done.stdout or "[]")
-    found = {info["local"] for interface in interfaces for info in interface.get("addr_info", ())}
-    return sorted(address for address in found if not ipaddress.IPv4Address(address).is_loopback)
+def host_addresses(outside: Callable[[int], socket.socket] = socket.socket) -> list[str]:
+    """All IPv4 addresses of the host but loopback: containers shall not reach its services. ``outside``: gives a socket
+    in the host's network."""
+    with outside(socket.AF_INET) as one:
+        found = {ipaddress.IPv4Address(raw) for raw in _assigned(one)}
+    return [str(address) for address in sorted(found) if not address.is_loopback]
+
+
+def _assigned(one: socket.socket) -> Iterator[bytes]:
+    """The addresses of all interfaces of a socket's network. (``ip`` would ask about that of who runs it.)"""
+    size = 64 * _IFREQ
+    while True:
+        room = ctypes.create_string_buffer(size)
+        answer = fcntl.ioctl(one, _SIOCGIFCONF, struct.pack("iP", size, ctypes.addressof(room)))
+        filled = struct.unpack("iP", answer)[0]
+        if filled <= size - _IFREQ:
+            break
+        size *= 2
+    for at in range(0, filled, _IFREQ):
+        yield room.raw[at + 20 : at + 24]  # behind the name and, of a sockaddr_in, family and port
 
 
 def is_own(address: str) -> bool:

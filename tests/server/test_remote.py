@@ -18,6 +18,7 @@ from windlass import exception, wire
 from windlass.client import address, blobs, direct, outputs, session
 from windlass.client.remote import keeper, place, way
 from windlass.kit import ids
+from windlass.server.ingress.remote import lines
 from windlass.wire import carriers, codec, tether, websocket
 
 PLAIN = {"listen": "127.0.0.1:0", "tls": "none"}
@@ -490,3 +491,24 @@ def test_whoever_stands_before_the_platform_may_ask_for_its_health_but_not_for_r
         assert (await raw(platform, asked("/metrics"))).startswith(b"HTTP/1.1 404 ")
 
     play(scene, **PLAIN)
+
+
+@pytest.mark.parametrize(("trusted", "seen"), [("127.0.0.0/8", "198.51.100.7"), ("10.0.0.1", "127.0.0.1")])
+def test_who_asks_is_whom_a_trusted_proxy_names(play, monkeypatch, trusted, seen):
+    found, find = [], lines.Lines.find
+    monkeypatch.setattr(lines.Lines, "find", lambda self, key, remote, **how: (
+        found.append(remote) or find(self, key, remote, **how)
+    ))  # fmt: skip
+
+    async def scene(platform):
+        body = b'{"name": "laptop"}'
+        head = f"Host: h\r\nConnection: close\r\nX-Forwarded-For: 198.51.100.7\r\nContent-Length: {len(body)}\r\n\r\n"
+        said = await raw(platform, b"POST /-/token/flows HTTP/1.1\r\n" + head.encode() + body)
+        page = json.loads(said.rpartition(b"\r\n\r\n")[2])["page"]
+        shown = await raw(platform, f"GET {page} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
+        assert f"asks for a token, from {seen}.".encode() in shown
+        begun, rest = posted("/v1/send", piece(b"")).split(b"\r\n", 1)
+        await raw(platform, begun + b"\r\nX-Forwarded-For: 198.51.100.7\r\n" + rest)
+        assert found == [seen]
+
+    play(scene, web_trusted=trusted, **PLAIN)

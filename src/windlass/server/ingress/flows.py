@@ -26,11 +26,13 @@ WAIT = 40.0
 """Seconds that one request waits."""
 _BODY, _PATIENCE = 4096, 20.0  # bytes of what somebody asks, and seconds for them to come
 Handle = Callable[[http.BaseRequest], Awaitable[http.StreamResponse]]
+Source = Callable[[http.BaseRequest], str]
+"""The address of who asks."""
 _CODES = ((exception.NotFoundError, 404), (exception.AuthError, 401), (exception.InvalidError, 400))
 
 
 async def answer(core: core_module.Core, request: http.BaseRequest, source: str) -> http.Response | None:
-    """None where the request is about something else. ``source``: the address of who asks."""
+    """None where the request is about something else. ``source``: who asks."""
     _, found, rest = request.path.partition(ROOT)  # behind the prefix of a proxy, if there is one
     if not found or rest[:1] not in ("", "/"):
         return None
@@ -41,11 +43,11 @@ async def answer(core: core_module.Core, request: http.BaseRequest, source: str)
         return _json(status.to_wire(exc), code)
 
 
-def before(core: core_module.Core, handle: Handle) -> Handle:
+def before(core: core_module.Core, handle: Handle, source: Source) -> Handle:
     """``handle``, for a listener whose other requests are about something else."""
 
     async def handled(request: http.BaseRequest) -> http.StreamResponse:
-        asked = await answer(core, request, request.remote or "")
+        asked = await answer(core, request, source(request))
         return await handle(request) if asked is None else asked
 
     return handled

@@ -21,7 +21,7 @@ from windlass.kit import tasks
 from windlass.server import settings as settings_module
 from windlass.server.apply import core as core_module
 from windlass.server.bus import link
-from windlass.server.ingress import flows, operations
+from windlass.server.ingress import flows, fronts, operations
 from windlass.server.ingress.remote import lines, requests
 from windlass.server.objects import certificate
 from windlass.wire import carriers, status, tether
@@ -104,9 +104,14 @@ async def serve(
     what is shown to everybody."""
     settings = core.settings
     known = lines.Lines(make, core.clock, keep=settings.remote_keep, most=settings.remote_lines)
-    handle = operations.before(pages, requests.Desk(known, core.clock).handle)
+    front = fronts.Fronts(settings.web_trusted)
+
+    def source(request: http.BaseRequest) -> str:
+        return front.client(request, []).address
+
+    handle = operations.before(pages, requests.Desk(known, core.clock, source).handle)
     server = Server(
-        flows.before(core, handle), request_factory=_request,
+        flows.before(core, handle, source), request_factory=_request,
         handler_cancellation=True, access_log=None,
         keepalive_timeout=_IDLE, max_line_size=_LINE, max_field_size=_FIELD, max_headers=64, lingering_time=2.0,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from windlass.wire import carriers, status, tether, websocket
 
 if TYPE_CHECKING:
     from windlass.kit import clock as clock_module
+    from windlass.server.ingress import flows
 
 
 
@@ -77,9 +78,10 @@ class Posts:
 class Desk:
     """Answers requests."""
 
-    def __init__(self, known: lines.Lines, clock: clock_module.Clock) -> None:
+    def __init__(self, known: lines.Lines, clock: clock_module.Clock, source: flows.Source) -> None:
         self._lines = known
         self._clock = clock
+        self._source = source
 
     async def handle(self, request: http.BaseRequest) -> http.StreamResponse:
         try:
@@ -93,7 +95,7 @@ class Desk:
 
     def _line(self, request: http.BaseRequest) -> lines.Line:
         is_fresh = request.headers.get(carriers.FRESH) == "1"
-        return self._lines.find(request.headers.get(carriers.STREAM, ""), request.remote or "", is_fresh=is_fresh)
+        return self._lines.find(request.headers.get(carriers.STREAM, ""), self._source(request), is_fresh=is_fresh)
 
     async def _post(self, request: http.BaseRequest) -> http.StreamResponse:
         if request.method != "POST":

@@ -10,6 +10,7 @@ import pytest
 import windlass
 from windlass import exception
 from windlass.client import address, output, run, session
+from windlass.wire import peer
 
 
 class Told(output.Output):
@@ -101,6 +102,11 @@ def test_each_outage_has_its_own_limit_and_a_long_one_still_ends(monkeypatch):
     monkeypatch.setattr(session.asyncio, "sleep", sleep)
     lost = exception.ServiceError("lost")
 
+    def gone(lived: float) -> peer.ConnectionLost:
+        made = peer.ConnectionLost("lost")
+        made.lived = lived
+        return made
+
     async def outages() -> None:
         patience = session.Patience()
         for _ in range(5):  # the platform is restarted once an hour
@@ -110,6 +116,16 @@ def test_each_outage_has_its_own_limit_and_a_long_one_still_ends(monkeypatch):
             while now[0] < 1e6:  # it never comes back
                 await patience.wait(lost)
         assert now[0] < 1000.0 + 5 * 3601.0 + session.RESTART_PATIENCE + 5.0
+        patience = session.Patience()
+        for _ in range(30):  # the server is killed every half minute: it was there in between
+            await patience.wait(gone(25.0))
+            now[0] += 30.0
+        began = now[0]
+        with pytest.raises(exception.ServiceError):
+            while now[0] < 1e6:  # it is lost at once whenever it is back
+                await patience.wait(gone(0.5))
+                now[0] += 8.0  # until it is there again
+        assert now[0] < began + session.RESTART_PATIENCE + 10.0
         connecting = session.Patience(session.START_PATIENCE, calm=math.inf)
         await connecting.wait(lost)
         now[0] += session.START_PATIENCE + 1.0  # one try that took so long

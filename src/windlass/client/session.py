@@ -30,6 +30,7 @@ START_PATIENCE = 60.0
 RESTART_PATIENCE = 120.0
 """Seconds for which a request survives a lost connection."""
 
+_WELL = 5.0  # seconds that a connection lives: its loss is another outage than the one before
 _START = 500.0  # seconds; longer than `windlass server start` waits, which then says more
 _SILENCE = 3.0  # seconds that a server may take to be started again before anybody is told
 _DELAYS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
@@ -218,8 +219,9 @@ class _Beside(peer.Peer, buffered.Buffered):
 class Patience:
     """Growing waits up to a limit, after which the error is raised.
 
-    What went on for ``calm`` seconds after a wait was well again: an error after that begins another limit, so that a
-    call of many hours outlives one restart of the platform each hour. The making of a connection knows no such thing.
+    What went on for ``calm`` seconds after a wait was well again, and so was a connection that had lived: an error
+    after that begins another limit, so that a call of hours outlives any number of restarts of the platform. The making
+    of a connection knows no such thing.
     """
 
     def __init__(self, limit: float = RESTART_PATIENCE, *, calm: float = START_PATIENCE) -> None:
@@ -236,7 +238,8 @@ class Patience:
 
     async def wait(self, error: exception.Error) -> None:
         now = time.monotonic()
-        if not self._deadline or now - self._waited_at > self._calm:
+        was_well = isinstance(error, peer.ConnectionLost) and error.lived > _WELL and self._calm < math.inf
+        if not self._deadline or was_well or now - self._waited_at > self._calm:
             self._deadline, self._turn = now + self._limit, 0
         elif now > self._deadline:
             raise error

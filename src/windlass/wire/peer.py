@@ -32,6 +32,12 @@ _WAY = 1024 * 1024  # bytes on their way: with what sockets have by themselves, 
 _FORCED, _USUAL = 32, socket.SO_SNDBUF  # SO_SNDBUFFORCE, for which one must be root, and SO_SNDBUF
 
 
+class ConnectionLost(exception.ServiceError):
+    """The connection was gone before the other end had said all. ``lived``: the seconds for which it was there."""
+
+    lived = 0.0
+
+
 class Reply(NamedTuple):
     body: Any
     attachments: list[bytes]
@@ -171,6 +177,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._loop = asyncio.get_running_loop()
+        self._made_at = self._loop.time()
         self._transport = transport  # type: ignore[assignment]
         self._writable.set()
         _widen(transport)
@@ -194,7 +201,9 @@ class Peer(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._writable.set()
-        error = self._refusal or exception.ServiceError("the connection to the other end was lost")
+        lost = ConnectionLost("the connection to the other end was lost")
+        lost.lived = self._loop.time() - self._made_at
+        error = self._refusal or lost
         begun, self._begun = self._begun, {}
         incoming, self._incoming = self._incoming, {}
         for asking in begun.values():

@@ -408,14 +408,18 @@ def _raised_here(error: BaseException) -> bool:
     return place is not None and place.tb_frame.f_globals.get("__name__", "").startswith("windlass.")
 
 
-def refuse_loop(function: Any) -> None:
+def refuse_loop(name: str) -> None:
     """For what consumes the user's iterators: its blocking form inside a coroutine is an error."""
     events = sys.modules.get("asyncio.events")
-    if events is not None and events._get_running_loop() is not None:
-        name = function.__qualname__
+    if events is not None and events._get_running_loop() is not None and not _in_notebook():
         raise exception.InvalidError(
             f"{name}(...) cannot be used while an event loop runs in this thread; write {name}.aio(...)"
         )
+
+
+def _in_notebook() -> bool:
+    """There the loop waits for its cell anyway."""
+    return "ipykernel" in sys.modules
 
 
 _METHODS = {
@@ -432,8 +436,8 @@ def check_blocking(function: Any) -> None:
         if home is None or _thread.get_ident() != home.ident:
             from windlass import config
 
-            if not config.config["async_warnings"] or "ipykernel" in sys.modules:
-                return  # a notebook's loop waits for its cell anyway
+            if not config.config["async_warnings"] or _in_notebook():
+                return
             name = function.__qualname__
             kind, _, method = name.rpartition(".")
             twin = f"{kind}.{_METHODS[method]}" if method in _METHODS else name

@@ -461,7 +461,6 @@ class BoundResults(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
-        bridge.refuse_loop(self._function)
         results: Iterator[R] = self._function(*self._bound, *args, **kwargs)
         return results
 
@@ -492,7 +491,7 @@ class BoundEffect(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        bridge.refuse_loop(self._function)
+        bridge.refuse_loop(self._function.__qualname__)
         effect: results_module.Effect[R] = self._function(*self._bound, *args, **kwargs)
         return effect.blocking()
 

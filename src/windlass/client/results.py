@@ -24,7 +24,8 @@ _QUICK = 0.001  # seconds: an iterator that answers faster is read ahead even wh
 
 
 class Results(Generic[R]):
-    """What ``map`` returns: an iterator for ``for`` and, from ``map.aio``, for ``async for``."""
+    """What ``map`` returns: an iterator for ``for`` and for ``async for``. Which one counts where it is iterated: a
+    coroutine may hand it on to a thread, or to a web framework that takes either."""
 
     def __init__(
         self,
@@ -81,6 +82,10 @@ class Results(Generic[R]):
         assert engine is not None
         return engine.count - self._taken < maps.WINDOW and len(self._early) < HELD and not engine.full
 
+    @property
+    def _form(self) -> str:
+        return f"{self._name}.{'starmap' if isinstance(self._source, inputs.Starred) else 'map'}"
+
     def _open(self, arrived: outputs.Arrived) -> R:
         result: R = arrived.open_or_error() if self._return_exceptions else arrived.open()
         return result
@@ -88,8 +93,9 @@ class Results(Generic[R]):
     # -- blocking --
 
     def __iter__(self) -> Iterator[R]:
+        self._begun = True
         if self._iterator is None:
-            self._begun = True
+            bridge.refuse_loop(self._form)
             self._iterator = self._blocking()
         return self._iterator
 
@@ -295,7 +301,7 @@ class Results(Generic[R]):
         if not getattr(self, "_begun", True):
             import warnings
 
-            warnings.warn(f"the result of {self._name}.map(...) was never iterated, so nothing ran", stacklevel=2)
+            warnings.warn(f"the result of {self._form}(...) was never iterated, so nothing ran", stacklevel=2)
 
 
 class Effect(Generic[R]):

@@ -328,11 +328,9 @@ def _with_service(service: function.Function[..., Any, Any]) -> Server:
 
 
 async def _url(identity: str) -> str | None:
-    from windlass.client import session
+    from windlass.client import web_urls
 
-    reply = await session.current().request("function.get", {"function_id": identity})
-    urls: dict[str, str] = reply.body.get("web_urls", {})
-    return urls.get("")
+    return (await web_urls.of(identity)).get("")
 
 
 def _info(detail: records.FunctionDetail, url: str | None) -> ServerInfo:

@@ -8,6 +8,7 @@ import http.client
 import json
 import socket
 import time
+import urllib.request
 
 import aiohttp
 import pytest
@@ -61,6 +62,11 @@ def test_the_first_request_waits_for_a_container_and_the_url_says_where(port):
     assert seen["path"] == "/any thing" and seen["raw_path"] == b"/any%20thing"
     assert seen["query_string"] == b"a=%C3%A9&b" and seen["root_path"] == ""
     assert seen["state"] == ["begun"]
+
+
+def test_a_program_can_ask_at_the_address_that_it_was_given(running):
+    with urllib.request.urlopen(f"{web.site.get_web_url()}/here", timeout=30) as response:
+        assert response.status == 200 and b"'path': '/here'" in response.read()
 
 
 def test_headers_pass_both_ways_but_not_those_that_forge_who_asks(port):

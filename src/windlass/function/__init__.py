@@ -287,11 +287,9 @@ class Function(calling.Calling[P, R, O]):
     @faces.method
     async def get_web_url(self) -> str | None:
         """The public URL of a web function; None for others."""
-        from windlass.client import session
+        from windlass.client import web_urls
 
-        reply = await session.current().request("function.get", {"function_id": await self._ready()})
-        urls: dict[str, str] = reply.body.get("web_urls", {})
-        return urls.get(self._method)
+        return (await web_urls.of(await self._ready())).get(self._method)
 
     # -- removed ----------------------------------------------------------------------------------------
 

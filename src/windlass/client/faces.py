@@ -461,6 +461,7 @@ class BoundResults(_Typed2[P, R], _Face):
     __slots__ = ()
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        bridge.refuse_loop(self._function.__qualname__)
         results: Iterator[R] = self._function(*self._bound, *args, **kwargs)
         return results
 

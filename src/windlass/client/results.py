@@ -24,8 +24,7 @@ _QUICK = 0.001  # seconds: an iterator that answers faster is read ahead even wh
 
 
 class Results(Generic[R]):
-    """What ``map`` returns: an iterator for ``for`` and for ``async for``. Which one counts where it is iterated: a
-    coroutine may hand it on to a thread, or to a web framework that takes either."""
+    """What ``map`` returns: an iterator for ``for`` and, from ``map.aio``, for ``async for``."""
 
     def __init__(
         self,
@@ -93,9 +92,8 @@ class Results(Generic[R]):
     # -- blocking --
 
     def __iter__(self) -> Iterator[R]:
-        self._begun = True
         if self._iterator is None:
-            bridge.refuse_loop(self._form)
+            self._begun = True
             self._iterator = self._blocking()
         return self._iterator
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def run(code: str, *paths: Path) -> str:
     begin = f"import sys; sys.path[:0] = {[str(p) for p in paths] + sys.path}; from windlass import compat; "
@@ -66,6 +68,21 @@ def test_a_plain_script_or_module_of_modals_runs_with_python(tmp_path):
     assert "windlass [" in said.stdout and "'--n'] beside it" in said.stdout, said.stderr
     for wrong in ([], ["-x"], ["nofile.py"]):
         assert python("windlass.compat", *wrong, cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_of_its_pools_import_modal_too_and_not_the_real_one(tmp_path, method):
+    (tmp_path / "site/modal").mkdir(parents=True)
+    (tmp_path / "site/modal/__init__.py").write_text("raise ImportError('the real one')")
+    (tmp_path / "job.py").write_text(
+        "import sys; sys.path.append('site')\n"
+        "import multiprocessing, modal\n"
+        "def seen(x): import modal.exception; return x, modal.__name__, modal.exception.NotFoundError.__module__\n"
+        "if __name__ == '__main__':\n"
+        f"    with multiprocessing.get_context('{method}').Pool(1) as pool: print(pool.map(seen, [1, 2]))\n"
+    )
+    said = python("windlass.compat", "job.py", cwd=tmp_path)
+    assert said.stdout == str([(x, "windlass", "windlass.exception") for x in (1, 2)]) + "\n", said.stderr
 
 
 def test_the_package_is_its_own_command(tmp_path):

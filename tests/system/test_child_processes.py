@@ -55,6 +55,10 @@ def main():
     for method in ("spawn", "forkserver", "fork"):
         print(method, *pooled.remote(method))
     print(*command.remote())
+    for method in ("spawn", "forkserver"):
+        context = multiprocessing.get_context(method)
+        with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+            print("here", method, list(pool.map(square, range(4))), pool.submit(whole, 0).result())
 '''
 
 
@@ -64,4 +68,6 @@ def test_workers_of_pools_and_commands_import_the_program_and_modal(stage, progr
     for method in ("spawn", "forkserver", "fork"):
         assert f"{method} [0, 1, 4, 9] ('windlass', 'windlass.exception', True) 21" in ran.out
     assert "25 windlass True" in ran.out
+    for method in ("spawn", "forkserver"):
+        assert f"here {method} [0, 1, 4, 9] ('windlass', 'windlass.exception', True)" in ran.out
     assert "built with windlass\na function that runs as a build step cannot use the platform" in ran.text

@@ -42,6 +42,7 @@ def command(
     from windlass.client import bridge, deploy, output
 
     compat.install()
+    compat.hand_down()
     wishes = deploy.Wishes(name=name, environment=env, tag=tag, strategy=strategy)
     with render.open_output(timestamps=timestamps) as shown, output.using(shown):
         with reference.load(wanted) as module, lock.keeping(module, locked=locked):

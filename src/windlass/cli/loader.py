@@ -182,6 +182,7 @@ def _loaded(channel: _Channel, plan: Plan, number: int) -> dict[str, Any] | None
     from windlass.client import bridge, deploy, output, watch
 
     compat.install()
+    compat.hand_down()
     with render.open_output(timestamps=plan.timestamps) as shown, output.using(shown):
         with reference.load(plan.reference) as module:
             app = reference.choose_app(module, plan.reference)

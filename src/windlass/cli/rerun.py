@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
     sys.path[:] = [str(root), *(path for path in sys.path if path not in ("", "/"))]
     sys.argv[:] = [""]
     compat.install()
+    compat.hand_down()
     try:
         found = _served(about, folder)
         args, kwargs = payload.loads((folder / "arguments").read_bytes(), "arguments")

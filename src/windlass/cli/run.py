@@ -72,6 +72,7 @@ def command(
     from windlass.client import output
 
     compat.install()
+    compat.hand_down()
     signals.end_orderly()
     with render.open_output(show_progress=not quiet, timestamps=timestamps) as shown, output.using(shown):
         with reference.load(wanted) as module, lock.keeping(module, locked=locked):

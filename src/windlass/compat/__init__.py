@@ -69,3 +69,13 @@ def install() -> None:
     for name in [name for name in sys.modules if name == ALIAS or name.startswith(ALIAS + ".")]:
         del sys.modules[name]  # the real package, if something has imported it already
     sys.meta_path.insert(0, _Finder())
+
+
+def hand_down() -> None:
+    """Also in new interpreters that get the path of this one, as workers of ``multiprocessing`` do. For programs on
+    their own machine; what containers see has it by itself."""
+    import os
+
+    folder = os.path.join(os.path.dirname(__file__), "beside")  # noqa: PTH118, PTH120
+    if folder not in sys.path:
+        sys.path.insert(1, folder)  # before the real package, and behind the program's own folder

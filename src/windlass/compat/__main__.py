@@ -22,6 +22,7 @@ def main(words: list[str]) -> None:
         sys.stderr.write(_USAGE)
         raise SystemExit(2)
     compat.install()
+    compat.hand_down()
     sys.argv[:] = words
     if is_module:
         sys.path[0] = os.getcwd()  # noqa: PTH109 - as `python -m` does

@@ -1,0 +1,1 @@
+"""A folder for ``sys.path``, which holds ``modal`` and nothing else (see ``compat.hand_down``)."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -521,6 +523,16 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("put", name, str(tmp_path / "tree"), "/below/")
     assert cli("ls", name).lines == ["below", "copy", "tree"], "a folder keeps its name, as a file does"
     assert cli("ls", name, "/below/tree/sub").lines == ["below/tree/sub/file"]
+    usage = cli("put", name, str(tmp_path / "tree/sub/file"), ".", code=2).err
+    assert "end it with a slash" in usage and "ValueError" not in usage
+    odd = tmp_path / os.fsdecode(b"odd/\xff")
+    odd.parent.mkdir()
+    odd.write_text("odd")
+    cli("put", name, str(odd.parent), "/odd")
+    [listed] = stage.json("volume", "ls", name, "/odd")
+    assert cli("get", name, listed["filename"], "-").out == "odd", "what is listed can be named again"
+    ls = [sys.executable, "-m", "windlass", "volume", "ls", name, "/odd"]
+    assert subprocess.run(ls, stdout=subprocess.PIPE, env=stage.environment, check=True).stdout == b"odd/\xff\n"
     cli("rename", name, f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)

@@ -160,7 +160,8 @@ def check(volume_name: str, version: int | None, as_json: bool, env: str | None)
     for said in ask.stream("volume.check", body):
         size = said.get("of", size)
         if "path" in said:
-            damaged.append([transfers.printable(said["path"]), said["layer_id"]])
+            path = said["path"] if as_json else transfers.printable(said["path"])
+            damaged.append([path, said["layer_id"]])
     if damaged or as_json:
         listing.show(["Damaged", "Layer"], damaged, as_json=as_json)
     if damaged:

@@ -61,9 +61,12 @@ def show(entries: Sequence[Entry], *, as_json: bool) -> None:
             click.echo(path.encode(errors="surrogateescape"))  # whoever reads it may want to name the file
         return
     rows = [
-        [path if as_json else printable(path), _TYPES.get(kind, "?"), listing.iso(mtime), size if as_json else listing.size(size)]
+        [
+            path if as_json else printable(path), _TYPES.get(kind, "?"), listing.iso(mtime),
+            size if as_json else listing.size(size),
+        ]
         for path, kind, mtime, size in entries
-    ]
+    ]  # fmt: skip
     listing.show(["Filename", "Type", "Created/Modified", "Size"], rows, as_json=as_json)
 
 

@@ -97,8 +97,8 @@ def check_room(env: Mapping[str, str], *, stack: int) -> None:
     size = sum(len(os.fsencode(name)) + len(os.fsencode(value)) + _VARIABLE for name, value in env.items())
     if size > most - _ARGUMENTS:
         raise exception.RequestSizeError(
-            f"the environment, secrets included, has {size:,} bytes; no program here can start with more than {most:,}. "
-            "Put large values into a Volume."
+            f"the environment, secrets included, has {size:,} bytes; no program here can start with more than "
+            f"{most:,}. Put large values into a Volume."
         )
 
 

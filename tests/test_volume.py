@@ -34,6 +34,7 @@ def test_a_volume_is_mounted_once_and_at_a_path_of_its_own():
     for mounted in (
         {"/a": vol, "/b": vol},
         {"/a": vol, "/b": vol.with_mount_options(read_only=True)},
+        {"/a": vol, "/a/": windlass.Volume.from_name("other")},
         {"a": vol},
         {"/": vol},
         {"/a/../..": vol},

@@ -299,7 +299,9 @@ def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict
                 hint="Name an absolute path of its own, such as '/data'.",
             )
         if clean in checked:
-            raise exception.InvalidError(f"{argument}: two shall be mounted at {clean!r}", hint="Give each its own path.")
+            raise exception.InvalidError(
+                f"{argument}: two shall be mounted at {clean!r}", hint="Give each a path of its own."
+            )
         checked[clean] = one
     return checked
 

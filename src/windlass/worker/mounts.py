@@ -8,6 +8,7 @@ follow it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -71,8 +72,16 @@ class Mounts:
     def _place(self, draft: Path, file: images.MountFile) -> None:
         parts = check(file["path"])
         path = self._folder(draft, parts[:-1]) / parts[-1]
-        with blob(self._root, file["digest"]).open("rb") as source, path.open("xb") as sink:
-            shutil.copyfileobj(source, sink, 1024 * 1024)
+        found, kept = hashlib.sha256(), blob(self._root, file["digest"])
+        with kept.open("rb") as source, path.open("xb") as sink:
+            while piece := source.read(1024 * 1024):
+                found.update(piece)
+                sink.write(piece)
+        if "sha256:" + found.hexdigest() != file["digest"]:
+            kept.unlink(missing_ok=True)  # so that it counts as missing, and is sent anew
+            raise exception.DataLossError(
+                f"the local file that was sent as {file['path']!r} is damaged on this disk: run or deploy again"
+            )
         self._claim(path, file.get("mode", 0o644) & 0o777 | 0o400)
 
     def _link(self, draft: Path, link: images.MountLink) -> None:

@@ -132,7 +132,8 @@ class Mount:
         uppers.append(new)
 
     def _stack(self, merged: Path) -> None:
-        checking.refuse(checking.visible(self._layers, self.plan["layers"]))
+        seen = checking.visible(self._layers, self.plan["layers"])
+        checking.refuse(seen, below="/".join(_parts(self.plan["sub_path"])))
         lowers = self._layers.lowers(self.plan["layers"])
         if self.plan["read_only"]:
             lowers = [self._stub(), *lowers]

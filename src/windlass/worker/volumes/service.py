@@ -121,16 +121,19 @@ class Volumes:
     async def spoiled(self) -> None:
         """End the containers that show something damaged. They read from the layers themselves, and nothing else would
         keep it from them; what they committed or wrote meanwhile is kept as always."""
-        showing = {name: [list(one.plan["layers"]) for one in mounts.values()] for name, mounts in self._mounts.items()}
+        showing = {
+            name: [(list(one.plan["layers"]), one.plan["sub_path"]) for one in mounts.values()]
+            for name, mounts in self._mounts.items()
+        }
         for container_id, why in (await asyncio.to_thread(self._damaged, showing)).items():
             self._end(container_id, why)
 
-    def _damaged(self, showing: dict[str, list[list[str]]]) -> dict[str, str]:
+    def _damaged(self, showing: dict[str, list[tuple[list[str], str]]]) -> dict[str, str]:
         found = {}
         for container_id, stacks in showing.items():
             try:
-                for stack in stacks:
-                    checking.refuse(checking.visible(self.layers, stack))
+                for stack, below in stacks:
+                    checking.refuse(checking.visible(self.layers, stack), below=below)
             except exception.DataLossError as exc:
                 found[container_id] = str(exc)
         return found

@@ -72,16 +72,20 @@ class Mounts:
     def _place(self, draft: Path, file: images.MountFile) -> None:
         parts = check(file["path"])
         path = self._folder(draft, parts[:-1]) / parts[-1]
-        found, kept = hashlib.sha256(), blob(self._root, file["digest"])
+        lost = exception.DataLossError(
+            f"the local file that was sent as {file['path']!r} is damaged or gone on this disk: run or deploy again"
+        )
+        try:
+            found, kept = hashlib.sha256(), blob(self._root, file["digest"])
+        except exception.NotFoundError:
+            raise lost from None
         with kept.open("rb") as source, path.open("xb") as sink:
             while piece := source.read(1024 * 1024):
                 found.update(piece)
                 sink.write(piece)
         if "sha256:" + found.hexdigest() != file["digest"]:
             kept.unlink(missing_ok=True)  # so that it counts as missing, and is sent anew
-            raise exception.DataLossError(
-                f"the local file that was sent as {file['path']!r} is damaged on this disk: run or deploy again"
-            )
+            raise lost
         self._claim(path, file.get("mode", 0o644) & 0o777 | 0o400)
 
     def _link(self, draft: Path, link: images.MountLink) -> None:

@@ -29,7 +29,8 @@ def create(name: str, env: str | None, version: str | None) -> None:
 
     volume.Volume.objects.create(name, environment_name=env, version=int(version) if version else None)
     click.echo(f"Created volume {name}. Functions mount it so:\n")
-    click.echo(f'    vol = modal.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
+    click.echo(f'    vol = modal.Volume.from_name("{name}"{options.argument(env)})\n')
+    click.echo('    @app.function(volumes={"/data": vol})')
 
 
 @group.command(help="Files and folders in a volume.")

@@ -50,7 +50,7 @@ class Mounts:
         return blob(self._root, digest)
 
     def _make(self, digest: str, target: Path) -> None:
-        manifest = _manifest(blob(self._root, digest))
+        manifest = _manifest(blob(self._root, digest), digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
@@ -141,8 +141,12 @@ def _hex(digest: str) -> str:
     return name
 
 
-def _manifest(path: Path) -> images.MountManifest:
+def _manifest(path: Path, digest: str) -> images.MountManifest:
+    data = path.read_bytes()
+    if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        path.unlink(missing_ok=True)
+        raise exception.DataLossError("the list of the local files that were sent is damaged here: run or deploy again")
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), images.MountManifest)
+        return msgspec.convert(json.loads(data), images.MountManifest)
     except (ValueError, RecursionError) as exc:
         raise exception.InvalidError(f"malformed mount manifest: {exc}") from None

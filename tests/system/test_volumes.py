@@ -432,6 +432,33 @@ def nest(path):
         here = inner
 
 
+def nest_and_remove(volume_id):
+    import os
+    import shutil
+
+    import windlass
+
+    volume = windlass.Volume.from_id(volume_id)
+    os.makedirs("/data/" + "/".join(["x"] * 300))
+    try:
+        volume.commit()
+        said = ""
+    except windlass.exception.InvalidError as exc:
+        said = str(exc)
+    with open("/data/fine", "w") as file:
+        file.write("fine")
+    shutil.rmtree("/data/x")
+    volume.commit()
+    return said
+
+
+def test_what_was_nested_too_deep_can_be_removed_and_the_rest_is_committed(stage, volume):
+    removing = app.function(serialized=True, volumes={PLACE: volume})(nest_and_remove)
+    with app.run():
+        assert "nested 256 deep" in removing.remote(volume.object_id)
+    assert [entry.path for entry in volume.listdir("/")] == ["fine"]
+
+
 def test_folders_that_are_nested_too_deep_are_told_of_and_leave_nothing_behind(stage, volume):
     nesting = app.function(serialized=True, volumes={PLACE: volume}, single_use_containers=True)(nest)
     with app.run():

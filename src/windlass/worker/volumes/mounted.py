@@ -274,6 +274,11 @@ class Mount:
         self._keep(f"pending-{upper['n']}", [list(made), pending.seen, live])
         return pending
 
+    def check_paths(self) -> None:
+        """Raise ``InvalidError`` for what the container wrote and no commit could take."""
+        if self._state["uppers"]:
+            taking.check_paths(self._path(self._state["uppers"][-1]))
+
     def pending(self, upper: Upper) -> Pending | None:
         """What was made before, and may have been published or not: the worker was killed before it knew."""
         try:

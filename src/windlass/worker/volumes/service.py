@@ -172,6 +172,7 @@ class Volumes:
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
+                    await asyncio.to_thread(mount.check_paths)  # what is frozen could not be removed any more
                     if await self._is_tight(mount):  # nothing is frozen before there is room for it
                         await self._commit(container_id, mount, live=True, final=True)
                     await _to_its_end(mount.exchange, pid)

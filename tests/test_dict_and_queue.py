@@ -10,7 +10,7 @@ import pytest
 
 import windlass
 from windlass import exception
-from windlass.client import bridge, line, numbers, session
+from windlass.client import bridge, faces, line, numbers, session
 from windlass.kit import tasks
 from windlass.wire import payload, peer
 
@@ -165,3 +165,23 @@ def test_a_put_that_waits_for_room_keeps_no_number_open_for_which_the_server_wou
 
 async def _given(reply: peer.Reply) -> peer.Reply:
     return reply
+
+
+def test_keywords_of_a_call_may_have_any_name() -> None:
+    """Entries of ``update`` and arguments of functions may be called ``self``."""
+
+    class Noun:
+        @faces.method
+        async def plain(self, /, **given: int) -> dict[str, int]:
+            return given
+
+        @faces.opened
+        def opened(self, other: object = None, /, **given: int) -> object:
+            return self._sent(given)
+
+        async def _sent(self, given: dict[str, int]) -> object:
+            return lambda: given
+
+    noun = Noun()
+    assert noun.plain(self=1, args=2) == {"self": 1, "args": 2}
+    assert noun.opened(self=1, other=2) == {"self": 1, "other": 2}

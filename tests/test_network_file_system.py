@@ -23,6 +23,14 @@ def test_it_works_and_says_that_it_is_deprecated() -> None:
         assert windlass.NetworkFileSystem.from_id(ID).name is None
 
 
+def test_the_warning_is_about_the_line_that_uses_it() -> None:
+    with pytest.warns(exception.DeprecationError) as caught:
+        windlass.NetworkFileSystem.from_name("scratch")
+        windlass.NetworkFileSystem.from_id(ID)
+        windlass.NetworkFileSystem.ephemeral()
+    assert [one.filename for one in caught] == [__file__] * 3
+
+
 @pytest.mark.filterwarnings("ignore:NetworkFileSystem is deprecated")
 def test_names_and_ids_are_checked_at_once() -> None:
     for name in ("", "a b", "x" * 65, None):

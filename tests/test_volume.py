@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import warnings
 
@@ -33,6 +34,7 @@ def test_a_volume_is_mounted_once_and_at_a_path_of_its_own():
     for mounted in (
         {"/a": vol, "/b": vol},
         {"/a": vol, "/b": vol.with_mount_options(read_only=True)},
+        {"/a": vol, "/a/": windlass.Volume.from_name("other")},
         {"a": vol},
         {"/": vol},
         {"/a/../..": vol},
@@ -86,6 +88,30 @@ def test_a_batch_refuses_what_is_no_file_and_what_leads_out():
         batch.put_file(5, "x")  # type: ignore[arg-type]
     with pytest.raises(exception.InvalidError, match="not text"):
         batch.put_file(io.StringIO("text"), "x")  # type: ignore[arg-type]
+    for mode in (-1, 0o10000, "644"):
+        with pytest.raises(exception.InvalidError, match="mode"):
+            batch.put_file(io.BytesIO(), "x", mode=mode)  # type: ignore[arg-type]
+
+
+def test_a_batch_that_was_sent_takes_no_more():
+    async def left(volume):
+        async with uploads.upload(volume, False) as batch:
+            pass
+        return batch
+
+    class Empty:
+        async def _ready(self):
+            return "vo-0123456789012345678901"
+
+    async def collected():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uploads.Upload, "send", lambda self, volume_id: asyncio.sleep(0))
+            return await left(Empty())
+
+    batch = asyncio.run(collected())
+    for late in (lambda: batch.put_file(io.BytesIO(), "x"), lambda: batch.put_directory(".", "x")):
+        with pytest.raises(exception.InvalidError, match="has ended"):
+            late()
 
 
 def test_lists_refuse_what_is_no_time():

@@ -86,7 +86,7 @@ class NetworkFileSystem(handles.Object):
         """
         from windlass.client import volumes
 
-        _warn()
+        _warn(beyond=1)
         return volumes.ephemeral(NetworkFileSystem, {"ephemeral": True, **_asked(environment_name)})
 
     @staticmethod
@@ -326,8 +326,9 @@ async def _request(method: str, body: Any) -> Any:
     return (await session.current().request(method, body)).body
 
 
-def _warn() -> None:
+def _warn(*, beyond: int = 0) -> None:
+    """``beyond``: frames of ours between the method and the program that is warned."""
     import warnings
 
     text = "NetworkFileSystem is deprecated: it still works, but use a Volume instead"
-    warnings.warn(text, exception.DeprecationError, stacklevel=3)
+    warnings.warn(text, exception.DeprecationError, stacklevel=3 + beyond)

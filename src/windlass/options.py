@@ -298,6 +298,10 @@ def _mounted(argument: str, given: Mapping[Any, Any], *kinds: type[Any]) -> dict
                 f"{argument}: nothing can be mounted at {path!r}",
                 hint="Name an absolute path of its own, such as '/data'.",
             )
+        if clean in checked:
+            raise exception.InvalidError(
+                f"{argument}: two shall be mounted at {clean!r}", hint="Give each a path of its own."
+            )
         checked[clean] = one
     return checked
 

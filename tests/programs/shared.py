@@ -25,6 +25,11 @@ def large(size: int) -> bool:
 
 
 @app.function(max_containers=2)
+def same(key: str, value: bytes) -> bool:
+    return bool(notes[key] == value)
+
+
+@app.function(max_containers=2)
 def first(key: str) -> bool:
     return notes.put(key, os.environ["MODAL_TASK_ID"], skip_if_exists=True)
 

@@ -1,6 +1,8 @@
 """Environments: apps and names of their own, and one that is meant where none is named."""
 from __future__ import annotations
 
+import re
+
 import pytest
 from fakes import SPEC
 from test_containers_life import keep, until
@@ -43,6 +45,14 @@ def test_apps_of_one_name_live_in_several_environments(play):
         }.items():  # fmt: skip
             with pytest.raises(exception.NotFoundError, match="no environment 'none'"):
                 await client.request(method, **body, environment="none")
+        for method, kind in {
+            "volume.get": "volume", "nfs.get": "nfs", "dict.open": "dict", "queue.open": "queue", "secret.get": "secret"
+        }.items():  # fmt: skip
+            more = {"id": ids.new({"dict": "di", "queue": "qu"}[kind])} if kind in ("dict", "queue") else {}
+            for environment, option in (("", ""), ("dev", " -e dev")):
+                with pytest.raises(exception.NotFoundError) as caught:
+                    await client.request(method, **more, name="absent", environment=environment)
+                assert re.search(f"`windlass {kind} create absent( KEY=VALUE)?{option}`", caught.value.hint)
 
     play(scene)
 

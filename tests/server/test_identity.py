@@ -90,6 +90,14 @@ def test_roles_say_what_each_may_do(play):
                 await viewer.request(method, **body)
         async with refused(DENIED):
             await viewer.run(function, [1])
+        # What is looked up by its id is not made; what would be made has many forms.
+        for method in ("volume.get", "nfs.get"):
+            there = await maker.request(method, name="there", create="missing")
+            assert await viewer.request(method, volume_id=there["volume_id"]) == there
+            assert await viewer.request(method, name="there") == there
+            for making in ({"name": "v", "create": "never"}, {"name": "v", "ephemeral": True}, {"ephemeral": True}):
+                async with refused(DENIED, "contributor"):
+                    await viewer.request(method, **making)
         async with refused(DENIED, "owner or manager"):
             await maker.request("environment.create", name="x")
         # Managers administer, but have no power over owners.

@@ -49,6 +49,34 @@ def test_large_values_come_back_whole(stage):
         shared.notes["larger"] = b"x" * (100 * 1024 * 1024)
 
 
+def damage(stage, part: bytes) -> None:
+    """Turn bits in each large value that holds ``part``."""
+    found = [one for one in (stage.home / "blobs").glob("[0-9a-f][0-9a-f]/*") if part in one.read_bytes()]
+    assert found
+    for one in found:
+        data = one.read_bytes()
+        one.write_bytes(data.replace(part, bytes(255 - byte for byte in part)))
+
+
+def test_a_large_value_that_is_damaged_on_the_disk_is_never_served_and_can_be_stored_again(stage):
+    mark = os.urandom(64)
+    value = mark + bytes(3_000_000)
+    shared.notes["whole"] = value
+    damage(stage, mark)
+    for read in (lambda: shared.notes["whole"], lambda: shared.same.remote("whole", value)):
+        with pytest.raises(windlass.exception.DataLossError, match="no longer what was stored"):
+            read()
+    shared.notes["whole"] = value
+    assert shared.notes["whole"] == value and shared.same.remote("whole", value)
+    damage(stage, mark)  # of arguments, too
+    for read in (lambda: shared.same.remote("whole", value), lambda: shared.notes["whole"]):
+        with pytest.raises(windlass.exception.DataLossError, match="no longer what was stored"):
+            read()
+    shared.notes["whole"] = value
+    assert shared.same.remote("whole", value)
+    del shared.notes["whole"]
+
+
 def test_handles_travel_in_arguments(stage):
     with windlass.Queue.ephemeral() as q, windlass.Dict.ephemeral({"k": "v"}) as d:
         assert shared.through.remote(d, q, "k") is None

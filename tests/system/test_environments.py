@@ -83,6 +83,12 @@ def test_an_unknown_environment_is_said_at_once(stage, program):
     assert "no environment 'nowhere'" in stage.cli("run", path + "::where", check=1, WINDLASS_ENVIRONMENT="nowhere").err
 
 
+def test_what_create_prints_for_a_program_names_the_environment_that_was_named(stage, dev):
+    for noun, *more in (["volume"], ["nfs"], ["secret", "A=1"]):
+        said = stage.cli(noun, "create", "test-said", *more, "-e", dev, check=0).out
+        assert f'from_name("test-said", environment_name="{dev}")' in said
+
+
 def test_environments_are_renamed_and_wrong_names_refused(stage, dev):
     stage.cli("environment", "update", dev, "--set-name", "test-dev-2", "--set-web-suffix", "d2", check=0)
     listed = {row["name"]: row for row in stage.json("environment", "list")}

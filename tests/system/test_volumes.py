@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
@@ -430,6 +432,33 @@ def nest(path):
         here = inner
 
 
+def nest_and_remove(volume_id):
+    import os
+    import shutil
+
+    import windlass
+
+    volume = windlass.Volume.from_id(volume_id)
+    os.makedirs("/data/" + "/".join(["x"] * 300))
+    try:
+        volume.commit()
+        said = ""
+    except windlass.exception.InvalidError as exc:
+        said = str(exc)
+    with open("/data/fine", "w") as file:
+        file.write("fine")
+    shutil.rmtree("/data/x")
+    volume.commit()
+    return said
+
+
+def test_what_was_nested_too_deep_can_be_removed_and_the_rest_is_committed(stage, volume):
+    removing = app.function(serialized=True, volumes={PLACE: volume})(nest_and_remove)
+    with app.run():
+        assert "nested 256 deep" in removing.remote(volume.object_id)
+    assert [entry.path for entry in volume.listdir("/")] == ["fine"]
+
+
 def test_folders_that_are_nested_too_deep_are_told_of_and_leave_nothing_behind(stage, volume):
     nesting = app.function(serialized=True, volumes={PLACE: volume}, single_use_containers=True)(nest)
     with app.run():
@@ -521,6 +550,16 @@ def test_the_command_line_does_all_of_it(stage, tmp_path):
     cli("put", name, str(tmp_path / "tree"), "/below/")
     assert cli("ls", name).lines == ["below", "copy", "tree"], "a folder keeps its name, as a file does"
     assert cli("ls", name, "/below/tree/sub").lines == ["below/tree/sub/file"]
+    usage = cli("put", name, str(tmp_path / "tree/sub/file"), ".", code=2).err
+    assert "end it with a slash" in usage and "ValueError" not in usage
+    odd = tmp_path / os.fsdecode(b"odd/\xff")
+    odd.parent.mkdir()
+    odd.write_text("odd")
+    cli("put", name, str(odd.parent), "/odd")
+    [listed] = stage.json("volume", "ls", name, "/odd")
+    assert cli("get", name, listed["filename"], "-").out == "odd", "what is listed can be named again"
+    ls = [sys.executable, "-m", "windlass", "volume", "ls", name, "/odd"]
+    assert subprocess.run(ls, stdout=subprocess.PIPE, env=stage.environment, check=True).stdout == b"odd/\xff\n"
     cli("rename", name, f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes")
     cli("delete", f"{name}-b", "--yes", code=1)

@@ -42,6 +42,17 @@ def test_a_manifest_becomes_a_tree_once(tmp_path, store):
     assert [entry.name for entry in (tmp_path / "mounts").iterdir()] == [made.name]
 
 
+def test_a_file_that_is_damaged_is_not_mounted_and_is_missing_then(tmp_path, store):
+    digest = manifest(store, **{"root/a.py": b"print()"})
+    kept = mounts.blob(tmp_path, "sha256:" + hashlib.sha256(b"print()").hexdigest())
+    kept.write_bytes(b"pwint()")
+    with pytest.raises(exception.DataLossError, match=r"root/a\.py"):
+        tree(tmp_path, digest)
+    assert not kept.exists() and not mounts.place(tmp_path, digest).exists()
+    store(b"print()")
+    assert (tree(tmp_path, digest) / "root/a.py").read_bytes() == b"print()"
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", ".", "a\0b"])
 def test_paths_that_could_leave_the_tree_are_refused_and_nothing_stays(tmp_path, store, path):
     with pytest.raises(exception.InvalidError):

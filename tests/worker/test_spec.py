@@ -3,6 +3,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from windlass import exception
 from windlass.worker import seccomp, spec
 
 
@@ -50,6 +53,14 @@ def test_the_environment_sets_thread_counts_from_the_cpu_request_and_the_functio
     assert env["OMP_NUM_THREADS"] == env["MKL_NUM_THREADS"] == "3"
     assert env["PATH"] == "/opt/bin" and env["B"] == "function" and env["HOME"] == "/root"
     assert spec.environment({}, {}, cpus=0.1)["OMP_NUM_THREADS"] == "1"
+
+
+def test_an_environment_with_which_nothing_can_start_is_refused_with_its_size():
+    large = {f"K{n}": "x" * 32_000 for n in range(64)}
+    spec.check_room(large, stack=-1)
+    with pytest.raises(exception.RequestSizeError, match=r"secrets included.* more than 2,097,152"):
+        spec.check_room({**large, "MORE": "ü" * 25_000}, stack=8 << 20)
+    spec.check_room({"A": "x" * 100_000}, stack=1 << 16)
 
 
 def test_the_profile_knows_each_call_once_and_refuses_what_reaches_out():

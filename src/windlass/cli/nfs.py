@@ -24,7 +24,7 @@ def create(name: str, env: str | None) -> None:
     ask.request("nfs.get", {"name": name, "create": "new", **options.environment(env)})
     click.echo(f"Created network file system {name}. Functions mount it so:\n")
     click.echo(
-        f'    shared = modal.NetworkFileSystem.from_name("{name}")\n\n'
+        f'    shared = modal.NetworkFileSystem.from_name("{name}"{options.argument(env)})\n\n'
         '    @app.function(network_file_systems={"/shared": shared})'
     )
 

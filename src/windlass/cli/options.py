@@ -31,6 +31,11 @@ def environment(env: str | None) -> dict[str, str]:
     return {"environment": chosen} if chosen else {}
 
 
+def argument(env: str | None) -> str:
+    """The same for a line of a program, which may run where another one is usual: what follows the name in it."""
+    return f', environment_name="{env}"' if env else ""
+
+
 def json_option(function: F) -> F:
     return click.option("--json/--no-json", "as_json", default=False, help="A JSON array of objects.")(function)
 

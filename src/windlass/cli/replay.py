@@ -23,6 +23,7 @@ from windlass.cli import control, failure, render
 from windlass.client import blobs as blob_transfer
 from windlass.client import bridge, output, outputs, run, session
 from windlass.kit import ids, tasks
+from windlass.wire import payload
 
 if TYPE_CHECKING:
     from windlass.wire.messages import calls, functions, images, records
@@ -188,7 +189,10 @@ async def _materialise(home: session.Session, digest: str, place: Path) -> set[s
 async def _blob(home: session.Session, digest: str) -> bytes:
     """A blob of unknown size."""
     pieces = [bytes(r.attachments[0]) async for r in home.stream("blob.get", {"digest": digest, "offset": 0})]
-    return b"".join(pieces)
+    data = b"".join(pieces)
+    if payload.digest(data) != digest:
+        raise payload.damaged(digest)
+    return data
 
 
 def _warn_of_python(spec: functions.FunctionSpec) -> None:

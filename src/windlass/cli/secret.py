@@ -55,7 +55,8 @@ def create(
     except exception.AlreadyExistsError as exc:
         raise exception.AlreadyExistsError(str(exc), hint="Pass --force to replace it.") from None
     click.echo(f"Stored the secret {secret_name} with {', '.join(variables)}.\n\nUse it in a function:\n")
-    click.echo(f'@app.function(secrets=[modal.Secret.from_name("{secret_name}")])\ndef some_function():')
+    named = f'modal.Secret.from_name("{secret_name}"{options.argument(env)})'
+    click.echo(f"@app.function(secrets=[{named}])\ndef some_function():")
     for key in variables:
         click.echo(f'    os.environ["{key}"]')
 

@@ -58,12 +58,15 @@ def show(entries: Sequence[Entry], *, as_json: bool) -> None:
     """Print a listing; only paths where nobody looks."""
     if not as_json and not sys.stdout.isatty():
         for path, *_ in entries:
-            click.echo(printable(path))
+            click.echo(path.encode(errors="surrogateescape"))  # whoever reads it may want to name the file
         return
     rows = [
-        [printable(path), _TYPES.get(kind, "?"), listing.iso(mtime), size if as_json else listing.size(size)]
+        [
+            path if as_json else printable(path), _TYPES.get(kind, "?"), listing.iso(mtime),
+            size if as_json else listing.size(size),
+        ]
         for path, kind, mtime, size in entries
-    ]
+    ]  # fmt: skip
     listing.show(["Filename", "Type", "Created/Modified", "Size"], rows, as_json=as_json)
 
 
@@ -85,9 +88,11 @@ def local_source(text: str) -> Path:
 def put(identity: str, local: Path, remote: str, *, force: bool) -> str:
     """Upload a file or a folder; the path that it has there. Below a ``remote`` that ends with a slash it keeps its
     name, whichever of the two it is."""
-    from windlass.client import bridge, stepping, uploads
+    from windlass.client import bridge, stepping, uploads, volumes
 
     remote += Path(os.path.abspath(local)).name if remote.endswith("/") else ""  # noqa: PTH100 - keep a link's name
+    if not local.is_dir() and not volumes.inside(remote):
+        raise click.UsageError(f"{remote!r} is no name for a file: end it with a slash to put {str(local)!r} below it.")
     with usage(), bars.progress(f"Uploading {local}") as told:
         batch = uploads.Upload(force, told)
         if local.is_dir():

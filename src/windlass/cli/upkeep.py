@@ -10,11 +10,10 @@ import click
 
 from windlass import paths
 from windlass.cli import ask, control, listing, options
+from windlass.kit import sizes
 from windlass.wire.messages import upkeep
 
 _AGES = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_SIZES = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 def seconds(text: str) -> float:
@@ -27,10 +26,10 @@ def seconds(text: str) -> float:
 
 def size_in_bytes(text: str) -> int:
     """Of a size: ``20GB``, ``500MB``, ``1.5TB``, ``10GiB``."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.lower())
-    if match is None or (match[3] and not match[2]):
-        raise click.BadParameter(f"{text!r} is no size such as 500MB, 20GB or 10GiB.")
-    return int(float(match[1]) * (_BINARY if match[3] else _SIZES)[match[2]])
+    try:
+        return sizes.parse(text)
+    except ValueError as exc:
+        raise click.BadParameter(f"{exc}.") from None
 
 
 @click.command(

@@ -29,7 +29,8 @@ def create(name: str, env: str | None, version: str | None) -> None:
 
     volume.Volume.objects.create(name, environment_name=env, version=int(version) if version else None)
     click.echo(f"Created volume {name}. Functions mount it so:\n")
-    click.echo(f'    vol = modal.Volume.from_name("{name}")\n\n    @app.function(volumes={{"/data": vol}})')
+    click.echo(f'    vol = modal.Volume.from_name("{name}"{options.argument(env)})\n')
+    click.echo('    @app.function(volumes={"/data": vol})')
 
 
 @group.command(help="Files and folders in a volume.")
@@ -160,7 +161,8 @@ def check(volume_name: str, version: int | None, as_json: bool, env: str | None)
     for said in ask.stream("volume.check", body):
         size = said.get("of", size)
         if "path" in said:
-            damaged.append([transfers.printable(said["path"]), said["layer_id"]])
+            path = said["path"] if as_json else transfers.printable(said["path"])
+            damaged.append([path, said["layer_id"]])
     if damaged or as_json:
         listing.show(["Damaged", "Layer"], damaged, as_json=as_json)
     if damaged:

@@ -5,7 +5,7 @@ Nothing is held twice: uploads send views of the pickled value, downloads fill o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from windlass import exception
 from windlass.client import session
@@ -46,15 +46,30 @@ async def _upload(home: session.Session, digest: str, view: memoryview) -> None:
 
 
 async def fetch(home: session.Session, digest: str, size: int) -> bytearray:
-    """The bytes of a blob; goes on where it was when the connection is lost."""
+    """The bytes of a blob. Raises ``DataLossError`` where they are no longer what was stored."""
+    for verify in (False, True):  # where it is the server's disk that is wrong, the server says so the second time
+        found = hashlib.sha256()
+        buffer = await _fetched(home, digest, size, found.update, verify=verify)
+        if "sha256:" + found.hexdigest() == digest:
+            return buffer
+    raise payload.damaged(digest)
+
+
+async def _fetched(
+    home: session.Session, digest: str, size: int, seen: Callable[[codec.Bytes], None], *, verify: bool
+) -> bytearray:
+    """Goes on where it was when the connection is lost. ``seen`` gets each piece."""
     buffer = bytearray(size)
     filled = 0
     patience = session.Patience()
     while filled < size:
         query: blobs.BlobGet = {"digest": digest, "offset": filled}
+        if verify and not filled:
+            query["verify"] = True
         try:
             async for reply in home.stream("blob.get", query):
                 chunk = reply.attachments[0]
+                seen(chunk)
                 buffer[filled : filled + len(chunk)] = chunk
                 filled += len(chunk)
         except exception.ServiceError as exc:

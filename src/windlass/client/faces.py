@@ -109,7 +109,7 @@ class BoundMethod(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         bridge.check_blocking(self._function)
         outcome = bridge.wait(self._function(*self._bound, *args, **kwargs))
         if outcome.error is not None:
@@ -117,7 +117,7 @@ class BoundMethod(_Typed2[P, R], _Face):
         result: R = outcome.value
         return result
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = await bridge.hop(self._function(*self._bound, *args, **kwargs))
         return result
 
@@ -160,11 +160,11 @@ class Pure(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = self._function(*args, **kwargs)
         return result
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         result: R = self._function(*args, **kwargs)
         return result
 
@@ -179,7 +179,7 @@ class BoundOpened(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         bridge.check_blocking(self._function)
         outcome = bridge.wait(self._function(*self._bound, *args, **kwargs))
         if outcome.error is not None:
@@ -190,7 +190,7 @@ class BoundOpened(_Typed2[P, R], _Face):
             raise bridge.shown(exc)
         return result
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         sealed = await bridge.hop(self._function(*self._bound, *args, **kwargs))
         try:
             result: R = sealed()
@@ -296,11 +296,11 @@ class BoundStream(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[R]:
         bridge.check_blocking(self._function)
         return BlockingStream(self._function.__qualname__, self._function(*self._bound, *args, **kwargs))
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         return hop_stream(self._function(*self._bound, *args, **kwargs))
 
 
@@ -330,12 +330,12 @@ class BoundOwn(_Typed1[R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: Any) -> Iterator[R]:
+    def __call__(self, /, *args: Any) -> Iterator[R]:
         bridge.check_blocking(self._function)
         found: Iterator[R] = self._function(*self._bound, *args)
         return found
 
-    def aio(self, *args: Any) -> AsyncIterator[R]:
+    def aio(self, /, *args: Any) -> AsyncIterator[R]:
         found: AsyncIterator[R] = (*self._bound, *args)[0].__aiter__()
         return found
 
@@ -357,11 +357,11 @@ class BoundPaged(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         bridge.check_blocking(self._function)
         return _leaf(BlockingStream(self._function.__qualname__, self._function(*self._bound, *args, **kwargs)))
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         async for page in hop_stream(self._function(*self._bound, *args, **kwargs)):
             for part in page:
                 yield part
@@ -422,10 +422,10 @@ class BoundContext(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
         return Context(self._function(*self._bound, *args, **kwargs))
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> Context[R]:
         return Context(self._function(*self._bound, *args, **kwargs))
 
 
@@ -460,12 +460,12 @@ class BoundResults(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         bridge.refuse_loop(self._function.__qualname__)
         results: Iterator[R] = self._function(*self._bound, *args, **kwargs)
         return results
 
-    def aio(self, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
+    def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncIterator[R]:
         results: AsyncIterator[R] = self._function(*self._bound, *args, **kwargs)
         return results
 
@@ -491,12 +491,12 @@ class BoundEffect(_Typed2[P, R], _Face):
 
     __slots__ = ()
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         bridge.refuse_loop(self._function.__qualname__)
         effect: results_module.Effect[R] = self._function(*self._bound, *args, **kwargs)
         return effect.blocking()
 
-    async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def aio(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         effect: results_module.Effect[R] = self._function(*self._bound, *args, **kwargs)
         return await effect.asynchronous()
 

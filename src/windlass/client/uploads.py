@@ -31,6 +31,7 @@ class Upload:
         self._files: list[sending.File] = []
         self._folders: list[tuple[Path, str, bool]] = []
         self._edits: dict[int, str] = {}  # where sending begins again, what was done is not done again
+        self._over = False
 
     def put_file(
         self,
@@ -47,7 +48,9 @@ class Upload:
 
         Raises:
             ValueError: ``remote_path`` names a folder: it ends with a slash.
+            InvalidError: the block of ``batch_upload`` has ended.
         """
+        self._check_open()
         remote = os.fspath(slashes.forward(remote_path))
         if remote.endswith("/"):
             raise ValueError(f"remote_path {remote!r} must be the name of a file: it ends with a slash")
@@ -60,6 +63,8 @@ class Upload:
             source = local_file
         else:
             raise exception.InvalidError(f"put_file() takes a path or a file object, not {type(local_file).__name__}")
+        if mode is not None and not (isinstance(mode, int) and 0 <= mode <= 0o7777):
+            raise exception.InvalidError(f"mode is a number such as 0o644, not {mode!r}")
         name = volumes.inside(remote)
         if not name:
             raise ValueError("remote_path must be the name of a file, not the volume's root")
@@ -74,8 +79,22 @@ class Upload:
             local_path: the folder.
             remote_path: the folder of the volume that they shall lie in; made if it is not there.
             recursive: also what lies in folders below.
+
+        Raises:
+            InvalidError: the block of ``batch_upload`` has ended.
         """
+        self._check_open()
         self._folders.append((Path(local_path), volumes.inside(remote_path), recursive))
+
+    def close(self) -> None:
+        """Take no more: nobody would send it."""
+        self._over = True
+
+    def _check_open(self) -> None:
+        if self._over:
+            raise exception.InvalidError(
+                "this upload has ended: its files were sent when the block was left", hint="Call batch_upload() again."
+            )
 
     async def send(self, volume_id: str) -> int:
         """Upload everything and put it in place; how many bytes there were."""
@@ -165,5 +184,8 @@ async def upload(volume: Any, force: bool) -> AsyncIterator[Upload]:
     """Collect in the block, send on leaving it; nothing where it fails."""
     volume_id = await volume._ready()
     batch = Upload(force)
-    yield batch
+    try:
+        yield batch
+    finally:
+        batch.close()
     await batch.send(volume_id)

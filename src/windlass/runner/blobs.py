@@ -20,11 +20,19 @@ class _Lost(Exception):
 
 
 def fetch(link: link_module.Waits, digest: str, size: int) -> bytearray:
-    """The bytes of a blob."""
+    """The bytes of a blob. Raises ``DataLossError`` where they are no longer what was stored."""
+    for verify in (False, True):  # where it is the server's disk that is wrong, the server says so the second time
+        data = _fetched(link, digest, size, verify=verify)
+        if payload.digest(data) == digest:
+            return data
+    raise payload.damaged(digest)
+
+
+def _fetched(link: link_module.Waits, digest: str, size: int, *, verify: bool) -> bytearray:
     data = bytearray()
     while len(data) < size:
         try:
-            _fetch(link, digest, data)
+            _fetch(link, digest, data, verify=verify and not data)
         except _Lost:
             continue  # goes on where it was
         if len(data) < size:
@@ -32,7 +40,7 @@ def fetch(link: link_module.Waits, digest: str, size: int) -> bytearray:
     return data
 
 
-def _fetch(link: link_module.Waits, digest: str, data: bytearray) -> None:
+def _fetch(link: link_module.Waits, digest: str, data: bytearray, *, verify: bool) -> None:
     over: list[dict[str, Any]] = []
 
     def arrived(header: dict[str, Any], attachments: list[bytes]) -> None:
@@ -42,7 +50,8 @@ def _fetch(link: link_module.Waits, digest: str, data: bytearray) -> None:
             over.append(header)
 
     connection = _up(link)
-    link.request("blob.get", {"digest": digest, "offset": len(data)}, kind=codec.STREAM, answer=arrived)
+    body = {"digest": digest, "offset": len(data), **({"verify": True} if verify else {})}
+    link.request("blob.get", body, kind=codec.STREAM, answer=arrived)
     _until(link, connection, lambda: bool(over))
     _check(over[0])
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from windlass import exception
-from windlass.kit import tracing
+from windlass.kit import sizes, tracing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,7 +202,12 @@ class Settings:
 WEB_PORT = 8640
 """Where the edge of a real server listens, if nobody else does."""
 
-_KINDS = {"str": str, "int": int, "float": float}
+_KINDS: Mapping[str, Callable[[str], object]] = {"str": str, "int": int, "float": float}
+_MEANT = {"int": "a whole number", "float": "a number"}
+_SIZES = frozenset({
+    "keep_arguments", "keep_arguments_all", "blob_cache", "images_budget", "volume_quota", "storage_quota"
+})  # fmt: skip
+"""Of the whole numbers, those of bytes, which may be written as people do."""
 
 
 def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -210,13 +215,23 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     environ = os.environ if environ is None else environ
     changes: dict[str, object] = dict(remote(home))
     for field in dataclasses.fields(Settings):
-        text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
-        if text is not None and field.name not in ("home", "aws", "traces_headers"):
-            changes[field.name] = _KINDS[str(field.type)](text)
+        name = f"WINDLASS_SERVER_{field.name.upper()}"
+        if name in environ and field.name not in ("home", "aws", "traces_headers"):
+            changes[field.name] = _read(field.name, str(field.type), name, environ[name])
     changes.setdefault("traces", tracing.endpoint(environ))
     changes["traces_headers"] = tracing.headers(environ)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
+
+
+def _read(field: str, kind: str, name: str, text: str) -> object:
+    try:
+        return sizes.parse(text) if field in _SIZES else _KINDS[kind](text)
+    except ValueError:
+        meant = "a number of bytes such as 500MB, 20GB or 10GiB" if field in _SIZES else _MEANT[kind]
+        raise exception.InvalidError(
+            f"{name} is {meant}, not {text!r}", hint="It comes from server.env in the home, or from the environment."
+        ) from None
 
 
 REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host", "web_host", "web_name")

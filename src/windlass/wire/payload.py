@@ -99,7 +99,15 @@ def loads(data: Any, what: str = "value", unpickle: Callable[[Any], Any] = pickl
         raise exception.DeserializationError(f"cannot unpickle the {what}: {type(exc).__name__}: {exc}") from exc
 
 
-def digest(data: bytes) -> str:
+def damaged(digest: str) -> exception.DataLossError:
+    """Of a blob that is no longer what its digest says."""
+    return exception.DataLossError(
+        f"a large value is damaged: it is no longer what was stored ({digest})",
+        hint="Store it again: what is sent anew takes the place of what is damaged.",
+    )
+
+
+def digest(data: bytes | bytearray) -> str:
     """The blob digest of ``data``."""
     import hashlib  # loads OpenSSL: 3 ms that most containers never need
 

@@ -8,6 +8,7 @@ follow it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -49,7 +50,7 @@ class Mounts:
         return blob(self._root, digest)
 
     def _make(self, digest: str, target: Path) -> None:
-        manifest = _manifest(blob(self._root, digest))
+        manifest = _manifest(blob(self._root, digest), digest)
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".new-", dir=target.parent))
         try:
@@ -71,8 +72,20 @@ class Mounts:
     def _place(self, draft: Path, file: images.MountFile) -> None:
         parts = check(file["path"])
         path = self._folder(draft, parts[:-1]) / parts[-1]
-        with blob(self._root, file["digest"]).open("rb") as source, path.open("xb") as sink:
-            shutil.copyfileobj(source, sink, 1024 * 1024)
+        lost = exception.DataLossError(
+            f"the local file that was sent as {file['path']!r} is damaged or gone on this disk: run or deploy again"
+        )
+        try:
+            found, kept = hashlib.sha256(), blob(self._root, file["digest"])
+        except exception.NotFoundError:
+            raise lost from None
+        with kept.open("rb") as source, path.open("xb") as sink:
+            while piece := source.read(1024 * 1024):
+                found.update(piece)
+                sink.write(piece)
+        if "sha256:" + found.hexdigest() != file["digest"]:
+            kept.unlink(missing_ok=True)  # so that it counts as missing, and is sent anew
+            raise lost
         self._claim(path, file.get("mode", 0o644) & 0o777 | 0o400)
 
     def _link(self, draft: Path, link: images.MountLink) -> None:
@@ -128,8 +141,12 @@ def _hex(digest: str) -> str:
     return name
 
 
-def _manifest(path: Path) -> images.MountManifest:
+def _manifest(path: Path, digest: str) -> images.MountManifest:
+    data = path.read_bytes()
+    if "sha256:" + hashlib.sha256(data).hexdigest() != digest:
+        path.unlink(missing_ok=True)
+        raise exception.DataLossError("the list of the local files that were sent is damaged here: run or deploy again")
     try:
-        return msgspec.convert(json.loads(path.read_bytes()), images.MountManifest)
+        return msgspec.convert(json.loads(data), images.MountManifest)
     except (ValueError, RecursionError) as exc:
         raise exception.InvalidError(f"malformed mount manifest: {exc}") from None

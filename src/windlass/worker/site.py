@@ -80,6 +80,7 @@ class Site:
         self.layers = cache.Layers(parts.root)
         self.profile = seccomp.profile()
         self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        self._stack_limit = resource.getrlimit(resource.RLIMIT_STACK)[0]
         self._stub = parts.root / "lib" / "stub"
         for name in _MOUNT_POINTS:
             (self._stub / name).mkdir(parents=True, exist_ok=True)
@@ -127,10 +128,12 @@ class Site:
     def walls(self, plan: containers.ContainerPlan, ground: Ground, folder: folders.Folder) -> spec.Box:
         """Around a runner."""
         image, lent = ground.image, plan.get("gpus", [])
+        env = gpus.environment(spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]), lent)
+        spec.check_room(env, stack=self._stack_limit)
         return spec.Box(
             name=folder.container_id,
             argv=[*image["entrypoint"], _python(image), _RUNNER],
-            env=gpus.environment(spec.environment(image["env"], plan["env"], cpus=plan["cpu_request"]), lent),
+            env=env,
             cwd=image["workdir"] or "/root",
             rootfs=folder.rootfs,
             binds=[

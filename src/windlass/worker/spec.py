@@ -8,9 +8,12 @@ runtime that joins the container's user namespace first (as ``runc exec`` does) 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from windlass import exception
 
 LIBRARY = "/__windlass/lib"
 CODE = "/root"
@@ -21,6 +24,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 IDS = 65535  # ids of a container
 OWNER = 1  # its root, as the node numbers it
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "ORT_INTRA_OP_NUM_THREADS")
+_ENVIRONMENT_LEAST, _ENVIRONMENT_MOST = 128 * 1024, 6 * 1024 * 1024  # the kernel's own numbers
+_VARIABLE = 10  # bytes that each variable takes beside its name and value: "=", a zero and a pointer
+_ARGUMENTS = 8 * 1024  # room for those of the runner
 _SHARED_MEMORY_LEAST = 64 * 1024 * 1024
 _OPEN_FILES = 65536
 _MORE_LIKELY_KILLED = 500  # of the host's processes, ours are to die first
@@ -79,6 +85,21 @@ def environment(image: Mapping[str, str], plan: Mapping[str, str], *, cpus: floa
         "PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "WINDLASS_PLAN": PLAN,
         **dict.fromkeys(_THREADS, threads), **image, **plan,
     }  # fmt: skip
+
+
+def check_room(env: Mapping[str, str], *, stack: int) -> None:
+    """Refuse an environment with which no program can be started, before the kernel does it without saying which.
+
+    ``stack``: the limit of a program's stack, in bytes, of which the kernel gives arguments and environment a quarter;
+    less than 0 where there is none.
+    """
+    most = _ENVIRONMENT_MOST if stack < 0 else min(max(stack // 4, _ENVIRONMENT_LEAST), _ENVIRONMENT_MOST)
+    size = sum(len(os.fsencode(name)) + len(os.fsencode(value)) + _VARIABLE for name, value in env.items())
+    if size > most - _ARGUMENTS:
+        raise exception.RequestSizeError(
+            f"the environment, secrets included, has {size:,} bytes; no program here can start with more than "
+            f"{most:,}. Put large values into a Volume."
+        )
 
 
 def search_path(own: str) -> str:

@@ -49,6 +49,20 @@ async def objects(place) -> set[str]:
     return {"sha256:" + one.name.rpartition("/")[2] async for one in bucket.listed()}
 
 
+def test_a_copy_that_is_damaged_is_brought_anew_when_somebody_got_something_else(play, place):
+    data = os.urandom(3_000_000)
+
+    async def scene(platform):
+        client = await platform.client()
+        blob = await put(client, data)
+        platform.core.blobs.path(blob).write_bytes(bytes(len(data)))
+        assert await get(client, blob) == bytes(len(data))
+        pieces = client.peer.stream("blob.get", {"digest": blob, "offset": 0, "verify": True})
+        assert b"".join([piece.attachments[0] async for piece in pieces]) == data == await get(client, blob)
+
+    play(scene, **place)
+
+
 def test_a_blob_is_in_the_bucket_when_it_is_acknowledged_and_comes_back_when_its_copy_is_gone(play, place):
     data = os.urandom(3_000_000)
 

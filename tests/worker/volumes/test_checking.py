@@ -65,6 +65,11 @@ def _found(root: Path) -> Any:
         with pytest.raises(exception.DataLossError, match="'folder/b'") as caught:
             use()
         said.append(str(caught.value))
+    for below in ("folder", "folder/"):
+        with pytest.raises(exception.DataLossError, match="'folder/b'"):
+            checking.refuse(checking.visible(store, [bad]), below=below)
+    checking.refuse(checking.visible(store, [bad]), below="fold")  # where it would not be seen
+    mounted.new(root / "o", plan(good, bad) | {"sub_path": "elsewhere"}, store).begin()
     checking.refuse(checking.visible(store, [bad]), only="a")  # what is whole may be read
     mounted.new(root / "n", plan(good), store).begin()
     return said

@@ -57,11 +57,14 @@ def get(core: Core, who: door.Who, body: messages.BlobGet, incoming: peer.Incomi
         raise exception.InvalidError("a blob begins at byte 0")
     core.blobs.size(body["digest"])
     download = _Download(core, body["digest"], body["offset"], incoming)
-    if core.blobs.is_here(body["digest"]):
+    verify = body.get("verify", False)
+    if core.blobs.is_here(body["digest"]) and not verify:
         download.pump()
         return
 
     async def bring() -> None:
+        if verify:
+            await core.blobs.verify(body["digest"])
         await core.blobs.bring(body["digest"])
         download.pump()
 

@@ -41,7 +41,8 @@ def named(core: Core, kind: str, environment: str, name: str) -> Row:
     if row is None:
         raise exception.NotFoundError(
             f"no {kind} {name!r} in environment {environment!r}",
-            hint=f"Make it: `windlass {kind} create {name}`, or pass create_if_missing=True.",
+            hint=f"Make it: `windlass {kind} create {name}{core_module.where(core, environment)}`, or pass "
+            "create_if_missing=True.",
         )
     return row
 

@@ -117,3 +117,8 @@ class Core:
         self.counters.log = logs.next_n(self.db)
         self.counters.build_log = builds.next_n(self.db)
         self.counters.sandbox = sandboxes.next_n(self.db)
+
+
+def where(core: Core, environment: str) -> str:
+    """What a command needs to mean that environment, for hints: nothing where it is the usual one."""
+    return "" if environment == core.settings.environment else f" -e {environment}"

@@ -43,7 +43,8 @@ def get(core: Core, query: messages.NfsGet, *, by: str) -> nfs.Row:
         if not create:
             raise exception.NotFoundError(
                 f"no network file system {name!r} in environment {environment!r}",
-                hint=f"Create it: `windlass nfs create {name}`, or pass create_if_missing=True.",
+                hint=f"Create it: `windlass nfs create {name}{core_module.where(core, environment)}`, or pass "
+                "create_if_missing=True.",
             )
         return _make(core, environment, name, by)
     if create == "new":

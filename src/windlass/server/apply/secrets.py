@@ -25,7 +25,7 @@ def named(core: Core, environment: str, name: str) -> secrets.Row:
     if row is None:
         raise exception.NotFoundError(
             f"no secret {name!r} in environment {environment!r}",
-            hint=f"Make it: `windlass secret create {name} KEY=VALUE`.",
+            hint=f"Make it: `windlass secret create {name} KEY=VALUE{core_module.where(core, environment)}`.",
         )
     return row
 

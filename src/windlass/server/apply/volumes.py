@@ -77,7 +77,8 @@ def get(core: Core, query: messages.VolumeGet, *, by: str) -> volumes.Row:
         if not create:
             raise exception.NotFoundError(
                 f"no volume {name!r} in environment {environment!r}",
-                hint=f"Create it: `windlass volume create {name}`, or pass create_if_missing=True.",
+                hint=f"Create it: `windlass volume create {name}{core_module.where(core, environment)}`, or pass "
+                "create_if_missing=True.",
             )
         return _make(core, environment, name, kind, by)
     if create == "new":

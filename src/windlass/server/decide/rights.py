@@ -69,7 +69,9 @@ def needed(method: str, body: Any) -> str:
         return "admin" if "quota" in body else "read"
     if method == "app.tags":
         return "write" if "tags" in body else "read"
-    if method in ("volume.get", "nfs.get", "dict.open", "queue.open"):
+    if method in ("volume.get", "nfs.get"):
+        return "write" if body.get("create") or body.get("ephemeral") else "read"
+    if method in ("dict.open", "queue.open"):
         return "read" if body.get("name") and body.get("create", "never") == "never" else "write"
     return "read" if method in READ else "write"
 

@@ -72,6 +72,8 @@ class Blobs:
         self._uploads: dict[str, _Upload] = {}
         self._promised: dict[str, float] = {}
         self._spared: set[str] = set()
+        self._damaged: set[str] = set()
+        """Blobs that are something else than their digest says, until somebody sends them again."""
         self._total: int | None = None
         self._bringing: dict[str, asyncio.Lock] = {}
         self._removing: dict[str, asyncio.Task[Any]] = {}
@@ -108,6 +110,8 @@ class Blobs:
         lacking = []
         for digest in digests:
             try:
+                if digest in self._damaged:
+                    raise FileNotFoundError
                 os.utime(self._sign(digest))
                 self._promised[digest] = time.monotonic()
             except FileNotFoundError:
@@ -209,6 +213,7 @@ class Blobs:
                     path.parent.mkdir(exist_ok=True)
                     draft.replace(path)
                     self._mark(name, size)
+            self._damaged.discard(digest)
             self._count(size if is_new else 0)
         finally:
             draft.unlink(missing_ok=True)
@@ -283,6 +288,28 @@ class Blobs:
         finally:
             draft.unlink(missing_ok=True)
 
+    async def verify(self, digest: str) -> None:
+        """Compare what is here with the digest: somebody got something else. A copy that is damaged is brought anew.
+
+        Raises:
+            DataLossError: the blob is damaged; it counts as missing, so that whoever has it sends it again.
+        """
+        path = self.path(digest)
+        try:
+            if await asyncio.to_thread(_digest, path) == digest:
+                return
+        except FileNotFoundError:
+            return
+        _log.error("blob %s is damaged", digest)
+        try:
+            if not self.is_elsewhere:
+                raise payload.damaged(digest)
+            path.unlink(missing_ok=True)
+            await self.bring(digest)
+        except exception.DataLossError:
+            self._damaged.add(digest)
+            raise
+
     def read(self, digest: str, offset: int, size: int) -> bytes:
         """At most ``size`` bytes from ``offset``; empty at the end. The blob must be here (``bring``)."""
         try:
@@ -326,6 +353,7 @@ class Blobs:
         """False while a backup is being made."""
         with self._gate.passing() if self._gate is not None else contextlib.nullcontext(True) as may:
             if may and self.has(digest):
+                self._damaged.discard(digest)
                 self._count(-self.size(digest))
                 self._sign(digest).unlink()
                 self.path(digest).unlink(missing_ok=True)

@@ -21,11 +21,18 @@ class BlobPut(TypedDict):
     last: bool
 
 
-class BlobGet(TypedDict):
-    """Answered by a stream of ``BlobChunk`` with one attachment each."""
-
+class _BlobGet(TypedDict):
     digest: str
     offset: int
+
+
+class BlobGet(_BlobGet, total=False):
+    """Answered by a stream of ``BlobChunk`` with one attachment each.
+
+    ``verify``: what came before was something else: the server compares what it has with the digest first.
+    """
+
+    verify: bool
 
 
 class BlobChunk(TypedDict):

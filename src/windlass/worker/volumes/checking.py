@@ -89,10 +89,12 @@ def visible(layers: layer_store.Layers, layer_ids: Sequence[str]) -> Iterator[Da
                 yield Damage(layer_id, path)
 
 
-def refuse(seen: Iterable[Damage], only: str | None = None) -> None:
-    """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts."""
+def refuse(seen: Iterable[Damage], only: str | None = None, *, below: str = "") -> None:
+    """Raise ``DataLossError`` with the path of a damaged file that would be seen. ``only``: that path alone counts;
+    ``below``: what is in that folder alone."""
+    within = f"{below.strip('/')}/" if below.strip("/") else ""
     for damage in seen:
-        if only is None or damage.path in ("", only):
+        if not damage.path or (damage.path.startswith(within) if only is None else damage.path == only):
             what = f"the content of {damage.path!r}" if damage.path else f"the index of layer {damage.layer_id}"
             raise exception.DataLossError(
                 f"{what} in the volume is damaged: it is no longer what was committed", hint=_HINT

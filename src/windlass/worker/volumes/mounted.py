@@ -132,7 +132,8 @@ class Mount:
         uppers.append(new)
 
     def _stack(self, merged: Path) -> None:
-        checking.refuse(checking.visible(self._layers, self.plan["layers"]))
+        seen = checking.visible(self._layers, self.plan["layers"])
+        checking.refuse(seen, below="/".join(_parts(self.plan["sub_path"])))
         lowers = self._layers.lowers(self.plan["layers"])
         if self.plan["read_only"]:
             lowers = [self._stub(), *lowers]
@@ -272,6 +273,11 @@ class Mount:
         pending = Pending(made, taken.seen, live)
         self._keep(f"pending-{upper['n']}", [list(made), pending.seen, live])
         return pending
+
+    def check_paths(self) -> None:
+        """Raise ``InvalidError`` for what the container wrote and no commit could take."""
+        if self._state["uppers"]:
+            taking.check_paths(self._path(self._state["uppers"][-1]))
 
     def pending(self, upper: Upper) -> Pending | None:
         """What was made before, and may have been published or not: the worker was killed before it knew."""

@@ -121,16 +121,19 @@ class Volumes:
     async def spoiled(self) -> None:
         """End the containers that show something damaged. They read from the layers themselves, and nothing else would
         keep it from them; what they committed or wrote meanwhile is kept as always."""
-        showing = {name: [list(one.plan["layers"]) for one in mounts.values()] for name, mounts in self._mounts.items()}
+        showing = {
+            name: [(list(one.plan["layers"]), one.plan["sub_path"]) for one in mounts.values()]
+            for name, mounts in self._mounts.items()
+        }
         for container_id, why in (await asyncio.to_thread(self._damaged, showing)).items():
             self._end(container_id, why)
 
-    def _damaged(self, showing: dict[str, list[list[str]]]) -> dict[str, str]:
+    def _damaged(self, showing: dict[str, list[tuple[list[str], str]]]) -> dict[str, str]:
         found = {}
         for container_id, stacks in showing.items():
             try:
-                for stack in stacks:
-                    checking.refuse(checking.visible(self.layers, stack))
+                for stack, below in stacks:
+                    checking.refuse(checking.visible(self.layers, stack), below=below)
             except exception.DataLossError as exc:
                 found[container_id] = str(exc)
         return found
@@ -169,6 +172,7 @@ class Volumes:
                 return {"version": mount.plan["base"]}
             try:
                 if not mount.is_clean():
+                    await asyncio.to_thread(mount.check_paths)  # what is frozen could not be removed any more
                     if await self._is_tight(mount):  # nothing is frozen before there is room for it
                         await self._commit(container_id, mount, live=True, final=True)
                     await _to_its_end(mount.exchange, pid)

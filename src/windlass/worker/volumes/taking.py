@@ -113,8 +113,7 @@ class _Taking:
 
     def folder(self, source: int, sink: int, path: str, depth: int) -> bool:
         """Take what is in a folder; whether there was anything."""
-        if depth > DEPTH:
-            raise exception.InvalidError(f"folders of a volume may be nested {DEPTH} deep; {path[:80]!r}… is deeper")
+        check_depth(path, depth)
         names = sorted(os.listdir(source))
         any_taken = False
         for name in names:
@@ -244,6 +243,40 @@ class _Taking:
 
     def _is_restless(self, state: os.stat_result) -> bool:
         return state.st_size > digests.LARGE and self._clock / 1e9 - state.st_mtime < _RESTLESS
+
+
+def check_paths(upper: Path) -> None:
+    """Raise ``InvalidError`` where ``take`` would: what is frozen stays as it is, whatever the container removes."""
+    source = os.open(upper, _DIRECTORY)
+    try:
+        _check_folder(source, "", 0)
+    finally:
+        os.close(source)
+
+
+def _check_folder(source: int, path: str, depth: int) -> None:
+    check_depth(path, depth)
+    with os.scandir(source) as found:
+        for entry in found:
+            inner, is_folder = f"{path}/{entry.name}" if path else entry.name, entry.is_dir(follow_symlinks=False)
+            if is_folder or entry.is_file(follow_symlinks=False) or entry.is_symlink():
+                check_length(inner)
+            if not is_folder:
+                continue
+            try:
+                folder = os.open(entry.name, _DIRECTORY, dir_fd=source)
+            except (FileNotFoundError, NotADirectoryError):  # gone meanwhile
+                continue
+            try:
+                _check_folder(folder, inner, depth + 1)
+            finally:
+                os.close(folder)
+
+
+def check_depth(path: str, depth: int) -> None:
+    """Raise ``InvalidError`` for a folder that lies too deep."""
+    if depth > DEPTH:
+        raise exception.InvalidError(f"folders of a volume may be nested {DEPTH} deep; {path[:80]!r}… is deeper")
 
 
 def check_length(path: str) -> None:

@@ -126,7 +126,7 @@ def test_a_server_that_had_answered_when_it_ended_says_why(home: Path, monkeypat
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "127.0.0.1:"])
-def test_an_address_for_figures_that_is_none_is_a_usage_error_before_anything_is_stopped(address: str, home: Path) -> None:
+def test_an_address_for_figures_that_is_none_is_refused_before_anything_is_stopped(address: str, home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "windlass", "server", "restart", "--metrics", address],
         env={**os.environ, "WINDLASS_HOME": str(home)}, capture_output=True, text=True, check=False,

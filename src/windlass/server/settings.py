@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from windlass import exception
@@ -202,7 +204,7 @@ class Settings:
 WEB_PORT = 8640
 """Where the edge of a real server listens, if nobody else does."""
 
-_KINDS = {"str": str, "int": int, "float": float}
+_KINDS: dict[str, tuple[Callable[[str], float], str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
 
 
 def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Settings:
@@ -212,11 +214,25 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     for field in dataclasses.fields(Settings):
         text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
         if text is not None and field.name not in ("home", "aws", "traces_headers"):
-            changes[field.name] = _KINDS[str(field.type)](text)
+            changes[field.name] = text if field.type == "str" else _number(field.name, str(field.type), text)
     changes.setdefault("traces", tracing.endpoint(environ))
     changes["traces_headers"] = tracing.headers(environ)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
+
+
+def _number(name: str, kind: str, text: str) -> float:
+    """Raises ``InvalidError`` for what is none, with the name of the variable."""
+    convert, words = _KINDS[kind]
+    least, most = (-1, 65535) if name == "web_port" else (0, math.inf)
+    with contextlib.suppress(ValueError):
+        if least <= (number := convert(text)) <= most:
+            return number
+    bounds = f"from {least} to {most}" if most < math.inf else f"{least} or more"
+    raise exception.InvalidError(
+        f"WINDLASS_SERVER_{name.upper()} must be {words}, {bounds}, not {text[:80]!r}",
+        hint="Correct it, or leave it out, in the environment or in server.env.",
+    )
 
 
 REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host", "web_host", "web_name")

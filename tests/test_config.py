@@ -160,6 +160,19 @@ def test_what_is_written_keeps_the_rest_and_is_for_the_owner_alone(monkeypatch, 
             profiles.check_name(name)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked there")
+def test_programs_that_store_at_once_take_nothing_from_each_other():
+    program = "import sys; from windlass.config import profiles; sys.stdin.read(); "
+    program += "[profiles.store(f'{sys.argv[1]}-{n}', {'token_id': 'ak-1'}, activate=True) for n in range(20)]"
+    programs = [subprocess.Popen([sys.executable, "-c", program, name], stdin=subprocess.PIPE) for name in "abcd"]
+    for one in programs:
+        one.stdin.close()  # they wait for this, so they begin together
+    assert [one.wait(60) for one in programs] == [0] * 4
+    known = profiles.tables(profiles.ours())
+    assert set(known) == {f"{name}-{n}" for name in "abcd" for n in range(20)}
+    assert sum(profiles.is_active(table) for table in known.values()) == 1
+
+
 def test_secrets_are_not_shown():
     profiles.store("p", {"token_id": "ak-1", "token_secret": "hush"}, activate=True)
     assert "hush" not in repr(config) and masked({"token_secret": ""}) == {"token_secret": ""}

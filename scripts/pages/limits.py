@@ -25,6 +25,7 @@ LIMITS = {
     "modal.Server.sessions": "`UnimplementedError`: `Modal-Session-ID` keeps a client at one container",
     "modal.sessioned": "`UnimplementedError`: `Modal-Session-ID` keeps a client at one container",
     # clients
+    "modal.Client.from_credentials": "`client=` of other objects is accepted, and the process's own is used",
     "modal.Client.from_oauth_credentials": "`UnimplementedError`: your own platform gives tokens itself",
     # images
     "modal.Image.copy_local_file": "removed; raises `DeprecationError` naming `add_local_file`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -113,6 +114,24 @@ def test_a_server_that_dies_at_its_start_says_why(home: Path) -> None:
     with pytest.raises(exception.ConnectionError, match="server ended at its start"):
         control.start(home)
     assert not programs.is_running(home)
+
+
+def test_a_server_that_had_answered_when_it_ended_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("WINDLASS_SERVER_METRICS", f"127.0.0.1:{taken.getsockname()[1]}")
+        began = time.monotonic()
+        with pytest.raises(exception.ConnectionError, match=r"figures cannot be served.*address already in use"):
+            control.start(home)
+        assert time.monotonic() - began < 60  # not as long as a worker may take
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "127.0.0.1:"])
+def test_an_address_for_figures_that_is_none_is_refused_before_anything_is_stopped(address: str, home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "windlass", "server", "restart", "--metrics", address],
+        env={**os.environ, "WINDLASS_HOME": str(home)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2 and "is no HOST:PORT" in done.stderr
 
 
 def test_a_worker_that_cannot_start_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import pytest
 from test_containers_life import LIMIT_ONE, keep, until
 
 from windlass import exception
+from windlass.client import run
 from windlass.kit import ids
 
 
@@ -37,6 +38,42 @@ def test_stopping_an_app_ends_its_inputs_and_then_its_logs(play):
         assert info["state"] == "stopped" and info["containers"] == 0
         assert [e["text"] for e in await read_logs(client, app_id=client.app_id, tail=1)] == ["world"]
         assert [e["text"] for e in await read_logs(client, app_id=client.app_id, search="hell")] == ["hello\n"]
+
+    play(scene)
+
+
+def test_who_follows_logs_again_misses_none_whatever_their_times(play):
+    async def scene(platform):
+        worker = await platform.worker(keep)
+        client = await platform.client()
+        function = await client.app(autoscaler=LIMIT_ONE)
+        running = asyncio.ensure_future(client.run(function, [1], kind="map"))
+        await until(lambda: any(r.seen for r in worker.runners.values()))
+        (identity,) = worker.runners
+        await worker.log(identity, 10, "early\n", "late\n")
+        platform.core.db.run("UPDATE log SET time = time - n * 100", ())  # as of a container that was heard later
+        shown = []
+
+        class Cut:
+            """A connection that is lost after each answer."""
+
+            async def stream(self, method, query):
+                async for item in client.peer.stream(method, query):
+                    yield item
+                    if len(shown) < 2:
+                        await worker.log(identity, 20, "latest\n")
+                        platform.core.db.run("UPDATE log SET time = time - n * 100", ())
+                        raise exception.ServiceError("cut")
+
+        class Shown:
+            def logs(self, entries):
+                shown.append([entry["text"] for entry in entries])
+
+        following = asyncio.ensure_future(run.follow_logs(Cut(), {"app_id": client.app_id}, Shown()))
+        await until(lambda: len(shown) == 2)
+        await client.request("app.stop", app_id=client.app_id, reason="done")
+        await asyncio.gather(running, following)
+        assert shown == [["early\n", "late\n"], ["latest\n"]]
 
     play(scene)
 

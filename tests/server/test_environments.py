@@ -9,6 +9,7 @@ from test_containers_life import keep, until
 
 from windlass import exception
 from windlass.kit import ids
+from windlass.server.apply import web
 
 
 def function() -> dict:
@@ -98,6 +99,34 @@ def test_a_renamed_environment_keeps_its_apps_and_several_without_main_must_be_n
         assert (await client.request("app.get", app="shop", environment="prod"))["app_id"] == app
         (prod, _) = (await client.request("environment.list"))["environments"]
         assert (prod["name"], prod["web_suffix"], prod["default"]) == ("prod", "p", False)
+
+    play(scene)
+
+
+def test_each_environment_has_addresses_of_its_own(play):
+    async def scene(platform):
+        client = await platform.client()
+
+        async def suffixes():
+            known = (await client.request("environment.list"))["environments"]
+            return {one["name"]: one["web_suffix"] for one in known}
+
+        def label(environment):
+            return web.label(platform.core, environment, "shop", "site", "", {"label": ""}, dev="")
+
+        for name in ("a-b", "a_b", "MAIN"):
+            await client.request("environment.create", name=name)
+        assert await suffixes() == {"main": "", "a-b": "a-b", "a_b": "a-b-2", "MAIN": "main"}
+        assert len({label(name) for name in await suffixes()}) == 4
+        for taken in ("a-b", ""):
+            with pytest.raises(exception.AlreadyExistsError, match=f"the web suffix '{taken}' already"):
+                await client.request("environment.update", name="MAIN", set_web_suffix=taken)
+        # That of the workspace's own environment counts, too, and is free again for the one that takes its place.
+        await client.request("environment.update", name="main", set_web_suffix="live")
+        assert label("main") == "local-live--shop-site"
+        await client.request("environment.update", name="main", set_name="old")
+        await client.request("environment.create", name="main")
+        assert label("main") == "local--shop-site" and (await suffixes())["main"] == ""
 
     play(scene)
 

@@ -295,6 +295,24 @@ def test_a_token_is_good_until_it_expires_is_revoked_or_has_another_secret(play)
     play(scene)
 
 
+def test_whoever_has_a_token_and_no_role_yet_knows_themselves_and_nothing_else(play):
+    async def scene(platform):
+        owner = await platform.client()
+        await owner.request("environment.create", name="prod", default_role="no-access")
+        ida = await member(platform, owner, "ida", environments=["prod"])
+        me = await ida.request("identity.whoami")
+        assert (me["name"], me["environments"]) == ("ida", {})
+        assert [one["token_id"] for one in (await ida.request("token.list"))["tokens"]] == [me["token_id"]]
+        async with refused(DENIED, "a role in an environment"):
+            await ida.request("environment.list")
+        await owner.request("environment.set_role", name="prod", member="ida", role="contributor")
+        assert (await ida.request("identity.whoami"))["environments"] == {"prod": "contributor"}
+        await owner.request("environment.set_role", name="prod", member="ida", role="")
+        await ida.request("token.revoke", token_id=me["token_id"])
+
+    play(scene)
+
+
 def test_a_token_for_some_environments_is_none_for_others(play):
     async def scene(platform):
         owner = await platform.client()
@@ -403,7 +421,7 @@ def test_who_asks_too_fast_is_told_when_to_come_back(play, monkeypatch):
 
 def test_every_right_is_of_a_method_that_there_is():
     known = {name for name, one in methods.METHODS.items() if one.roles & methods.CALLER}
-    for table in (rights.READ, rights.DEPLOY, rights.ADMIN, rights.AUDITED, rights.UNPACED):
+    for table in (rights.READ, rights.OWN, rights.DEPLOY, rights.ADMIN, rights.AUDITED, rights.UNPACED):
         assert table <= known, table - known
     assert not rights.READ & rights.ADMIN and not rights.READ & rights.DEPLOY
     assert rights.needed("something.new", {}) == "write"

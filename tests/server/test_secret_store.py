@@ -114,3 +114,12 @@ def test_the_key_file_is_closed_to_others_and_closed_again_where_it_was_opened(t
     path.unlink()
     with pytest.raises(exception.DataLossError, match="key"):
         keyring.Keyring(path).decrypt(first)
+
+
+@pytest.mark.parametrize("left", [b"", b"half of a k", b"\xff" * 44])
+def test_a_damaged_key_is_named_with_what_to_do_and_left_as_it_is(tmp_path, left):
+    path = tmp_path / "key"
+    path.write_bytes(left)
+    with pytest.raises(exception.DataLossError, match=f"{path}, is damaged") as caught:
+        keyring.Keyring(path)
+    assert "backup" in caught.value.hint and path.read_bytes() == left

@@ -49,6 +49,8 @@ def test_one_name_in_two_environments_is_two_apps(stage, program, dev, monkeypat
     monkeypatch.delenv("MODAL_ENVIRONMENT")
     assert len(stage.apps("env-app")) == 2
     assert len(stage.json("app", "list", "-e", dev)) == 1
+    meant = [stage.json("function", "info", "env-app.where", *env) for env in ([], ["-e", "main"], ["-e", dev])]
+    assert meant[0] == meant[1] != meant[2], "a function that is named is looked for as programs do"
     assert '"environment": "main"' in stage.cli("app", "info", "env-app", "--json", check=0).out
     assert dev in stage.cli("app", "info", "env-app", "--json", check=0, WINDLASS_ENVIRONMENT=dev).out
     listed = {row["name"]: row for row in stage.json("environment", "list")}

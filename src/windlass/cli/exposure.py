@@ -35,7 +35,7 @@ def wanted(
             raise click.UsageError("These options need --listen HOST:PORT beside them.")
         return None
     host, _, port = listen.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65535:
+    if not host or not is_port(port):
         raise click.UsageError(f"--listen {listen!r} is no HOST:PORT, like 0.0.0.0:8643.")
     if no_tls and (tls_cert or tls_key):
         raise click.UsageError("--no-tls takes no certificate.")
@@ -57,6 +57,10 @@ def _web(host: str, public_host: str | None, web_host: str | None) -> dict[str, 
         return {}
     name = chosen if chosen not in EVERYWHERE else public_host or socket.gethostname()
     return {"web_host": chosen, "web_name": f"[{name}]" if ":" in name else name}
+
+
+def is_port(text: str) -> bool:
+    return text.isdecimal() and int(text) <= 65535
 
 
 def is_loopback(host: str) -> bool:

@@ -114,8 +114,13 @@ def find(wanted: str, app: str | None, env: str | None) -> str:
     found = _in_apps(apps, wanted)
     running = [pair for pair in found if pair[0]["state"] != "stopped"]
     if len(running) > 1:
-        names = ", ".join(sorted(f"{one['description'] or one['name']} ({one['app_id']})" for one, _ in running))
-        raise click.UsageError(f"Several apps have a function {wanted!r}: {names}. Choose one with --app.")
+        running = _of_default_environment(running) or running
+    if len(running) > 1:
+        names = ", ".join(sorted(_shown(one) for one, _ in running))
+        raise click.UsageError(
+            f"Several apps have a function {wanted!r}: {names}. Write the id of the one that is meant before it: "
+            f"{running[0][0]['app_id']}.{running[0][1].removesuffix('.*')}"
+        )
     if not found:
         place = f"app {app!r}" if app else "any app"
         raise exception.NotFoundError(
@@ -123,6 +128,16 @@ def find(wanted: str, app: str | None, env: str | None) -> str:
         )
     chosen, tag = (running or found)[0]
     return str(chosen["functions"][tag])
+
+
+def _of_default_environment(found: list[tuple[Any, str]]) -> list[tuple[Any, str]]:
+    """Those that are meant where no environment is named, as in programs."""
+    environments = ask.request("environment.list", {})["environments"]
+    return [pair for pair in found if pair[0]["environment"] in [one["name"] for one in environments if one["default"]]]
+
+
+def _shown(app: Any) -> str:
+    return f"{app['description'] or app['name']} ({app['app_id']}, environment {app['environment']})"
 
 
 def _in_apps(apps: list[Any], wanted: str) -> list[tuple[Any, str]]:

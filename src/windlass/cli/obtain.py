@@ -62,6 +62,8 @@ def keep(values: dict[str, str | None], profile: str | None, *, activate: bool, 
         found = _verified({**known.get(name, {}), **values})
         workspace = found["workspace"]
         click.echo(f"The token is valid: {found['name']}, {found['kind']} in workspace {workspace}.")
+        if not found["environments"]:
+            click.echo("It opens nothing yet: owners and managers give roles (`windlass environment roles update`).")
     name = profiles.check_name(name or workspace or "default")
     before = set(known)
     path = profiles.store(name, {**values}, activate=activate or not before)

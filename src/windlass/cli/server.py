@@ -48,7 +48,10 @@ def _remote_options(function: F) -> F:
 
 
 def _metrics(context: click.Context, parameter: click.Parameter, address: str | None) -> str | None:
-    """What is started takes its settings from the environment."""
+    """What is started takes its settings from the environment. What is no address is refused before anything is
+    stopped for it."""
+    if address and not exposure.is_port(address.rpartition(":")[2]):
+        raise click.BadParameter(f"{address!r} is no HOST:PORT, like 127.0.0.1:9464.")
     if address is not None:
         os.environ["WINDLASS_SERVER_METRICS"] = address
     return address

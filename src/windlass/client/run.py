@@ -176,12 +176,13 @@ async def follow_logs(home: session.Session, query: apps.LogQuery, show: output.
     after lost connections."""
     query = {**query, "follow": True}
     patience = session.Patience()
+    position: int | None = None
     last, at_last = 0.0, 0
     while True:
-        skip = at_last
+        skip = at_last if position is None else 0
         try:
             async for reply in home.stream("app.logs", query):
-                entries = reply.body["entries"]
+                entries, position = reply.body["entries"], reply.body.get("position")
                 if skip:  # entries of the very time where the connection was lost are sent again
                     repeated = sum(1 for entry in entries[:skip] if entry["time"] == last)
                     entries, skip = entries[repeated:], 0
@@ -192,7 +193,10 @@ async def follow_logs(home: session.Session, query: apps.LogQuery, show: output.
             return
         except exception.ServiceError as exc:
             await patience.wait(exc)
-            if last:
+            if position is not None:
+                query["after"] = position
+                query.pop("tail", None)
+            elif last:  # an older platform; entries of other containers that come late are missed
                 query["since"] = last
                 query.pop("tail", None)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -152,14 +153,32 @@ def check_name(name: str) -> str:
 def store(profile: str, values: dict[str, str | bool | None], *, activate: bool) -> Path:
     """Set, or with None remove, keys of a profile, which is made where there is none; the first one is active."""
     path = ours()
-    text = _text(path)
-    known = checked(path, text)
-    text = _set(text, check_name(profile), values)
-    if activate or not known:
-        for name in [*known, profile]:
-            text = _set(text, name, {"active": True if name == profile else None})
-    write(path, text)
+    with _alone(path):
+        text = _text(path)
+        known = checked(path, text)
+        text = _set(text, check_name(profile), values)
+        if activate or not known:
+            for name in [*known, profile]:
+                text = _set(text, name, {"active": True if name == profile else None})
+        write(path, text)
     return path
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other program changes the file between the look at it and the write. The folder is what is locked: the file is
+    replaced, and a third one would be left lying. Where folders cannot be locked (Windows, some network file systems)
+    the last writer wins."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            folder = path.resolve().parent
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
 
 
 def activate(profile: str) -> None:

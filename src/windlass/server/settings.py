@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -202,8 +204,8 @@ class Settings:
 WEB_PORT = 8640
 """Where the edge of a real server listens, if nobody else does."""
 
-_KINDS: Mapping[str, Callable[[str], object]] = {"str": str, "int": int, "float": float}
-_MEANT = {"int": "a whole number", "float": "a number"}
+_KINDS: dict[str, tuple[Callable[[str], float], str]] = {"int": (int, "a whole number"), "float": (float, "a number")}
+_SIZE = sizes.parse, "a number of bytes such as 500MB, 20GB or 10GiB"
 _SIZES = frozenset({
     "keep_arguments", "keep_arguments_all", "blob_cache", "images_budget", "volume_quota", "storage_quota"
 })  # fmt: skip
@@ -215,23 +217,27 @@ def from_environment(home: Path, environ: Mapping[str, str] | None = None) -> Se
     environ = os.environ if environ is None else environ
     changes: dict[str, object] = dict(remote(home))
     for field in dataclasses.fields(Settings):
-        name = f"WINDLASS_SERVER_{field.name.upper()}"
-        if name in environ and field.name not in ("home", "aws", "traces_headers"):
-            changes[field.name] = _read(field.name, str(field.type), name, environ[name])
+        text = environ.get(f"WINDLASS_SERVER_{field.name.upper()}")
+        if text is not None and field.name not in ("home", "aws", "traces_headers"):
+            changes[field.name] = text if field.type == "str" else _number(field.name, str(field.type), text)
     changes.setdefault("traces", tracing.endpoint(environ))
     changes["traces_headers"] = tracing.headers(environ)
     changes["aws"] = {name: text for name, text in environ.items() if name.startswith("AWS_")}
     return dataclasses.replace(Settings(home=home, web_port=WEB_PORT), **changes)  # type: ignore[arg-type]
 
 
-def _read(field: str, kind: str, name: str, text: str) -> object:
-    try:
-        return sizes.parse(text) if field in _SIZES else _KINDS[kind](text)
-    except ValueError:
-        meant = "a number of bytes such as 500MB, 20GB or 10GiB" if field in _SIZES else _MEANT[kind]
-        raise exception.InvalidError(
-            f"{name} is {meant}, not {text!r}", hint="It comes from server.env in the home, or from the environment."
-        ) from None
+def _number(name: str, kind: str, text: str) -> float:
+    """Raises ``InvalidError`` for what is none, with the name of the variable."""
+    convert, words = _SIZE if name in _SIZES else _KINDS[kind]
+    least, most = (-1, 65535) if name == "web_port" else (0, math.inf)
+    with contextlib.suppress(ValueError):
+        if least <= (number := convert(text)) <= most:
+            return number
+    bounds = f"from {least} to {most}" if most < math.inf else f"{least} or more"
+    raise exception.InvalidError(
+        f"WINDLASS_SERVER_{name.upper()} must be {words}, {bounds}, not {text[:80]!r}",
+        hint="Correct it, or leave it out, in the environment or in server.env.",
+    )
 
 
 REMOTE = ("listen", "tls", "tls_cert", "tls_key", "public_host", "web_host", "web_name")

@@ -68,6 +68,8 @@ def check(core: Core, ward: Ward, method: str, body: Any) -> None:
     if ward.principal is None and not identity.restricted(core):
         return
     right = rights.needed(method, body)
+    if right == "own":
+        return
     if right == "admin":
         if ward.principal is None or not identity.administers(ward.principal):
             raise _denied(ward, method, "the role owner or manager in the workspace")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from windlass import exception
 from windlass.kit import ids
 from windlass.server.apply import collections as collection_actions
@@ -47,15 +49,29 @@ def row(core: Core, name: str) -> environments.Row:
 
 def create(core: Core, name: str, default_role: str) -> environments.Row:
     _check_free(core, name)
-    made = environments.Row(ids.new("en"), name, _suffix(name), core.clock.now(), default_role)
+    made = environments.Row(ids.new("en"), name, _free_suffix(core, name), core.clock.now(), default_role)
     core.turn.begin()
     environments.insert(core.db, made)
     core.identity.changed()
     return made
 
 
-def _suffix(name: str) -> str:
-    return name.lower().replace("_", "-")
+def _free_suffix(core: Core, name: str) -> str:
+    """Nothing for the workspace's own environment, else what the name allows. No two have the same, because functions
+    of the same name would have the same address."""
+    taken = {one.web_suffix for one in environments.everything(core.db)}
+    plain = name.lower().replace("_", "-")
+    wanted = ["" if name == core.settings.environment else plain, plain]
+    more = (f"{plain}-{n}" for n in itertools.count(2))
+    return next(one for one in itertools.chain(wanted, more) if one not in taken)
+
+
+def _check_suffix_free(core: Core, suffix: str) -> None:
+    for one in environments.everything(core.db):
+        if one.web_suffix == suffix:
+            raise exception.AlreadyExistsError(
+                f"environment {one.name!r} has the web suffix {suffix!r} already", hint="Choose another one."
+            )
 
 
 def _check_free(core: Core, name: str) -> None:
@@ -73,6 +89,8 @@ def update(
     """Rename it, or give it another suffix or builder version. Containers that run already go on with the old name."""
     if name != old.name:
         _check_free(core, name)
+    if web_suffix != old.web_suffix:
+        _check_suffix_free(core, web_suffix)
     new = old._replace(name=name, web_suffix=web_suffix, builder_version=builder_version)
     core.turn.begin()
     environments.update(core.db, old, new)

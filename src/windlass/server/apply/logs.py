@@ -29,7 +29,7 @@ class Follower:
         self.link: link.Link = incoming.peer  # type: ignore[assignment]
         self.follow = query.get("follow", False)
         tail = query.get("tail")
-        self.position = 0 if tail is None else logs.tail_begin(core.db, app_n, query, tail)
+        self.position = query.get("after", 0) if tail is None else logs.tail_begin(core.db, app_n, query, tail)
         self.over = False
 
     def start(self) -> None:
@@ -56,7 +56,7 @@ class Follower:
                 self.core.db, self.app_n, self.app_id, self.query, self.position, _BATCH
             )
             if entries:
-                self.incoming.item({"entries": entries})
+                self.incoming.item({"entries": entries, "position": self.position})
             if len(entries) < _BATCH:
                 break
         if not self.over and not self.goes_on():

@@ -78,7 +78,7 @@ def label(
     core: Core, environment: str, app_name: str, tag: str, method: str, web: functions.WebSpec, *, dev: str
 ) -> str:
     row = environments.by_name(core.db, environment)
-    suffix = "" if row is None or environment == core.settings.environment else row.web_suffix
+    suffix = "" if row is None else row.web_suffix
     return decisions.host_label(core.settings.workspace, suffix, app_name, tag, method, web, dev=dev)
 
 

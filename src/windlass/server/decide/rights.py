@@ -2,6 +2,7 @@
 
     read < write < deploy        in an environment: a viewer reads, a contributor has all three
     admin                        in the workspace: owners and managers, who are contributors everywhere
+    own                          about oneself: whoever has a token
 
 A method that is in none of the tables below needs "write", so one that somebody forgets here is open to contributors
 and closed to viewers.
@@ -28,10 +29,11 @@ READ = frozenset({
     "dict.len", "dict.scan", "queue.info", "queue.list", "queue.len", "queue.look", "queue.figures", "storage.usage",
     "volume.list", "volume.room", "volume.history", "volume.entries", "volume.fetch", "volume.gather",
     "volume.missing", "nfs.list", "nfs.entries", "nfs.fetch", "nfs.gather", "container.list", "node.list",
-    "domain.list", "identity.whoami", "token.list", "token.rotate", "token.revoke", "member.list",
-    "environment.roles", "billing.report", "proxy.get", "proxy.list", "cluster.get", "sandbox.figures",
-    "sandbox.memory_get",
+    "domain.list", "member.list", "environment.roles", "billing.report", "proxy.get", "proxy.list", "cluster.get",
+    "sandbox.figures", "sandbox.memory_get",
 })  # fmt: skip
+
+OWN = frozenset({"identity.whoami", "token.list", "token.rotate", "token.revoke"})
 """Of tokens, everybody sees, rotates and revokes their own; of others only who has "admin" (``apply.identity``)."""
 
 DEPLOY = frozenset({"app.deploy", "app.return"})
@@ -63,6 +65,8 @@ def needed(method: str, body: Any) -> str:
     """The right that a request needs."""
     if method in ADMIN:
         return "admin"
+    if method in OWN:
+        return "own"
     if method in DEPLOY or (method == "app.create" and body.get("state") == "deployed"):
         return "deploy"
     if method == "volume.quota":

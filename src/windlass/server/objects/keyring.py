@@ -18,11 +18,22 @@ _log = logging.getLogger(__name__)
 
 
 class Keyring:
-    """The key in ``path``, made on first use, readable only by the owner."""
+    """The key in ``path``, made on first use, readable only by the owner.
+
+    Raises:
+        DataLossError: what is in the file is no key.
+    """
 
     def __init__(self, path: Path) -> None:
         self._key = _load(path)
-        self._fernet = fernet.Fernet(self._key)
+        try:
+            self._fernet = fernet.Fernet(self._key)
+        except ValueError:
+            raise exception.DataLossError(
+                f"the key that secrets are encrypted with, {path}, is damaged",
+                hint="Restore it from a backup. Without one move it away: a new key is made, and secrets that are "
+                "stored must be stored again.",
+            ) from None
 
     def encrypt(self, env: dict[str, str]) -> bytes:
         return self._fernet.encrypt(json.dumps(env).encode("utf-8"))

@@ -83,7 +83,8 @@ class LogQuery(TypedDict, total=False):
     """Which log entries of an app to stream; the app may be named by one of its containers, functions or calls instead.
 
     ``follow``: stay until the app has stopped and its last entry is out. ``tail``: only the last n before
-    following. ``since``/``until``: seconds since the epoch. The others filter.
+    following. ``since``/``until``: seconds since the epoch. ``after``: go on behind this position, which an answer had.
+    The others filter.
     """
 
     app_id: str
@@ -94,6 +95,7 @@ class LogQuery(TypedDict, total=False):
     search: str
     since: float
     until: float
+    after: int
     tail: int
     follow: bool
 
@@ -114,5 +116,8 @@ class LogEntry(TypedDict):
     input_id: str | None
 
 
-class LogBatch(TypedDict):
+class LogBatch(TypedDict, total=False):
+    """``position``: behind these entries; who asks for what is ``after`` it misses none and sees none twice."""
+
     entries: list[LogEntry]
+    position: int

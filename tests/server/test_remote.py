@@ -13,6 +13,7 @@ import fakes
 import pytest
 
 import cutting
+import ports
 import windlass
 from windlass import exception, wire
 from windlass.client import address, blobs, direct, outputs, session
@@ -512,3 +513,19 @@ def test_who_asks_is_whom_a_trusted_proxy_names(play, monkeypatch, trusted, seen
         assert found == [seen]
 
     play(scene, web_trusted=trusted, **PLAIN)
+
+
+def test_of_several_addresses_the_first_that_answers_counts(play):
+    async def scene(platform):
+        own, port = await token(platform), port_of(platform)
+        with ports.reserved() as nobody:
+            urls = f"http://127.0.0.1:{nobody}, ws://127.0.0.1:{port},http://127.0.0.1:{port}"
+            async with reached(urls, own) as home:
+                assert (await home.request("identity.whoami", {})).body["name"]
+                assert f"http://127.0.0.1:{nobody}, http://127.0.0.1:{port}" in home._address.shown
+                side = await asyncio.to_thread(direct.opened, home._address, patience=5.0)  # as a lane does
+                side.close()
+            with pytest.raises(exception.InvalidError, match="no address"):
+                address.elsewhere(f"http://127.0.0.1:{port},", {"token_id": "x"}, {"server_fingerprint": ""})
+
+    play(scene, **PLAIN)

@@ -96,7 +96,8 @@ def token(
     else:
         from windlass.cli import flow
 
-        made = flow.run(url, pinned, name=getpass.getuser(), expires_in=expires_in)
+        first = url.partition(",")[0]  # of several addresses
+        made = flow.run(first, pinned, name=getpass.getuser(), expires_in=expires_in)
         _revoked(old)
     values = {"token_id": made["token_id"], "token_secret": made["secret"]}
     place = {"server_url": url or server, "server_fingerprint": pinned or fingerprint}

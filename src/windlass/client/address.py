@@ -30,17 +30,23 @@ class Settings(Protocol):
 
 class Address(NamedTuple):
     """Where to connect and as whom. ``autostart``: may the platform be started from here? ``remote``: where it is on
-    another machine. ``home``: whose platform must answer, where the socket was not named by the user."""
+    another machine, and ``others`` where else, tried in this order. ``home``: whose platform must answer, where the
+    socket was not named by the user."""
 
     socket: str
     hello: common.HelloRequest
     autostart: bool
     remote: place.Place | None = None
     home: Path | None = None
+    others: tuple[place.Place, ...] = ()
+
+    @property
+    def places(self) -> list[place.Place]:
+        return [] if self.remote is None else [self.remote, *self.others]
 
     @property
     def shown(self) -> str:
-        return self.socket if self.remote is None else self.remote.origin
+        return ", ".join([one.origin for one in self.places]) or self.socket
 
 
 def greeting() -> common.HelloRequest:
@@ -71,7 +77,8 @@ def of_process(settings: Settings = config.config) -> Address:
 
 
 def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Address:
-    """The platform that ``url`` names: no other is started instead, whether it answers or not.
+    """The platform that ``url`` names: no other is started instead, whether it answers or not. Of several addresses of
+    it, with commas, the first that answers counts.
 
     Raises:
         InvalidError: that is no address.
@@ -81,13 +88,13 @@ def elsewhere(url: str, hello: common.HelloRequest, settings: Settings) -> Addre
         return Address(url.removeprefix("unix:").removeprefix("//"), hello, autostart=False)
     from windlass.client.remote import place
 
-    where = place.read(url, settings["server_fingerprint"])
+    where, *others = [place.read(one, settings["server_fingerprint"]) for one in url.split(",")]
     if not hello.get("token_id"):
         raise exception.AuthError(
             f"the platform at {where.origin} wants a token",
             hint=_no_token(os.environ),
         )
-    return Address("", hello, autostart=False, remote=where)
+    return Address("", hello, autostart=False, remote=where, others=tuple(others))
 
 
 def _no_token(environ: Mapping[str, str]) -> str:

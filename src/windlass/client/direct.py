@@ -83,9 +83,9 @@ def opened(where: address.Address, *, patience: float) -> Connection:
     if where.remote is None:
         end: Way = _reached(where.socket, where.home)
     else:
-        from windlass.client.remote import way
+        from windlass.client.remote import keeper, way
 
-        end = way.connect(where.remote)
+        end = way.connect(next(filter(keeper.carrier_to, where.places), where.remote))
     connection = Connection(end, patience)
     try:
         _agree(connection, where.hello)

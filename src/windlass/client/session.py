@@ -183,9 +183,7 @@ class Session:
 
     async def _connected(self) -> peer.Peer:
         if self._address.remote is not None:
-            from windlass.client.remote import keeper
-
-            return await keeper.connect(self._address.remote, self.tasks, lambda text: output.current().status(text))
+            return await self._connected_elsewhere()
         loop = asyncio.get_running_loop()
         transport, link = await loop.create_unix_connection(_Beside, self._address.socket)
         if self._address.home is not None:
@@ -194,6 +192,20 @@ class Session:
                 listener.check(transport.get_extra_info("socket"), self._address.socket, self._address.home)
                 refused.pop_all()
         return link
+
+    async def _connected_elsewhere(self) -> peer.Peer:
+        """At the first of the platform's addresses that answers. Raises what the first of them had to say."""
+        from windlass.client.remote import keeper
+
+        failed: Exception | None = None
+        for where in self._address.places:
+            try:
+                return await keeper.connect(where, self.tasks, lambda text: output.current().status(text))
+            except (OSError, exception.ConnectionError) as exc:
+                diary.note(diary.INFO, "nobody at %s: %s", where.origin, exc)
+                failed = failed or exc
+        assert failed is not None
+        raise failed
 
     async def _greet(self, link: peer.Peer) -> None:
         reply: common.HelloReply = (await link.request("hello", dict(self._address.hello))).body

@@ -162,9 +162,8 @@ async def server(
             entrance = door.Door(made, REMOTE, links, trusted=False)
             pages = _health(checked, says_why=False)
             await stack.enter_async_context(listening.serve(made, entrance.connection, owner, pages))
-        for path, roles, mode in _sockets(settings.home):
-            await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
-        stack.callback(_close_links, links)
+        for path, _, _ in _sockets(settings.home):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.web_port >= 0:
             from windlass.server.ingress import listener  # costly, and most tests have no edge
 
@@ -175,6 +174,10 @@ async def server(
 
             place = paths.operations_socket(settings.home)
             await stack.enter_async_context(operations.serve(_pages(made, checked), place, settings.metrics))
+        # Last: a server that cannot listen elsewhere shall not have answered before it ends.
+        for path, roles, mode in _sockets(settings.home):
+            await stack.enter_async_context(_listen(path, mode, door.Door(made, roles, links)))
+        stack.callback(_close_links, links)
         for name, loop in _LOOPS:
             owner.start(loop.run(made), name)
         try:
@@ -228,7 +231,6 @@ def _sockets(home: Path) -> list[tuple[Path, frozenset[str], int]]:
 @contextlib.asynccontextmanager
 async def _listen(path: Path, mode: int, entrance: door.Door) -> AsyncIterator[None]:
     """Accept connections at ``path`` until the block is left. A socket that is there is replaced, nothing else is."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if mode != 0o600:
         path.parent.chmod(0o755)  # whatever the umask: users of containers pass through
     sockets.vacate(path)

@@ -116,7 +116,7 @@ def test_a_server_that_dies_at_its_start_says_why(home: Path) -> None:
     assert not programs.is_running(home)
 
 
-def test_a_server_that_had_answered_when_it_ended_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_cannot_listen_where_it_shall_says_why(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         monkeypatch.setenv("WINDLASS_SERVER_METRICS", f"127.0.0.1:{taken.getsockname()[1]}")
         began = time.monotonic()

@@ -444,15 +444,20 @@ def test_a_body_that_turns_out_malformed_is_a_400(play):
     play(scene, web_port=0)
 
 
+async def tunnelled(platform):
+    """A site, the connection of its container, and the stream of a tunnel that this one has opened, with its place."""
+    site, _ = await standing(platform)
+    assert status(await sent(platform, request())) == 200
+    plan = site.worker.plans[-1]["runner"]
+    who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
+    inside = await fakes.connect(paths.containers_socket(platform.home), **who)
+    visits = inside.stream("tunnel.open", {"port": 8000})
+    return site, inside, visits, (await visits.__anext__()).body
+
+
 def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(play):
     async def scene(platform):
-        site, _ = await standing(platform)
-        assert status(await sent(platform, request())) == 200
-        plan = site.worker.plans[-1]["runner"]
-        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
-        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
-        visits = inside.stream("tunnel.open", {"port": 8000})
-        tunnel = (await visits.__anext__()).body
+        site, _, visits, tunnel = await tunnelled(platform)
         visitor_reader, visitor = await asyncio.open_connection(tunnel["host"], tunnel["port"])
         visitor.write(b"early ")
         ticket = (await visits.__anext__()).body["ticket"]
@@ -487,13 +492,7 @@ def test_a_tunnel_joins_visitors_with_connections_that_their_container_makes(pla
 
 def test_a_tunnel_is_closed_when_its_container_is_told_so_and_by_no_other_one(play):
     async def scene(platform):
-        site, _ = await standing(platform)
-        assert status(await sent(platform, request())) == 200
-        plan = site.worker.plans[-1]["runner"]
-        who = {"role": "container", "container_id": plan["container_id"], "token": plan["token"]}
-        inside = await fakes.connect(paths.containers_socket(platform.home), **who)
-        visits = inside.stream("tunnel.open", {"port": 8000})
-        tunnel = (await visits.__anext__()).body
+        _, inside, visits, tunnel = await tunnelled(platform)
         assert platform.core.web.tunnels.of("ta-" + "0" * 22, tunnel["tunnel_id"]) == []
         await inside.request("tunnel.close", {"tunnel_id": "tu-" + "0" * 22})
         (await asyncio.open_connection(tunnel["host"], tunnel["port"]))[1].close()

@@ -240,15 +240,10 @@ def _await_server(root: Path, marks: dict[str, int], timeout: float) -> None:
 
 
 def _await_worker(root: Path, marks: dict[str, int]) -> None:
-    """Wait until a worker is connected. One that cannot start (a missing package, no permission) says so at once, and
-    so does a server that had answered when it ended (its edge could not listen)."""
+    """Wait until a worker is connected. One that cannot start (a missing package, no permission) says so at once."""
     deadline = time.monotonic() + _WORKER
-    before = programs.read_state(root).get("programs", {}).get("server", {}).get("starts", 0)
     while not (ask_server(root, "node.list") or {"nodes": []})["nodes"]:
-        pieces = programs.read_state(root).get("programs", {})
-        program, server = pieces.get("worker", {}), pieces.get("server", {})
-        if server.get("starts", 0) >= before + 2 and server.get("last_exit") is not None:
-            raise _died(root, "server", marks, server["last_exit"])
+        program = programs.read_state(root).get("programs", {}).get("worker", {})
         given_up = time.monotonic() > deadline
         if program.get("last_exit") is not None and (given_up or marks):
             raise _died(root, "worker", marks, program["last_exit"])

@@ -87,6 +87,7 @@ class NetworkPool:
         self._tasks = tasks.Tasks()
         self._resolvers = place.uplink.resolvers
         self._host_addresses = frozenset(place.host_addresses)
+        self._look_at = 0.0
         self._resolv_changed = _changed(_RESOLV_CONF)
 
     async def __aenter__(self) -> NetworkPool:
@@ -271,8 +272,9 @@ class NetworkPool:
             try:
                 while len(self._ready) < self._size:
                     self._ready.append(await self._open())
-                if self._size:
+                if self._size and self._time.monotonic() >= self._look_at:  # not for each container that starts
                     await self._follow_machine()
+                    self._look_at = self._time.monotonic() + _LOOK
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), _LOOK)
             except OSError as exc:
